@@ -1,4 +1,4 @@
-//! Time and chance come in as values, so that tests can drive them.
+//! Time and randomness as values, so that tests control them (rule: time and chance are values).
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,16 +6,16 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-/// Tells the time and waits.
+/// Returns the current time, and sleeps.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
-    /// Returns after that time.
+    /// Sleeps for this duration.
     async fn sleep(&self, duration: SignedDuration);
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -42,22 +42,22 @@ impl Clock for usersync_simulators::clock::DrivenClock {
     }
 }
 
-/// A source of chance for jitter.
+/// A source of random numbers for jitter.
 #[derive(Debug)]
 pub struct Dice(Mutex<SmallRng>);
 
 impl Dice {
-    /// Different each time.
+    /// Creates a source with a random seed.
     pub fn random() -> Self {
         Self(Mutex::new(rand::make_rng()))
     }
 
-    /// The same each time.
+    /// Creates a source with a fixed seed, for the same numbers each time.
     pub fn seeded(seed: u64) -> Self {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))
     }
 
-    /// A number from 0 up to 1.
+    /// Returns a number from 0 (inclusive) to 1 (exclusive).
     pub fn fraction(&self) -> f64 {
         self.0.lock().map_or(0.5, |mut rng| rng.random())
     }

@@ -1,7 +1,7 @@
-//! usersync keeps the users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
+//! usersync keeps users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 //!
-//! The rooms, inside out: [`model`] holds the nouns; [`policy`] and [`plan`] are pure; [`engine`] drives [`keycloak`],
-//! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.
+//! The modules, from the inside out: [`model`] defines the data types; [`policy`] and [`plan`] are pure; [`engine`]
+//! drives [`keycloak`], [`target`] and [`store`] through traits; [`web`] and [`cli`] are the entry points.
 
 pub mod cli;
 mod clock;

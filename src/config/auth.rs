@@ -1,4 +1,4 @@
-//! Reads how usersync signs in to a target.
+//! Reads the credentials of a target.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) const CLIENT_KEYS: [&str; 10] = [
     "resource",
     "token_parameters",
 ];
-/// Parameters of a token request that have keys of their own, or one value only.
+/// Parameters of a token request that have their own keys, or a fixed value.
 const OWN_PARAMETERS: [&str; 6] = ["grant_type", "client_id", "client_secret", "scope", "audience", "resource"];
 static CLIENT_AUTHS: [(&str, ClientAuth); 2] = [("basic", ClientAuth::Basic), ("form", ClientAuth::Form)];
 
@@ -87,7 +87,7 @@ pub(super) fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<Targe
     }
 }
 
-/// OAuth 2.0 client credentials.
+/// Reads OAuth 2.0 client credentials.
 fn client(table: &Table<'_>, parameters: Option<Vec<(String, String)>>) -> Option<TargetAuth> {
     let token_url = url(table, "token_url");
     if !table.has("client_id") {
@@ -111,7 +111,7 @@ fn client(table: &Table<'_>, parameters: Option<Vec<(String, String)>>) -> Optio
     })
 }
 
-/// What goes into a token request besides grant, client and scope.
+/// Reads the parameters of a token request other than grant, client and scope.
 fn parameters(table: &Table<'_>) -> Option<Vec<(String, String)>> {
     let own = ["audience", "resource"].map(|key| Some((key.to_owned(), table.read(key, values::string)?)));
     let further: BTreeMap<String, String> =

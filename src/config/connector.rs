@@ -18,7 +18,7 @@ pub(super) const HOOK_SECRET: Forms = ["hook_secret", "hook_secret_file", "hook_
 const HOOK_PREVIOUS: Forms = ["hook_secret_previous", "hook_secret_previous_file", "hook_secret_previous_env"];
 const P2_SECRET: Forms = ["p2_secret", "p2_secret_file", "p2_secret_env"];
 
-/// What one table says: the connector, and the places of its targets' names for the checks across sections.
+/// One parsed table: the connector, and the places of its targets' names for the checks across sections.
 pub(super) struct Written {
     pub connector: Option<ConnectorConfig>,
     pub targets: Vec<(TargetName, Place)>,
@@ -117,10 +117,10 @@ fn hook(table: &Table<'_>) -> HookConfig {
     HookConfig { secret, previous, p2: p2.filter(|_| accept_p2 == Some(true)) }
 }
 
-/// A secret that events are signed with, where it is right.
+/// Reads a secret that signs events, if it is valid.
 fn signing_secret(table: &Table<'_>, forms: Forms) -> Option<Secret> {
     let (secret, place) = secret(table, forms)?;
-    // It was read a moment ago, so it can be read; if not, the next use tells.
+    // The secret was read a moment ago. If it has become unreadable since, its next use reports that.
     let Ok(value) = secret.read() else { return Some(secret) };
     let wrong = if forms == P2_SECRET { p2_mistake(value.expose_secret()) } else { mistake(value.expose_secret()) };
     let Some(wrong) = wrong else { return Some(secret) };
@@ -134,7 +134,7 @@ fn mistake(secret: &str) -> Option<Wrong> {
     Some(Wrong::new(what).help(advice))
 }
 
-/// The p2-inc listener signs with any text as it is.
+/// Checks a secret of the p2-inc listener, which signs with any text; only its length can be wrong.
 fn p2_mistake(secret: &str) -> Option<Wrong> {
     let length = secret.trim().len();
     let text = format!("{length} bytes are too short for a secret that signs; it needs {SHORTEST_HOOK_SECRET}");
@@ -145,7 +145,7 @@ fn schedule(table: &Table<'_>) -> Option<Schedule> {
     let text = table.read("schedule", values::string);
     let zone = table.read("time_zone", values::time_zone);
     let text = text.filter(|text| text != "off")?;
-    // With a wrong time zone the expression is still looked at, so that all is told at once.
+    // With an invalid time zone, the expression is still checked, so that all errors are reported at once.
     match Schedule::parse(&text, zone.unwrap_or(TimeZone::UTC), table.reader.now) {
         Ok(schedule) => Some(schedule),
         Err(error) => {

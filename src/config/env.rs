@@ -1,24 +1,24 @@
-//! The environment, as a value: tests bring their own.
+//! The environment as a value, so that tests can supply their own.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// Where variables are looked up. Cheap to clone.
+/// The source of environment variables. Cheap to clone.
 #[derive(Clone, Default)]
 pub enum Env {
-    /// The process's own environment.
+    /// The environment of the process.
     #[default]
     Process,
-    /// These variables and no others.
+    /// These variables only.
     Fixed(Arc<BTreeMap<String, String>>),
 }
 
 impl Env {
-    /// An environment of these variables only.
+    /// Creates an environment of these variables only.
     pub fn of<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
         Self::Fixed(Arc::new(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
     }
 
-    /// The value of a variable; `None` if it is not set, or is not text.
+    /// Returns a variable's value; `None` if it is not set, or is not valid Unicode.
     pub fn get(&self, name: &str) -> Option<String> {
         match self {
             Self::Process => std::env::var(name).ok(),
@@ -26,7 +26,7 @@ impl Env {
         }
     }
 
-    /// The names of all variables, in order.
+    /// Returns the names of all variables, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = match self {
             Self::Process => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
@@ -37,7 +37,7 @@ impl Env {
     }
 }
 
-/// Names only: values may be secrets.
+/// Shows names only, because values may be secrets.
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! The file to begin with.
+//! The example configuration file.
 
-/// A commented configuration that works once the files and variables that it names are there.
+/// A commented configuration. It works once the files and variables that it names exist.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -1,54 +1,54 @@
-//! Every key of the file, once: the parser takes names and defaults from here, and so do the example and the table for
-//! people, so that none of them can drift.
+//! The single list of all configuration keys. The parser, the example and the reference table take names and defaults
+//! from it, so that they cannot diverge.
 
-/// What stands for a key that is not written.
+/// What applies if a key is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fallback {
-    /// Nothing: the key must be written.
+    /// The key is required.
     Required,
-    /// Nothing, which is fine.
+    /// No value; the key is optional.
     Absent,
-    /// This value, as TOML.
+    /// This default, as TOML.
     Value(&'static str),
-    /// Nothing in the file's own words, but this happens.
+    /// No value that can be written in the file; the text describes what happens.
     Words(&'static str),
 }
 
-/// One key.
+/// A configuration key.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// With its sections, as `connector.policy.safety.count`.
+    /// The path including sections, such as `connector.policy.safety.count`.
     pub path: &'static str,
-    /// What is to be written, for people.
+    /// The type of the value, as shown to operators.
     pub kind: &'static str,
-    /// What holds where it is not written.
+    /// What applies if the key is not set.
     pub fallback: Fallback,
-    /// What it does.
+    /// What the key does.
     pub meaning: &'static str,
 }
 
 impl Key {
-    /// The environment variable that overrides it: only the server's own settings have one.
+    /// Returns the environment variable that overrides the key; only the server's own settings have one.
     pub fn variable(&self) -> Option<String> {
         let own = OVERRIDABLE.iter().any(|section| self.path.starts_with(section));
         own.then(|| format!("USERSYNC_{}", self.path.replace('.', "_").to_uppercase()))
     }
 
-    /// Its own name, without the sections.
+    /// Returns the key's name without its sections.
     pub fn name(&self) -> &'static str {
         self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
     }
 
-    /// Its section, as `server.tls`.
+    /// Returns the key's section, such as `server.tls`.
     pub fn section(&self) -> &'static str {
         self.path.rsplit_once('.').map_or("", |(section, _)| section)
     }
 }
 
-/// Sections whose keys the environment may override.
+/// Sections with keys that environment variables can override.
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
-/// Sections that are written `[[name]]`, once for each thing.
+/// Sections that are arrays of tables, `[[name]]`.
 pub(super) const REPEATED: [&str; 2] = ["target", "connector"];
 
 const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
@@ -427,12 +427,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
 ];
 
-/// The key at this path.
+/// Returns the key at this path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// Names that may stand in a section: its keys and the sections inside it.
+/// Returns the names that are valid in a section: its keys and its subsections.
 pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = KEYS
         .iter()
@@ -446,24 +446,24 @@ pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     names
 }
 
-/// One line of the table of all keys.
+/// One row of the key reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The section as it is written: `[server]`, `[[target]]`.
+    /// The section as written in the file: `[server]`, `[[target]]`.
     pub section: String,
     /// The key's name.
     pub key: &'static str,
-    /// What is to be written.
+    /// The type of the value.
     pub kind: &'static str,
-    /// What holds where it is not written; empty if nothing does.
+    /// The default; empty if there is none.
     pub default: String,
-    /// What it does.
+    /// What the key does.
     pub meaning: &'static str,
     /// The environment variable that overrides it.
     pub variable: Option<String>,
 }
 
-/// All keys in the order of the file.
+/// Returns all keys in the order of the file.
 pub fn reference() -> Vec<Row> {
     let row = |key: &Key| Row {
         section: heading(key.section()),
@@ -481,7 +481,7 @@ pub fn reference() -> Vec<Row> {
     KEYS.iter().map(row).collect()
 }
 
-/// The same as Markdown, for `docs/configuration.md`.
+/// Returns the key reference as Markdown, for `docs/configuration.md`.
 pub fn reference_markdown() -> String {
     let mut lines = Vec::new();
     let mut section = String::new();
@@ -497,7 +497,7 @@ pub fn reference_markdown() -> String {
     lines.join("\n").trim_start().to_owned() + "\n"
 }
 
-/// How a section's heading is written.
+/// Returns the heading of a section as written in the file.
 pub(super) fn heading(section: &str) -> String {
     if REPEATED.contains(&section) { format!("[[{section}]]") } else { format!("[{section}]") }
 }

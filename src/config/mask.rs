@@ -1,12 +1,13 @@
-//! Hides secrets in the text of the file before any of it is shown beside an error. Lengths stay, so spans stay.
+//! Masks secrets in the text of the file before any of it is shown in an error. Lengths are preserved, so spans stay
+//! valid.
 //!
-//! It works on the letters and not on the parsed document, because a file that does not parse is shown too.
+//! It works on the text, not on the parsed document, because a file that does not parse is shown too.
 
 use std::ops::Range;
 
 use super::keys::KEYS;
 
-/// The text with each byte of a value that may be a secret replaced by `*`.
+/// Replaces each byte of a value that may be a secret with `*`.
 pub(super) fn mask(text: &str) -> String {
     let mut hidden: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
@@ -30,8 +31,8 @@ pub(super) fn mask(text: &str) -> String {
     hide(text, &hidden)
 }
 
-/// Whether a text may be the name of an environment variable. Capitals only, so that a secret written there by mistake
-/// is not taken for a name and shown.
+/// Whether a text may be the name of an environment variable. Only upper case is accepted, so that a secret in its
+/// place is not shown as a name.
 pub(super) fn is_variable_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(allowed)
@@ -39,9 +40,9 @@ pub(super) fn is_variable_name(text: &str) -> bool {
 
 enum Rule {
     Hide,
-    /// Names a variable, unless a secret was put there by mistake.
+    /// The value names a variable, unless it is a misplaced secret.
     Variable,
-    /// A misspelt `tokn` holds a token; but a template, which the administrator names as he likes, holds none.
+    /// The key is unknown. A misspelt `tokn` holds a token; a template under a free attribute name holds no secret.
     Unknown,
 }
 
@@ -60,7 +61,7 @@ fn is_known(name: &str) -> bool {
     KEYS.iter().any(|key| key.path.split('.').any(|part| part == name))
 }
 
-/// The key's last part before an equals sign, without quotes.
+/// Returns the last part of the key before an equals sign, without quotes.
 fn name_before(text: &str) -> &str {
     let text = text.trim_end().trim_end_matches(['"', '\'']);
     let start = text
@@ -69,7 +70,7 @@ fn name_before(text: &str) -> &str {
     &text[start..]
 }
 
-/// The span of a value: a text of any kind, an array, or what is left of the line.
+/// Returns the span of a value: any string, an array, or the rest of the line.
 fn value_after(text: &str, from: usize) -> Range<usize> {
     let rest = &text[from..];
     let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
@@ -90,13 +91,13 @@ fn value_after(text: &str, from: usize) -> Range<usize> {
     start..start + length
 }
 
-/// `user:password@` after `://`.
+/// Returns the spans of `user:password@` after `://`.
 fn credentials_in_urls(text: &str) -> Vec<Range<usize>> {
     text.match_indices("://")
         .filter_map(|(at, mark)| {
             let start = at + mark.len();
             let rest = &text[start..];
-            // A password may hold any sign, so rather too much is hidden (a path with an @) than too little.
+            // A password may contain any character, so a path with an @ is masked too.
             let end = rest.find(['"', '\'', '\n']).unwrap_or(rest.len());
             rest[..end].rfind('@').map(|sign| start..start + sign)
         })

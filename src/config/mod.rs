@@ -1,7 +1,7 @@
-//! The configuration: one file, `usersync.toml`, with secrets by reference and the server's own settings open to the
-//! environment. All that is wrong is told at once, each with its line and column.
+//! The configuration: one file, `usersync.toml`. Secrets are references, and environment variables can override the
+//! server's own settings. All errors are reported at once, each with its line and column.
 //!
-//! `keys` is the one list of all keys and defaults; `reader` walks the file by it; one module reads each section.
+//! `keys` is the single list of keys and defaults; `reader` reads the file by that list; one module reads each section.
 
 mod auth;
 mod connector;
@@ -47,14 +47,14 @@ pub use settings::{
 
 pub use crate::http::{CertificateError, ClientCertificate, ProxyUser};
 
-/// Where the file is looked for when nobody says where it is.
+/// Default locations of the file, in order of precedence.
 pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];
 
-/// Past this a file is not a configuration but a mistake.
+/// Maximum size of the file, in bytes; a larger file is an error.
 const MAX_BYTES: u64 = 4 << 20;
 
 impl Config {
-    /// Finds the file (as told, else by `USERSYNC_CONFIG`, else the first of [`PLACES`] that is there) and loads it.
+    /// Finds and loads the file: `told`, else `USERSYNC_CONFIG`, else the first existing one of [`PLACES`].
     pub fn find_and_load(told: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
         Self::load(&find(told, env)?, env)
     }
@@ -65,13 +65,13 @@ impl Config {
         Self::parse(&text, path, env, Timestamp::now())
     }
 
-    /// Checks the text of a file. `path` is shown beside errors, and relative paths start at its folder.
+    /// Checks the text of a file. `path` is shown in errors; relative paths start at its folder.
     pub fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Self, ConfigErrors> {
         whole::parse(text, path, env, now)
     }
 }
 
-/// The file that would be loaded.
+/// Returns the path of the file that would be loaded.
 pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
     if let Some(path) = told {
         return Ok(path.to_path_buf());
@@ -86,7 +86,7 @@ pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
     })
 }
 
-/// Whether connectors and targets can be called so; else why not, and what to do.
+/// Checks a name of a connector or target; an error says why it is invalid, and what to do.
 pub fn check_name(name: &str) -> Result<(), String> {
     let Err(wrong) = values::name(&toml::de::DeValue::String(name.into())) else { return Ok(()) };
     Err(wrong.help.into_iter().fold(wrong.message, |message, help| format!("{message}; {help}")))

@@ -22,7 +22,7 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     fine.then_some(policy)
 }
 
-/// The key and the value at this path of the policy, each key in the table of the one before; as far as they are there.
+/// Returns the key's place and the value at this path of the policy. If a key is missing, the last one found counts.
 fn at<'t>(connector: &Table<'t>, path: &[&str]) -> Option<(Place, &'t Spanned<DeValue<'t>>)> {
     let mut found = None;
     let mut value = connector.raw("policy")?;
@@ -35,7 +35,7 @@ fn at<'t>(connector: &Table<'t>, path: &[&str]) -> Option<(Place, &'t Spanned<De
     found
 }
 
-/// Where the policy has the last of these keys.
+/// Returns the place of the last of these keys that the policy contains.
 pub(super) fn place_in_policy(connector: &Table<'_>, path: &[&str]) -> Place {
     at(connector, path).map_or_else(|| connector.place_of("policy"), |(key, _)| key)
 }

@@ -1,4 +1,4 @@
-//! What is wrong in the configuration, where, and what would be right.
+//! Errors and warnings in the configuration: what is wrong, where, and how to correct it.
 
 use std::{fmt, io::IsTerminal, ops::Range, path::Path, sync::Arc};
 
@@ -6,7 +6,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 
 use super::mask::mask;
 
-/// The file as it is shown beside errors: secrets hidden.
+/// The text of the file as shown in errors: secrets are masked.
 #[derive(Clone, Debug)]
 pub(super) struct Shown(Arc<NamedSource<String>>);
 
@@ -20,18 +20,18 @@ impl Shown {
     }
 }
 
-/// Where a problem is.
+/// The location of a problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// These bytes of the file.
+    /// A byte range of the file.
     Span(Range<usize>),
-    /// This environment variable.
+    /// An environment variable.
     Variable(String),
     /// The file as a whole.
     File,
 }
 
-/// One thing that is wrong (or, among the warnings, unwise).
+/// One error or warning.
 #[derive(Clone)]
 pub struct Problem {
     message: String,
@@ -50,17 +50,17 @@ impl Problem {
         Self { warning: true, ..self }
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What would be right.
+    /// Returns how to correct it.
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// Line and column in the file, counted from 1, the column in characters.
+    /// Returns line and column in the file, counted from 1; the column counts characters.
     pub fn position(&self) -> Option<(usize, usize)> {
         let Place::Span(span) = &self.place else { return None };
         let before = self.shown.text().get(..span.start)?;
@@ -68,7 +68,7 @@ impl Problem {
         Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
     }
 
-    /// Errors in the order of the file; those of the environment last.
+    /// Returns the sort key: the order of the file, then the environment.
     pub(super) fn order(&self) -> usize {
         match &self.place {
             Place::File => 0,
@@ -77,12 +77,12 @@ impl Problem {
         }
     }
 
-    /// For people: drawn with the lines around it, or as plain text.
+    /// Renders the problem for terminals, with the lines around it, or as plain text.
     pub fn render(&self, drawing: Drawing) -> String {
         draw(self, drawing).unwrap_or_else(|| self.to_string())
     }
 
-    /// The line that it is in, and the part of it that is meant, in characters.
+    /// Returns the line of the problem, and the start and length of the marked part, in characters.
     fn excerpt(&self) -> Option<(&str, usize, usize)> {
         let (Place::Span(span), Some((_, column))) = (&self.place, self.position()) else { return None };
         let text = self.shown.text();
@@ -103,7 +103,7 @@ impl fmt::Display for Problem {
         }
         write!(f, ": {}{}", if self.warning { "warning: " } else { "" }, self.message)?;
         if let Some((line, column, width)) = self.excerpt() {
-            // Tabs stay, so that the marks stand below the text whatever a tab is worth.
+            // Tabs are kept, so that the marks align at any tab width.
             let indent: String = line.chars().take(column).map(|c| if c == '\t' { c } else { ' ' }).collect();
             write!(f, "\n    {line}\n    {indent}{}", "^".repeat(width))?;
         }
@@ -122,7 +122,7 @@ impl fmt::Debug for Problem {
 
 impl std::error::Error for Problem {}
 
-/// What miette draws: the message alone, for place and advice have their own spots.
+/// The problem as miette renders it: the message alone, because place and advice are rendered separately.
 struct Drawn<'a>(&'a Problem);
 
 impl fmt::Display for Drawn<'_> {
@@ -159,20 +159,20 @@ impl Diagnostic for Drawn<'_> {
     }
 }
 
-/// How errors are shown.
+/// The format of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawing {
     /// `file:line:column: message`, for logs and pipes.
     Plain,
-    /// With the lines around it, for terminals.
+    /// With source lines, for terminals.
     Terminal {
-        /// Whether colours are wanted.
+        /// Whether to use colours.
         colour: bool,
     },
 }
 
 impl Drawing {
-    /// What standard error can show; `NO_COLOR` is obeyed.
+    /// Returns the format for standard error; respects `NO_COLOR`.
     pub fn for_stderr() -> Self {
         if std::io::stderr().is_terminal() {
             Self::Terminal { colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
@@ -184,7 +184,7 @@ impl Drawing {
 
 fn draw(problem: &Problem, drawing: Drawing) -> Option<String> {
     let Drawing::Terminal { colour } = drawing else { return None };
-    // The environment has no lines to draw.
+    // An environment variable has no source lines to show.
     if !matches!(problem.place, Place::Span(_)) {
         return None;
     }
@@ -195,7 +195,7 @@ fn draw(problem: &Problem, drawing: Drawing) -> Option<String> {
     Some(text)
 }
 
-/// All that is wrong with a configuration, in the order of the file.
+/// All errors in a configuration, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct ConfigErrors {
     problems: Vec<Problem>,
@@ -206,12 +206,12 @@ impl ConfigErrors {
         Self { problems }
     }
 
-    /// One by one.
+    /// Returns the individual errors.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// For people: drawn with the lines around each, or as plain text.
+    /// Renders all errors for terminals, with the lines around each, or as plain text.
     pub fn render(&self, drawing: Drawing) -> String {
         let mut parts: Vec<String> = self.problems.iter().map(|problem| problem.render(drawing)).collect();
         parts.push(self.count());

@@ -1,4 +1,4 @@
-//! Reads what targets and connectors have in common: the way to their server, and secrets.
+//! Reads what targets and connectors have in common: the connection to their server, and secrets.
 
 use url::{Host, Url};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::http::{ClientCertificate, ProxyUser};
 
-/// The three forms of a secret: in the file itself, in a file of its own, in the environment.
+/// The keys of a secret's three forms: the value, a file, an environment variable.
 pub(super) type Forms = [&'static str; 3];
 
 const PROXY_PASSWORD: Forms = ["proxy_password", "proxy_password_file", "proxy_password_env"];
@@ -26,7 +26,7 @@ pub(super) fn reach(table: &Table<'_>) -> Option<Reach> {
     Some(Reach { ca_file, client_certificate, proxy, proxy_user, parallel: parallel?, per_second, timeout: timeout? })
 }
 
-/// Certificate and key, both or none; a pair that cannot be used is an error.
+/// Reads certificate and key, both or none; an unusable pair is an error.
 fn client_certificate(table: &Table<'_>) -> Option<ClientCertificate> {
     let files = ["client_cert_file", "client_key_file"].map(|key| table.file(key));
     for (key, other) in [("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")] {
@@ -53,7 +53,7 @@ fn client_certificate(table: &Table<'_>) -> Option<ClientCertificate> {
     Some(certificate)
 }
 
-/// Who signs in to the proxy: user and password, both or none.
+/// Reads the credentials for the proxy: user and password, both or none.
 fn proxy_user(table: &Table<'_>) -> Option<ProxyUser> {
     let user = table.read("proxy_user", values::proxy_user);
     let password = secret(table, PROXY_PASSWORD).map(|(secret, _)| secret);
@@ -76,12 +76,12 @@ fn proxy_user(table: &Table<'_>) -> Option<ProxyUser> {
     Some(ProxyUser { user: user?, password: password? })
 }
 
-/// The form that a secret is written in, if it is written.
+/// Returns the form in which a secret is set; `None` if it is not set.
 pub(super) fn written_form(table: &Table<'_>, forms: Forms) -> Option<&'static str> {
     forms.into_iter().find(|form| table.has(form))
 }
 
-/// A secret, if it is there and right; a file that others can read is worth a warning.
+/// Reads a secret, if it is set and valid; warns about a file that others can read.
 pub(super) fn secret(table: &Table<'_>, forms: Forms) -> Option<(Secret, Place)> {
     let (secret, place) = table.secret(forms)?;
     if let Some(path) = secret.path()
@@ -98,7 +98,7 @@ pub(super) fn server_url(table: &Table<'_>) -> Option<Url> {
     url(table, "url")
 }
 
-/// Reads a URL; secrets that travel without TLS are worth a warning.
+/// Reads a URL; warns if secrets would be sent without TLS.
 pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
     let url = table.read(key, values::base_url)?;
     let near = match url.host() {

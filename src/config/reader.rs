@@ -1,4 +1,4 @@
-//! Walks the parsed file, and gathers all that is wrong on the way instead of stopping at the first.
+//! Reads the parsed file and collects all errors instead of stopping at the first.
 
 use std::{
     borrow::Cow,
@@ -24,23 +24,23 @@ use super::{
     values::{self, Read, Wrong, kind_of, quoted},
 };
 
-/// What all sections share.
+/// The state that all sections share.
 pub(super) struct Reader<'a> {
     pub env: &'a Env,
     pub now: Timestamp,
     shown: Shown,
-    /// Relative paths start here.
+    /// The base folder of relative paths.
     folder: PathBuf,
     errors: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
 
-/// One table of the file, or one that is not there and has only defaults.
+/// A table of the file, or a missing table, which has only defaults.
 pub(super) struct Table<'a> {
     pub reader: &'a Reader<'a>,
-    /// `connector.policy`, as in the list of keys.
+    /// The path as in the list of keys, such as `connector.policy`.
     path: &'static str,
-    /// For messages: `target jira-prod`, or nothing where the place says enough.
+    /// The name used in messages, such as `target jira-prod`; empty if the place is sufficient.
     who: String,
     content: Option<&'a DeTable<'a>>,
     place: Place,
@@ -60,12 +60,12 @@ impl<'a> Reader<'a> {
         self.warnings.borrow_mut().push(Problem::new(&self.shown, place, message, help).into_warning());
     }
 
-    /// The errors that were noted since the last call.
+    /// Returns the errors that were recorded since the last call.
     pub fn take_errors(&self) -> Vec<Problem> {
         self.errors.take()
     }
 
-    /// Errors and warnings, each in the order of the file.
+    /// Returns errors and warnings, each in the order of the file.
     pub fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |problems: RefCell<Vec<Problem>>| {
             let mut problems = problems.into_inner();
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         (sorted(self.errors), sorted(self.warnings))
     }
 
-    /// The whole file.
+    /// Returns the whole file as a table.
     pub fn root(&'a self, content: &'a DeTable<'a>) -> Table<'a> {
         let table = Table { reader: self, path: "", who: String::new(), content: Some(content), place: Place::File };
         table.refuse_unknown_keys();
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A section that is written once, `[name]`; a missing one has all defaults.
+    /// Returns a section that occurs once, `[name]`; a missing section has all defaults.
     pub fn section(&self, path: &'static str) -> Table<'a> {
         let (content, place) = match self.raw(path.rsplit('.').next().unwrap_or(path)) {
             None => (None, self.place.clone()),
@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// Sections that are written once for each thing, `[[name]]`.
+    /// Returns the sections of an array of tables, `[[name]]`.
     pub fn each(&self, path: &'static str) -> Vec<Table<'a>> {
         let Some(value) = self.raw(path) else { return Vec::new() };
         let help = || Some(format!("write [[{path}]] above each"));
@@ -138,24 +138,24 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Whether the section is there at all, in the file or by a variable.
+    /// Whether the section is set, in the file or by a variable.
     pub fn is_written(&self) -> bool {
         let of_section = keys::KEYS.iter().filter(|key| key.section() == self.path);
         self.content.is_some() || of_section.filter_map(Key::variable).any(|name| self.reader.env.get(&name).is_some())
     }
 
-    /// Whether a key is there, in the file or by a variable.
+    /// Whether a key is set, in the file or by a variable.
     pub fn has(&self, name: &'static str) -> bool {
         self.override_of(name).is_some() || self.raw(name).is_some()
     }
 
-    /// The value of a key, or its default. `None` if there is neither, or it is wrong, which is then noted.
+    /// Returns a key's value or default; `None` if there is neither, or if the value is invalid, which is recorded.
     pub fn read<T>(&self, name: &'static str, as_what: impl FnOnce(&DeValue<'_>) -> Read<T>) -> Option<T> {
         let (value, place) = self.value(name)?;
         as_what(&value).map_err(|wrong| self.wrong(name, place, wrong)).ok()
     }
 
-    /// The values of a list, each with its place.
+    /// Returns the values of a list, each with its place.
     pub fn list<T>(&self, name: &'static str, as_what: impl Fn(&DeValue<'_>) -> Read<T>) -> Option<Vec<(T, Place)>> {
         let (value, place) = self.value(name)?;
         let DeValue::Array(items) = value.as_ref() else {
@@ -177,13 +177,13 @@ impl<'a> Table<'a> {
         Some(items.iter().filter_map(read).collect())
     }
 
-    /// A path; a relative one starts at the folder of the file, or, in a variable, where the command is run.
+    /// Returns a path. A relative path starts at the file's folder, or, in a variable, at the working directory.
     pub fn path(&self, name: &'static str) -> Option<PathBuf> {
         let text = self.read(name, values::string)?;
         Some(if self.override_of(name).is_some() { PathBuf::from(text) } else { self.reader.resolve(&text) })
     }
 
-    /// The same, of a file that must be readable.
+    /// Returns the path of a file, which must be readable.
     pub fn file(&self, name: &'static str) -> Option<PathBuf> {
         let path = self.path(name)?;
         if let Err(error) = std::fs::File::open(&path) {
@@ -194,7 +194,7 @@ impl<'a> Table<'a> {
         Some(path)
     }
 
-    /// A secret in one of its three forms, `name`, `name_file` and `name_env`, read once to see that it is there.
+    /// Returns a secret in one of its three forms, `name`, `name_file` and `name_env`; reads it once to check it.
     pub fn secret(&self, forms: [&'static str; 3]) -> Option<(Secret, Place)> {
         let [inline, file, variable] = forms;
         let written: Vec<&'static str> = forms.into_iter().filter(|form| self.raw(form).is_some()).collect();
@@ -202,7 +202,7 @@ impl<'a> Table<'a> {
             let wrong = Wrong::new(format!("the secret stands in `{first}` too")).help("keep one of the two");
             self.wrong(second, self.place_of(second), wrong);
         }
-        // All forms are read, so that what is wrong in any of them is told.
+        // All forms are read, so that errors in any of them are reported.
         let found = [
             self.read(inline, |value| values::text(value).map(Secret::inline)),
             self.path(file).map(Secret::file),
@@ -219,7 +219,7 @@ impl<'a> Table<'a> {
         Some((secret, place))
     }
 
-    /// Where a secret is to be found, whether it is there or not.
+    /// Returns the location of a secret, whether the secret exists or not.
     pub fn secret_place(&self, [inline, file, variable]: [&'static str; 3]) -> Option<Secret> {
         self.read(inline, |value| values::text(value).map(Secret::inline))
             .or_else(|| self.path(file).map(Secret::file))
@@ -237,23 +237,23 @@ impl<'a> Table<'a> {
         if is_variable_name(name) {
             Ok(Secret::variable(name, self.reader.env.clone()))
         } else {
-            // Not repeated: it may be the secret itself.
+            // The value is not repeated: it may be the secret itself.
             let help = "write the variable's name, of A to Z, 0 to 9 and _, without a $";
             Err(Wrong::new("this is not the name of an environment variable").help(help))
         }
     }
 
-    /// A value as it stands in the file, for readers of their own.
+    /// Returns a raw value of the file, for specialized readers.
     pub fn raw(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.content?.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
     }
 
-    /// Whether a list stands there without anything in it.
+    /// Whether the value is an empty list.
     pub fn is_empty_list(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(items) if items.is_empty()))
     }
 
-    /// Where a key's value stands; the table where there is none.
+    /// Returns the place of a key's value; that of the table if the key is not set.
     pub fn place_of(&self, name: &'static str) -> Place {
         match (self.override_of(name), self.raw(name)) {
             (Some((variable, _)), _) => Place::Variable(variable),
@@ -262,13 +262,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Notes that a value is wrong.
+    /// Records an invalid value.
     pub fn wrong(&self, name: &str, place: Place, wrong: Wrong) {
         let who = if self.who.is_empty() { String::new() } else { format!("{}: ", self.who) };
         self.reader.error(place, format!("{who}{name}: {}", wrong.message), wrong.help);
     }
 
-    /// Notes that something is missing from the table.
+    /// Records something that is missing from the table.
     pub fn missing(&self, what: &str, help: Option<String>) {
         let who = if self.who.is_empty() { keys::heading(self.path) } else { self.who.clone() };
         self.reader.error(self.place.clone(), format!("{who}: {what} is missing"), help);
@@ -329,7 +329,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Where a key of that name belongs, if it belongs somewhere else.
+    /// Returns a hint if a key of that name belongs in another section.
     fn elsewhere(&self, name: &str) -> Option<String> {
         let key = keys::KEYS.iter().find(|key| key.name() == name && key.section() != self.path)?;
         Some(format!("`{name}` belongs in {}", keys::heading(key.section())))

@@ -1,5 +1,5 @@
-//! A connector's way to its realm, read alone: `usersync keycloak setup` needs no more, and makes secrets that the whole
-//! configuration cannot be loaded without.
+//! Reads a connector's connection to its realm separately. `usersync keycloak setup` needs nothing else, and creates
+//! the secrets without which the whole configuration cannot be loaded.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::ConnectorName;
 
-/// How a connector reaches its realm, and where its secrets are kept. The secrets need not be there.
+/// A connector's connection to its realm, and where its secrets are stored. The secrets need not exist.
 #[derive(Clone, Debug)]
 pub struct RealmConfig {
     /// The connector.
@@ -31,19 +31,19 @@ pub struct RealmConfig {
     pub client_realm: String,
     /// The client with the service account.
     pub client_id: String,
-    /// The way to Keycloak.
+    /// The connection settings for Keycloak.
     pub reach: Reach,
-    /// The client's secret; `None`: the connector does not say where it is.
+    /// The client's secret; `None`: its location is not configured.
     pub client_secret: Option<Secret>,
-    /// What pushed events are signed with; `None`: the connector does not say where it is.
+    /// The secret that signs pushed events; `None`: its location is not configured.
     pub hook_secret: Option<Secret>,
 }
 
-/// A connector of the file, with what is wrong with its own part.
+/// A connector of the file, or the errors in its own part.
 pub type Found = (ConnectorName, Result<RealmConfig, ConfigErrors>);
 
 impl RealmConfig {
-    /// Every connector of the file, each with what is wrong with its own part. What is wrong elsewhere is not reported.
+    /// Loads every connector of the file, each with the errors in its own part. Errors elsewhere are not reported.
     pub fn load(path: &Path, env: &Env) -> Result<Vec<Found>, ConfigErrors> {
         let text = read_file(path).map_err(|why| failure(path, &format!("it cannot be read: {why}"), None))?;
         let shown = Shown::new(path, &text);

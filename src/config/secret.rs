@@ -1,4 +1,4 @@
-//! Secrets by reference, read at each use so that a rotated file is taken without a restart.
+//! Secrets by reference, read at each use, so that a rotated file is used without a restart.
 
 use std::{
     fmt,
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Env;
 
-/// Past this a file is not a secret but a mistake.
+/// Maximum size of a secret's file, in bytes; a larger file is an error.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Where a secret is found. Neither `Debug` nor [`Secret::describe`] ever shows its value.
-/// Clones are one secret: replacing one of them replaces all.
+/// The location of a secret. Neither `Debug` nor [`Secret::describe`] ever shows its value. Clones share the location:
+/// [`Secret::replace`] on one of them changes all.
 #[derive(Clone)]
 pub struct Secret(Arc<RwLock<Origin>>);
 
@@ -28,13 +28,13 @@ enum Origin {
     Variable { name: String, env: Env },
 }
 
-/// Where a secret is found, to be kept where secrets must not be.
+/// The location of a secret, for storage where secrets are not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretReference {
-    /// In this file.
+    /// A file.
     File(PathBuf),
-    /// In this environment variable.
+    /// An environment variable.
     Variable(String),
 }
 
@@ -47,28 +47,28 @@ impl From<SecretReference> for Secret {
     }
 }
 
-/// Why a secret could not be had; names the place, never the value.
+/// Why a secret could not be read; names the place, never the value.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place} {why}")]
 pub struct SecretError {
-    /// See [`Secret::describe`].
+    /// The location, see [`Secret::describe`].
     pub place: String,
     /// What is wrong with it.
     pub why: String,
 }
 
 impl Secret {
-    /// The secret itself.
+    /// Creates a secret from its value.
     pub fn inline(value: impl Into<SecretString>) -> Self {
         Self::of(Origin::Inline(value.into()))
     }
 
-    /// The content of a file.
+    /// Creates a secret that is the content of a file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Origin::File(path.into()))
     }
 
-    /// The value of an environment variable.
+    /// Creates a secret that is the value of an environment variable.
     pub fn variable(name: impl Into<String>, env: Env) -> Self {
         Self::of(Origin::Variable { name: name.into(), env })
     }
@@ -81,13 +81,13 @@ impl Secret {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Is found where the other one is, from now on and in all its clones.
+    /// Replaces the location, in all clones, with that of another secret.
     pub fn replace(&self, other: &Self) {
         let origin = other.origin();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = origin;
     }
 
-    /// Where it is found, for people.
+    /// Describes the location for operators.
     pub fn describe(&self) -> String {
         match self.origin() {
             Origin::Inline(_) => "the configuration file".to_owned(),
@@ -96,7 +96,7 @@ impl Secret {
         }
     }
 
-    /// Where it is found, if it is not in the configuration itself.
+    /// Returns the location; `None` if the secret is in the configuration itself.
     pub fn reference(&self) -> Option<SecretReference> {
         match self.origin() {
             Origin::Inline(_) => None,
@@ -105,7 +105,7 @@ impl Secret {
         }
     }
 
-    /// The file that holds it, if it is in a file of its own.
+    /// Returns the secret's file; `None` if the secret is not in a file of its own.
     pub fn path(&self) -> Option<PathBuf> {
         match self.origin() {
             Origin::File(path) => Some(path),
@@ -113,12 +113,12 @@ impl Secret {
         }
     }
 
-    /// Whether it stands in the configuration itself.
+    /// Whether the secret is in the configuration itself.
     pub fn is_inline(&self) -> bool {
         matches!(self.origin(), Origin::Inline(_))
     }
 
-    /// Reads it: the line end after it is dropped; one that is empty, or is more than one line, is refused.
+    /// Reads the secret without its trailing line end. An empty secret, or one of several lines, is an error.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         let value = match &self.origin() {
             Origin::Inline(value) => Zeroizing::new(value.expose_secret().to_owned()),
@@ -157,7 +157,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// What kept a file from being read, without numbers.
+/// Describes a read error without its error number.
 pub(super) fn in_words(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),

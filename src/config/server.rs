@@ -21,7 +21,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("trace", Level::TRACE),
 ];
 
-/// The least memory for request bodies; bytes.
+/// Minimum of the memory budget for request bodies, in bytes.
 const LEAST_BUDGET: usize = 1 << 20;
 
 pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
@@ -86,7 +86,7 @@ pub(super) fn log(root: &Table<'_>) -> Option<LogConfig> {
     Some(LogConfig { format: format?, level: level?, personal_data: personal_data? })
 }
 
-/// Warns of variables that look like overrides and are none.
+/// Warns about variables that look like overrides but override nothing.
 pub(super) fn unknown_variables(root: &Table<'_>) {
     let known: Vec<String> = KEYS.iter().filter_map(Key::variable).collect();
     let prefixes = OVERRIDABLE.map(|section| format!("USERSYNC_{}", section.replace('.', "_").to_uppercase()));

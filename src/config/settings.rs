@@ -1,4 +1,4 @@
-//! The configuration as the rest of the program sees it: checked, with all defaults filled in.
+//! The configuration for the rest of the program: checked, with all defaults filled in.
 
 use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -12,39 +12,39 @@ use crate::{
     target::{TargetKind, scim::Habits},
 };
 
-/// A whole configuration.
+/// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The file that it was read from.
     pub path: PathBuf,
-    /// How it listens.
+    /// The HTTP server.
     pub server: ServerConfig,
-    /// Where it keeps what it knows.
+    /// The store.
     pub store: StoreConfig,
-    /// How it logs.
+    /// The log.
     pub log: LogConfig,
     /// The targets, in the order of the file.
     pub targets: Vec<TargetConfig>,
-    /// The connectors, in the order of the file. Their targets are all there.
+    /// The connectors, in the order of the file. All their targets exist.
     pub connectors: Vec<ConnectorConfig>,
-    /// What works, but is unwise.
+    /// Valid but unwise settings.
     pub warnings: Vec<Problem>,
 }
 
 /// `[server]`
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where it listens; beyond this machine only with TLS or behind a proxy.
+    /// The listen address; beyond this machine only with TLS or behind a proxy.
     pub listen: SocketAddr,
-    /// Whether a proxy in front speaks TLS.
+    /// Whether a proxy in front terminates TLS.
     pub behind_proxy: bool,
-    /// Certificate and key, if it speaks TLS itself.
+    /// Certificate and key; `None`: usersync does not serve TLS itself.
     pub tls: Option<TlsConfig>,
-    /// The largest request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub body_limit: usize,
-    /// The memory for all request bodies together; bytes.
+    /// Memory for all request bodies, in bytes.
     pub body_budget: usize,
-    /// How long a stop waits for what is under way.
+    /// How long a shutdown waits for work in progress.
     pub drain: Duration,
 }
 
@@ -69,120 +69,120 @@ pub struct StoreConfig {
 /// `[log]`
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {
-    /// How lines are written.
+    /// The format of lines.
     pub format: LogFormat,
-    /// Which lines.
+    /// The lowest level that is logged.
     pub level: tracing::Level,
-    /// Whether lines may tell who a user is.
+    /// Whether lines may contain personal data such as logins.
     pub personal_data: bool,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text for operators.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How usersync signs in to a target.
+/// The credentials for a target.
 #[derive(Clone, Debug)]
 pub enum TargetAuth {
-    /// With a personal access token.
+    /// A personal access token.
     Token(Secret),
-    /// With login and password.
+    /// Login and password.
     Password {
         /// The login.
         user: String,
-        /// Its password.
+        /// The password.
         password: Secret,
     },
-    /// With access tokens that a client is given (OAuth 2.0 client credentials).
+    /// OAuth 2.0 client credentials.
     Client {
-        /// Where tokens are given.
+        /// The token endpoint.
         token_url: Url,
-        /// The client.
+        /// The client's id.
         id: String,
-        /// Its secret.
+        /// The client's secret.
         secret: Secret,
-        /// How the client shows who it is.
+        /// How the client authenticates.
         client_auth: ClientAuth,
-        /// What the token is to be good for.
+        /// The scope of the token; `None`: none is requested.
         scope: Option<String>,
         /// Further parameters of the request, in this order.
         parameters: Vec<(String, String)>,
     },
 }
 
-/// How a client authenticates where it asks for a token (RFC 6749, section 2.3.1).
+/// How a client authenticates at the token endpoint (RFC 6749, section 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// By HTTP Basic authentication.
+    /// HTTP Basic authentication.
     #[default]
     Basic,
-    /// By `client_id` and `client_secret` in the form.
+    /// `client_id` and `client_secret` in the form body.
     Form,
 }
 
 /// `[[target]]`
 #[derive(Clone, Debug)]
 pub struct TargetConfig {
-    /// How it is called everywhere.
+    /// The name of the target.
     pub name: TargetName,
-    /// What it is.
+    /// The kind of the target.
     pub kind: &'static TargetKind,
-    /// Its base URL.
+    /// The base URL.
     pub url: Url,
-    /// How usersync signs in.
+    /// The credentials.
     pub auth: TargetAuth,
-    /// The way to it.
+    /// The connection settings.
     pub reach: Reach,
-    /// Applications that new accounts get access to.
+    /// Applications to which new accounts get access.
     pub applications: Vec<String>,
-    /// Whether new accounts are put into Bitbucket's default group.
+    /// Whether new accounts are added to Bitbucket's default group.
     pub default_group: bool,
-    /// Groups that are never changed, nor who is in them.
+    /// Groups that are never changed, and whose members are neither added nor removed.
     pub protected_groups: Vec<String>,
-    /// Groups that are never changed, nor the accounts in them.
+    /// Groups that are never changed, and whose accounts are never changed.
     pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, and from which usersync removes members all the same.
+    /// Groups that give access to the product, but from which usersync also removes members.
     pub managed_access_groups: Vec<String>,
     /// Logins that are never changed.
     pub protected_users: Vec<String>,
-    /// The SCIM server's profile, by name; found out if none is given.
+    /// The SCIM server's profile, by name; `None`: it is detected.
     pub profile: Option<&'static str>,
-    /// What the SCIM server does otherwise than its profile says.
+    /// The SCIM server's differences from its profile.
     pub habits: Habits,
-    /// The further attributes that connectors' policies speak of, by the target's names for them.
+    /// Further attributes that the connectors' policies use, by the target's names.
     pub attributes: BTreeSet<String>,
 }
 
-/// How another server is reached, and how hard it is asked.
+/// Connection settings and request limits for another server.
 #[derive(Clone, Debug)]
 pub struct Reach {
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates (PEM) to trust in addition to the system's; `None`: none.
     pub ca_file: Option<PathBuf>,
     /// The certificate that usersync presents; `None`: none.
     pub client_certificate: Option<ClientCertificate>,
-    /// The HTTP proxy on the way, if there is one; none is taken from the environment.
+    /// The HTTP proxy; `None`: none, and none is taken from the environment.
     pub proxy: Option<Url>,
-    /// Who signs in to the proxy; `None`: nobody.
+    /// The credentials for the proxy; `None`: none.
     pub proxy_user: Option<ProxyUser>,
-    /// Requests at the same time.
+    /// Maximum number of concurrent requests.
     pub parallel: NonZeroU32,
-    /// Requests in a second; no limit if none is given.
+    /// Maximum number of requests per second; `None`: unlimited.
     pub per_second: Option<NonZeroU32>,
-    /// How long one request may take.
+    /// Timeout of one request.
     pub timeout: Duration,
 }
 
 /// `[[connector]]`
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
-    /// How it is called everywhere.
+    /// The name of the connector.
     pub name: ConnectorName,
-    /// Whether it works.
+    /// Whether the connector is enabled.
     pub enabled: bool,
     /// Keycloak's address, with or without `/auth`.
     pub url: Url,
@@ -194,33 +194,33 @@ pub struct ConnectorConfig {
     pub client_id: String,
     /// The client's secret.
     pub client_secret: Secret,
-    /// The way to Keycloak.
+    /// The connection settings for Keycloak.
     pub reach: Reach,
-    /// Users read with one request of a full reconcile.
+    /// Number of users read with one request of a full reconcile.
     pub page_size: NonZeroU32,
-    /// How pushed events are known to be Keycloak's.
+    /// How pushed events are authenticated.
     pub hook: HookConfig,
-    /// The targets that it fills; at least one, each once.
+    /// The connector's targets; at least one, each once.
     pub targets: Vec<TargetName>,
-    /// When the full reconcile is due; never by itself if it is off.
+    /// The schedule of the full reconcile; `None`: off, it runs only by command.
     pub schedule: Option<Schedule>,
-    /// What it wants of its targets.
+    /// The policy for the targets.
     pub policy: Policy,
 }
 
-/// The secrets that pushed events may be signed with.
+/// The secrets that may sign pushed events.
 #[derive(Clone, Debug, Default)]
 pub struct HookConfig {
-    /// The one in use. Without it no pushed event of our own form is taken.
+    /// The current secret; `None`: no pushed event of usersync's own form is accepted.
     pub secret: Option<Secret>,
-    /// The one before, good as well while it is there.
+    /// The previous secret, accepted as well while it is set; `None`: none.
     pub previous: Option<Secret>,
-    /// The p2-inc listener's, if its form is accepted.
+    /// The p2-inc listener's secret; `None`: its form is not accepted.
     pub p2: Option<Secret>,
 }
 
 impl HookConfig {
-    /// The secrets of our own form, the one in use first.
+    /// Returns the secrets of usersync's own form, the current one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secret.iter().chain(&self.previous)
     }

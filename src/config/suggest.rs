@@ -1,6 +1,6 @@
 //! "Did you mean …?"
 
-/// Names the closest of what is known, if it is close enough to be a slip of the fingers.
+/// Suggests the closest known name, if it is close enough to be a typing error.
 pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     let folded = written.to_lowercase();
     known

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::target::{KINDS, TargetKind, scim};
 
-/// The profiles of SCIM servers by their words.
+/// The profiles of SCIM servers by name.
 static PROFILES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| scim::profiles().map(|name| (name, name)).collect());
-/// The kinds by their words.
+/// The target kinds by name.
 static KIND_NAMES: LazyLock<Vec<(&str, &TargetKind)>> =
     LazyLock::new(|| KINDS.iter().map(|kind| (kind.name, kind)).collect());
 
@@ -50,12 +50,12 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         protected_users: users?,
         profile,
         habits: habits?,
-        // The policies of connectors tell.
+        // Filled in from the connectors' policies.
         attributes: BTreeSet::new(),
     })
 }
 
-/// A key that means nothing to the kind is a mistake, not a wish.
+/// Reports keys that have no meaning for the target's kind as errors.
 fn refuse_keys_of_others(table: &Table<'_>, kind: &TargetKind) {
     let takes = |kind: &TargetKind, key: &str| {
         kind.keys.contains(&key) || (kind.client_credentials && CLIENT_KEYS.contains(&key))

@@ -1,4 +1,4 @@
-//! Reads a table straight into a type of the rest of the program, so that a new option there needs no second list here.
+//! Deserializes a table into a type of the rest of the program: a new option needs no second list here.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::TemplateError;
 
-/// The table under this key, all of it as default if it is not there, and whether it is fine; all that is wrong is told.
+/// Reads the table under this key, the default if it is missing, and whether it is valid; all errors are reported.
 pub(super) fn typed<T>(table: &Table<'_>, key: &'static str, help: &str) -> Option<(T, bool)>
 where
     T: DeserializeOwned + Default,
@@ -30,7 +30,7 @@ where
     all_errors(table, key, written)
 }
 
-/// Serde stops at its first error; what it points at is noted and left out, until the rest is fine.
+/// Collects all errors. Serde stops at the first, so its entry is recorded and removed until the rest is valid.
 fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spanned<DeValue<'_>>) -> Option<(T, bool)> {
     let mut rest = written.clone();
     let mut told: Vec<Range<usize>> = Vec::new();
@@ -40,7 +40,7 @@ fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spann
             Err(error) => {
                 let span = error.span().unwrap_or_else(|| written.span());
                 let name = path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
-                // What lacks something only since that was left out is told of already.
+                // An entry that is incomplete only because of that removal is already reported.
                 if !told.iter().any(|inner| holds(&span, inner)) {
                     table.wrong(&name, Place::Span(span.clone()), explain(error.message()));
                 }
@@ -58,7 +58,7 @@ fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// The keys on the way to a span, as `safety.count`.
+/// Returns the keys on the path to a span, such as `safety.count`.
 fn path_at(value: &DeValue<'_>, span: &Range<usize>) -> Option<String> {
     let DeValue::Table(table) = value else { return None };
     table.iter().find_map(|(key, value)| match path_at(value.get_ref(), span) {
@@ -68,7 +68,7 @@ fn path_at(value: &DeValue<'_>, span: &Range<usize>) -> Option<String> {
     })
 }
 
-/// Takes the innermost entry out whose key or value holds the span.
+/// Removes the innermost entry with the span in its key or value.
 fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     let mut found = None;
     for (key, value) in table.iter_mut() {
@@ -86,7 +86,7 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     found.is_some_and(|key| table.remove(key.as_str()).is_some())
 }
 
-/// Serde's words in ours, with a guess at what was meant.
+/// Rewords an error of serde, and suggests the name that was probably meant.
 fn explain(message: &str) -> Wrong {
     let first_line = message.trim().lines().next().unwrap_or_default();
     // "unknown field `x`, expected one of `a`, `b`"

@@ -1,4 +1,4 @@
-//! Single values: what each kind of key takes, and what it says to what it does not take. No I/O.
+//! Parses single values: what each kind of key accepts, and the error for other values. No I/O.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
@@ -8,14 +8,14 @@ use url::Url;
 
 use super::{mask::mask, suggest::did_you_mean};
 
-/// Why a value is refused; the reader adds key and place.
+/// Why a value is invalid; the reader adds key and place.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub message: String,
     pub help: Option<String>,
 }
 
-/// How much of a value is repeated.
+/// Maximum number of characters of a value that a message repeats.
 const QUOTED_CHARS: usize = 70;
 
 pub(super) type Read<T> = Result<T, Wrong>;
@@ -29,13 +29,13 @@ impl Wrong {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// Another kind of value stands there. Its text is not repeated: it may be a secret in the wrong place.
+    /// The value has another type. It is not repeated: it may be a misplaced secret.
     fn kind(wanted: &str, found: &DeValue<'_>) -> Self {
         Self::new(format!("this is {}, where {wanted} is wanted", kind_of(found)))
     }
 }
 
-/// A value as messages repeat it: on one line, not without end, and without what may be a secret after a lost quote.
+/// Quotes a value for messages: on one line, shortened, and without what may be a secret after a missing quote.
 pub(super) fn quoted(text: &str) -> String {
     let masked = mask(text);
     let line = masked.lines().next().unwrap_or_default();
@@ -43,7 +43,7 @@ pub(super) fn quoted(text: &str) -> String {
     if short.len() == text.len() { format!("`{short}`") } else { format!("`{short}…`") }
 }
 
-/// The kind of a value, in words.
+/// Returns the type of a value, in words.
 pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
@@ -56,7 +56,7 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Any text that is not empty.
+/// Parses any non-empty text.
 pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Read<&'v str> {
     match value {
         DeValue::String(text) if text.trim().is_empty() => Err(Wrong::new("this is empty")),
@@ -65,12 +65,12 @@ pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Read<&'v str> {
     }
 }
 
-/// The same, owned.
+/// Parses any non-empty text, and returns it owned.
 pub(super) fn string(value: &DeValue<'_>) -> Read<String> {
     text(value).map(str::to_owned)
 }
 
-/// The user of a proxy: HTTP's Basic authentication ends it at the first colon (RFC 7617, section 2).
+/// Parses the user of a proxy. HTTP Basic authentication ends the user at the first colon (RFC 7617, section 2).
 pub(super) fn proxy_user(value: &DeValue<'_>) -> Read<String> {
     let user = text(value)?;
     if user.contains(':') || user.chars().any(char::is_control) {
@@ -80,7 +80,7 @@ pub(super) fn proxy_user(value: &DeValue<'_>) -> Read<String> {
     Ok(user.to_owned())
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     match value {
         DeValue::Boolean(flag) => Ok(*flag),
@@ -88,7 +88,7 @@ pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     }
 }
 
-/// A whole number from 1 to `max`.
+/// Parses a whole number from 1 to `max`.
 pub(super) fn count(max: u32) -> impl Fn(&DeValue<'_>) -> Read<NonZeroU32> {
     move |value| {
         let DeValue::Integer(number) = value else { return Err(Wrong::kind("a whole number", value)) };
@@ -100,7 +100,7 @@ pub(super) fn count(max: u32) -> impl Fn(&DeValue<'_>) -> Read<NonZeroU32> {
     }
 }
 
-/// A length of time, as `30d` or `1h 30m`; more than none.
+/// Parses a duration such as `30d` or `1h 30m`; it must be positive.
 pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
     const HELP: &str = "write it with its units, as \"90s\", \"15m\", \"24h\" or \"30d\"";
     let text = match value {
@@ -118,7 +118,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
     }
 }
 
-/// How long records are kept: the hourly limits count changes, so that a day is the least.
+/// Parses a retention time: at least one day, because the hourly limits count changes.
 pub(super) fn retention(value: &DeValue<'_>) -> Read<SignedDuration> {
     let retention = duration(value)?;
     if retention < SignedDuration::from_hours(24) {
@@ -128,7 +128,7 @@ pub(super) fn retention(value: &DeValue<'_>) -> Read<SignedDuration> {
     Ok(retention)
 }
 
-/// A time to wait for something: at most an hour.
+/// Parses a timeout: at most one hour.
 pub(super) fn wait(value: &DeValue<'_>) -> Read<Duration> {
     let duration = duration(value)?;
     match Duration::try_from(duration) {
@@ -137,7 +137,7 @@ pub(super) fn wait(value: &DeValue<'_>) -> Read<Duration> {
     }
 }
 
-/// A size, as `1 MiB` or `500 kB`, up to 1 GiB.
+/// Parses a size such as `1 MiB` or `500 kB`, up to 1 GiB.
 pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
     const HELP: &str = "write it with its unit, as \"64 KiB\" or \"1 MiB\"";
     const UNITS: [(&str, usize); 7] = [
@@ -164,7 +164,7 @@ pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
     }
 }
 
-/// An address to listen on.
+/// Parses a listen address.
 pub(super) fn listen(value: &DeValue<'_>) -> Read<SocketAddr> {
     let text = text(value)?;
     text.parse().map_err(|_| {
@@ -173,10 +173,10 @@ pub(super) fn listen(value: &DeValue<'_>) -> Read<SocketAddr> {
     })
 }
 
-/// The base URL of a server.
+/// Parses the base URL of a server.
 pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
     let text = text(value)?;
-    // Credentials first: nothing that holds them is repeated.
+    // Credentials are checked first: a value that contains them is not repeated.
     if text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
         return Err(Wrong::new("this URL holds a user name or password")
             .help("give the URL alone; secrets have keys of their own"));
@@ -196,7 +196,7 @@ pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
     Ok(url)
 }
 
-/// A name that people give: it stands in addresses, logs and metrics.
+/// Parses the name of a connector or target, which is used in URLs, logs and metrics.
 pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
     let text = text(value)?;
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -209,7 +209,7 @@ pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
-/// One of a few words.
+/// Parses one of a fixed set of words.
 pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {
         let text = text(value)?;
@@ -223,7 +223,7 @@ pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> 
     }
 }
 
-/// A time zone by its name.
+/// Parses a time zone by its name.
 pub(super) fn time_zone(value: &DeValue<'_>) -> Read<TimeZone> {
     let text = text(value)?;
     TimeZone::get(text).map_err(|_| {

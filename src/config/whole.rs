@@ -1,4 +1,4 @@
-//! Puts the sections together, and checks what no section can see alone.
+//! Assembles the sections, and checks what spans several sections.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::TargetName;
 
-/// A failure of the file as a whole.
+/// Creates an error about the file as a whole.
 pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> ConfigErrors {
     ConfigErrors::new(vec![Problem::new(&Shown::new(path, ""), Place::File, message, help)])
 }
@@ -72,13 +72,13 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     }
 }
 
-/// The file's content, where it is TOML.
+/// Parses the file's content as TOML.
 pub(super) fn document<'t>(text: &'t str, shown: &Shown) -> Result<DeTable<'t>, ConfigErrors> {
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
     if syntax_errors.is_empty() {
         return Ok(document.into_inner());
     }
-    // What is behind a broken line cannot be told from what it broke, so nothing else is said.
+    // After a syntax error, other errors may be its consequences, so only syntax errors are reported.
     let problem = |error: &toml::de::Error| {
         let place = error.span().map_or(Place::File, Place::Span);
         Problem::new(shown, place, format!("this is not TOML: {}", error.message()), None)
@@ -86,7 +86,7 @@ pub(super) fn document<'t>(text: &'t str, shown: &Shown) -> Result<DeTable<'t>, 
     Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()))
 }
 
-/// The name as it is written, right or wrong.
+/// Returns the name as written, valid or not.
 pub(super) fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
     match table.raw("name")?.get_ref() {
         DeValue::String(name) => Some(name.as_ref()),
@@ -106,7 +106,7 @@ fn unique_names(tables: &[Table<'_>]) {
     }
 }
 
-/// Two names for one server would fight over its accounts.
+/// Reports two targets with the same server, because they would overwrite each other's accounts.
 fn one_server_one_target(tables: &[Table<'_>], targets: &[Option<TargetConfig>]) {
     let address = |target: &TargetConfig| target.url.as_str().trim_end_matches('/').to_owned();
     for (index, (table, target)) in tables.iter().zip(targets).enumerate() {
@@ -120,7 +120,7 @@ fn one_server_one_target(tables: &[Table<'_>], targets: &[Option<TargetConfig>])
     }
 }
 
-/// Two connectors that are one service account in one realm would be one source under two names.
+/// Reports two connectors with the same service account in the same realm: one source under two names.
 fn one_source_one_connector<'c>(tables: &[Table<'_>], connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>) {
     let mut seen: Vec<&ConnectorConfig> = Vec::new();
     for (table, connector) in tables.iter().zip(connectors) {
@@ -162,7 +162,8 @@ fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Writ
     }
 }
 
-/// What the policy wants of single targets: each is one that the connector fills, and can have such attributes.
+/// Checks the attributes that the policy sets on single targets. The connector must fill each target, and the target
+/// must support such attributes.
 fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Option<TargetConfig>]) {
     for (name, wanted) in &connector.policy.targets {
         let key = format!("policy.targets.{name}");

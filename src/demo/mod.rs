@@ -1,4 +1,4 @@
-//! A whole usersync between simulated servers, for `usersync demo`, tests and benchmarks.
+//! A complete usersync between simulated servers, for `usersync demo`, tests and benchmarks.
 
 pub mod stack;
 pub mod targets;

@@ -1,5 +1,5 @@
-//! A whole usersync between a simulated Keycloak and a simulated Jira, in one process over real HTTP; for the demo, for
-//! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
+//! A complete usersync between a simulated Keycloak and a simulated Jira, in one process over real HTTP. The demo,
+//! tests and benchmarks use it. With a custom [`Site`], it runs beside a real Keycloak.
 
 use std::{
     collections::HashMap,
@@ -34,39 +34,39 @@ use crate::{
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
 
-/// The connector's name, and its realm's.
+/// The name of the connector and of its realm.
 pub const CONNECTOR: &str = "acme";
-/// The target's name.
+/// The name of the target.
 pub const TARGET: &str = "jira";
-/// What the listener signs with.
+/// The secret that the listener signs with.
 pub const HOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// The client's secret.
 pub const CLIENT_SECRET: &str = "stack-client-secret";
 
-/// How a stack is built.
+/// Options for building a stack.
 #[derive(Clone)]
 pub struct StackOptions {
-    /// The Keycloak.
+    /// Options of the simulated Keycloak.
     pub keycloak: KeycloakOptions,
-    /// The Jira.
+    /// Options of the simulated Jira.
     pub jira: JiraOptions,
-    /// What the connector wants; the first run is applied at once by default.
+    /// The connector's policy; by default, the first run is applied at once.
     pub policy: Policy,
-    /// The store's file; a temporary one by default.
+    /// The store's file; `None`: a temporary one.
     pub store: Option<PathBuf>,
-    /// When runs are due; never by default.
+    /// The schedule of runs; `None`: no scheduled runs.
     pub schedule: Option<Schedule>,
-    /// The largest body that the hook takes.
+    /// Maximum size of a hook's body, in bytes.
     pub body_limit: usize,
-    /// What the p2 form is signed with, where it is accepted.
+    /// The secret of the p2 form; `None`: the form is not accepted.
     pub p2_secret: Option<String>,
-    /// How long the engine waits for what.
+    /// The engine's timeouts and intervals.
     pub times: EngineTimes,
-    /// The clock; the machine's own by default.
+    /// The clock; by default, the system clock.
     pub clock: Arc<dyn Clock>,
-    /// How long a read may take, on both sides.
+    /// Timeout of calls, on both sides.
     pub patience: Duration,
-    /// Targets that are filled beside the Jira.
+    /// Targets in addition to the Jira.
     pub other_targets: Vec<OtherTarget>,
 }
 
@@ -88,23 +88,23 @@ impl Default for StackOptions {
     }
 }
 
-/// Why a stack does not stand.
+/// Why a stack could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StackError(String);
 
-/// The two simulators; they outlive a usersync that is stopped between them.
+/// The two simulators; they keep running when a usersync between them stops.
 pub struct SimulatedServers {
-    /// The Keycloak.
+    /// The simulated Keycloak.
     pub keycloak: SimulatedKeycloak,
     /// Its realm.
     pub realm: RealmHandle,
-    /// The Jira.
+    /// The simulated Jira.
     pub jira: SimulatedJira,
     place: Place,
 }
 
-/// Where the two simulators are, as much as a usersync needs to know; they may be another process's.
+/// The addresses and credentials of the two simulators, which may run in another process.
 pub struct Place {
     keycloak: String,
     jira: String,
@@ -113,7 +113,7 @@ pub struct Place {
     jira_token: Kept,
 }
 
-/// A secret as it is kept for usersync; read anew for each use.
+/// A secret for usersync that can be replaced; read again for each use.
 type Kept = Arc<RwLock<String>>;
 
 fn keep(secret: &str) -> Kept {
@@ -129,21 +129,21 @@ fn read(kept: &Kept) -> SecretProvider {
     Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
 }
 
-/// Where a stack stands: what it reads, what it writes, and what it is told.
+/// The settings of a stack: source, target, secret and listen address.
 pub struct Site {
-    /// The realm that it reads.
+    /// The realm that usersync reads.
     pub source: KeycloakSettings,
-    /// The Jira that it writes.
+    /// The Jira that usersync writes.
     pub target: JiraSettings,
-    /// What the realm's listener signs with.
+    /// The secret that the realm's listener signs with.
     pub hook_secret: ReadSecret,
-    /// Where it listens.
+    /// The listen address.
     pub listen: SocketAddr,
-    /// How it is built; the simulators' parts say nothing here.
+    /// Options of the stack; those of the simulators have no effect.
     pub options: StackOptions,
 }
 
-/// A usersync at work on its servers.
+/// A running usersync with its servers.
 pub struct Stack {
     /// The store.
     pub store: Arc<sqlite::SqliteStore>,
@@ -151,7 +151,7 @@ pub struct Stack {
     pub engine: Arc<Engine>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether it is well.
+    /// The health of the process.
     pub health: Health,
     pairs: Vec<Pair>,
     clock: Arc<dyn Clock>,
@@ -160,7 +160,7 @@ pub struct Stack {
     _following: AbortOnDropHandle<()>,
 }
 
-/// Anything that goes wrong while building, in words.
+/// Converts any error while building.
 pub(super) fn fault(error: impl std::fmt::Display) -> StackError {
     StackError(error.to_string())
 }
@@ -176,22 +176,22 @@ impl SimulatedServers {
         Ok(Self { keycloak, realm, jira, place })
     }
 
-    /// Gives usersync another client secret for Keycloak.
+    /// Replaces usersync's client secret for Keycloak.
     pub fn give_client_secret(&self, secret: &str) {
         set(&self.place.client_secret, secret);
     }
 
-    /// Gives usersync another token for Jira.
+    /// Replaces usersync's token for Jira.
     pub fn give_jira_token(&self, token: &str) {
         set(&self.place.jira_token, token);
     }
 
-    /// Where they are.
+    /// Returns the addresses and credentials of the simulators.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Sets a usersync to work here, and tells the simulated Keycloak where to send its events.
+    /// Starts a usersync, and sets its address as the webhook of the simulated Keycloak.
     pub async fn build(&self) -> Result<Stack, StackError> {
         let stack = self.place.build().await?;
         let address = format!("{}/hooks/{CONNECTOR}", stack.url());
@@ -201,13 +201,13 @@ impl SimulatedServers {
 }
 
 impl Place {
-    /// Simulators at these addresses.
+    /// Creates a place from the addresses of two simulators.
     pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: StackOptions) -> Self {
         let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
         Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
     }
 
-    /// Where a stack between them stands.
+    /// Returns the settings of a stack between the simulators.
     pub fn site(&self) -> Result<Site, StackError> {
         let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
         let jira = Url::parse(&self.jira).map_err(fault)?;
@@ -227,29 +227,29 @@ impl Place {
         })
     }
 
-    /// The source that reads the realm.
+    /// Returns the source that reads the realm.
     pub fn source(&self) -> Result<KeycloakSource, StackError> {
         KeycloakSource::new(self.site()?.source).map_err(fault)
     }
 
-    /// The target that writes the Jira.
+    /// Returns the target that writes the Jira.
     pub fn target(&self) -> Result<JiraTarget, StackError> {
         JiraTarget::new(self.site()?.target).map_err(fault)
     }
 
-    /// An engine between them, over this store.
+    /// Returns an engine between source and target, with this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
         self.site()?.engine(store)
     }
 
-    /// Sets a usersync to work here.
+    /// Starts a usersync between the simulators.
     pub async fn build(&self) -> Result<Stack, StackError> {
         self.site()?.build().await
     }
 }
 
 impl Site {
-    /// An engine between source and target, over this store.
+    /// Returns an engine between source and target, with this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
         let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
         let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), self.targets());
@@ -261,13 +261,13 @@ impl Site {
         Ok(engine.with_times(self.options.times.clone()))
     }
 
-    /// All targets that are filled, the Jira first.
+    /// Returns all targets, the Jira first.
     fn targets(&self) -> Vec<TargetName> {
         let other_targets = self.options.other_targets.iter().map(|other| other.name.clone());
         std::iter::once(TARGET.into()).chain(other_targets).collect()
     }
 
-    /// Opens the store, listens, and sets the engine to work.
+    /// Opens the store, and starts the listener and the engine.
     pub async fn build(&self) -> Result<Stack, StackError> {
         let clock = Arc::clone(&self.options.clock);
         let metrics = Arc::new(Metrics::new());
@@ -321,17 +321,17 @@ impl Site {
 }
 
 impl Stack {
-    /// The pair of the realm and the Jira.
+    /// Returns the pair of the realm and the Jira.
     pub fn pair() -> Pair {
         Pair::new(CONNECTOR, TARGET)
     }
 
-    /// Where it listens, as a URL without a slash at the end.
+    /// Returns the URL that the stack listens on, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
     }
 
-    /// Waits until a part of it has ended by a defect.
+    /// Waits until a part of the service ends because of a defect.
     pub async fn died(&self) -> String {
         match &self.service {
             Some(service) => service.died().await,
@@ -354,7 +354,7 @@ impl Stack {
         Err(StackError("the first run did not end within 2 minutes".to_owned()))
     }
 
-    /// Waits until no task is under way or due within `horizon`.
+    /// Waits until no task is in progress or due within `horizon`.
     pub async fn quiet(&self, horizon: SignedDuration) -> Result<(), StackError> {
         let alive = TaskFilter { dead: Some(false), limit: 10_000, ..TaskFilter::default() };
         for _ in 0..3_000 {
@@ -367,7 +367,7 @@ impl Stack {
         Err(StackError("work was still left after 30 s".to_owned()))
     }
 
-    /// Stops it in order; the simulators stay.
+    /// Stops the stack gracefully; the simulators keep running.
     pub async fn stop(mut self) {
         self.health.drain();
         if let Some(service) = self.service.take() {
@@ -378,12 +378,12 @@ impl Stack {
     }
 }
 
-/// Compares the two sides as they are now.
+/// Compares the current state of the two sides.
 pub fn agree(servers: &SimulatedServers) -> Agreement {
     agree_but_for(servers, &[])
 }
 
-/// The same, where accounts with these logins are nobody's in Keycloak.
+/// Compares the two sides, except accounts with these logins, which are unmanaged.
 pub fn agree_but_for(servers: &SimulatedServers, strangers: &[&str]) -> Agreement {
     compare(&servers.realm.snapshot(), &servers.jira.held(), strangers)
 }

@@ -1,4 +1,4 @@
-//! The other kinds of target that a stack can fill beside its Jira, each as a simulator and as a client that works it.
+//! The other kinds of target in a stack beside its Jira: a simulator and a client for each.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A kind of target that a stack can fill beside its Jira.
+/// A kind of target that a stack can have beside its Jira.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Confluence.
@@ -35,31 +35,31 @@ pub enum Product {
     Scim,
 }
 
-/// A target that is filled beside the Jira.
+/// A target beside the Jira.
 #[derive(Clone)]
 pub struct OtherTarget {
-    /// How it is called.
+    /// The name of the target.
     pub name: TargetName,
-    /// Its client.
+    /// The client.
     pub target: Arc<dyn Target>,
 }
 
-/// The simulator of such a target; it ends when the last clone is dropped.
+/// The simulator of a target; it stops when the last clone is dropped.
 #[derive(Clone)]
 pub struct SimulatedTarget {
-    /// What it simulates.
+    /// The product that it simulates.
     pub product: Product,
-    /// Where it is.
+    /// The simulator's URL.
     pub url: String,
-    /// What goes wrong with it.
+    /// The faults that it simulates.
     pub faults: Faults,
-    /// What was asked of it.
+    /// The journal of requests that it received.
     pub journal: Journal,
-    /// Its bare state.
+    /// The simulator's state.
     pub server: Arc<dyn Holds>,
 }
 
-/// One of each kind.
+/// Starts one simulator of each kind.
 pub async fn all() -> Result<Vec<SimulatedTarget>, StackError> {
     let mut all = Vec::new();
     for product in Product::ALL {
@@ -78,10 +78,10 @@ fn token(text: &str) -> Credentials {
 }
 
 impl Product {
-    /// All of them.
+    /// All products.
     pub const ALL: [Self; 4] = [Self::Confluence, Self::Bitbucket, Self::Crowd, Self::Scim];
 
-    /// Its name, as in `Crowd`.
+    /// Returns the name, such as `Crowd`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Confluence => "Confluence",
@@ -91,7 +91,7 @@ impl Product {
         }
     }
 
-    /// Its kind, as a configuration calls it.
+    /// Returns the kind as written in a configuration.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Confluence => "confluence",
@@ -101,12 +101,12 @@ impl Product {
         }
     }
 
-    /// How a stack calls it.
+    /// Returns the name of the target in a stack.
     pub fn target_name(self) -> TargetName {
         self.name().to_lowercase().into()
     }
 
-    /// The keys of a `[[target]]` that sign in to a simulator with its default options, as [`Self::at`] does.
+    /// Returns the keys of a `[[target]]` with the credentials of a simulator with default options, as in [`Self::at`].
     pub fn credentials(self) -> Vec<(&'static str, String)> {
         match self {
             Self::Confluence => vec![("token", ConfluenceOptions::default().token)],
@@ -148,7 +148,7 @@ impl Product {
         SimulatedTarget { product: self, url, faults, journal, server: Arc::new(server) }
     }
 
-    /// A client for a simulator with its default options at this address; it may be another process's.
+    /// Creates a client of a simulator with default options at this address, which may belong to another process.
     pub fn at(self, url: &str) -> Result<OtherTarget, StackError> {
         let url = Url::parse(url).map_err(fault)?;
         let target: Arc<dyn Target> = match self {
@@ -177,7 +177,7 @@ impl Product {
 }
 
 impl SimulatedTarget {
-    /// What a stack needs to fill it.
+    /// Returns the target for a stack, with a client of this simulator.
     pub fn other_target(&self) -> Result<OtherTarget, StackError> {
         self.product.at(&self.url)
     }

@@ -1,4 +1,4 @@
-//! Where Keycloak answers: with `/auth`, as it once was everywhere, or without.
+//! Finds Keycloak's base URL: with `/auth`, the default path of older versions, or without.
 
 use std::{fmt, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::model::ErrorClass;
 
-/// Everything but what RFC 3986 lets stand as it is.
+/// Characters to escape in a path segment: all except the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The base URL that answered, without a slash at its end.
+/// The base URL that answered, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base(String);
 
@@ -28,17 +28,17 @@ impl fmt::Display for Base {
 }
 
 impl Base {
-    /// A realm's own page, which needs no token.
+    /// Returns the URL of a realm's public page, which needs no token.
     pub fn realm(&self, realm: &str) -> String {
         format!("{self}/realms/{}", segment(realm))
     }
 
-    /// Where a realm gives tokens.
+    /// Returns the URL of a realm's token endpoint.
     pub fn token_endpoint(&self, realm: &str) -> String {
         format!("{}/protocol/openid-connect/token", self.realm(realm))
     }
 
-    /// A realm's administration, or what is below it.
+    /// Returns the URL of a realm's Admin REST API, or of a resource below it.
     pub fn admin(&self, realm: &str, below: &[&str]) -> String {
         let mut url = format!("{self}/admin/realms/{}", segment(realm));
         for part in below {
@@ -48,13 +48,13 @@ impl Base {
         url
     }
 
-    /// Information about the server.
+    /// Returns the URL of the server's information.
     pub fn server_info(&self) -> String {
         format!("{self}/admin/serverinfo")
     }
 }
 
-/// One segment of a path. One that is nothing but dots would climb out of its folder, so it never stays as it is.
+/// Escapes one segment of a path. A segment of dots only would leave its folder, so each dot becomes `%00`.
 fn segment(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(|b| b == b'.') {
         return "%00".repeat(text.len());
@@ -62,10 +62,10 @@ fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// The URLs at which Keycloak may answer, the likeliest first.
+/// Returns the URLs at which Keycloak may answer, most likely first.
 fn candidates(given: &Url) -> Vec<Base> {
     let path = given.path().trim_end_matches('/');
-    // What stands in a browser's address bar leads there too.
+    // The URL may be copied from a browser's address bar.
     let path = ["/admin", "/realms"].iter().fold(path, |path, tail| match path.find(&format!("{tail}/")) {
         Some(at) => &path[..at],
         None => path.strip_suffix(tail).unwrap_or(path),
@@ -79,7 +79,7 @@ fn candidates(given: &Url) -> Vec<Base> {
     vec![base(path), other]
 }
 
-/// Finds out which of them is Keycloak's, by asking for the realm.
+/// Finds Keycloak's URL among the candidates by requesting the realm.
 pub(super) async fn find(http: &Http, given: &Url, names: &Names, within: Duration) -> Result<Base, SourceError> {
     #[derive(Deserialize)]
     struct Realm {

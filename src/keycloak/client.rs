@@ -26,10 +26,10 @@ use crate::{
 pub(super) const USER_GONE: &str = "User not found";
 pub(super) const GROUP_GONE: &str = "Could not find group by id";
 
-/// How many are asked for when any living user will do.
+/// Number of users requested where any enabled user will do.
 const SOME: usize = 20;
 
-/// A token older than this is renewed before a 403 is believed.
+/// A 403 is final only with a token younger than this; an older token is renewed first.
 const RIGHTS_MAY_BE_NEWER: Duration = Duration::from_secs(10);
 
 /// A realm, read with a service account.
@@ -47,20 +47,20 @@ impl std::fmt::Debug for KeycloakSource {
     }
 }
 
-/// What came of reading a page.
+/// The result of reading a page.
 pub(super) enum PageRead<T> {
     Read(Vec<Entry<T>>),
-    /// Keycloak itself says that what the listing belongs to is gone.
+    /// Keycloak itself answers that the listing's parent is gone.
     Gone,
-    /// Keycloak answered 500: one of the entries may be why.
+    /// Keycloak answered 500: one of the entries may be the cause.
     Failed(SourceError),
 }
 
-/// A query: names and values.
+/// A query as pairs of name and value.
 pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
 
 impl KeycloakSource {
-    /// A client with these settings; nothing is sent yet.
+    /// Creates a client with these settings; sends nothing yet.
     pub fn new(settings: KeycloakSettings) -> Result<Self, SourceError> {
         let names = Names {
             realm: settings.realm.clone(),
@@ -77,7 +77,7 @@ impl KeycloakSource {
         Ok(Self { settings, names, http, base: OnceCell::new(), tokens: Tokens::default() })
     }
 
-    /// The base URL that answered, with or without `/auth`; found once.
+    /// Returns the base URL that answered, with or without `/auth`; it is determined once.
     pub(super) async fn base(&self) -> Result<&Base, SourceError> {
         let settings = &self.settings.connection;
         self.base
@@ -89,7 +89,7 @@ impl KeycloakSource {
         self.tokens.get(&self.http, &self.settings, &self.names, self.base().await?, stale).await
     }
 
-    /// A GET with the token; a token that was refused, or that opens too little, is renewed once.
+    /// Sends a GET with the token. If the token is refused or lacks rights, it is renewed once.
     pub(super) async fn fetch(&self, url: &str, query: Query<'_>, within: Duration) -> Result<Answer, SourceError> {
         let base = self.base().await?;
         let mut token = self.token(None).await?;
@@ -97,7 +97,7 @@ impl KeycloakSource {
         loop {
             let request = self.http.client().get(url).query(query).bearer_auth(token.text.expose_secret());
             let answer = self.http.get(&self.names.at(base), request, within).await?;
-            // Rights are in the token, so one that was given meanwhile is only in the next.
+            // The token carries the roles, so a role that was granted since needs a new token.
             let stale = answer.status == StatusCode::UNAUTHORIZED
                 || answer.status == StatusCode::FORBIDDEN && token.asked_at.elapsed() > RIGHTS_MAY_BE_NEWER;
             if !stale || renewed {
@@ -108,7 +108,7 @@ impl KeycloakSource {
         }
     }
 
-    /// What is below the realm's administration; `None` only if Keycloak itself says `gone`.
+    /// Reads a resource below the realm's Admin REST API; `None` only if Keycloak itself answers `gone`.
     async fn ask<T: DeserializeOwned>(
         &self,
         asked: Asked,
@@ -136,7 +136,7 @@ impl KeycloakSource {
         Ok((!is_gone).then_some(answer))
     }
 
-    /// Entries of a list; `None` only if Keycloak itself says that what it belongs to is gone.
+    /// Reads the entries of a list; `None` only if Keycloak itself answers that the list's parent is gone.
     async fn list<T: Listed>(
         &self,
         asked: Asked,
@@ -173,7 +173,7 @@ impl KeycloakSource {
             .map_err(|error| self.names.not_as_expected(asked, base, &answer.headers, &answer.body, &error))
     }
 
-    /// Something that is always there.
+    /// Reads a resource that always exists.
     pub(super) async fn must<T: DeserializeOwned>(
         &self,
         asked: Asked,
@@ -187,7 +187,7 @@ impl KeycloakSource {
         }
     }
 
-    /// One page of a listing; `None` only if Keycloak itself says that what it belongs to is gone.
+    /// Reads one page of a listing; `None` only if Keycloak itself answers that the listing's parent is gone.
     pub(super) async fn page<T: Listed>(
         &self,
         asked: Asked,
@@ -203,7 +203,7 @@ impl KeycloakSource {
         }
     }
 
-    /// The same, where a failure of Keycloak itself is told from others.
+    /// Reads one page of a listing, and distinguishes a failure of Keycloak itself (500) from other errors.
     pub(super) async fn try_page<T: Listed>(
         &self,
         asked: Asked,
@@ -228,7 +228,7 @@ impl KeycloakSource {
         }
     }
 
-    /// A count; `None` where the answer is none.
+    /// Reads a count; `None` if the answer is not a count.
     pub(super) async fn count(
         &self,
         asked: Asked,
@@ -238,7 +238,7 @@ impl KeycloakSource {
         self.must(asked, below, query).await.map(|told| wire::count(&told))
     }
 
-    /// Whether the token opens the listings without showing anybody in them.
+    /// Whether the token may open the listings but sees no users in them.
     pub(super) async fn is_blind(&self) -> Result<bool, SourceError> {
         Ok(self.token(None).await?.claims.is_blind(&self.names.rights_client))
     }
@@ -254,7 +254,7 @@ impl KeycloakSource {
         self.one(Asked::Users, &["users", id.as_str()], USER_GONE).await
     }
 
-    /// One by id; `None` only if Keycloak itself says that it is gone.
+    /// Reads one resource by id; `None` only if Keycloak itself answers that it is gone.
     async fn one<T: Listed>(&self, asked: Asked, below: &[&str], gone: &str) -> Result<Option<T>, SourceError> {
         let within = self.settings.connection.time_outs.call;
         let one: Option<T> = self.ask(asked, below, &[], within, Some(gone)).await?;
@@ -268,7 +268,7 @@ impl KeycloakSource {
         Ok(one)
     }
 
-    /// The user's direct groups; without an offset Keycloak gives all of them in one answer.
+    /// Reads the user's direct groups. Without an offset, Keycloak returns all of them in one answer.
     async fn groups_of(&self, id: &UserId) -> Result<Option<Vec<GroupState>>, SourceError> {
         let (below, brief) = (["users", id.as_str(), "groups"], [("briefRepresentation", "true")]);
         let Some(list) = self.list::<Group>(Asked::Users, &below, &brief, Some(USER_GONE)).await? else {
@@ -315,7 +315,7 @@ impl Source for KeycloakSource {
 
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
         let (user, groups) = tokio::join!(self.user_alone(id), self.groups_of(id));
-        // Who is gone is gone, whatever the other call met.
+        // A user that is gone stays gone, whatever the other call returned.
         let Some(user) = user? else { return Ok(None) };
         match groups? {
             Some(groups) => Ok(Some(user.with_groups(groups))),
@@ -335,7 +335,7 @@ impl Source for KeycloakSource {
         let page = self.page::<User>(Asked::Users, &["users"], &query, (0, SOME), None).await?;
         let mut users = wire::readable(page.unwrap_or_default());
         users.retain(|user| user.enabled && !wire::is_service_account(&user.username));
-        // Those of Keycloak itself can be read while a federation is down.
+        // Keycloak's own users can be read while a federation is down.
         users.sort_by_key(|user| user.federation().is_some());
         Ok(users.into_iter().map(|user| user.id.into()).collect())
     }

@@ -1,8 +1,8 @@
-//! From the body of a webhook, or of a page of Keycloak's event store, to events and whom they ask to look at again.
+//! Decodes the body of a webhook, or a page of Keycloak's event store, into events and the subjects to reconcile.
 //!
-//! An event is only a hint, so nothing of its content is applied. Read are: Keycloak's own representations of admin and
-//! user events, the p2-inc webhook form, the flat form of other listeners, and the form of usersync's own listener;
-//! one event, an array of them, or `{"events": […]}`.
+//! An event is only a hint, so none of its content is applied. Accepted are Keycloak's own representations of admin and
+//! user events, and the p2-inc webhook form. The flat form of other listeners and the form of usersync's own listener
+//! are accepted too. A body is one event, an array of events, or `{"events": […]}`.
 
 mod json;
 mod path;
@@ -22,10 +22,10 @@ use self::{
 use super::signature::Verified;
 use crate::model::{EventOutcome, NewEvent};
 
-/// More events than this are not taken in one request.
+/// Maximum number of events in one request.
 pub const MOST_EVENTS: usize = 1000;
 
-/// Types of user events that change a user's directory data, as every Keycloak 26 knows them: what to keep and to poll.
+/// Types of user events that change a user's directory data, in every Keycloak 26: the types to keep and to poll.
 pub const DIRECTORY_EVENTS: [&str; 10] = [
     "REGISTER",
     "UPDATE_PROFILE",
@@ -39,57 +39,59 @@ pub const DIRECTORY_EVENTS: [&str; 10] = [
     "IDENTITY_PROVIDER_FIRST_LOGIN",
 ];
 
-/// Keycloak's clock may run ahead of ours by this much before its times are not believed.
+/// Largest lead of Keycloak's clock over usersync's; a later event time is discarded.
 const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 const LONGEST_ID: usize = 255;
 
-/// What p2-inc's listener puts before the type of a user event; before that of an admin event it is `admin.`.
+/// The prefix of p2-inc's listener for the type of a user event; its prefix for an admin event is `admin.`.
 const P2_USER_EVENT: &str = "access.";
 
-/// For whom events are decoded.
+/// The realm and the time for which events are decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeContext<'a> {
     /// The connector's realm, by name.
     pub realm: &'a str,
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl<'a> DecodeContext<'a> {
-    /// For this realm at this moment.
+    /// Creates a context for this realm and time.
     pub fn new(realm: &'a str, now: Timestamp) -> Self {
         Self { realm, now }
     }
 }
 
-/// Why a body holds no events; nothing of the body is in it.
+/// Why a body contains no events. The messages contain nothing of the body.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
-    /// It is not JSON.
+    /// The body is not JSON.
     #[error(
         "the body is not JSON: {what} at line {line}, column {column}. Send one event, an array of events, or {{\"events\": […]}}"
     )]
     NotJson {
         /// What is wrong.
         what: &'static str,
-        /// Where, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Where, from 1.
+        /// The column, counted from 1.
         column: usize,
     },
-    /// It is JSON, but holds no event.
+    /// The body is JSON, but contains no event.
     #[error("the body holds no Keycloak event: {0}. Send one event, an array of events, or {{\"events\": […]}}")]
     NoEvent(&'static str),
-    /// It holds too many.
+    /// The body contains too many events.
     #[error("the body holds {0} events, and at most {MOST_EVENTS} are taken at once. Send them in several requests")]
     TooMany(usize),
 }
 
 /// Decodes all events of a body.
 ///
-/// Something in a batch that is no event is kept as ignored, so that the others are not lost; a body without any
-/// event is an error.
+/// A batch item that is not an event is stored as ignored, so that the other events are not lost.
+///
+/// # Errors
+/// The body contains no event at all, is not JSON, or contains too many events.
 pub fn decode(body: Verified<'_>, context: &DecodeContext<'_>) -> Result<Vec<NewEvent>, DecodeError> {
     let parsed: Json<'_> = serde_json::from_slice(body.bytes()).map_err(|error| not_json(&error))?;
     let items = events(parsed)?;
@@ -177,8 +179,8 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     }
 }
 
-/// Keycloak's id, else the sender's id of this delivery, else a hash of the body if it has a time, else a new id:
-/// without id and time, two equal bodies are two events.
+/// Returns Keycloak's id, else the sender's delivery id. Without them, it returns a hash of the body if the event has a
+/// time, else a new id. Without id and time, two equal bodies are two events.
 fn event_id(item: &Json<'_>, body: &str) -> String {
     let usable = |name| item.text(name).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(char::is_control));
     match usable("id").or_else(|| usable("uid")) {
@@ -188,7 +190,7 @@ fn event_id(item: &Json<'_>, body: &str) -> String {
     }
 }
 
-/// Whether an event says when it happened. Java writes 0 for a time that was never set.
+/// Whether an event contains its time. Java writes 0 for a time that was never set.
 fn has_time(item: &Json<'_>) -> bool {
     matches!(item.get("time"), Some(Json::Number(millis)) if millis.as_f64().is_some_and(|millis| millis > 0.0))
 }
@@ -199,7 +201,7 @@ fn occurred_at(item: &Json<'_>, now: Timestamp) -> Option<Timestamp> {
     (time <= now.saturating_add(CLOCK_AHEAD).unwrap_or(now)).then_some(time)
 }
 
-/// The realm that an event is of, if that is another one.
+/// Returns the event's realm if it differs from the connector's realm.
 fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'a str> {
     if let Some(name) = item.text("realmName") {
         return (name != context.realm).then_some(name);
@@ -208,11 +210,11 @@ fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'
     if id == context.realm {
         return None;
     }
-    // An internal id that looks like one tells nothing; a name in its place does.
+    // A UUID may be the internal id of the connector's realm; only a name proves another realm.
     uuid::Uuid::try_parse(id).is_err().then_some(id)
 }
 
-/// What is read out of an event, before it is judged.
+/// The raw facts of an event, before they are evaluated.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Read<'a> {
     from_listener: bool,
@@ -291,7 +293,7 @@ impl<'a> Read<'a> {
     }
 }
 
-/// The type of a user event, without p2's prefix; `None` if it is an admin or model event.
+/// Returns the type of a user event without p2's prefix; `None` for an admin or model event.
 fn user_event_type<'a>(item: &'a Json<'_>, kind: &'a str) -> Option<&'a str> {
     match item.text("kind") {
         Some("user") => return Some(kind),
@@ -308,17 +310,17 @@ fn user_event_type<'a>(item: &'a Json<'_>, kind: &'a str) -> Option<&'a str> {
     (!admin).then_some(kind)
 }
 
-/// The user that an event is about; never the administrator who acted, whom admin events of other senders name.
+/// Returns the user that an event is about, never the acting administrator, whom other senders name in admin events.
 fn user<'a>(item: &'a Json<'_>, kind: &str, is_user_event: bool, from_listener: bool) -> Option<&'a str> {
     match (is_user_event, from_listener) {
-        // p2-inc writes user events in the form of admin events: who signed in stands where else the actor stands.
+        // p2-inc writes user events in the form of admin events: the user that signs in is in the place of the actor.
         (true, false) if kind.starts_with(P2_USER_EVENT) => item.get("authDetails")?.text("userId"),
         (true, _) | (_, true) => item.text("userId"),
         (false, false) => None,
     }
 }
 
-/// Its own members, else `admin.USER-CREATE` or `USER-CREATE`.
+/// Returns the event's own members, else parses `admin.USER-CREATE` or `USER-CREATE`.
 fn operation_and_resource<'a>(item: &'a Json<'_>, kind: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
     let named = kind.strip_prefix("admin.").unwrap_or(kind).rsplit_once('-');
     let operation = item.text("operationType").or(named.map(|(_, operation)| operation));
@@ -326,7 +328,7 @@ fn operation_and_resource<'a>(item: &'a Json<'_>, kind: &'a str) -> (Cow<'a, str
     (Cow::Borrowed(operation.unwrap_or_default()), Cow::Borrowed(resource.unwrap_or_default()))
 }
 
-/// The id of the object and the kind of component, which only the representation tells where the path does not.
+/// Returns the object's id and the kind of component, from the representation if the path does not contain them.
 fn object<'a>(item: &'a Json<'_>, from_listener: bool, path: &str) -> (Option<Cow<'a, str>>, Option<String>) {
     #[derive(Default, Deserialize)]
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What `usersync check` says about a realm: one line for each thing that must be right.
+//! The realm checks of `usersync check`: one line for each requirement.
 
 use std::time::Instant;
 
@@ -17,20 +17,20 @@ use crate::{
     target::{Note, NoteState},
 };
 
-/// Clocks that are more seconds apart than this make signatures and schedules go wrong.
+/// Largest clock difference, in seconds, at which signatures and schedules work.
 const CLOCKS_APART: u64 = 60;
 
-/// An hourly run finds less than this lost.
+/// Expiry of user events, in seconds, below which the check adds a note. An hourly run finds what is lost in less time.
 const SHORTEST_EXPIRY: i64 = 24 * 60 * 60;
 
-/// What a check finds out about a realm.
+/// The result of checking a realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// The base URL that answered, if one did.
+    /// The base URL that answered; `None` if none did.
     pub base_url: Option<String>,
-    /// Keycloak's version, where the client may see it.
+    /// Keycloak's version; `None` if the client may not see it.
     pub version: Option<String>,
-    /// The lines.
+    /// The report's lines.
     pub notes: Vec<Note>,
 }
 
@@ -41,7 +41,7 @@ impl Diagnosis {
 }
 
 impl KeycloakSource {
-    /// Tries everything that is needed, and what would be good to have. Nothing is changed.
+    /// Checks every requirement and every recommendation. Changes nothing.
     pub async fn diagnose(&self) -> Diagnosis {
         let mut found = Diagnosis { base_url: None, version: None, notes: Vec::new() };
         match self.base().await {
@@ -69,7 +69,7 @@ impl KeycloakSource {
         found
     }
 
-    /// Keycloak tells its version to administrators only, so silence is no fault.
+    /// Reads Keycloak's version. Only administrators may see it, so a missing version is not a fault.
     async fn version(&self, found: &mut Diagnosis) {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
@@ -185,7 +185,7 @@ impl KeycloakSource {
                     "role view-events is missing, so lost webhooks are only found by the full reconcile. {}",
                     self.give("view-events")
                 );
-                // The same role opens the settings, so nothing more can be said.
+                // The same role opens the settings, so nothing more can be checked.
                 return found.say(NoteState::No, "read events", text);
             }
             Err(error) => found.say(NoteState::No, "read events", error.text),
@@ -199,7 +199,8 @@ impl KeycloakSource {
         }
     }
 
-    /// Only a client that may read the whole realm sees how long admin events are kept; else nothing is said.
+    /// Checks the expiry of admin events. Only a client that may read the whole realm sees it; for others, it reports
+    /// nothing.
     async fn admin_expiry(&self, found: &mut Diagnosis) {
         #[derive(Deserialize)]
         struct Realm {
@@ -214,7 +215,8 @@ impl KeycloakSource {
         }
     }
 
-    /// By the token's own time: Keycloak's answers carry no date, and a proxy's would be the proxy's.
+    /// Compares the clocks by the token's issue time: Keycloak's answers carry no date, and a proxy's date is the
+    /// proxy's.
     fn clock(found: &mut Diagnosis, token: &Token) {
         let Some(ahead) = token.clock_ahead else {
             return found.say(
@@ -224,7 +226,7 @@ impl KeycloakSource {
             );
         };
         let apart = ahead.unsigned_abs();
-        // The token has whole seconds, so what is about one says nothing.
+        // The token's time is in whole seconds, so a difference of about one second is not significant.
         let text = if apart < 2 { "less than 2 s apart".to_owned() } else { format!("{apart} s apart") };
         if apart <= CLOCKS_APART {
             found.say(NoteState::Ok, "clock", text);
@@ -298,7 +300,7 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
     }
 }
 
-/// `10 412`, with thin spaces.
+/// Formats a number with thin spaces: `10 412`.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 * 3);
@@ -311,7 +313,7 @@ fn thousands(number: usize) -> String {
     text
 }
 
-/// A span in the largest unit that is whole.
+/// Formats a duration in the largest unit that divides it.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {
         s if s >= 86_400 && s % 86_400 == 0 => match s / 86_400 {

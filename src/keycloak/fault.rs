@@ -1,4 +1,4 @@
-//! Errors in words for people, and what Keycloak's answers mean.
+//! Error messages for operators, and the meaning of Keycloak's answers.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{SourceError, address::Base};
 use crate::{http::PROXY_SIGN_IN, model::ErrorClass};
 
-/// A wait that the other side asks for is not believed past this.
+/// Longest trusted `Retry-After`.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 pub(super) fn error(class: ErrorClass, text: impl Into<String>) -> SourceError {
@@ -23,7 +23,7 @@ pub(super) fn transient(text: impl Into<String>) -> SourceError {
     error(ErrorClass::Transient, text)
 }
 
-/// What is being read, and the role that opens it.
+/// The kind of resource that is read, with the role that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Users,
@@ -35,7 +35,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The role without which Keycloak answers 403.
+    /// Returns the role that is missing if Keycloak answers 403.
     pub fn role(self) -> Option<&'static str> {
         match self {
             Self::Users | Self::Groups => Some("view-users"),
@@ -59,7 +59,7 @@ impl fmt::Display for Asked {
     }
 }
 
-/// Who is speaking to whom: what every text needs.
+/// The names of realm and client that every error message needs.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub realm: String,
@@ -69,12 +69,12 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// What texts about the realm begin with.
+    /// Returns the beginning of messages about the realm.
     pub fn at(&self, base: &Base) -> String {
         format!("realm {} at {base}", self.realm)
     }
 
-    /// A status that is not what was hoped for, as an error.
+    /// Converts an unexpected status into an error.
     pub fn status(
         &self,
         asked: Asked,
@@ -147,7 +147,7 @@ impl Names {
         }
     }
 
-    /// What was read is not the JSON that was expected.
+    /// Creates the error for an answer that is not the expected JSON.
     pub fn not_as_expected(
         &self,
         asked: Asked,
@@ -179,7 +179,7 @@ impl Names {
     }
 }
 
-/// The realm is not there.
+/// Creates the error for a realm that does not exist.
 pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
     error(
         ErrorClass::Unconfirmed,
@@ -189,7 +189,7 @@ pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
     )
 }
 
-/// Keycloak's own words, `{"error": …}`, if the body has that form.
+/// Returns Keycloak's own error text, `{"error": …}`, if the body has that form.
 pub(super) fn told(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Told {
@@ -203,8 +203,8 @@ fn looks_like_json(body: &[u8]) -> bool {
     first.is_some_and(|b| b"{[\"0123456789-tfn".contains(b)) && !body.is_empty()
 }
 
-/// What came instead: Keycloak's own word for an error, or the kind of content and its first words. Never the content
-/// of JSON, which may be about people.
+/// Describes what was received instead: Keycloak's own error text, or the content type and the first words. Content of
+/// JSON is never included, as it may be personal data.
 fn received(headers: &HeaderMap, body: &[u8]) -> String {
     if let Some(text) = told(body) {
         return format!(", \"{}\"", first_words(&text));
@@ -245,7 +245,7 @@ fn first_words(text: &str) -> String {
     if short.len() < words.len() { format!("{short}…") } else { short }
 }
 
-/// Where a redirect leads, without what may be secret in it.
+/// Returns the target of a redirect, without its query, which may contain secrets.
 fn location(headers: &HeaderMap) -> String {
     let Some(to) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return "nowhere".to_owned() };
     match url::Url::parse(to) {
@@ -254,7 +254,7 @@ fn location(headers: &HeaderMap) -> String {
     }
 }
 
-/// `Retry-After` in seconds, with fractions or not, or as an HTTP date.
+/// Parses `Retry-After`: seconds, with or without fractions, or an HTTP date.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<f64>() {

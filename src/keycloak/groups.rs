@@ -1,4 +1,4 @@
-//! The tree of groups: all of it, and the groups of one name.
+//! Reads the group tree: all groups, or the groups of one name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::model::{GroupId, GroupState};
 /// Groups of one listing, by id.
 type Folder = Paged<BTreeMap<String, Group>>;
 
-/// What a reading of all groups brought.
+/// The result of reading all groups.
 #[derive(Default)]
 struct Tree {
     groups: BTreeMap<GroupId, GroupState>,
@@ -24,7 +24,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Takes in a folder, whose parent has this path; gives the groups that may have some below them.
+    /// Adds the groups of a folder; `parent` is its path. Returns the groups that may have sub-groups.
     fn add(&mut self, folder: Folder, parent: &str) -> Vec<GroupState> {
         let mut parents = Vec::new();
         for group in folder.items.into_values() {
@@ -43,7 +43,7 @@ impl Tree {
 }
 
 impl KeycloakSource {
-    /// Every group: flat in pages, or folder by folder where the server does not list them so.
+    /// Lists every group: flat in pages, or folder by folder if the server does not support that.
     pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
         let before = self.group_count().await?;
         let tree = match self.flat_groups(before).await? {
@@ -61,7 +61,7 @@ impl KeycloakSource {
         })
     }
 
-    /// All groups by one listing; `None` if it holds fewer than are counted, or groups inside others.
+    /// Reads all groups by one listing; `None` if it returns fewer than Keycloak counts, or nested groups.
     async fn flat_groups(&self, count: Option<usize>) -> Result<Option<Tree>, SourceError> {
         let listing = Listing {
             asked: Asked::Groups,
@@ -82,7 +82,7 @@ impl KeycloakSource {
         Ok(Some(tree))
     }
 
-    /// All groups, level by level. Keycloak lists the top level only, and children ten at a time unless told otherwise.
+    /// Reads all groups level by level. By default, Keycloak lists the top level only, and ten children at a time.
     async fn folders(&self) -> Result<Tree, SourceError> {
         let mut tree = Tree::default();
         let top = self.folder(None).await?;
@@ -98,7 +98,7 @@ impl KeycloakSource {
         Ok(tree)
     }
 
-    /// The groups right below one, or the top level. One that went meanwhile has none.
+    /// Reads the direct sub-groups of a group, or the top level. A group that was deleted meanwhile has none.
     async fn folder(&self, parent: Option<&GroupState>) -> Result<Folder, SourceError> {
         let below = parent.map_or(vec!["groups"], |parent| vec!["groups", parent.id.as_str(), "children"]);
         let listing = Listing {
@@ -112,13 +112,13 @@ impl KeycloakSource {
         Ok(self.pages(listing, &|_| {}).await?.unwrap_or_default())
     }
 
-    /// How many groups there are in all, sub-groups too; `None` where the answer is no number.
+    /// Returns the number of all groups, including sub-groups; `None` if the answer is not a number.
     pub(super) async fn group_count(&self) -> Result<Option<usize>, SourceError> {
         self.count(Asked::Groups, &["groups", "count"], &[]).await
     }
 
-    /// Groups whose name equals this one without regard to case. Keycloak's exact search regards the case, so its
-    /// search for a part is filtered. Found groups may come inside their parents or flat.
+    /// Returns the groups with this name, case-insensitive. Keycloak's exact search is case-sensitive, so the results
+    /// of its substring search are filtered. Keycloak may return them inside their parents or flat.
     pub(super) async fn search_groups(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
         let wanted = name.to_lowercase();
         let query = [("search", name), ("briefRepresentation", "true"), ("populateHierarchy", "false")];
@@ -127,7 +127,7 @@ impl KeycloakSource {
         for first in (0..).step_by(max) {
             let page = self.page::<Group>(Asked::Groups, &["groups"], &query, (first, max), None).await?;
             let known = seen.len();
-            // Where parents come along, several hits share one, and a page looks shorter than it is.
+            // With nested results, several hits share a parent, and a page seems shorter than it is.
             for group in &wire::readable(page.unwrap_or_default()) {
                 collect(group, "", &wanted, &mut seen, &mut found);
             }
@@ -156,7 +156,7 @@ fn collect(
     }
 }
 
-/// Why a listing is shorter than it should be, if so. Groups that came or went meanwhile are no reason.
+/// Returns why a listing is too short, if it is. Groups that are created or deleted during the read are not a reason.
 fn short(found: usize, before: Option<usize>, after: Option<usize>, blind: bool) -> Option<String> {
     let Some(count) = before.zip(after).map(|(before, after)| before.min(after)) else {
         return Some("Keycloak's count of groups is no number".to_owned());

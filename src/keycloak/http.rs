@@ -1,4 +1,4 @@
-//! Requests to one server: how many at a time, how fast, how long, how much is read.
+//! Sends requests to one server, with limits on concurrency, rate, time and size of an answer.
 
 use std::{
     sync::Arc,
@@ -19,13 +19,13 @@ use crate::{
     telemetry::CallMeter,
 };
 
-/// An answer larger than this is not read on.
+/// Maximum size of an answer, in bytes; reading stops there.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
-/// A GET whose connection could not be made or was cut is sent once more: it changes nothing.
+/// Maximum number of attempts for a GET. It changes nothing, so it is sent again if the connection fails or is cut.
 const SENT_AT_MOST: usize = 2;
 
-/// An answer, read whole.
+/// An answer, read completely.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
@@ -33,13 +33,13 @@ pub(super) struct Answer {
     pub body: Bytes,
 }
 
-/// A client of one server.
+/// An HTTP client for one server.
 #[derive(Clone)]
 pub(super) struct Http {
     client: Client,
     gate: Arc<Gate>,
     connect: Duration,
-    /// Whether we present a certificate.
+    /// Whether usersync presents a client certificate.
     certified: bool,
 }
 
@@ -71,22 +71,22 @@ impl Http {
         })
     }
 
-    /// Counts calls here from now on.
+    /// Counts calls with `meter` from now on.
     pub fn attach(&self, meter: &CallMeter) {
         self.gate.attach(meter);
     }
 
-    /// Counts a refusal of credentials.
+    /// Counts refused credentials.
     pub fn refused_sign_in(&self) {
         self.gate.meter().refused_sign_in();
     }
 
-    /// The client that requests are built with.
+    /// Returns the client that requests are built with.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends a request that changes nothing. `whom` begins the text of an error.
+    /// Sends a request that changes nothing. The text of an error begins with `whom`.
     pub async fn get(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
         let attempt = || async {
             match request.try_clone() {
@@ -98,13 +98,13 @@ impl Http {
         RetryIf::start(retry::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
     }
 
-    /// Sends a request that may change something, once, unless it is refused for now.
+    /// Sends a request that may change something. It is sent again only after a refusal that is temporary.
     pub async fn send(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
         self.in_turn(request, within, false).await.map_err(|failure| failure.told(whom))
     }
 
-    /// Sends a request when its turn comes. One that the server refused for now is sent again when the server takes
-    /// requests, if that is in time; after a 503 only one that `reads`.
+    /// Sends a request in its turn. If the server refuses it temporarily, it is sent again once the server accepts
+    /// requests, before the deadline; after a 503, only a request that `reads`.
     async fn in_turn(&self, request: RequestBuilder, within: Duration, reads: bool) -> Result<Answer, Failure> {
         let latest = self.gate.latest(None);
         let mut refused = None;
@@ -173,7 +173,7 @@ impl Http {
     }
 }
 
-/// Requests to Keycloak are of one kind.
+/// All requests to Keycloak share one lane.
 const LANE: &str = "keycloak";
 
 fn cannot_be_copied() -> Failure {
@@ -181,12 +181,12 @@ fn cannot_be_copied() -> Failure {
 }
 
 enum Failure {
-    /// The server limits requests, and takes none for so long.
+    /// Rate limited: the server accepts no request for this long.
     Limited(SignedDuration),
     Lost(String),
     TooSlow(String),
     TooLarge,
-    /// By the server or the proxy, before the request was read; the text says what to do.
+    /// Refused by the server or the proxy before the request was read; the text says what to do.
     Refused(String),
 }
 

@@ -1,4 +1,4 @@
-//! The source: Keycloak's Admin REST API, its tokens, walks, events and signatures.
+//! The source: Keycloak's Admin REST API, its tokens, listings, events and signatures.
 
 mod address;
 mod client;

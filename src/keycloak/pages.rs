@@ -1,4 +1,4 @@
-//! Listings in pages: read to their end, each entry once, and whether the pages fit together.
+//! Reads listings in pages, to their end, each entry once, and checks that consecutive pages fit together.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{Packed, UserId, UserState};
 
-/// How often a listing whose pages do not fit together is read.
+/// Maximum number of times a listing is read while its pages do not fit together.
 const TRIES: usize = 3;
 
 /// A listing that is read in pages.
@@ -22,33 +22,33 @@ pub(super) struct Listing<'a> {
     pub query: Query<'a>,
     /// The offset of the first page.
     pub from: usize,
-    /// Entries of one page.
+    /// Number of entries per page.
     pub max: usize,
-    /// Keycloak's own words for the absence of what the listing belongs to.
+    /// Keycloak's error text if the listing's parent is gone; `None`: it has no parent that can be gone.
     pub gone: Option<&'a str>,
 }
 
-/// Where the entries of a listing go, each once.
+/// A collection that receives the entries of a listing, each once.
 pub(super) trait Collect: Default + Send {
-    /// An entry as it is listed.
+    /// The representation of an entry.
     type Entry: Listed;
 
-    /// Whether an entry of this id came before.
+    /// Whether an entry with this id was added before.
     fn contains(&self, id: &str) -> bool;
 
-    /// Takes in an entry whose id is new.
+    /// Adds an entry with a new id.
     fn add(&mut self, entry: Self::Entry);
 
     fn len(&self) -> usize;
 }
 
-/// What all pages of a listing brought.
+/// The result of reading all pages of a listing.
 pub(super) struct Paged<C> {
     pub items: C,
     pub unreadable: Vec<(String, Unreadable)>,
-    /// Entries over which Keycloak itself fails: nothing is known of them.
+    /// Number of entries for which Keycloak itself answers 500: nothing is known of them.
     pub failed: usize,
-    /// Why this may not be all, if so.
+    /// Why the listing may be incomplete; `None`: it is complete.
     pub incomplete: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl<C: Default> Default for Paged<C> {
 }
 
 impl Paged<Packed<UserState>> {
-    /// Takes in what another reading of the same listing brought.
+    /// Merges the result of another read of the same listing.
     pub fn merge(&mut self, other: Self) {
         let known: HashSet<String> = self.unreadable.iter().map(|(id, _)| id.clone()).collect();
         for user in other.items.iter().filter(|user| !known.contains(user.id.as_str())) {
@@ -76,7 +76,7 @@ impl Paged<Packed<UserState>> {
 }
 
 impl<C: Collect> Paged<C> {
-    /// How many entries there are, readable or not.
+    /// Returns the number of entries, readable or not.
     pub fn len(&self) -> usize {
         self.items.len() + self.unreadable.len() + self.failed
     }
@@ -87,7 +87,7 @@ impl<C: Collect> Paged<C> {
 }
 
 impl<C> Paged<C> {
-    /// Takes in why it may not be all; the first reason stays.
+    /// Records why the listing may be incomplete; the first reason is kept.
     pub fn unconfirmed(&mut self, why: impl FnOnce() -> String) {
         self.incomplete.get_or_insert_with(why);
     }
@@ -142,7 +142,7 @@ impl Collect for BTreeMap<String, Group> {
 }
 
 impl KeycloakSource {
-    /// Reads a listing until a page is empty; `None` only if Keycloak itself says that what it belongs to is gone.
+    /// Reads a listing until a page is empty; `None` only if Keycloak itself answers that its parent is gone.
     pub(super) async fn pages<C: Collect>(
         &self,
         listing: Listing<'_>,
@@ -152,7 +152,7 @@ impl KeycloakSource {
         loop {
             left -= 1;
             let paged = self.pages_once(listing, read).await?;
-            // What Keycloak itself fails over stays so.
+            // An entry that Keycloak itself cannot read fails again.
             let is_final = |paged: &Paged<C>| paged.incomplete.is_none() || paged.failed > 0;
             if left == 0 || paged.as_ref().is_none_or(is_final) {
                 return Ok(paged);
@@ -160,8 +160,9 @@ impl KeycloakSource {
         }
     }
 
-    /// A full page is followed by one that begins with its last entry: pages between which somebody came or went do not
-    /// fit together. A page with nothing new ends the listing, so that a server that ignores offsets is not read forever.
+    /// Reads a listing once. The page after a full page begins with the full page's last entry: pages between which an
+    /// entry was created or deleted do not fit together. A page with nothing new ends the listing: a server that
+    /// ignores offsets must not cause an endless loop.
     async fn pages_once<C: Collect>(
         &self,
         listing: Listing<'_>,
@@ -218,7 +219,7 @@ impl KeycloakSource {
         }
         paged.failed = parts.failed.len();
         if let Some(why) = parts.why(&listing) {
-            // This comes first: it says what an operator can do.
+            // This reason replaces the others: it says what an operator can do.
             paged.incomplete = Some(why);
         }
         let without_id = without_id - paged.failed;

@@ -1,4 +1,4 @@
-//! A page that Keycloak fails over, read in parts: one entry that it cannot read makes it answer 500 for all of them.
+//! Reads a failing page in parts: one entry that Keycloak cannot read makes it answer 500 for the whole page.
 
 use super::{
     KeycloakSource, SourceError, Unreadable,
@@ -8,28 +8,28 @@ use super::{
     wire::{Entry, Listed},
 };
 
-/// Entries of one listing over which Keycloak may fail; with more, the listing fails.
+/// Maximum number of failed entries in one listing; with more, the listing fails.
 const FAILED_AT_MOST: usize = 20;
 
-/// So many that fail one after another, with nothing read in between, are no single entries: the listing fails.
+/// Number of consecutive failed entries at which the listing fails: single entries are then not the cause.
 const FAILED_IN_A_ROW: usize = 5;
 
-/// Addresses that the reason names.
+/// Maximum number of failing request paths that the reason names.
 const NAMED: usize = 3;
 
 /// What was read in parts of one listing.
 #[derive(Default)]
 pub(super) struct Parts {
-    /// Offsets of the entries over which Keycloak fails.
+    /// Offsets of the entries for which Keycloak answers 500.
     pub failed: Vec<usize>,
-    /// Failed entries since something was read.
+    /// Failed entries since the last successful read.
     in_a_row: usize,
-    /// Whether a page was read in parts.
+    /// Whether any page was read in parts.
     any: bool,
 }
 
 impl Parts {
-    /// Why the listing may not be whole, if a page was read in parts.
+    /// Returns why the listing may be incomplete, if a page was read in parts.
     pub fn why(&self, listing: &Listing<'_>) -> Option<String> {
         let path = listing.below.join("/");
         let (one, many) = match (listing.asked, listing.below.last()) {
@@ -61,13 +61,13 @@ impl Parts {
 }
 
 impl KeycloakSource {
-    /// A page, in halves where Keycloak fails over it, down to single entries. One over which it fails by itself is noted
-    /// by its offset and stands as an entry without id. `None` only if Keycloak itself says that what the listing belongs
-    /// to is gone.
+    /// Reads a page, and halves it where Keycloak answers 500, down to single entries. A single entry that fails is
+    /// recorded by its offset and kept as an entry without id. `None` only if Keycloak itself answers that the
+    /// listing's parent is gone.
     ///
     /// # Errors
-    /// Keycloak fails over more entries than [`FAILED_AT_MOST`], or over [`FAILED_IN_A_ROW`] with nothing read between
-    /// them: then it is not the entries.
+    /// Keycloak fails for more than [`FAILED_AT_MOST`] entries, or for [`FAILED_IN_A_ROW`] consecutive ones: single
+    /// entries are not the cause.
     pub(super) async fn page_in_parts<T: Listed>(
         &self,
         &Listing { asked, below, query, max, gone, .. }: &Listing<'_>,

@@ -1,13 +1,13 @@
-//! Finding people by what other people call them.
+//! Finds users by login or e-mail address.
 
 use super::{KeycloakSource, SourceError, fault::Asked, wire::User};
 use crate::model::UserId;
 
-/// More than so many with one name are not told.
+/// Maximum number of users read for each of login and e-mail address; further ones are not returned.
 const MOST: usize = 20;
 
 impl KeycloakSource {
-    /// The users whose login or e-mail address is exactly this, without regard to case.
+    /// Returns the users with exactly this login or e-mail address, case-insensitive.
     pub async fn users_called(&self, name: &str) -> Result<Vec<UserId>, SourceError> {
         let mut found: Vec<UserId> = Vec::new();
         for field in ["username", "email"] {

@@ -1,4 +1,4 @@
-//! What a Keycloak client is told.
+//! The settings of a Keycloak client.
 
 use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,18 +10,18 @@ use crate::{
     config::{ClientCertificate, ConnectorConfig, ProxyUser, Reach},
 };
 
-/// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
-/// line without the secret.
+/// Reads the client's secret again each time, so that a rotated secret is used without a restart. An error is a
+/// readable line without the secret.
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
-/// How long calls may take.
+/// Timeouts of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOuts {
-    /// Until the connection stands.
+    /// Until the connection is established.
     pub connect: Duration,
     /// Until a short answer is read.
     pub call: Duration,
-    /// Until a page of a walk is read.
+    /// Until a page of a listing is read.
     pub long: Duration,
 }
 
@@ -31,31 +31,31 @@ impl Default for TimeOuts {
     }
 }
 
-/// How Keycloak is reached; the same for reading and for setting up.
+/// The connection to Keycloak; the same for reading and for setup.
 #[derive(Clone)]
 pub struct Connection {
     /// The base URL as given: with or without `/auth`, a trailing slash, a path.
     pub url: Url,
-    /// Certificates (PEM) that are trusted beside the system's.
+    /// Certificates (PEM) to trust in addition to the system's; `None`: none.
     pub ca_file: Option<PathBuf>,
     /// The certificate that usersync presents; `None`: none.
     pub client_certificate: Option<ClientCertificate>,
-    /// A proxy for all calls; none is taken from the environment.
+    /// The proxy for all calls; `None`: none, and none is taken from the environment.
     pub proxy: Option<Url>,
-    /// Who signs in to the proxy; `None`: nobody.
+    /// The credentials for the proxy; `None`: none.
     pub proxy_user: Option<ProxyUser>,
-    /// Requests at the same time.
+    /// Maximum number of concurrent requests.
     pub parallel: usize,
-    /// Requests per second, if they are limited.
+    /// Maximum number of requests per second; `None`: unlimited.
     pub per_second: Option<NonZeroU32>,
-    /// How long calls may take.
+    /// Timeouts of calls.
     pub time_outs: TimeOuts,
-    /// What the server's limits are measured with.
+    /// The clock by which the server's rate limits are measured.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Connection {
-    /// To this address, all else by default.
+    /// Creates a connection to this address, with defaults for all other settings.
     pub fn new(url: Url) -> Self {
         Self {
             url,
@@ -72,7 +72,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// To this address, in the configured way.
+    /// Creates a connection to this address with the configured settings.
     pub fn by(url: &Url, reach: &Reach) -> Self {
         let default = TimeOuts::default();
         Self {
@@ -96,26 +96,26 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// What the client of a realm is told.
+/// The settings of a realm's client.
 #[derive(Clone)]
 pub struct KeycloakSettings {
-    /// How Keycloak is reached.
+    /// The connection to Keycloak.
     pub connection: Connection,
     /// The realm that is read.
     pub realm: String,
-    /// The realm that the client is in, where that is another: `master` holds the rights on realm `acme` as roles of
-    /// its client `acme-realm`.
+    /// The realm that contains the client, if it is another: `master` holds the rights on realm `acme` as roles of its
+    /// client `acme-realm`.
     pub client_realm: Option<String>,
     /// The client's id.
     pub client_id: String,
     /// The client's secret.
     pub secret: SecretProvider,
-    /// Users and groups a page in walks inside the client.
+    /// Users or groups per page of a listing.
     pub page: usize,
 }
 
 impl KeycloakSettings {
-    /// With all else by default.
+    /// Creates settings with defaults for all other values.
     pub fn new(url: Url, realm: impl Into<String>, client_id: impl Into<String>, secret: SecretProvider) -> Self {
         Self {
             connection: Connection::new(url),
@@ -127,12 +127,12 @@ impl KeycloakSettings {
         }
     }
 
-    /// The realm that gives the token.
+    /// Returns the realm that issues the token.
     pub fn token_realm(&self) -> &str {
         self.client_realm.as_deref().unwrap_or(&self.realm)
     }
 
-    /// The client whose roles are the rights: of the realm itself, or of `master` for it.
+    /// Returns the client that holds the rights as roles: a client of the realm itself, or of `master`.
     pub fn rights_client(&self) -> String {
         rights_client(&self.realm, self.token_realm())
     }
@@ -163,7 +163,7 @@ impl fmt::Debug for KeycloakSettings {
     }
 }
 
-/// The client whose roles are the rights on `realm` for somebody in `token_realm`.
+/// Returns the client that holds the rights on `realm` as roles, for a client or user in `token_realm`.
 pub(super) fn rights_client(realm: &str, token_realm: &str) -> String {
     if token_realm != realm || realm == "master" { format!("{realm}-realm") } else { "realm-management".to_owned() }
 }

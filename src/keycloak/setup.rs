@@ -1,5 +1,5 @@
-//! The library behind `usersync keycloak setup`, `remove` and `test-event`: what must be made in a realm, computed from
-//! what is there, so that it can be shown before it is done and doing it twice changes nothing.
+//! Implements `usersync keycloak setup`, `remove` and `test-event`: computes what is missing in a realm from what
+//! exists. So a plan can be shown before it is applied, and a second run changes nothing.
 
 mod admin;
 mod plan;
@@ -23,64 +23,64 @@ pub use test_event::TestEvent;
 /// The id of usersync's event listener.
 pub const LISTENER: &str = "usersync";
 
-/// The realm attribute that tells the listener where usersync is.
+/// The realm attribute that contains usersync's address for the listener.
 pub const ADDRESS_ATTRIBUTE: &str = "usersync.address";
 
-/// The realm attribute that names the key that the listener signs with, where the realm may use several. Only the name:
-/// whoever administers the realm reads its attributes.
+/// The realm attribute that names the listener's signing key, where the realm may use several. It contains only the
+/// name, because the realm's administrators can read its attributes.
 pub const KEY_ATTRIBUTE: &str = "usersync.key";
 
-/// The realm attribute in which the event settings are kept as they were before.
+/// The realm attribute that stores the previous event settings.
 const BEFORE_ATTRIBUTE: &str = "usersync.before";
 
-/// The realm attribute that says how long admin events are kept; Keycloak's own.
+/// Keycloak's own realm attribute for the expiry of admin events.
 pub(super) const ADMIN_EXPIRY: &str = "adminEventsExpiration";
 
-/// Who makes the changes.
+/// The credentials for the changes.
 #[derive(Clone, Debug)]
 pub enum SignIn {
     /// An administrator, through the client `admin-cli`.
     Password {
-        /// The administrator's realm; `master` if in doubt.
+        /// The administrator's realm, usually `master`.
         realm: String,
         /// The login.
         username: String,
         /// The password.
         password: SecretString,
     },
-    /// A token that somebody else fetched.
+    /// A token that was obtained elsewhere.
     Token(SecretString),
 }
 
-/// What is wanted.
+/// The wanted setup.
 #[derive(Clone, Debug)]
 pub struct SetupOptions {
-    /// How Keycloak is reached.
+    /// The connection to Keycloak.
     pub connection: Connection,
-    /// The realm that will be read.
+    /// The realm that usersync reads.
     pub realm: String,
-    /// The realm that the client is made in, where that is another.
+    /// The realm that contains the client; `None`: the same realm.
     pub client_realm: Option<String>,
     /// The client's id.
     pub client_id: String,
-    /// Who makes the changes.
+    /// The credentials for the changes.
     pub sign_in: SignIn,
-    /// Whether roles are wanted, which needs `view-realm`.
+    /// Whether to grant `view-realm`, which reading roles needs.
     pub view_realm: bool,
-    /// Where the listener finds usersync; without it the realm's attributes stay as they are.
+    /// The address at which the listener reaches usersync; `None`: the realm's attributes stay unchanged.
     pub address: Option<Url>,
-    /// Whether events will be signed, so that a secret is made if there is none; so it is with an address, too.
+    /// Whether events are signed. If so, or if there is an address, a missing webhook secret is created.
     pub sign_events: bool,
     /// The name of the listener's key, where the realm may use several.
     pub key: Option<String>,
-    /// The webhook secret that is there already; without it one is made.
+    /// The existing webhook secret; `None`: one is created if events are signed.
     pub webhook_secret: Option<SecretString>,
-    /// How long events are kept at least.
+    /// Minimum time for which events are kept.
     pub expiry: Duration,
 }
 
 impl SetupOptions {
-    /// With all else by default.
+    /// Creates options with defaults for all other values.
     pub fn new(
         connection: Connection,
         realm: impl Into<String>,
@@ -119,37 +119,37 @@ impl SetupOptions {
     }
 }
 
-/// What is to be done, in order. Shown by `--dry-run`, handed to [`Setup::apply`].
+/// The steps to apply, in order. `--dry-run` shows them, and [`Setup::apply`] applies them.
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
-    /// What is worth knowing and what remains to be done by hand.
+    /// Notes for the operator, and the steps that remain manual.
     pub notes: Vec<Note>,
     webhook_secret: Option<SecretString>,
 }
 
 impl Plan {
-    /// One line for each thing that would be done; none if all is as it should be.
+    /// Returns one line per step; none if the realm is set up.
     pub fn lines(&self) -> Vec<String> {
         self.steps.iter().map(ToString::to_string).collect()
     }
 
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to apply.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 }
 
-/// What setting up left behind, for the caller to keep in files of mode 0600; never to be printed.
+/// The secrets that result from setup. The caller stores them in files of mode 0600 and never prints them.
 #[derive(Debug)]
 pub struct Done {
     /// The client's secret.
     pub client_secret: SecretString,
-    /// The webhook secret, if one was made.
+    /// The webhook secret, if one was created.
     pub new_webhook_secret: Option<SecretString>,
 }
 
-/// An administrator's session that sets a realm up, or takes usersync out of it.
+/// An administrator's session that sets up a realm, or removes usersync from it.
 #[derive(Debug)]
 pub struct Setup {
     options: SetupOptions,
@@ -157,18 +157,18 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Finds Keycloak and signs in; nothing is changed.
+    /// Finds Keycloak and signs in; changes nothing.
     pub async fn connect(options: SetupOptions) -> Result<Self, SourceError> {
         let admin = Admin::sign_in(&options).await?;
         Ok(Self { options, admin })
     }
 
-    /// The base URL that answered, with or without `/auth`.
+    /// Returns the base URL that answered, with or without `/auth`.
     pub fn base_url(&self) -> String {
         self.admin.base_url()
     }
 
-    /// What must be made or repaired.
+    /// Plans what must be created or repaired.
     pub async fn plan(&self) -> Result<Plan, SourceError> {
         let present = Present::read(&self.admin, &self.options).await?;
         let (steps, mut notes) = plan::plan(&self.options, &present);
@@ -181,7 +181,7 @@ impl Setup {
         Ok(Plan { steps, notes, webhook_secret })
     }
 
-    /// Does what was planned.
+    /// Applies a plan.
     pub async fn apply(&self, plan: Plan) -> Result<Done, SourceError> {
         for step in &plan.steps {
             step.apply(&self.admin, &self.options).await?;
@@ -191,8 +191,8 @@ impl Setup {
     }
 }
 
-/// The name of the key that a realm's events are signed with where none is given: the realm's own, as far as the listener
-/// allows it (lower-case letters, digits, single hyphens).
+/// Returns the default name of the listener's key: the realm's name, reduced to what the listener allows (lower-case
+/// letters, digits, single hyphens).
 fn key_name(realm: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     let words = realm.to_lowercase();
@@ -200,8 +200,8 @@ fn key_name(realm: &str) -> String {
     if words.is_empty() { "usersync".to_owned() } else { words.join("-") }
 }
 
-/// A secret in the realm's attributes would be everybody's who administers the realm, so the listener takes none from
-/// there.
+/// Returns the note about the new webhook secret. The listener takes no secret from the realm's attributes, because all
+/// administrators of the realm can read them.
 fn give_to_keycloak(options: &SetupOptions) -> Note {
     let address = options.address.as_ref().map_or("URL", Url::as_str);
     let key = options.key.clone().unwrap_or_else(|| key_name(&options.realm));

@@ -1,6 +1,6 @@
-//! Webhook signatures over the raw bytes: Standard Webhooks, and the header of the p2-inc listener.
+//! Verifies webhook signatures over the raw bytes: Standard Webhooks, and the header of the p2-inc listener.
 //!
-//! Only a [`Verified`] body can be decoded, so that nobody decodes before verifying.
+//! Only a [`Verified`] body can be decoded, so that no caller decodes before the verification.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use sha2::Sha256;
 
 use crate::model::{BadHookSecret, HOOK_SECRET_PREFIX, hook_secret};
 
-/// How far the sender's clock and ours may be apart; the reference libraries of Standard Webhooks use the same.
+/// Largest difference between the sender's clock and usersync's; the reference libraries of Standard Webhooks use the
+/// same.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 type HmacSha256 = Hmac<Sha256>;
@@ -22,12 +23,12 @@ type HmacSha256 = Hmac<Sha256>;
 pub struct Verified<'a>(&'a [u8]);
 
 impl<'a> Verified<'a> {
-    /// A body that our own client read at Keycloak, over a connection that it opened itself.
+    /// Wraps a body that usersync's own client read from Keycloak, over a connection that it opened itself.
     pub fn read_at_source(body: &'a [u8]) -> Self {
         Self(body)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
@@ -39,12 +40,12 @@ impl fmt::Debug for Verified<'_> {
     }
 }
 
-/// A secret that senders sign with, of one of the two forms.
+/// A secret that signs webhooks, in one of the two forms.
 #[derive(Clone)]
 pub struct WebhookSecret {
-    /// The bytes that sign Standard Webhooks; `None`: the secret is of the p2 form.
+    /// The bytes that sign Standard Webhooks; `None`: the secret has the p2 form.
     decoded: Option<SecretSlice<u8>>,
-    /// As written; the p2 form signs with it.
+    /// The text as written; the p2 form signs with it.
     text: SecretString,
 }
 
@@ -55,13 +56,13 @@ impl fmt::Debug for WebhookSecret {
 }
 
 impl WebhookSecret {
-    /// Reads a secret of Standard Webhooks as it is written in a file.
+    /// Parses a secret of Standard Webhooks as it is written in a file.
     pub fn parse(text: &SecretString) -> Result<Self, BadHookSecret> {
         let decoded = hook_secret(text.expose_secret())?;
         Ok(Self { decoded: Some(decoded), text: text.expose_secret().trim().into() })
     }
 
-    /// Reads a secret of the p2 form: any text, whose bytes sign as they are. Blanks around it are not part of it.
+    /// Parses a secret of the p2 form: any text, which signs by its bytes. Surrounding whitespace is removed.
     pub fn parse_p2(text: &SecretString) -> Result<Self, BadHookSecret> {
         match text.expose_secret().trim() {
             "" => Err(BadHookSecret::Empty),
@@ -69,18 +70,18 @@ impl WebhookSecret {
         }
     }
 
-    /// A new secret of 32 random bytes, as text.
+    /// Generates a secret of 32 random bytes, as text.
     pub fn generate() -> SecretString {
         format!("{HOOK_SECRET_PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())).into()
     }
 
-    /// The headers' values that a sender of Standard Webhooks adds: for tests, the simulator and the demo.
+    /// Returns the signature header of a sender of Standard Webhooks: for tests, the simulator and the demo.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
         let mac = self.standard_mac(id, &at.as_second().to_string(), body)?;
         Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
     }
 
-    /// The value of `X-Keycloak-Signature` that the p2 listener adds: for tests, the simulator and the demo.
+    /// Returns the `X-Keycloak-Signature` header of the p2 listener: for tests, the simulator and the demo.
     pub fn sign_p2(&self, body: &[u8]) -> Option<String> {
         Some(hex::encode(self.p2_mac(body)?.finalize().into_bytes()))
     }
@@ -114,7 +115,7 @@ pub struct SignatureHeaders<'a> {
 }
 
 impl<'a> SignatureHeaders<'a> {
-    /// Takes them from wherever headers are kept; names are asked for in lower case.
+    /// Reads the headers with `header`; names are requested in lower case.
     pub fn read(header: impl Fn(&'static str) -> Option<&'a str>) -> Self {
         Self {
             id: header("webhook-id"),
@@ -124,8 +125,8 @@ impl<'a> SignatureHeaders<'a> {
         }
     }
 
-    /// The signature that they carry, if it can be one and, where its form has a time, is fresh: all that can be known
-    /// before the body is read. Where headers of Standard Webhooks are there, they alone decide.
+    /// Returns the signature if its headers are well-formed and, for a form with a timestamp, fresh. That is all that
+    /// can be checked before the body is read. If headers of Standard Webhooks are present, only they count.
     pub fn signature(&self, now: Timestamp) -> Result<Signature<'a>, SignatureError> {
         match (self.id, self.timestamp, self.signature, self.keycloak) {
             (Some(id), Some(timestamp), Some(signature), _) => standard(id, timestamp, signature, now),
@@ -135,7 +136,7 @@ impl<'a> SignatureHeaders<'a> {
     }
 }
 
-/// A signature over a body that is still to be read.
+/// A signature over a body that is not yet read.
 #[derive(Clone, Debug)]
 pub struct Signature<'a>(Form<'a>);
 
@@ -148,13 +149,13 @@ enum Form<'a> {
 }
 
 impl Signature<'_> {
-    /// Whether it is in the form of the p2-inc listener.
+    /// Whether it has the form of the p2-inc listener.
     pub fn is_p2(&self) -> bool {
         matches!(self.0, Form::P2(_))
     }
 }
 
-/// More signatures than this are on no request that changes its secret.
+/// Maximum number of signatures on one request; a sender that rotates its secret needs fewer.
 const MOST_TAGS: usize = 8;
 
 fn standard<'a>(
@@ -163,7 +164,7 @@ fn standard<'a>(
     signature: &str,
     now: Timestamp,
 ) -> Result<Signature<'a>, SignatureError> {
-    // A full stop inside would let two different messages have the same signed bytes.
+    // A full stop in the id would let two different messages have the same signed bytes.
     if id.is_empty() || id.contains('.') || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
         return Err(SignatureError::Unreadable);
     }
@@ -192,29 +193,29 @@ fn p2<'a>(signature: &str) -> Result<Signature<'a>, SignatureError> {
     tag.map(|tag| Signature(Form::P2(tag))).ok_or(SignatureError::Unreadable)
 }
 
-/// Why a request is not believed. Its sender is told nothing but 401.
+/// Why a request is not authentic. The sender receives only 401.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SignatureError {
-    /// No signature, or not all headers of one.
+    /// There is no signature, or some of its headers are missing.
     #[error(
         "the request is not signed: webhook-id, webhook-timestamp and webhook-signature, or X-Keycloak-Signature, are missing"
     )]
     Missing,
-    /// Headers that cannot be a signature's.
+    /// The headers are malformed.
     #[error("the signature's headers cannot be read")]
     Unreadable,
-    /// Signed too long ago.
+    /// The timestamp is too old.
     #[error("the request was signed more than five minutes ago: a replay, or the clocks are apart")]
     TooOld,
-    /// Signed in the future.
+    /// The timestamp is in the future.
     #[error("the request was signed more than five minutes in the future: the clocks are apart")]
     TooNew,
-    /// No secret fits.
+    /// No secret matches.
     #[error("the signature fits none of the connector's secrets: sender and usersync hold different ones")]
     Mismatch,
 }
 
-/// Verifies a body by any of the secrets. Each costs the same, whether it fits or not.
+/// Verifies a body with any of the secrets. Each secret takes the same time, whether it matches or not.
 pub fn verify<'a>(
     secrets: &[WebhookSecret],
     signature: &Signature<'_>,

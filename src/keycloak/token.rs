@@ -1,5 +1,5 @@
-//! The service account's token: fetched once for all, renewed before it ends. A secret that was refused is not sent again
-//! until it changes, or until the engine probes it.
+//! Manages the service account's token: fetched once for all callers, renewed before it expires. A refused secret is
+//! not sent again until it changes, or until the engine probes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,18 +22,18 @@ use super::{
 };
 use crate::model::ErrorClass;
 
-/// A token is renewed this long before it ends, or when a quarter of its life is left, whichever is later.
+/// Time before expiry at which a token is renewed. If a quarter of its lifetime is shorter, that counts instead.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
-/// The life of a token whose answer does not tell it.
+/// Assumed lifetime, in seconds, of a token whose answer does not contain it.
 const UNTOLD_LIFE: u64 = 60;
 
-/// A longer life is not believed; seconds.
+/// Maximum trusted lifetime of a token, in seconds.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
 
 type Digest = [u8; 32];
 
-/// What a token says about its bearer.
+/// The claims of a token about its bearer.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(super) struct Claims {
     pub iss: Option<String>,
@@ -50,36 +50,36 @@ struct Roles {
 }
 
 impl Claims {
-    /// What the middle of a token says; nothing is verified, as it came from Keycloak itself.
+    /// Parses a token's payload. The signature is not verified, as the token came from Keycloak itself.
     pub fn of(token: &str) -> Option<Self> {
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
         serde_json::from_slice(&payload).ok()
     }
 
-    /// Whether the bearer has rights on a realm, but none that shows its users and groups: then listings are empty, and
-    /// on older Keycloaks counts are 0 too. A token that names no rights at all tells nothing.
+    /// Whether the bearer has rights on a realm, but none that shows its users and groups. Then listings are empty, and
+    /// older Keycloaks also count 0. A token without any rights says nothing about this.
     pub fn is_blind(&self, rights_client: &str) -> bool {
         let shows = ["view-users", "manage-users"];
         self.resource_access.contains_key(rights_client) && !shows.iter().any(|role| self.has(rights_client, role))
     }
 
-    /// Whether the bearer has a role of a client.
+    /// Whether the bearer has this role of this client.
     pub fn has(&self, client: &str, role: &str) -> bool {
         self.resource_access.get(client).is_some_and(|access| access.roles.contains(role))
     }
 }
 
-/// A token and what is known about it.
+/// A token and its metadata.
 #[derive(Clone)]
 pub(super) struct Token {
     pub text: SecretString,
     pub claims: Claims,
     pub life: Duration,
-    /// How many seconds Keycloak's clock was ahead of ours when it was given.
+    /// Seconds by which Keycloak's clock was ahead of usersync's when the token was issued; `None`: unknown.
     pub clock_ahead: Option<i64>,
-    /// When it was asked for.
+    /// When the token was requested.
     pub asked_at: Instant,
-    /// Tells one token from the next.
+    /// Distinguishes a token from the next one.
     pub number: u64,
     renew_at: Instant,
 }
@@ -87,7 +87,7 @@ pub(super) struct Token {
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    /// The secret that was refused, and the refusal.
+    /// The hash of the refused secret, and the refusal.
     refused: Option<(Digest, SourceError)>,
     number: u64,
 }
@@ -97,7 +97,7 @@ struct State {
 pub(super) struct Tokens(Mutex<State>);
 
 impl Tokens {
-    /// The present token; one is fetched if there is none, and only by one caller at a time. `stale` is the number of a
+    /// Returns the current token. If there is none, one is fetched, by one caller at a time. `stale` is the number of a
     /// token that was refused.
     pub async fn get(
         &self,
@@ -116,7 +116,7 @@ impl Tokens {
         }
         let mut digest = None;
         let mut answer = None;
-        // A second time only if the secret was rotated between reading and asking.
+        // A second attempt only if the secret was rotated between reading it and sending it.
         for _ in 0..2 {
             let secret = read_secret(settings).await?;
             let present: Digest = Sha256::digest(secret.expose_secret()).into();
@@ -170,13 +170,13 @@ impl Tokens {
 }
 
 impl Tokens {
-    /// Has a secret that was refused sent again.
+    /// Allows a refused secret to be sent again.
     pub async fn forget_refusal(&self) {
         self.0.lock().await.refused = None;
     }
 }
 
-/// The provider may read a file or run a command, which is no work for a thread that serves others.
+/// Reads the secret on a blocking thread: the provider may read a file or run a command.
 async fn read_secret(settings: &KeycloakSettings) -> Result<SecretString, SourceError> {
     let provider = settings.secret.clone();
     let read = tokio::task::spawn_blocking(move || provider()).await;

@@ -1,4 +1,4 @@
-//! All users of the realm, and which of some users are there.
+//! Reads all users of the realm, and which of given users exist.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -13,30 +13,30 @@ use super::{
 };
 use crate::model::{IdSet, Packed, UserId, UserState};
 
-/// How often a listing that is shorter than Keycloak counts is read.
+/// Maximum number of times a listing is read while it is shorter than Keycloak's count.
 const TRIES: usize = 2;
 
-/// Pages whose users are read with one request: what one request reads cannot shift.
+/// Number of pages read with one request: entries cannot shift within one request.
 const PAGES_AT_ONCE: usize = 10;
 
-/// Requests of one walk side by side.
+/// Concurrent requests of one walk.
 const SIDE_BY_SIDE: usize = 4;
 
-/// A moment in milliseconds after which nobody was created.
+/// A time in milliseconds, later than any user's creation.
 const FAR_FUTURE: &str = "32503680000000";
 
-/// Users created from one millisecond to another, both included.
+/// A range of creation times in milliseconds, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     from: i64,
-    /// `None`: without an end.
+    /// End of the range; `None`: open.
     until: Option<i64>,
-    /// As Keycloak counted when the window was made.
+    /// Keycloak's count when the window was created.
     count: usize,
 }
 
 impl KeycloakSource {
-    /// Reads all users; again where Keycloak counts more than were read.
+    /// Reads all users, and again if Keycloak counts more than were read.
     pub(super) async fn walk_users(
         &self,
         progress: OnProgress<'_>,
@@ -64,7 +64,7 @@ impl KeycloakSource {
             _ => self.listed_users(0, before, progress).await?,
         };
         let after = self.counted_users(&[]).await?;
-        // Too few rights look like an empty realm.
+        // A token with too few rights sees an empty realm.
         if paged.is_empty() && (after != Some(0) || self.is_blind().await?) {
             let count = after.map_or("an unknown number".to_owned(), |count| count.to_string());
             return Err(self.unconfirmed(&format!(
@@ -86,12 +86,12 @@ impl KeycloakSource {
         self.count(Asked::Users, &["users", "count"], query).await
     }
 
-    /// Users that are read with one request.
+    /// Number of users read with one request.
     fn at_once(&self) -> usize {
         self.settings.page.max(1) * PAGES_AT_ONCE
     }
 
-    /// The plain listing from this offset on.
+    /// Reads the plain listing from this offset on.
     async fn listed_users(
         &self,
         from: usize,
@@ -107,19 +107,19 @@ impl KeycloakSource {
         Listing { asked: Asked::Users, below: &["users"], query, from, max: self.at_once(), gone: None }
     }
 
-    /// Whether this server finds users by the time of their creation. Older ones ignore what they do not know.
+    /// Whether this server filters users by creation time. Older servers ignore unknown parameters.
     async fn narrows_by_creation(&self) -> bool {
         matches!(self.counted_users(&[("createdAfter", FAR_FUTURE)]).await, Ok(Some(0)))
     }
 
-    /// Reads users by windows of their creation, which do not shift when others come or go.
+    /// Reads users by windows of creation time, which do not shift when other users are created or deleted.
     async fn users_by_creation(
         &self,
         count: usize,
         progress: OnProgress<'_>,
     ) -> Result<Paged<Packed<UserState>>, SourceError> {
-        // Users that Keycloak does not store are in no window; they follow the others in the plain listing. Reading them
-        // first has Keycloak store those that a federation imports.
+        // Users that Keycloak does not store are in no window; they follow at the end of the plain listing. They are
+        // read first, because that makes Keycloak store the users that a federation imports.
         let mut all = self.listed_users(count.saturating_sub(self.settings.page), Some(count), progress).await?;
         let windows = self.windows().await?;
         let mut parts = stream::iter(windows).map(|window| self.users_in(window)).buffered(SIDE_BY_SIDE);
@@ -128,14 +128,14 @@ impl KeycloakSource {
             all.merge(part);
             progress(all.len(), count);
         }
-        // Some users of old realms have no time of creation.
+        // Some users of old realms have no creation time.
         if self.counted_users(&[]).await?.is_none_or(|after| all.len() < after.min(count)) {
             all.merge(self.listed_users(0, Some(count), progress).await?);
         }
         Ok(all)
     }
 
-    /// Windows of at most as many users as one request reads, the last without an end.
+    /// Splits the users into windows that one request can read; the last window is open.
     async fn windows(&self) -> Result<Vec<Window>, SourceError> {
         let now = Timestamp::now().as_millisecond();
         let all = Window { from: 0, until: None, count: 0 };
@@ -163,7 +163,7 @@ impl KeycloakSource {
         self.counted_users(&Window::query(&from, until.as_deref())).await
     }
 
-    /// The users of one window, once more where there are fewer than counted.
+    /// Reads the users of one window, and again if there are fewer than counted.
     async fn users_in(&self, window: Window) -> Result<Paged<Packed<UserState>>, SourceError> {
         let (from, until) = window.bounds();
         let mut query = Window::query(&from, until.as_deref());
@@ -189,7 +189,7 @@ impl KeycloakSource {
         }
     }
 
-    /// Which of these users are there, by one request. An id with a blank in it cannot be asked for so.
+    /// Returns which of these users exist, by one request. An id that contains a space cannot be requested this way.
     pub(super) async fn users_by_id(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError> {
         let search = format!("id:{}", ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "));
         let query = [("search", search.as_str()), ("briefRepresentation", "true")];

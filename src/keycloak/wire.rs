@@ -1,4 +1,4 @@
-//! Keycloak's representations, as far as they are read. What is not known is passed over.
+//! Keycloak's representations, limited to the fields that usersync reads. Unknown fields are ignored.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 use super::Unreadable;
 use crate::model::{GroupId, GroupState, UserId, UserState, federation};
 
-/// A representation that is listed.
+/// A representation of an entry in a listing.
 pub(super) trait Listed: DeserializeOwned + Send {
-    /// The fields without which there is nothing to go by.
+    /// The fields that an entry must have.
     const REQUIRED: &'static [&'static str];
 
     /// Keycloak's id.
     fn id(&self) -> &str;
 
-    /// Whether these fields say anything.
+    /// Whether the required fields are not empty.
     fn is_whole(&self) -> bool {
         !self.id().is_empty()
     }
@@ -25,13 +25,13 @@ pub(super) trait Listed: DeserializeOwned + Send {
 /// One entry of a list.
 pub(super) enum Entry<T> {
     Read(T),
-    /// Its id, if that can be read, and what is wrong with it.
+    /// An unreadable entry: its id, if that can be read, and what is wrong with it.
     Odd(Option<String>, Unreadable),
 }
 
 impl<T: Listed> Entry<T> {
-    /// The entries of a list, each read by itself where the list as a whole cannot be read: one odd entry is its own
-    /// failure.
+    /// Reads the entries of a list. If the list cannot be parsed as a whole, each entry is read separately: one bad
+    /// entry fails alone.
     pub fn list(body: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
         match serde_json::from_slice::<Vec<T>>(body) {
             Ok(list) if list.iter().all(T::is_whole) => Ok(list.into_iter().map(Self::Read).collect()),
@@ -47,7 +47,7 @@ impl<T: Listed> Entry<T> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let id = text("id").map(str::to_owned);
         let name = text("username").or_else(|| text("path")).or_else(|| text("name")).map(str::to_owned);
-        // The value is not part of the reason, as it may be about a person.
+        // The value is not part of the reason, as it may be personal data.
         let why = match faulty_field::<T>(value) {
             Some(field) => format!("field \"{field}\" has an unknown form"),
             None => format!("one of its fields {} is missing or has an unknown form", T::REQUIRED.join(", ")),
@@ -63,7 +63,7 @@ impl<T: Listed> Entry<T> {
     }
 }
 
-/// The entries that could be read.
+/// Returns the readable entries.
 pub(super) fn readable<T>(entries: Vec<Entry<T>>) -> Vec<T> {
     let read = |entry| match entry {
         Entry::Read(item) => Some(item),
@@ -72,7 +72,7 @@ pub(super) fn readable<T>(entries: Vec<Entry<T>>) -> Vec<T> {
     entries.into_iter().filter_map(read).collect()
 }
 
-/// The field without which an entry can be read.
+/// Returns the field that makes an entry unreadable: without it, the entry can be read.
 fn faulty_field<T: Listed>(value: &Value) -> Option<&str> {
     value.as_object()?.keys().map(String::as_str).find(|field| {
         let mut without = value.clone();
@@ -81,7 +81,7 @@ fn faulty_field<T: Listed>(value: &Value) -> Option<&str> {
     })
 }
 
-/// A user, brief or full.
+/// A user, in brief or full form.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
@@ -92,13 +92,13 @@ pub(super) struct User {
     email: Option<String>,
     pub enabled: bool,
     federation_link: Option<String>,
-    /// Told in the full form only.
+    /// Present in the full form only.
     origin: Option<String>,
     #[serde(default, deserialize_with = "attributes")]
     attributes: BTreeMap<String, Vec<String>>,
 }
 
-/// Attributes, where `null` is absence at every level: realms on Oracle give `null` and `[null]` for empty values.
+/// Reads attributes. `null` means absent at every level: realms on Oracle return `null` and `[null]` for empty values.
 fn attributes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
     let told = Option::<BTreeMap<String, Option<Vec<Option<String>>>>>::deserialize(deserializer)?;
     let values = |values: Option<Vec<Option<String>>>| values.into_iter().flatten().flatten().collect::<Vec<_>>();
@@ -118,16 +118,16 @@ impl Listed for User {
     }
 }
 
-/// The name that Keycloak gives to the user of a client's service account.
+/// Prefix of the user name that Keycloak assigns to the user of a client's service account.
 const SERVICE_ACCOUNT: &str = "service-account-";
 
-/// Whether this is no person, as far as a name can tell: Keycloak's listing by id says nothing else.
+/// Whether this is a service account, judged by the name: Keycloak's listing by id gives no other sign.
 pub(super) fn is_service_account(username: &str) -> bool {
     username.starts_with(SERVICE_ACCOUNT)
 }
 
 impl User {
-    /// The federation component that the user comes from, if any.
+    /// Returns the federation component that the user comes from, if any.
     pub fn federation(&self) -> Option<String> {
         let id = UserId::from(self.id.as_str());
         federation(&id, self.federation_link.as_deref(), self.origin.as_deref()).map(str::to_owned)
@@ -151,7 +151,7 @@ impl User {
     }
 }
 
-/// A user of whom only the id is asked.
+/// A user, limited to the id.
 #[derive(Debug, Deserialize)]
 pub(super) struct Member {
     id: String,
@@ -196,7 +196,8 @@ impl Listed for Group {
 }
 
 impl Group {
-    /// Without what is below it. `parent` is the parent's path, for servers that leave the path out.
+    /// Converts the group without its sub-groups. `parent` is the parent's path, for servers that omit the group's own
+    /// path.
     pub fn state(&self, parent: &str) -> GroupState {
         GroupState {
             id: GroupId::from(self.id.as_str()),
@@ -206,12 +207,12 @@ impl Group {
     }
 }
 
-/// A count: a number, or `{"count": 3}`; `None` where it is neither.
+/// Reads a count: a number, or `{"count": 3}`; `None` if the value is neither.
 pub(super) fn count(value: &Value) -> Option<usize> {
     value.get("count").unwrap_or(value).as_u64().and_then(|count| count.try_into().ok())
 }
 
-/// How a realm keeps events.
+/// A realm's event settings.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct EventsConfig {

@@ -1,4 +1,4 @@
-//! The conditions that hold now: one list, which `/readyz`, the metrics, the log and the store are told from.
+//! The conditions that hold now: the single source for `/readyz`, the metrics, the log and the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::model::{About, Condition, ConditionCode};
 
 type Held = BTreeMap<(About, ConditionCode), Condition>;
 
-/// Shared by all that find something wrong and all that report it; cheap to clone.
+/// The list of conditions, shared by all that raise or report them; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Conditions(Arc<watch::Sender<Held>>);
 
@@ -21,7 +21,7 @@ impl Default for Conditions {
 }
 
 impl Conditions {
-    /// Something is wrong; usersync tries again at `again_at` if that is known. One that holds already keeps its time.
+    /// Raises a condition. `again_at` is the next retry, if known. A condition that already holds keeps its start time.
     pub fn raise(&self, about: &About, code: ConditionCode, text: &str, now: Timestamp, again_at: Option<Timestamp>) {
         self.0.send_if_modified(|held| {
             let key = (about.clone(), code);
@@ -38,12 +38,12 @@ impl Conditions {
         });
     }
 
-    /// One of them does not hold any more.
+    /// Clears one condition.
     pub fn clear(&self, about: &About, code: ConditionCode) {
         self.clear_if(|condition| condition.code == code && condition.about == *about);
     }
 
-    /// None holds any more that is about this.
+    /// Clears all conditions about this subject.
     pub fn clear_all(&self, about: &About) {
         self.clear_if(|condition| condition.about == *about);
     }
@@ -64,7 +64,7 @@ impl Conditions {
         });
     }
 
-    /// Takes up those that an earlier process left behind.
+    /// Restores the conditions of an earlier process.
     pub fn recall(&self, conditions: impl IntoIterator<Item = Condition>) {
         self.0.send_modify(|held| {
             for condition in conditions {
@@ -73,25 +73,25 @@ impl Conditions {
         });
     }
 
-    /// All that hold now.
+    /// Returns all conditions that hold now.
     pub fn all(&self) -> Vec<Condition> {
         self.0.borrow().values().cloned().collect()
     }
 
-    /// Is told of every change.
+    /// Subscribes to changes.
     pub fn changes(&self) -> ConditionChanges {
         ConditionChanges(self.0.subscribe())
     }
 }
 
-/// Changes of the conditions since it was made, or since the last one.
+/// A subscription to changes of the conditions, since it was created or since the last change received.
 pub struct ConditionChanges(watch::Receiver<Held>);
 
 impl ConditionChanges {
     /// Waits for the next change.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nobody is left who could find something wrong.
+            // All senders are gone, so no condition can change.
             std::future::pending::<()>().await;
         }
     }

@@ -1,8 +1,9 @@
-//! Text of others for terminal and log: the one place that escapes what would act on them instead of being shown.
+//! Escapes untrusted text for terminal and log; the only module that does. Escaped are characters that would act
+//! instead of being shown.
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// The text with every character that acts on a terminal, ends a line or reorders what is read, as `\n` or `\u{1b}`.
+/// Escapes every character that acts on a terminal, ends a line or reorders text, as `\n` or `\u{1b}`.
 ///
 /// # Guarantees
 /// The result holds no control, bidirectional, line-separating or invisible tag character, and no noncharacter.
@@ -10,7 +11,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     escaped(text, |c, out| out.extend(c.escape_default()))
 }
 
-/// The same inside JSON, whose own escapes it uses; line ends between its values stay.
+/// Escapes the same characters inside JSON, with JSON's own escapes; line ends between its values stay.
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped_but(
         text,
@@ -29,7 +30,7 @@ fn acts(c: char) -> bool {
         || matches!(c,
             // Bidirectional marks, embeddings, overrides and isolates.
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Separators of lines and paragraphs, the byte order mark, tags, and the noncharacters.
+            // Line and paragraph separators, the byte order mark, tags, and the noncharacters.
             | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}' | '\u{fdd0}'..='\u{fdef}')
         || u32::from(c) & 0xfffe == 0xfffe
 }

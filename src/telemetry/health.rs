@@ -1,7 +1,7 @@
 //! Whether the process is alive and ready, for `/healthz` and `/readyz`.
 //!
-//! Ready means that events can be taken: the store can be written, the listener listens. A source or target that is
-//! down does not count: restarting or taking away this process would not help it, and its events are still to be kept.
+//! Ready means that events can be accepted: the store can be written, and the listener listens. An unreachable source
+//! or target does not count. A restart of this process would not help, and its events still have to be stored.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use super::Conditions;
 use crate::model::{About, Condition, ConditionCode};
 
-/// The part that takes events.
+/// The name of the part that stores events.
 pub const STORE: &str = "store";
 
-/// Shared by all that have something to say; cheap to clone.
+/// The health of the process, shared by all that report on it; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     state: Arc<RwLock<State>>,
@@ -32,17 +32,17 @@ struct State {
     dead: Option<String>,
 }
 
-/// How a part of the process is.
+/// The state of a part of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PartState {
-    /// Not there yet.
+    /// Not started yet.
     Starting,
-    /// Well.
+    /// Working.
     Ok,
-    /// Not well, and this is why.
+    /// Failing.
     Down {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -50,58 +50,58 @@ pub enum PartState {
 /// The answer to `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// Whether events can be taken.
+    /// Whether events can be accepted.
     pub ready: bool,
-    /// Whether it is about to stop.
+    /// Whether the process is about to stop.
     pub draining: bool,
-    /// Each part.
+    /// The state of each part.
     pub parts: BTreeMap<&'static str, PartState>,
-    /// What is wrong beside them. Work waits for it, events are taken all the same.
+    /// The conditions that hold. Work waits for them, but events are still accepted.
     pub conditions: Vec<Reported>,
 }
 
-/// A condition as everybody may see it.
+/// A condition, limited to what is public.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reported {
-    /// What it is about.
+    /// The subject of the condition.
     #[serde(flatten)]
     pub about: About,
-    /// What is wrong.
+    /// The kind of the condition.
     pub code: ConditionCode,
-    /// The same in words.
+    /// The condition as text.
     pub what: String,
-    /// Since when.
+    /// When the condition began.
     pub since: Timestamp,
-    /// When usersync tries again by itself, if that is known.
+    /// The next retry; `None`: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again_at: Option<Timestamp>,
 }
 
 impl Health {
-    /// Ready once each of these parts has said that it is well.
+    /// Creates a state that is ready once each of these parts has reported that it works.
     pub fn of(parts: &[&'static str]) -> Self {
         let health = Self::default();
         health.write().parts = parts.iter().map(|part| (*part, PartState::Starting)).collect();
         health
     }
 
-    /// The same, telling of these conditions as well.
+    /// Includes these conditions in the answer to `/readyz`.
     #[must_use]
     pub fn with_conditions(self, conditions: Conditions) -> Self {
         Self { conditions, ..self }
     }
 
-    /// A part is well.
+    /// Reports that a part works.
     pub fn ok(&self, part: &'static str) {
         self.write().parts.insert(part, PartState::Ok);
     }
 
-    /// A part is not well; it may become so again.
+    /// Reports that a part fails; it may recover.
     pub fn down(&self, part: &'static str, why: impl Into<String>) {
         self.write().parts.insert(part, PartState::Down { why: why.into() });
     }
 
-    /// Follows why the store cannot be written, if it cannot: the part `store` and a condition. Returns when the store's
+    /// Reports whether the store can be written, as the part `store` and as a condition. Returns when the store's
     /// writer has ended.
     pub async fn follow_store(&self, mut failing: watch::Receiver<Option<String>>, now: impl Fn() -> Timestamp) {
         loop {
@@ -122,22 +122,22 @@ impl Health {
         }
     }
 
-    /// The process stops soon: no new work is to be sent to it.
+    /// Reports that the process stops soon, so that it receives no new work.
     pub fn drain(&self) {
         self.write().draining = true;
     }
 
-    /// Something broke that only a new process can mend.
+    /// Reports a defect that only a restart can fix.
     pub fn dead(&self, why: impl Into<String>) {
         self.write().dead = Some(why.into());
     }
 
-    /// Why the process should be started anew, if it should: the answer to `/healthz`.
+    /// Returns why the process must be restarted, if it must: the answer to `/healthz`.
     pub fn why_dead(&self) -> Option<String> {
         self.read().dead.clone()
     }
 
-    /// The answer to `/readyz`.
+    /// Returns the answer to `/readyz`.
     pub fn readiness(&self) -> Readiness {
         let state = self.read();
         let well = state.parts.values().all(|part| *part == PartState::Ok);
@@ -149,7 +149,7 @@ impl Health {
         }
     }
 
-    // A panic while the lock was held left at worst an older state: better told than not.
+    // After a panic under the lock, the state is at worst outdated; that is better than no answer.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

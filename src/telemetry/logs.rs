@@ -1,4 +1,4 @@
-//! Log lines, to standard error.
+//! Logs to standard error.
 
 use std::{
     fmt,
@@ -12,36 +12,36 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
 use super::escape;
 use crate::config::LogFormat;
 
-/// Names a filter finer than the level, as `info,usersync::keycloak=debug`.
+/// The environment variable with a filter that is finer than the level, such as `info,usersync::keycloak=debug`.
 pub const FILTER_VARIABLE: &str = "USERSYNC_LOG";
 
-/// Why logging could not begin.
+/// Why logging could not be initialized.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not understood.
+    /// The filter is invalid.
     #[error(
         "environment variable {FILTER_VARIABLE}: `{filter}` is not a log filter: {why}. Write it as info or as warn,usersync::keycloak=debug"
     )]
     Filter {
-        /// As it was written.
+        /// The filter as written.
         filter: String,
         /// What is wrong with it.
         why: String,
     },
-    /// It has begun before.
+    /// Logging is already initialized.
     #[error("logging has begun already")]
     Twice,
 }
 
-/// Whether log lines may hold what tells who a user is.
+/// Whether log lines may contain personal data.
 static PERSONAL: AtomicBool = AtomicBool::new(false);
 
-/// Lets log lines hold logins and what other servers say, which may name users; by default they hold ids only.
+/// Allows logins in log lines, and texts of other servers, which may name users. By default, lines contain ids only.
 pub fn allow_personal(allowed: bool) {
     PERSONAL.store(allowed, Ordering::Relaxed);
 }
 
-/// A text for the log that may tell who a user is; not shown unless that is allowed.
+/// A log text that may be personal data; shown as `(hidden)` unless personal data is allowed.
 pub struct Personal<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Personal<T> {
@@ -50,7 +50,7 @@ impl<T: fmt::Display> fmt::Display for Personal<T> {
     }
 }
 
-/// Begins logging for the whole process. `USERSYNC_LOG` goes before the level; `NO_COLOR` is obeyed.
+/// Initializes logging for the whole process. `USERSYNC_LOG` overrides the level; `NO_COLOR` is respected.
 pub fn init(format: LogFormat, level: Level) -> Result<(), LogError> {
     let filter = filter(level, std::env::var(FILTER_VARIABLE).ok().as_deref())?;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -58,7 +58,7 @@ pub fn init(format: LogFormat, level: Level) -> Result<(), LogError> {
     subscriber(format, filter, colour, std::io::stderr).try_init().map_err(|_| LogError::Twice)
 }
 
-/// What is logged: usersync at its level, libraries only when they warn.
+/// Returns the filter: usersync at its level, libraries at most at `warn`.
 fn filter(level: Level, finer: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = match finer.map(str::trim).filter(|finer| !finer.is_empty()) {
         Some(finer) => finer.to_owned(),
@@ -67,7 +67,7 @@ fn filter(level: Level, finer: Option<&str>) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(&text).map_err(|error| LogError::Filter { filter: text, why: error.to_string() })
 }
 
-/// Makes writers whose lines hold nothing that acts on a terminal or looks like another line.
+/// Makes writers that escape what acts on a terminal or imitates another line.
 struct Escaping<W> {
     to: W,
     format: LogFormat,
@@ -89,7 +89,7 @@ struct EscapingWriter<W> {
 }
 
 impl<W: Write> Write for EscapingWriter<W> {
-    /// Takes a whole line, as `tracing_subscriber` hands it over.
+    /// Writes a whole line, as `tracing_subscriber` passes it.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let (text, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |text| (text, "\n"));
@@ -108,7 +108,7 @@ impl<W: Write> Write for EscapingWriter<W> {
     }
 }
 
-/// Keeps the colours of `tracing_subscriber`. It escapes that character in what is logged before it comes here.
+/// Keeps the colours of `tracing_subscriber`, which has already escaped the escape character in logged values.
 fn coloured(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (nth, part) in text.split("\u{1b}[").enumerate() {
@@ -196,7 +196,7 @@ mod tests {
         assert!(logged(LogFormat::Text, Level::DEBUG, Some(" ")).contains("detail"));
     }
 
-    /// One log line of what others sent, in every way in which it can get into one.
+    /// Returns one log line with hostile text in every field that can contain foreign text.
     fn hostile(format: LogFormat, colour: bool) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();

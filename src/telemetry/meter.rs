@@ -1,4 +1,4 @@
-//! Counts the calls of one source or target, and reports when it limits them.
+//! Counts the calls to one source or target, and reports when the server limits them.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Metrics, metrics::Peer};
 use crate::model::{About, ConditionCode, ConnectorName, ErrorClass, TargetName};
 
-/// A shorter wait is no condition.
+/// Shortest wait that is reported as a condition.
 const REPORTED: SignedDuration = SignedDuration::from_secs(3);
 
-/// Where the client of one source or target counts its calls; by default nowhere. Cheap to clone.
+/// Counts the calls of a client to one source or target; by default, it counts nothing. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct CallMeter(Option<Arc<Meter>>);
 
@@ -24,9 +24,9 @@ pub struct CallMeter(Option<Arc<Meter>>);
 struct Meter {
     metrics: Arc<Metrics>,
     side: Side,
-    /// Whether it is reported as limiting calls.
+    /// Whether a rate limit is reported.
     limits: AtomicBool,
-    /// Whether it is reported as unavailable.
+    /// Whether the server is reported as unavailable.
     unavailable: AtomicBool,
 }
 
@@ -53,12 +53,12 @@ impl Meter {
 }
 
 impl CallMeter {
-    /// For a connector's Keycloak.
+    /// Creates a meter for a connector's Keycloak.
     pub fn source(metrics: &Arc<Metrics>, name: &ConnectorName) -> Self {
         Self::of(metrics, Side::Source(name.clone()))
     }
 
-    /// For a target.
+    /// Creates a meter for a target.
     pub fn target(metrics: &Arc<Metrics>, name: &TargetName) -> Self {
         Self::of(metrics, Side::Target(name.clone()))
     }
@@ -69,21 +69,21 @@ impl CallMeter {
         Self(Some(Arc::new(meter)))
     }
 
-    /// A call ended: well, or with an error of this class.
+    /// Counts a call; `None`: it succeeded, else the class of its error.
     pub fn called(&self, error: Option<ErrorClass>, took: Duration) {
         if let Some(meter) = &self.0 {
             meter.metrics.called(meter.peer(), error, took);
         }
     }
 
-    /// Credentials were refused.
+    /// Counts refused credentials.
     pub fn refused_sign_in(&self) {
         if let Some(meter) = &self.0 {
             meter.metrics.refused_sign_in(meter.peer());
         }
     }
 
-    /// The server refused a call because there were too many; none goes before `until`.
+    /// Reports that a call was rate limited; no call is sent before `until`.
     pub fn limited(&self, now: Timestamp, until: Timestamp) {
         let Some(meter) = self.0.as_ref().filter(|_| until.duration_since(now) >= REPORTED) else { return };
         meter.limits.store(true, Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl CallMeter {
         meter.metrics.conditions().raise(&meter.about(), ConditionCode::RateLimited, text, now, Some(until));
     }
 
-    /// Every call since then was answered by a 503 that asks to wait; none goes before `until`.
+    /// Reports that every call since `since` was answered by a 503 with `Retry-After`; no call is sent before `until`.
     pub fn unavailable(&self, since: Timestamp, until: Timestamp) {
         let Some(meter) = &self.0 else { return };
         meter.unavailable.store(true, Ordering::Relaxed);
@@ -103,14 +103,14 @@ impl CallMeter {
         conditions.raise(&about, ConditionCode::Unavailable, &text, since, Some(until));
     }
 
-    /// A call was answered by something else.
+    /// Reports an answer other than such a 503.
     pub fn available(&self) {
         if let Some(meter) = self.0.as_ref().filter(|meter| meter.unavailable.swap(false, Ordering::Relaxed)) {
             meter.metrics.conditions().clear(&meter.about(), ConditionCode::Unavailable);
         }
     }
 
-    /// The server takes calls.
+    /// Reports that the server accepts calls.
     pub fn takes_calls(&self) {
         if let Some(meter) = self.0.as_ref().filter(|meter| meter.limits.swap(false, Ordering::Relaxed)) {
             meter.metrics.conditions().clear(&meter.about(), ConditionCode::RateLimited);

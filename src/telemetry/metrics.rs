@@ -1,4 +1,4 @@
-//! Metrics for Prometheus. Labels are names from the configuration and fixed words, never anything about people.
+//! Metrics for Prometheus. Labels are names from the configuration and fixed words, never personal data.
 
 use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
@@ -21,19 +21,19 @@ use crate::{
     store::PairCounts,
 };
 
-/// The content type of what [`Metrics::encode`] writes.
+/// The content type of the output of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What became of a received event.
+/// The outcome of a received event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventFate {
     /// Stored, with its tasks.
     Stored,
-    /// Had been stored before.
+    /// Already stored before.
     Duplicate,
-    /// Stored, but asks for nothing.
+    /// Stored, but it causes no work.
     Ignored,
-    /// Not taken: no valid signature, not understood, too large.
+    /// Refused: no valid signature, malformed, or too large.
     Refused,
 }
 
@@ -48,7 +48,7 @@ impl EventFate {
     }
 }
 
-/// The other side of a call.
+/// The peer of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer<'a> {
     /// A connector's Keycloak.
@@ -66,7 +66,7 @@ impl Peer<'_> {
     }
 }
 
-/// All metrics; the counters may be turned from anywhere.
+/// All metrics; counters may be incremented from any thread.
 pub struct Metrics {
     registry: Registry,
     events: Family<EventLabels, Counter>,
@@ -155,7 +155,7 @@ struct CallLabels {
 const TASK_STATES: [&str; 3] = ["due", "waiting", "dead"];
 
 impl Metrics {
-    /// All at zero.
+    /// Creates all metrics at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("usersync");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -171,7 +171,7 @@ impl Metrics {
             last_change: Family::default(),
             links: Family::default(),
             held: Family::default(),
-            // 10 ms to 2.9 hours: the promise is a second, the bad day is hours.
+            // 10 ms to 2.9 hours: usually a second is enough, but after an outage it takes hours.
             event_to_write: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.5, 16))),
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
@@ -246,23 +246,23 @@ impl Metrics {
         metrics
     }
 
-    /// `count` events were received and became this.
+    /// Counts `count` received events with this outcome.
     pub fn events(&self, connector: &ConnectorName, fate: EventFate, count: u64, now: Timestamp) {
         let labels = EventLabels { connector: connector.to_string(), outcome: fate.as_str() };
         self.events.get_or_create(&labels).inc_by(count);
-        // One that is refused is no sign that Keycloak is heard.
+        // A refused event does not show that Keycloak's events arrive.
         if fate != EventFate::Refused && count > 0 {
             self.last_event.get_or_create(&connector_labels(connector)).set(now.as_duration().as_secs_f64());
         }
     }
 
-    /// A sender was answered. `None` stands for connectors that do not exist: their names are the sender's invention.
+    /// Counts an answer to a sender. `None` stands for unknown connectors, because senders choose those names freely.
     pub fn hook_answered(&self, connector: Option<&ConnectorName>, status: u16) {
         let connector = connector.map_or_else(|| "unknown".to_owned(), ToString::to_string);
         self.hook_answers.get_or_create(&HookLabels { connector, status: status.into() }).inc();
     }
 
-    /// When the next full reconcile is due.
+    /// Sets when the next full reconcile is due; `None`: never.
     pub fn next_run(&self, connector: &ConnectorName, at: Option<Timestamp>) {
         let labels = connector_labels(connector);
         match at {
@@ -275,7 +275,7 @@ impl Metrics {
         }
     }
 
-    /// What the store counts for a pair; to be called before each encoding, for the ages are of `now`.
+    /// Sets the store's counts for a pair. It is called before each encoding, because ages are relative to `now`.
     pub fn counts(&self, pair: &Pair, counts: &PairCounts, now: Timestamp) {
         let labels = pair_labels(pair);
         let numbers = [counts.due, counts.tasks.saturating_sub(counts.due), counts.dead];
@@ -291,7 +291,7 @@ impl Metrics {
         self.held.get_or_create(&labels).set(gauge(counts.held));
     }
 
-    /// A pair is gone, and with it what was told about its present.
+    /// Removes the gauges of a removed pair.
     pub fn forget(&self, pair: &Pair) {
         let labels = pair_labels(pair);
         for state in TASK_STATES {
@@ -303,13 +303,13 @@ impl Metrics {
         self.held.remove(&labels);
     }
 
-    /// A target was written because of an event that was received at `caused_at`.
+    /// Observes a write to a target, caused by an event that was received at `caused_at`.
     pub fn written(&self, target: &TargetName, caused_at: Timestamp, now: Timestamp) {
         let seconds = now.duration_since(caused_at).as_secs_f64().max(0.0);
         self.event_to_write.get_or_create(&TargetLabels { target: target.to_string() }).observe(seconds);
     }
 
-    /// A call ended: well, or with an error of this class.
+    /// Counts a call; `None`: it succeeded, else the class of its error.
     pub fn called(&self, peer: Peer<'_>, error: Option<ErrorClass>, took: Duration) {
         let (kind, name) = peer.labels();
         let result = error.map_or("ok", ErrorClass::as_str);
@@ -317,13 +317,13 @@ impl Metrics {
         self.calls.get_or_create(&CallLabels { peer: kind, name, result }).inc();
     }
 
-    /// Credentials were refused.
+    /// Counts refused credentials.
     pub fn refused_sign_in(&self, peer: Peer<'_>) {
         let (peer, name) = peer.labels();
         self.refused_sign_ins.get_or_create(&PeerLabels { peer, name }).inc();
     }
 
-    /// A full reconcile ended.
+    /// Counts a full reconcile that ended.
     pub fn run_ended(&self, pair: &Pair, outcome: &RunOutcome, took: Duration) {
         let outcome = match outcome {
             RunOutcome::Running => "running",
@@ -338,12 +338,12 @@ impl Metrics {
         self.run_duration.get_or_create(&pair_labels(pair)).observe(took.as_secs_f64());
     }
 
-    /// The conditions that are reported beside the counters.
+    /// Returns the conditions that are reported with the metrics.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }
 
-    /// The text for `/metrics`, of type [`CONTENT_TYPE`].
+    /// Returns the text for `/metrics`, with content type [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
         self.condition.clear();
         for condition in self.conditions.all() {
@@ -384,7 +384,7 @@ fn task_labels(pair: &Pair, state: &'static str) -> TaskLabels {
     TaskLabels { connector: pair.connector.to_string(), target: pair.target.to_string(), state }
 }
 
-/// Gauges are signed.
+/// Converts a count to a gauge, which is signed.
 fn gauge(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

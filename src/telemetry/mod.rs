@@ -1,4 +1,4 @@
-//! What usersync tells about itself: log lines, metrics, and whether it is well.
+//! Log lines, metrics and health of the process.
 
 pub mod conditions;
 pub mod escape;

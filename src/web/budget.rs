@@ -1,8 +1,8 @@
-//! The memory that request bodies may take, all together.
+//! Limits the memory that all request bodies take together.
 //!
-//! A body is charged for what it takes when it takes it, never for what it announces. Bodies that are being read, whose
-//! signatures nobody has verified yet, have a quarter of the budget. If that is full, the body that has been read for
-//! the longest makes room: a sender that finishes its body is never kept out by those that do not.
+//! A body is charged for the memory that it takes, at that moment, never for the length that it announces. Bodies that
+//! are being read are not yet verified; they share a quarter of the budget. If that quarter is full, the body that has
+//! been read for the longest is evicted. So senders that never finish their bodies cannot keep out one that does.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +11,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// What a request is charged before its body's first byte: its task and the connection's buffer.
+/// Bytes charged to a request before its body's first byte: for its task and the connection's buffer.
 pub(super) const REQUEST: usize = 8 * 1024;
 
-/// The part of the budget for bodies that are being read.
+/// Divisor of the budget for bodies that are being read: a quarter.
 const UNVERIFIED_PART: usize = 4;
 
-/// The budget of a listener.
+/// The memory budget of a listener.
 pub(super) struct Budget {
     total: usize,
     state: Mutex<State>,
@@ -27,9 +27,9 @@ pub(super) struct Budget {
 struct State {
     /// Bytes of all requests.
     held: usize,
-    /// Bytes of those that are being read.
+    /// Bytes of the requests that are being read.
     unverified: usize,
-    /// Those that are being read, the oldest first.
+    /// The requests that are being read, oldest first.
     reading: BTreeMap<u64, Reading>,
     next: u64,
 }
@@ -39,7 +39,7 @@ struct Reading {
     evicted: Arc<Notify>,
 }
 
-/// The budget has no room for this.
+/// The budget has no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -48,7 +48,7 @@ impl Budget {
         Self { total, state: Mutex::default() }
     }
 
-    /// Charges for a request whose body is about to be read.
+    /// Charges for a request before its body is read.
     pub fn begin(&self) -> Result<Charge<'_>, Full> {
         let mut state = self.state();
         let id = state.next;
@@ -65,7 +65,7 @@ impl Budget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that are charged now.
+    /// Returns the bytes charged now: of all requests, and of those being read.
     #[cfg(test)]
     fn held(&self) -> (usize, usize) {
         let state = self.state();
@@ -73,12 +73,12 @@ impl Budget {
     }
 }
 
-/// What one request is charged; given back when it ends.
+/// The bytes charged to one request; released when it is dropped.
 pub(super) struct Charge<'a> {
     budget: &'a Budget,
     id: u64,
     evicted: Arc<Notify>,
-    /// The bytes, once its signature is verified.
+    /// The bytes, once the signature is verified; `None`: the body is being read.
     verified: Option<usize>,
 }
 
@@ -101,13 +101,13 @@ impl Charge<'_> {
         Ok(())
     }
 
-    /// Returns once a newer body needs the room.
+    /// Returns once the body is evicted for a newer one.
     pub fn evicted(&self) -> impl Future<Output = ()> + use<> {
         let evicted = Arc::clone(&self.evicted);
         async move { evicted.notified().await }
     }
 
-    /// Its signature is verified: it makes room for those that are being read.
+    /// Marks the signature as verified: the bytes no longer count as being read.
     pub fn verified(&mut self) {
         let mut state = self.budget.state();
         if let Some(reading) = state.reading.remove(&self.id) {

@@ -1,5 +1,5 @@
-//! The listener's connections. Their number is bounded: the oldest on which nothing was verified yet makes room for a new
-//! one, so that a sender that signs is never kept out by those that do not.
+//! Limits the number of the listener's connections. The oldest connection without a verified request is evicted for a
+//! new one. So unsigned requests never keep out a sender that signs.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,10 +18,10 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower_http::add_extension::AddExtension;
 
-/// Connections at the same time. Half of the file descriptors that a process usually gets.
+/// Maximum number of concurrent connections: half of a process's usual limit of file descriptors.
 pub(super) const MOST: usize = 512;
 
-/// The connections that are open; accepts new ones.
+/// The open connections; accepts new ones.
 #[derive(Clone)]
 pub(super) struct Connections(Arc<Shared>);
 
@@ -32,19 +32,20 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Those on which nothing was verified yet, the oldest first, with what closes them.
+    /// Connections without a verified request, oldest first, each with the token that closes it.
     unverified: BTreeMap<u64, CancellationToken>,
     verified: HashSet<u64>,
     next: u64,
 }
 
 impl Connections {
-    /// At most so many at the same time.
+    /// Creates a limit of `most` concurrent connections.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Shared { most, state: Mutex::default() }))
     }
 
-    /// A new one, for which an old one may have to go. `None`: all that are open have carried a verified request.
+    /// Admits a new connection; evicts an old one if necessary. `None`: all open connections have carried a verified
+    /// request.
     fn admit(&self) -> Option<(Connection, CancellationToken)> {
         let mut state = self.0.state();
         if state.unverified.len() + state.verified.len() >= self.0.most {
@@ -65,7 +66,7 @@ impl Shared {
     }
 }
 
-/// One connection, as its requests see it.
+/// One connection, as its requests use it.
 #[derive(Clone)]
 pub(super) struct Connection(Arc<Entry>);
 
@@ -75,7 +76,7 @@ struct Entry {
 }
 
 impl Connection {
-    /// The signature of a request on it was verified: it stays open.
+    /// Marks the connection as verified, which protects it from eviction.
     pub fn verified(&self) {
         let mut state = self.0.shared.state();
         if state.unverified.remove(&self.0.id).is_some() {
@@ -106,14 +107,14 @@ impl<S> Accept<TcpStream, S> for Connections {
     }
 }
 
-/// A stream that ends with an error once its connection has to make room.
+/// A stream that fails once its connection is evicted.
 pub(super) struct Evictable<S> {
     stream: S,
     evicted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S: Unpin> Evictable<S> {
-    /// The stream, unless it has to end.
+    /// Returns the stream; an error if it is evicted.
     fn stream(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut S>> {
         match self.evicted.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),

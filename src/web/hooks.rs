@@ -1,7 +1,7 @@
-//! `POST /hooks/{connector}`: verifies, decodes, stores, and only then answers 202.
+//! Handles `POST /hooks/{connector}`: verifies, decodes and stores, and only then answers 202.
 //!
-//! Nothing is held for a request before its signature's headers are well-formed and fresh, and no more than a part of
-//! the [`Budget`] before its body is verified.
+//! A request takes no memory of the [`Budget`] before its signature headers are well-formed and fresh. Until its body
+//! is verified, it takes no more than a part of it.
 
 use std::{
     collections::HashMap,
@@ -36,33 +36,33 @@ use crate::{
     telemetry::{Health, Metrics, metrics::EventFate},
 };
 
-/// Verified requests of one connector that wait at the same time; a sender with more than these is far too fast.
+/// Maximum number of verified requests of one connector that wait; above it, the sender receives 429.
 const WAITING: usize = 4_096;
-/// The bytes that all bodies together may take.
+/// Memory for all bodies, in bytes.
 const BUDGET: usize = 64 << 20;
-/// How long a body may take.
+/// Maximum time for reading a body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
-/// The least by which the memory of a body grows.
+/// Smallest memory for a body, in bytes.
 const FIRST: usize = 4 * 1024;
-/// What senders are asked to wait when they are too fast, or the store can not take it; seconds.
+/// `Retry-After` in seconds, if the sender is too fast or the store cannot be written.
 const RETRY_AFTER: &str = "5";
 
-/// A connector as the hook needs it.
+/// The data of a connector that the hook needs.
 pub struct HookConnector {
-    /// Its name: the last part of the path.
+    /// The name: the last part of the path.
     pub name: ConnectorName,
-    /// The realm whose events it takes.
+    /// The realm of its events.
     pub realm: String,
-    /// The targets that its tasks are for.
+    /// The targets of its tasks.
     pub targets: Vec<TargetName>,
-    /// What its events are signed with.
+    /// The secrets that its events are signed with.
     pub secrets: Arc<HookSecrets>,
-    /// Whether it was removed: its senders are told to stop.
+    /// Whether the connector was removed: senders receive 410 Gone.
     pub removed: bool,
 }
 
-/// All that the hook works with. Requests that come before [`Hooks::open`] was called are answered 503, so that a sender
-/// tries again: a closed port would lose its events.
+/// The state of the hook. Requests that arrive before [`Hooks::open`] receive 503, so that the sender retries: a closed
+/// port would lose its events.
 pub struct Hooks {
     body_limit: usize,
     body_within: Duration,
@@ -78,7 +78,7 @@ pub struct Hooks {
 struct Open {
     inbox: Arc<dyn Inbox>,
     connectors: HashMap<ConnectorName, Place>,
-    /// Verified against for connectors that are not there, so that their absence is not told by the time it takes.
+    /// Secrets for unknown connectors, so that the response time does not reveal whether a connector exists.
     nobody: Arc<HookSecrets>,
 }
 
@@ -87,7 +87,7 @@ struct Place {
     waiting: Semaphore,
 }
 
-/// Why a request is not taken. The words are the sender's; the reason is the operator's.
+/// Why a request is refused. The message is for the sender, the reason for the operator.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("the signature is missing or not valid")]
@@ -125,7 +125,7 @@ impl Refused {
         }
     }
 
-    /// What is counted; `None`: the sender will send it again, or is told to stop.
+    /// Returns the reason to count; `None`: the sender retries, or is asked to stop.
     fn reason(&self) -> Option<RefusalReason> {
         match self {
             Self::Unauthorized(reason) => Some(*reason),
@@ -170,32 +170,32 @@ impl IntoResponse for Refused {
 }
 
 impl Hooks {
-    /// A hook that is not open yet.
+    /// Creates a hook that is not open yet.
     pub fn new(body_limit: usize, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, health: Health) -> Self {
         let (budget, tallies) = (Budget::new(BUDGET), Tallies::default());
         let (waiting, body_within) = (WAITING, BODY_WITHIN);
         Self { body_limit, body_within, waiting, budget, tallies, clock, metrics, health, open: OnceLock::new() }
     }
 
-    /// The same with so many bytes for all bodies together; those whose signature is not verified yet get a quarter.
+    /// Sets the memory for all bodies, in bytes; a quarter of it is for bodies that are not verified yet.
     #[must_use]
     pub fn with_budget(self, bytes: usize) -> Self {
         Self { budget: Budget::new(bytes), ..self }
     }
 
-    /// The same with another time that a body may take.
+    /// Sets the maximum time for reading a body.
     #[must_use]
     pub fn with_body_within(self, body_within: Duration) -> Self {
         Self { body_within, ..self }
     }
 
-    /// The same with another number of verified requests of one connector that may wait at the same time.
+    /// Sets the maximum number of verified requests of one connector that wait.
     #[must_use]
     pub fn with_waiting(self, waiting: usize) -> Self {
         Self { waiting, ..self }
     }
 
-    /// Opens it; once.
+    /// Opens the hook; only the first call has an effect.
     pub fn open(&self, inbox: Arc<dyn Inbox>, connectors: Vec<HookConnector>) {
         let place = |connector: HookConnector| {
             (connector.name.clone(), Place { connector, waiting: Semaphore::new(self.waiting) })
@@ -205,7 +205,7 @@ impl Hooks {
             connectors: connectors.into_iter().map(place).collect(),
             nobody: Arc::new(HookSecrets::of_nobody()),
         };
-        // A second call would find the first one's: nothing to do.
+        // A second call has no effect.
         let _ = self.open.set(open);
     }
 
@@ -266,7 +266,7 @@ impl Hooks {
         Ok((StatusCode::ACCEPTED, axum::Json(told)).into_response())
     }
 
-    /// The whole body, if it is not too large; charged as it arrives.
+    /// Reads the whole body; charges for it as it arrives, and fails above the limit.
     async fn read(&self, mut body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, Refused> {
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -285,7 +285,7 @@ impl Hooks {
         Ok(bytes)
     }
 
-    /// Logs and stores the counts of refused requests, once a minute each, until it is dropped.
+    /// Logs and stores each count of refused requests once a minute, until the future is dropped.
     pub(super) async fn keep_refusals(&self) {
         loop {
             let every = Duration::try_from(EVERY).unwrap_or(Duration::from_mins(1));
@@ -295,7 +295,7 @@ impl Hooks {
         }
     }
 
-    /// Logs and stores those counts that are due, or all.
+    /// Logs and stores the counts that are due, or all.
     pub(super) async fn store_refusals(&self, all: bool) {
         let refusals = self.tallies.take(self.clock.now(), all);
         let Some(open) = self.open.get().filter(|_| !refusals.is_empty()) else { return };
@@ -316,7 +316,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// The handler.
+/// Handles a request.
 pub(super) async fn post(
     State(hooks): State<Arc<Hooks>>,
     Path(connector): Path<String>,
@@ -340,7 +340,7 @@ pub(super) async fn post(
             refused.into_response()
         }
     };
-    // A name that nobody configured is no label: anybody can send any.
+    // Senders choose the name freely, so only a configured name becomes a label.
     let known = hooks.open.get().and_then(|open| open.connectors.get(&name)).map(|place| &place.connector.name);
     hooks.metrics.hook_answered(known, response.status().as_u16());
     response

@@ -1,4 +1,4 @@
-//! The faces on HTTP: the hook that Keycloak's events come in by, and what watches over the process.
+//! The HTTP interface: the hook that receives Keycloak's events, and the endpoints for monitoring.
 
 mod budget;
 mod connections;

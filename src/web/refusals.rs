@@ -1,4 +1,4 @@
-//! Counts what the hook refuses. What is kept is bounded by the connectors and the reasons, whatever is sent.
+//! Counts the requests that the hook refuses. The memory is bounded by connectors and reasons, whatever is sent.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 
 use crate::model::{ConnectorName, RefusalReason, Refusals};
 
-/// How often each count is logged and stored.
+/// Interval at which each count is logged and stored.
 pub(super) const EVERY: SignedDuration = SignedDuration::from_mins(1);
 
-/// The counts since they were stored last.
+/// The counts since they were last stored.
 #[derive(Default)]
 pub(super) struct Tallies {
     of: Mutex<BTreeMap<(Option<ConnectorName>, RefusalReason), Tally>>,
@@ -35,7 +35,7 @@ impl Tally {
 }
 
 impl Tallies {
-    /// Counts one request; `connector` is a configured one.
+    /// Counts one request; `connector` must be a configured one.
     pub fn add(&self, connector: Option<&ConnectorName>, reason: RefusalReason, now: Timestamp) {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = of.entry((connector.cloned(), reason)).or_insert(Tally {
@@ -54,12 +54,12 @@ impl Tallies {
         }
     }
 
-    /// Returns when a count should be stored at once.
+    /// Returns when a count is due to be stored.
     pub async fn due(&self) {
         self.due.notified().await;
     }
 
-    /// What is due now, or all of it; it counts as stored.
+    /// Takes the counts that are due now, or all; they then count as stored.
     pub fn take(&self, now: Timestamp, all: bool) -> Vec<Refusals> {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let due = of.iter_mut().filter(|(_, tally)| tally.is_due(now) || all && tally.count > 0);
@@ -71,7 +71,7 @@ impl Tallies {
         .collect()
     }
 
-    /// Takes counts back that could not be stored.
+    /// Restores counts that could not be stored.
     pub fn put_back(&self, refusals: Vec<Refusals>) {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         for one in refusals {

@@ -1,4 +1,4 @@
-//! A connector's hook secrets, read anew when they may have been rotated.
+//! A connector's hook secrets, read again when they may have been rotated.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -12,15 +12,15 @@ use crate::{
     model::{BadHookSecret, RefusalReason},
 };
 
-/// Reads one secret as it is now, or says why it cannot; no secret in the text.
+/// Reads the current value of a secret. An error says why it cannot be read, without the secret.
 pub type ReadSecret = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
-/// How often a wrong signature may make the secrets be read anew.
+/// Minimum time between two reads of the secrets that a wrong signature causes.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How old they may grow, so that a secret that was taken away stops being good.
+/// Maximum age of the secrets, so that a removed secret is no longer accepted.
 const TOO_OLD: Duration = Duration::from_secs(10);
 
-/// The secrets of one connector.
+/// The hook secrets of one connector.
 pub struct HookSecrets {
     readers: RwLock<Readers>,
     known: RwLock<Known>,
@@ -37,13 +37,13 @@ struct Readers {
 struct Known {
     standard: Arc<Vec<WebhookSecret>>,
     p2: Arc<Vec<WebhookSecret>>,
-    /// Why others cannot be used.
+    /// Why other secrets cannot be used.
     troubles: Vec<String>,
     read_at: Option<Instant>,
 }
 
-/// Secrets that nobody holds: verified against where there is no other, so that its absence is not told by the time that
-/// an answer takes.
+/// Random secrets that no sender has. They are verified against if there is no other secret, so that the response time
+/// does not reveal that.
 struct Decoys {
     standard: Vec<WebhookSecret>,
     p2: Vec<WebhookSecret>,
@@ -58,24 +58,24 @@ impl Decoys {
 }
 
 impl HookSecrets {
-    /// Secrets of Standard Webhooks, the one in use first, and that of the p2 form where it is accepted.
+    /// Creates the secrets: those of Standard Webhooks, current one first, and that of the p2 form if it is accepted.
     pub fn new(standard: Vec<ReadSecret>, p2: Option<ReadSecret>) -> Self {
         Self { readers: RwLock::new(Readers { standard, p2 }), known: RwLock::default(), decoys: Decoys::new() }
     }
 
-    /// Secrets that fit nothing and are read like all others: for connectors that are not there.
+    /// Creates secrets that match nothing and are read like all others, for unknown connectors.
     pub(super) fn of_nobody() -> Self {
         let nobody: ReadSecret = Arc::new(|| Ok(WebhookSecret::generate()));
         Self::new(vec![Arc::clone(&nobody)], Some(nobody))
     }
 
-    /// Takes others instead, for all requests from now on.
+    /// Replaces the secrets for all requests from now on.
     pub fn replace(&self, standard: Vec<ReadSecret>, p2: Option<ReadSecret>) {
         *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Readers { standard, p2 };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
-    /// Verifies a body; secrets that may have been rotated are read anew first.
+    /// Verifies a body; first reads secrets again that may have been rotated.
     pub async fn verify<'a>(
         self: &Arc<Self>,
         signature: &Signature<'_>,
@@ -94,7 +94,7 @@ impl HookSecrets {
     }
 
     fn verify_with_known<'a>(&self, signature: &Signature<'_>, body: &'a [u8]) -> Result<Verified<'a>, RefusalReason> {
-        // The p2 form has no timestamp: its secret never opens the way for the other form, nor the other way round.
+        // The p2 form has no timestamp, so neither form's secret is valid for the other.
         let known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(if signature.is_p2() { &known.p2 } else { &known.standard })
@@ -118,7 +118,7 @@ impl HookSecrets {
 
     async fn read_again(self: &Arc<Self>) {
         let this = Arc::clone(self);
-        // Files may be slow; a failure leaves what is known until the next time.
+        // Reading files may block. If the task fails, the known secrets stay until the next attempt.
         let _ = tokio::task::spawn_blocking(move || this.read_blocking()).await;
     }
 
@@ -131,7 +131,7 @@ impl HookSecrets {
         let standard = standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse, &mut troubles)).collect();
         let p2 = p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2, &mut troubles)).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Anybody can make them be read, so what is wrong is logged once.
+        // Any sender can cause a read, so each problem is logged once.
         if troubles != known.troubles {
             for why in &troubles {
                 tracing::error!("a hook secret cannot be used: {why}");

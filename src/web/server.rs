@@ -1,4 +1,4 @@
-//! The HTTP server: bound before anything else, so that no sender finds a closed port.
+//! The HTTP server. It binds before anything else starts, so that no sender finds a closed port.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -23,46 +23,46 @@ use super::{
 };
 use crate::telemetry::{Health, Metrics};
 
-/// The longest that a request may take, its body included.
+/// Maximum time of a request, including its body.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// The most bytes of a connection that nobody has read yet; a request's headers must fit in.
+/// Maximum number of buffered bytes per connection; a request's headers must fit.
 const BUFFER: usize = 32 * 1024;
-/// The most headers of a request.
+/// Maximum number of headers per request.
 const HEADERS: usize = 64;
 
-/// How to listen.
+/// The settings of the listener.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Where.
+    /// The listen address.
     pub listen: SocketAddr,
-    /// Certificate and key, if it speaks TLS itself.
+    /// Certificate and key; `None`: no TLS.
     pub tls: Option<TlsFiles>,
 }
 
-/// Certificate and key, PEM.
+/// The files of certificate and key, PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The certificate chain.
     pub cert_file: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key_file: PathBuf,
 }
 
-/// Why it does not listen.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error(
         "{address} cannot be listened on: {error}. Is another usersync running? Else choose another: [server] listen"
     )]
     Bind {
-        /// Which address.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// Certificate or key cannot be used.
+    /// The certificate or key cannot be used.
     #[error("the certificate {cert_file} or its key cannot be used: {error}")]
     Tls {
         /// The certificate's file.
@@ -72,11 +72,11 @@ pub enum ListenError {
     },
 }
 
-/// The server while it runs.
+/// A running server.
 pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
-    /// `None` once it has ended.
+    /// `None` once the task has ended.
     task: Option<JoinHandle<std::io::Result<()>>>,
     tls: Option<(RustlsConfig, TlsFiles)>,
     hooks: Arc<Hooks>,
@@ -84,7 +84,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds and serves.
+    /// Binds and starts to serve.
     pub async fn start(
         settings: &ServerSettings,
         hooks: Arc<Hooks>,
@@ -114,7 +114,8 @@ impl Server {
                 offer_http1_only(&config);
                 kept = Some((config.clone(), files.clone()));
                 let server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle.clone());
-                // Bounded before the handshake, which takes as long as the other side likes.
+                // The connection limit applies before the TLS handshake, because the client decides how long that
+                // takes.
                 let server = server.map(|tls| tls.acceptor(connections));
                 tokio::spawn(bounded(server).serve(app))
             }
@@ -122,12 +123,12 @@ impl Server {
         Ok(Self { address, handle, task: Some(task), tls: kept, hooks, refusals })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no new connections, lets requests end for so long.
+    /// Stops accepting connections, and waits up to `patience` for requests to end.
     pub async fn shutdown(self, patience: Duration) {
         self.handle.graceful_shutdown(Some(patience));
         if let Some(task) = self.task {
@@ -137,7 +138,7 @@ impl Server {
         self.hooks.store_refusals(true).await;
     }
 
-    /// Waits until it has ended although it was to go on, and tells how.
+    /// Waits until the server ends unexpectedly, and returns how.
     pub async fn died(&mut self) -> String {
         let Some(task) = &mut self.task else { return std::future::pending().await };
         let ended = task.await;
@@ -149,8 +150,8 @@ impl Server {
         }
     }
 
-    /// Reads certificate and key from these files, or from those that it has, for connections from now on. Returns whether
-    /// it speaks TLS at all; where they cannot be used, those that it has stay.
+    /// Reloads certificate and key from these files, or from the current ones, for new connections. Returns whether the
+    /// server uses TLS. If they cannot be used, the current ones stay.
     pub async fn reload_tls(&mut self, files: Option<TlsFiles>) -> Result<bool, ListenError> {
         let Some((config, current)) = &mut self.tls else { return Ok(false) };
         let files = files.unwrap_or_else(|| current.clone());
@@ -164,21 +165,21 @@ impl Server {
     }
 }
 
-/// Offers HTTP/1.1 alone, as it is the only one that is spoken, see [`bounded`].
+/// Offers HTTP/1.1 only in the TLS handshake, because the server speaks nothing else, see [`bounded`].
 fn offer_http1_only(config: &RustlsConfig) {
     let mut speaks = config.get_inner().as_ref().clone();
     speaks.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.reload_from_config(Arc::new(speaks));
 }
 
-/// Bounds what a connection may make the server keep. HTTP/1.1 only: HTTP/2 takes bodies in before anybody reads them.
+/// Limits the buffers of a connection. HTTP/1.1 only: HTTP/2 buffers bodies before a handler reads them.
 fn bounded<A: axum_server::Address, B>(server: axum_server::Server<A, B>) -> axum_server::Server<A, B> {
     let mut server = server.http1_only();
     server.http_builder().http1().max_buf_size(BUFFER).max_headers(HEADERS);
     server
 }
 
-/// All routes.
+/// Returns all routes.
 fn router(hooks: Arc<Hooks>, metrics: Arc<Metrics>, health: Health) -> Router {
     Router::new()
         .route("/hooks/{connector}", post(hooks::post))

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`.
+//! Handles `/healthz`, `/readyz` and `/metrics`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::{
 
 use crate::telemetry::{Health, Metrics, metrics::CONTENT_TYPE};
 
-/// 200 while the process can go on, 503 once only a new one can.
+/// Answers 200 while the process can continue, 503 once it must be restarted.
 pub(super) async fn healthz(State(health): State<Health>) -> Response {
     match health.why_dead() {
         None => (StatusCode::OK, "ok\n").into_response(),
@@ -19,14 +19,14 @@ pub(super) async fn healthz(State(health): State<Health>) -> Response {
     }
 }
 
-/// 200 while events can be taken.
+/// Answers 200 while events can be accepted, else 503.
 pub(super) async fn readyz(State(health): State<Health>) -> Response {
     let readiness = health.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }
 
-/// All metrics, for Prometheus.
+/// Returns all metrics for Prometheus.
 pub(super) async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {
     match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),

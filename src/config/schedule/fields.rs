@@ -1,11 +1,11 @@
-//! Reads the fields of a cron expression and writes them anew in one canonical form: seven fields, plain numbers,
-//! Sunday is 0. Quartz counts Sunday as 1, Unix as 0 and as 7, so the number of fields decides what a 1 means.
+//! Parses the fields of a cron expression and writes them in one canonical form: seven fields, plain numbers, Sunday is
+//! 0. Quartz counts Sunday as 1, Unix as 0 and as 7; the number of fields decides what a 1 means.
 
 use std::collections::BTreeSet;
 
 use super::ScheduleError;
 
-/// Which of the two families an expression belongs to.
+/// The family of an expression.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Quartz,
@@ -40,7 +40,7 @@ const YEARS: Field = Field { name: "year", what: What::Year, min: 1970, max: 209
 const MONTH_NAMES: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAY_NAMES: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// The expression in the form that the search takes.
+/// Returns the expression in the canonical form, which the search accepts.
 pub(super) fn canonical(text: &str) -> Result<String, ScheduleError> {
     let upper = text.trim().to_uppercase();
     let upper = match upper.as_str() {
@@ -110,14 +110,14 @@ fn rewrite(text: &str, field: &Field, form: Form) -> Result<String, String> {
             _ => numbers.extend(plain(item, field, form)?),
         }
     }
-    // In the search, L beside LW would turn both into LW.
+    // The search would turn L beside LW into two LW.
     if special.contains("L") && special.contains("LW") {
         return Err("L and LW do not go together".to_owned());
     }
     Ok(numbers.iter().map(u16::to_string).chain(special).collect::<Vec<_>>().join(","))
 }
 
-/// `L`, `LW`, `15W`.
+/// Parses `L`, `LW`, `15W`.
 fn special_day_of_month(item: &str, field: &Field) -> Result<String, String> {
     match item.strip_suffix('W') {
         None if item == "L" => Ok(item.to_owned()),
@@ -130,7 +130,7 @@ fn special_day_of_month(item: &str, field: &Field) -> Result<String, String> {
     }
 }
 
-/// `L`, `6L`, `FRIL`, `2#1`, `MON#1`.
+/// Parses `L`, `6L`, `FRIL`, `2#1`, `MON#1`.
 fn special_day_of_week(item: &str, field: &Field, form: Form) -> Result<String, String> {
     if let Some((day, nth)) = item.split_once('#') {
         let day = weekday(number(day, field)?, form);
@@ -140,14 +140,14 @@ fn special_day_of_week(item: &str, field: &Field, form: Form) -> Result<String, 
         };
     }
     match (item.trim_end_matches('L'), form) {
-        // Quartz: L alone is the week's last day.
+        // Quartz: L alone is the last day of the week.
         ("", Form::Quartz) => Ok("6".to_owned()),
         ("", Form::Unix) => Err("L alone means nothing here; 5L is the month's last Friday".to_owned()),
         (day, form) => Ok(format!("{}L", weekday(number(day, field)?, form))),
     }
 }
 
-/// `5`, `1-5`, `*/15`, `0/15`, `8-18/2`, names; ranges that go over the end in the Quartz form.
+/// Parses `5`, `1-5`, `*/15`, `0/15`, `8-18/2` and names. In the Quartz form, ranges may wrap around.
 fn plain(item: &str, field: &Field, form: Form) -> Result<Vec<u16>, String> {
     let (range, step) = match item.split_once('/') {
         None => (item, None),
@@ -162,7 +162,7 @@ fn plain(item: &str, field: &Field, form: Form) -> Result<Vec<u16>, String> {
         (field.min..=field.max).collect()
     } else if let Some((from, to)) = range.split_once('-') {
         let (from, mut to) = (number(from, field)?, number(to, field)?);
-        // Unix: FRI-SUN, with Sunday as 7.
+        // Unix: FRI-SUN is valid, with Sunday as 7.
         if form == Form::Unix && field.what == What::DayOfWeek && to == 0 && from > 0 {
             to = 7;
         }
@@ -184,7 +184,7 @@ fn plain(item: &str, field: &Field, form: Form) -> Result<Vec<u16>, String> {
         .collect())
 }
 
-/// A number of the field, or a name that stands for one.
+/// Parses a number of the field, or a name that stands for one.
 fn number(text: &str, field: &Field) -> Result<u16, String> {
     let named = |names: &[&str]| names.iter().position(|name| *name == text).and_then(|at| u16::try_from(at).ok());
     let by_name = match field.what {
@@ -210,7 +210,7 @@ fn number(text: &str, field: &Field) -> Result<u16, String> {
     }
 }
 
-/// A day's number counted from Sunday as 0.
+/// Converts a weekday to the numbering with Sunday as 0.
 fn weekday(value: u16, form: Form) -> u16 {
     match form {
         Form::Quartz => value.saturating_sub(1),

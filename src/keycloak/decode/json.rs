@@ -1,4 +1,4 @@
-//! A JSON value that borrows its texts from the body and keeps the order of members: parsed once, written once.
+//! A JSON value that borrows its strings from the body and keeps the order of members: parsed once, written once.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,8 +11,8 @@ use serde_json::Number;
 
 use crate::keycloak::setup::KEY_ATTRIBUTE;
 
-/// Members that are never kept, wherever they stand: addresses, session ids (`code_id` is one by another name), and the
-/// key of our own listener, which an admin event about the realm's attributes holds.
+/// Members that are never stored, at any depth: addresses, session ids (`code_id` is one), and the key of usersync's
+/// own listener. An admin event about the realm's attributes contains that key.
 const NEVER_KEPT: [&str; 4] = ["ipAddress", "sessionId", "code_id", KEY_ATTRIBUTE];
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) enum Json<'a> {
 }
 
 impl Json<'_> {
-    /// A member of an object.
+    /// Returns a member of an object.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, value)| value),
@@ -34,7 +34,7 @@ impl Json<'_> {
         }
     }
 
-    /// A member that is a text, and not an empty one.
+    /// Returns a member that is a non-empty string.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
             Some(Self::Text(text)) if !text.is_empty() => Some(text),
@@ -42,7 +42,7 @@ impl Json<'_> {
         }
     }
 
-    /// Takes away what is never kept, also inside JSON that is written as a text.
+    /// Removes the members that are never stored, also inside JSON that is encoded as a string.
     pub fn scrub(&mut self) {
         match self {
             Self::Object(members) => {
@@ -58,7 +58,8 @@ impl Json<'_> {
     }
 }
 
-/// Each level of JSON inside a text doubles its escapes, so the depth of this is bounded by the body's size.
+/// Scrubs JSON inside a string. Each level of nesting doubles its escapes, so the body's size bounds the recursion
+/// depth.
 fn scrub_text(text: &mut Cow<'_, str>) {
     if !text.trim_start().starts_with(['{', '[', '"']) {
         return;
@@ -136,7 +137,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// A member's name; `Cow` alone would always be copied.
+/// A member's name; a plain `Cow` would always be copied.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {

@@ -1,33 +1,33 @@
-//! What an admin event's path names. Keycloak's resource types are not to be relied on, its paths are.
+//! Parses the path of an admin event. Keycloak's resource types are not reliable, its paths are.
 
-/// The place that an admin event is about, relative to its realm.
+/// The resource that an admin event is about, relative to its realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     /// No path, or an empty one.
     Nowhere,
-    /// `users/{id}` and whatever is below it.
+    /// `users/{id}` and everything below it.
     User(&'a str),
     /// `users`, without an id.
     Users,
     /// `users/profile`: the declaration of attributes.
     UserProfile,
-    /// `groups/{id}` and what is below it, with whether it is exactly the group.
+    /// `groups/{id}` and everything below it; `true` if the path is exactly the group.
     Group(&'a str, bool),
-    /// `groups/{id}/children`: a sub-group was made or moved here.
+    /// `groups/{id}/children`: a sub-group was created here or moved here.
     Children(&'a str),
     /// `groups/{id}/role-mappings/…`
     GroupRoles,
-    /// `groups`, without an id: a group was moved to the top.
+    /// `groups`, without an id: a group was moved to the top level.
     Groups,
     /// `default-groups/{id}`
     DefaultGroup,
-    /// `user-storage/…`, a synchronisation of a user federation.
+    /// `user-storage/…`: a synchronization of a user federation.
     UserStorage,
-    /// `components/{id}`: settings of a user federation, a mapper, a key.
+    /// `components/{id}`: the settings of a user federation, a mapper or a key.
     Component,
     /// `organizations/{id}`
     Organization,
-    /// A member of an organisation, as far as the path tells.
+    /// A member of an organization; `None` if the path does not contain the member's id.
     OrganizationMember(Option<&'a str>),
     /// `partialImport`
     PartialImport,
@@ -37,10 +37,10 @@ pub(super) enum Place<'a> {
     Other,
 }
 
-/// The longest id of a user that comes from a federation without import, `f:component:name`.
+/// Maximum length of the id of a user from a federation without import, `f:component:name`.
 const LONGEST_FEDERATED_ID: usize = 255;
 
-/// What Keycloak's addresses have below a user. They end an id that may hold slashes itself.
+/// The resources below a user in Keycloak's paths. They end an id that may contain slashes itself.
 const BELOW_A_USER: [&str; 16] = [
     "configured-user-storage-credential-types",
     "consents",
@@ -60,12 +60,12 @@ const BELOW_A_USER: [&str; 16] = [
     "unmanagedAttributes",
 ];
 
-/// Whether a user's id is of a federation without import.
+/// Whether a user's id comes from a federation without import.
 pub(super) fn is_federated_id(text: &str) -> bool {
     text.starts_with("f:")
 }
 
-/// Whether a text can be an id. Requests escape what stands in their addresses, but nothing else is let through.
+/// Whether a text is a valid id. Requests escape ids in their URLs; other characters are rejected nevertheless.
 pub(super) fn is_id(text: &str) -> bool {
     if is_federated_id(text) {
         return text.len() <= LONGEST_FEDERATED_ID && !text.chars().any(char::is_control);
@@ -103,8 +103,8 @@ pub(super) fn place(path: &str) -> Place<'_> {
     }
 }
 
-/// The user's id at the start of what follows `users/` or `members/`. An id of a federation stands there as it is: its
-/// name may hold slashes and blanks.
+/// Returns the user's id at the start of the path after `users/` or `members/`. A federated id is not escaped there:
+/// its name may contain slashes and spaces.
 fn user_id(rest: &str) -> Option<&str> {
     let end = |at: usize| !is_federated_id(rest) || BELOW_A_USER.contains(&first(&rest[at + 1..]));
     let id = match rest.match_indices('/').find(|(at, _)| end(*at)) {
@@ -114,7 +114,7 @@ fn user_id(rest: &str) -> Option<&str> {
     is_id(id).then_some(id)
 }
 
-/// The first segment of a path.
+/// Returns the first segment of a path.
 fn first(path: &str) -> &str {
     path.split('/').next().unwrap_or_default()
 }
@@ -132,7 +132,7 @@ fn group(rest: &str) -> Place<'_> {
     }
 }
 
-/// What follows `organizations/`: `{id}`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
+/// Parses the path after `organizations/`: `{id}`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
 fn organization(rest: &str) -> Place<'_> {
     if !rest.contains('/') {
         return Place::Organization;

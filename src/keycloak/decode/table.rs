@@ -1,37 +1,37 @@
-//! From an event to whom to look at again: the one place where this is decided.
+//! Decides which subjects an event reconciles: the only place that does.
 
 use super::path::{Place, is_federated_id, is_id, place};
 use crate::model::Subject;
 
-/// What an event tells, in whatever form it came.
+/// The facts of an event, independent of the form in which it was received.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts<'a> {
-    /// A user event's type, or `None` for admin and model events.
+    /// A user event's type; `None` for admin and model events.
     pub user_event: Option<&'a str>,
     /// `CREATE`, `UPDATE`, `DELETE`, `ACTION`.
     pub operation: &'a str,
     /// `USER`, `GROUP`, …
     pub resource: &'a str,
-    /// Relative to the realm.
+    /// The path, relative to the realm.
     pub path: &'a str,
-    /// The user whom the event is about; never the one who acted.
+    /// The user that the event is about, never the user that caused it.
     pub user: Option<&'a str>,
-    /// The id of what was changed, where the event tells it beside its path.
+    /// The id of the changed object, if the event contains it beside its path.
     pub object: Option<&'a str>,
-    /// What kind of component was changed, where the representation tells.
+    /// The kind of the changed component, if the representation contains it.
     pub provider_type: Option<&'a str>,
-    /// Whether a sign-in came through an identity provider.
+    /// Whether the event is a sign-in through an identity provider.
     pub brokered: bool,
-    /// Whether the event tells of a failure.
+    /// Whether the event reports a failure.
     pub failed: bool,
-    /// Whether our listener sent it: it tells of each removal inside a removal by itself.
+    /// Whether usersync's listener sent it: it reports each removal inside a removal separately.
     pub from_listener: bool,
-    /// Whether it is a model event, of which Keycloak keeps no record.
+    /// Whether it is a model event. Keycloak does not store model events.
     pub is_model: bool,
 }
 
-/// What an event asks for.
+/// The work that an event causes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub hints: Vec<Subject>,
@@ -68,7 +68,7 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     Verdict { may_remove: verdict.ignored.is_none() && may_remove(facts), ..verdict }
 }
 
-/// Whether an event may take access away. What a change of a user was about is not sent by our listener.
+/// Whether an event may remove access. The listener of usersync does not send what changed in an updated user.
 fn may_remove(facts: &Facts<'_>) -> bool {
     match facts.user_event {
         Some(kind) => kind == "DELETE_ACCOUNT" || kind.starts_with("USER_DISABLED_BY"),
@@ -84,7 +84,7 @@ fn may_remove(facts: &Facts<'_>) -> bool {
     }
 }
 
-/// Whether an event is about a role of a user. A new role matters only as the sign of a new user, which a model event is.
+/// Whether an event is about a role of a user. A new role matters only in a model event, as the sign of a new user.
 fn is_idle_role(facts: &Facts<'_>) -> bool {
     facts.resource.ends_with("ROLE_MAPPING") && !(facts.is_model && facts.operation == "CREATE")
 }
@@ -96,7 +96,7 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::User(id) => Verdict::reconcile([Subject::user(id)]),
         Place::Users => object.map_or_else(Verdict::run, |id| Verdict::reconcile([Subject::user(id)])),
         Place::Group(id, exact) => Verdict {
-            // Keycloak tells nothing of the sub-groups and members that went with it.
+            // Keycloak does not report the sub-groups and members that were deleted with the group.
             wants_run: exact && facts.operation == "DELETE" && !facts.from_listener,
             ..Verdict::reconcile([Subject::group(id)])
         },
@@ -111,7 +111,7 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
             Some(id) => Verdict::reconcile([Subject::user(id)]),
             None => Verdict::ignored("organisations are not mapped, and it does not tell the member's id"),
         },
-        // Members that the organisation manages are deleted with it, without an event.
+        // Members that the organization manages are deleted with it, without an event.
         Place::Organization if facts.operation == "DELETE" => Verdict::run(),
         Place::Organization => Verdict::ignored("organisations are not mapped"),
         Place::DefaultGroup => {
@@ -161,13 +161,14 @@ fn user_event(kind: &str, facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// An identity provider's mappers write the user, and a federation without import shows a new user, at a sign-in that
-/// leaves no other event. The listener in Keycloak sends no other sign-ins unless its option `login-events` is set.
+/// Whether a sign-in may change a user. An identity provider's mappers write the user, and a federation without import
+/// reveals a new user, without any other event. The listener in Keycloak sends no other sign-ins unless its option
+/// `login-events` is set.
 fn login_may_change(facts: &Facts<'_>) -> bool {
     facts.brokered || facts.from_listener || facts.user.is_some_and(is_federated_id)
 }
 
-/// Types that come with sessions, tokens and credentials. A type that is not known may have changed the user.
+/// Whether the type is about sessions, tokens or credentials only. An unknown type may have changed the user.
 fn tells_nothing(kind: &str) -> bool {
     const KINDS: [&str; 35] = [
         "AUTHREQID_TO_TOKEN",

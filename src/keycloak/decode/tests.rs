@@ -25,7 +25,7 @@ fn admin(operation: &str, resource: &str, path: &str) -> Value {
     json!({"id": "e1", "time": 1_795_447_309_981_i64, "operationType": operation, "resourceType": resource, "resourcePath": path})
 }
 
-/// `user:…`, `group:…`, `run`, or `-` and the beginning of why it is ignored.
+/// Formats an event as `user:…`, `group:…`, `run`, or `-` and the beginning of why it is ignored.
 fn told(event: &NewEvent) -> String {
     let mut words: Vec<String> = event.hints.iter().map(ToString::to_string).collect();
     if event.wants_run {

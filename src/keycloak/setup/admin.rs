@@ -19,7 +19,7 @@ use crate::{
     model::ErrorClass,
 };
 
-/// The client that Keycloak has in every realm for signing in with a password.
+/// The client that every Keycloak realm has for signing in with a password.
 const ADMIN_CLI: &str = "admin-cli";
 
 pub(super) struct Admin {
@@ -28,7 +28,7 @@ pub(super) struct Admin {
     names: Names,
     sign_in: SignIn,
     within: Duration,
-    /// An administrator's token lives for a minute only.
+    /// An administrator's token is valid for one minute only.
     token: Mutex<SecretString>,
 }
 
@@ -57,7 +57,7 @@ impl Admin {
         self.base.to_string()
     }
 
-    /// Reads something below a realm's administration; `None` for 404.
+    /// Reads a resource below a realm's Admin REST API; `None` for 404.
     pub async fn find<T: DeserializeOwned>(
         &self,
         realm: &str,
@@ -71,19 +71,19 @@ impl Admin {
         self.read(&answer).map(Some)
     }
 
-    /// Reads something that is always there.
+    /// Reads a resource that always exists.
     pub async fn get<T: DeserializeOwned>(&self, realm: &str, below: &[&str]) -> Result<T, SourceError> {
         let answer = self.send(Method::GET, &self.base.admin(realm, below), &[], None).await?;
         self.read(&answer)
     }
 
-    /// Information about the server; `None` if this administrator may not see it.
+    /// Reads the server's information; `None` if this administrator may not see it.
     pub async fn server_info<T: DeserializeOwned>(&self) -> Result<Option<T>, SourceError> {
         let answer = self.send(Method::GET, &self.base.server_info(), &[], None).await?;
         Ok(if answer.status == StatusCode::OK { serde_json::from_slice(&answer.body).ok() } else { None })
     }
 
-    /// Changes something below a realm's administration.
+    /// Changes a resource below a realm's Admin REST API.
     pub async fn change(
         &self,
         method: Method,
@@ -118,7 +118,7 @@ impl Admin {
         self.names.status(Asked::Realm, &self.base, answer.status, &answer.headers, &answer.body)
     }
 
-    /// A token that ended meanwhile is renewed once.
+    /// Sends a request; an expired token is renewed once.
     async fn send(
         &self,
         method: Method,

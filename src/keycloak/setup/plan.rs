@@ -1,4 +1,4 @@
-//! From what is there and what is wanted to the steps between: pure; and each step's doing.
+//! Computes the steps from the present state to the wanted state, as a pure function, and applies each step.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,10 +17,10 @@ use crate::{
     target::{Note, NoteState},
 };
 
-/// Rights that a client which only reads does not need.
+/// Rights that a read-only client does not need.
 const TOO_MUCH: [&str; 5] = ["realm-admin", "manage-users", "manage-realm", "manage-clients", "manage-events"];
 
-/// One thing to do. Secrets are in it, but neither in its text nor in its debug form.
+/// One step. It contains secrets, but neither its text nor its `Debug` output shows them.
 pub(super) enum Step {
     CreateClient { client_id: String, realm: String },
     RepairClient { client_id: String, words: Vec<&'static str>, raw: Raw },
@@ -96,7 +96,7 @@ impl Step {
                 admin.change(Method::POST, realm, &below, Some(&body)).await
             }
             Self::Attributes { all, .. } => {
-                // What is not sent is taken away, so all are sent.
+                // Keycloak removes attributes that are not sent, so all are sent.
                 let body = json!({ "attributes": all });
                 admin.change(Method::PUT, &options.realm, &[], Some(&body)).await
             }
@@ -117,7 +117,7 @@ async fn role_representations(admin: &Admin, realm: &str, rights: &str, roles: &
     Ok(Value::Array(found))
 }
 
-/// What a client must be, with the words for a repair.
+/// Required settings of the client, with the text of the repair.
 const CLIENT: [(&str, bool, &str); 7] = [
     ("enabled", true, "turn it on"),
     ("publicClient", false, "client authentication on"),
@@ -141,7 +141,7 @@ fn new_client(client_id: &str) -> Raw {
     raw
 }
 
-/// The steps that lead to what is wanted, and what is worth knowing.
+/// Returns the steps that lead to the wanted state, and notes for the operator.
 pub(super) fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec<Note>) {
     let (mut steps, mut notes) = (Vec::new(), Vec::new());
     client_steps(options, present.client.as_ref(), &mut steps, &mut notes);
@@ -207,14 +207,14 @@ fn client_steps(options: &SetupOptions, present: Option<&Client>, steps: &mut Ve
     }
 }
 
-/// Event settings as they were, as far as they were changed.
+/// The previous values of the event settings that were changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Before {
-    /// Members of `events/config`; `null` for one that was not there.
+    /// Members of `events/config`; `null` for a member that did not exist.
     #[serde(skip_serializing_if = "Raw::is_empty")]
     pub config: Raw,
-    /// The expiry of admin events; empty if there was none.
+    /// The previous expiry of admin events; empty if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_expiry: Option<String>,
 }
@@ -263,7 +263,7 @@ fn event_step(
         .filter_map(Value::as_str)
         .collect();
     let missing: Vec<_> = DIRECTORY_EVENTS.into_iter().filter(|kind| !types.contains(kind)).collect();
-    // None chosen shows as Keycloak's own choice, which must not become somebody's by being sent back.
+    // Keycloak returns its default types if none are chosen; sending them back would store them as a choice.
     config.remove("enabledEventTypes");
     if !types.is_empty() && !missing.is_empty() {
         let all: Vec<_> = types.iter().copied().chain(missing.iter().copied()).collect();
@@ -294,7 +294,7 @@ enum Expiry {
     ForEver,
 }
 
-/// A longer expiry is kept. For ever is longer, if somebody chose it.
+/// Returns what to do with an expiry. A longer one is kept, and so is "for ever" if events are already stored.
 fn expiry(present: Option<i64>, in_use: bool, wanted: i64) -> Expiry {
     match present.filter(|seconds| *seconds > 0) {
         Some(seconds) if seconds >= wanted => Expiry::Keep,
@@ -313,7 +313,7 @@ fn listener(present: &Present, config: &mut Raw, words: &mut Vec<String>, notes:
         present.events.get("eventsListeners").and_then(Value::as_array).cloned().unwrap_or_default();
     let there = listeners.iter().any(|id| id == LISTENER);
     let installed = present.listeners.as_ref().map(|known| known.contains(LISTENER));
-    // A listener that is not installed (any more), anybody's, would make Keycloak refuse the whole change.
+    // The list may contain a listener that is not installed, which makes Keycloak reject the whole change.
     config.remove("eventsListeners");
     let note = |state, text: &str| Note { state, about: "listener".into(), text: text.into() };
     match installed {

@@ -1,4 +1,4 @@
-//! What is in a realm now, as far as setting up is concerned.
+//! Reads the current state of a realm, limited to what setup uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,28 +12,28 @@ use crate::{
     model::ErrorClass,
 };
 
-/// A representation that is changed in a few places and sent back whole.
+/// A representation that is changed in a few members and sent back complete.
 pub(super) type Raw = Map<String, Value>;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Present {
-    /// The client, if it is there.
+    /// The client; `None` if it does not exist.
     pub client: Option<Client>,
-    /// `events/config`, whole.
+    /// `events/config`, complete.
     pub events: Raw,
-    /// The realm's attributes, whole.
+    /// The realm's attributes, complete.
     pub attributes: BTreeMap<String, String>,
-    /// Ids of event listeners that the server has, if it tells.
+    /// Ids of the event listeners that the server has installed; `None` if the administrator may not see them.
     pub listeners: Option<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
-    /// Whole.
+    /// The complete representation.
     pub raw: Raw,
-    /// Roles of the rights client that its service account has, by whatever way.
+    /// Roles of the rights client that its service account has, direct or inherited.
     pub roles: BTreeSet<String>,
-    /// Those that its tokens can carry; `None` if they carry all.
+    /// Roles that its tokens can carry; `None` if they carry all.
     pub scope: Option<BTreeSet<String>>,
 }
 
@@ -95,12 +95,12 @@ async fn client(admin: &Admin, options: &SetupOptions) -> Result<Option<Client>,
     Ok(Some(Client { raw, roles, scope }))
 }
 
-/// A member that is a text.
+/// Returns a member that is a string.
 pub(super) fn text(raw: &Raw, name: &str) -> String {
     raw.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The client, if it is there.
+/// Reads the client; `None` if it does not exist.
 pub(super) async fn client_raw(admin: &Admin, options: &SetupOptions) -> Result<Option<Raw>, SourceError> {
     find_client(admin, options.token_realm(), &options.client_id).await
 }
@@ -110,12 +110,12 @@ async fn find_client(admin: &Admin, realm: &str, client_id: &str) -> Result<Opti
     Ok(found.into_iter().find(|raw| text(raw, "clientId") == client_id))
 }
 
-/// The client, which was just made or seen.
+/// Reads the client, which is known to exist.
 pub(super) async fn must_client(admin: &Admin, options: &SetupOptions) -> Result<Raw, SourceError> {
     client_raw(admin, options).await?.ok_or_else(|| missing(options.token_realm(), &options.client_id))
 }
 
-/// The client whose roles are the rights.
+/// Returns the id of the client that holds the rights as roles.
 pub(super) async fn rights_client_id(admin: &Admin, options: &SetupOptions) -> Result<String, SourceError> {
     let name = options.rights_client();
     let found = find_client(admin, options.token_realm(), &name).await?;
@@ -131,7 +131,7 @@ fn missing(realm: &str, client_id: &str) -> SourceError {
     )
 }
 
-/// The user of the client's service account; `None` while that is turned off.
+/// Returns the user of the client's service account; `None` while the service account is disabled.
 pub(super) async fn service_account(
     admin: &Admin,
     options: &SetupOptions,
@@ -146,7 +146,7 @@ pub(super) async fn service_account(
     Ok(found.map(|user| user.id))
 }
 
-/// The client's secret.
+/// Reads the client's secret.
 pub(super) async fn client_secret(admin: &Admin, options: &SetupOptions) -> Result<SecretString, SourceError> {
     #[derive(Deserialize)]
     struct Secret {

@@ -1,4 +1,4 @@
-//! Taking usersync out of a realm again.
+//! Removes usersync from a realm.
 
 use serde_json::Value;
 
@@ -13,14 +13,14 @@ use crate::{
 };
 
 impl Setup {
-    /// What would be taken away.
+    /// Plans the removal; changes nothing.
     pub async fn plan_removal(&self) -> Result<Plan, SourceError> {
         let present = Present::read(&self.admin, &self.options).await?;
         let (steps, notes) = plan(&self.options, &present);
         Ok(Plan { steps, notes, webhook_secret: None })
     }
 
-    /// Takes it away.
+    /// Applies a removal plan.
     pub async fn remove(&self, plan: &Plan) -> Result<(), SourceError> {
         for step in &plan.steps {
             step.apply(&self.admin, &self.options).await?;
@@ -73,7 +73,7 @@ fn events(present: &Present, before: Option<&Before>) -> Option<Step> {
     let mut listeners = listeners.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
     if listeners.iter().any(|id| id == LISTENER) {
         listeners.retain(|id| id != LISTENER);
-        // One that is not installed any more would make Keycloak refuse the whole change.
+        // A listener that is no longer installed would make Keycloak reject the whole change.
         if let Some(known) = &present.listeners {
             listeners.retain(|id| id.as_str().is_some_and(|id| known.contains(id)));
         }
@@ -83,7 +83,7 @@ fn events(present: &Present, before: Option<&Before>) -> Option<Step> {
     let changed: Raw = before.map(|before| before.config.clone()).unwrap_or_default();
     if !changed.is_empty() {
         for (name, value) in changed {
-            // Keycloak passes a null over; no expiry is written as 0.
+            // Keycloak ignores a null; 0 means no expiry.
             let value = if value.is_null() && name == "eventsExpiration" { 0.into() } else { value };
             config.insert(name, value);
         }

@@ -1,4 +1,4 @@
-//! Causing an event that changes nothing, to see it arrive.
+//! Causes an event that changes nothing, to check that events arrive.
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::keycloak::SourceError;
 
-/// How to recognise the event that was caused.
+/// How to recognize the caused event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestEvent {
-    /// As the decoder tells it: `UPDATE USER`.
+    /// The kind as decoded: `UPDATE USER`.
     pub kind: &'static str,
     /// Its path: `users/ID`.
     pub about: String,
-    /// It is not older than this, by our clock.
+    /// Time before the event was caused, by usersync's clock; the event is not older.
     pub caused_at: Timestamp,
 }
 
 impl Setup {
-    /// Writes something as it is: the client's service account user, which no target ever sees; for a client of another
-    /// realm, the role that the realm gives to everybody.
+    /// Writes an unchanged representation: that of the client's service account user, which is in no target. For a
+    /// client of another realm, it writes the realm's default role.
     pub async fn test_event(&self) -> Result<TestEvent, SourceError> {
         let (admin, realm) = (&self.admin, self.options.realm.as_str());
         let caused_at = Timestamp::now();

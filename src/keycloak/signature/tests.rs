@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-// The vector that all reference libraries of Standard Webhooks share.
+// The test vector that all reference libraries of Standard Webhooks share.
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
 const TIMESTAMP: &str = "1649367553";

@@ -34,7 +34,7 @@ fn lines(present: &Present) -> (Vec<String>, Vec<Note>) {
     (steps.iter().map(ToString::to_string).collect(), notes)
 }
 
-/// What Keycloak holds once the steps are done.
+/// Returns the state of Keycloak after the planned steps.
 fn done(present: &Present) -> Present {
     let mut present = present.clone();
     for step in plan(&options(), &present).0 {
