@@ -1,4 +1,4 @@
-//! The wiring: from the configuration to a store, sources, targets and an engine.
+//! Builds a store, sources, targets and an engine from the configuration.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,15 +15,15 @@ use crate::{
     target::{self, Target},
 };
 
-/// The store as a command has it.
+/// The store of a command.
 pub(super) struct Opened {
     pub store: Arc<SqliteStore>,
-    /// The process that works with it, if a server does.
+    /// The process id of the server that works with the store; `None`: no server runs.
     pub server: Option<String>,
 }
 
-/// Opens the store to read and to write intentions, whoever works with it. Where there is none yet, an empty one stands
-/// in for it and is gone afterwards.
+/// Opens the store to read it and to store requests, even beside a running server. If there is no store yet, returns an
+/// empty temporary one that is not kept.
 pub(super) async fn open_for_reading(context: &Context, config: &Config) -> Result<Opened, Failure> {
     let path = &config.store.path;
     let options = OpenOptions::new(context.out.now);
@@ -40,7 +40,7 @@ pub(super) async fn open_for_reading(context: &Context, config: &Config) -> Resu
     Ok(Opened { store: Arc::new(SqliteStore::open_temporary(options).await?), server })
 }
 
-/// Opens the store to write intentions; makes it where there is none.
+/// Opens the store to store requests; creates the store if there is none.
 pub(super) async fn intend(context: &Context, config: &Config) -> Result<Opened, Failure> {
     let path = &config.store.path;
     let options = OpenOptions::new(context.out.now);
@@ -53,7 +53,8 @@ pub(super) async fn intend(context: &Context, config: &Config) -> Result<Opened,
     Ok(Opened { store: Arc::new(store), server })
 }
 
-/// Opens the store to work, alone; beside a running server only to write intentions.
+/// Opens the store to work with it alone; beside a running server only to store requests (rule: commands never work
+/// beside a server).
 pub(super) async fn work(context: &Context, config: &Config) -> Result<Opened, Failure> {
     let path = &config.store.path;
     let options = OpenOptions::new(context.out.now);
@@ -65,7 +66,7 @@ pub(super) async fn work(context: &Context, config: &Config) -> Result<Opened, F
     Ok(Opened { store: Arc::new(SqliteStore::open(path, options).await?), server })
 }
 
-/// What to say after an intention was written: when it is worked.
+/// Describes when stored requests are worked: now by the running server, or later.
 pub(super) fn who_works(server: Option<&str>) -> String {
     match server {
         Some(pid) => format!("The running server (pid {pid}) works them now."),
@@ -80,7 +81,7 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// The clients; nothing is sent yet.
+    /// Creates the clients; nothing is sent yet.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let mut sides = Self { sources: BTreeMap::new(), targets: BTreeMap::new() };
         for connector in &config.connectors {
@@ -96,7 +97,7 @@ impl Sides {
         Ok(sides)
     }
 
-    /// The engine over both.
+    /// Creates the engine for these sources and targets.
     pub fn engine(&self, config: &Config, store: Arc<dyn Store>) -> Engine {
         let connectors = config.connectors.iter().filter_map(|connector| {
             let source = Arc::clone(self.sources.get(&connector.name)?);
@@ -114,7 +115,7 @@ impl Sides {
     }
 }
 
-/// The pairs that `--connector` and `--target` leave; an error names those that are there.
+/// Returns the pairs that match `--connector` and `--target`; an error names the known connectors or targets.
 pub(super) fn pairs(
     config: &Config,
     connector: Option<&ConnectorName>,
@@ -144,19 +145,19 @@ pub(super) fn pairs(
     }
 }
 
-/// An error where there is no such connector.
+/// Returns an error if the configuration has no such connector.
 pub(super) fn known_connector(config: &Config, name: &ConnectorName) -> Result<(), Failure> {
     let names: Vec<&str> = config.connectors.iter().map(|one| one.name.as_str()).collect();
     known("connector", &names, name.as_str())
 }
 
-/// An error where there is no such target.
+/// Returns an error if the configuration has no such target.
 pub(super) fn known_target(config: &Config, name: &TargetName) -> Result<(), Failure> {
     let names: Vec<&str> = config.targets.iter().map(|one| one.name.as_str()).collect();
     known("target", &names, name.as_str())
 }
 
-/// An error where `name` is none of these.
+/// Returns an error with a suggestion if `names` does not contain `name`.
 pub(super) fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failure> {
     if names.contains(&name) {
         return Ok(());
@@ -170,7 +171,7 @@ pub(super) fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failur
     Err(Failure::usage(format!("{name}: there is no such {what}; {help}")))
 }
 
-/// Where a pair stands, in a word.
+/// Returns the state of a pair in a few words.
 pub(super) fn state_word(state: PairState) -> &'static str {
     match state {
         PairState::New => "new",
@@ -182,7 +183,7 @@ pub(super) fn state_word(state: PairState) -> &'static str {
     }
 }
 
-/// Why a stopped pair is not worked, and which command confirms what.
+/// Describes why a stopped pair is not worked, and which command confirms which change.
 pub(super) fn stopped(pair: &Pair) -> String {
     let Pair { connector, target } = pair;
     format!(
@@ -192,7 +193,7 @@ pub(super) fn stopped(pair: &Pair) -> String {
     )
 }
 
-/// What follows from a confirmed identity.
+/// Prints the consequences of a confirmed identity.
 pub(super) fn confirmed(out: &Out, what: &str, is: &str, pairs: &[Pair]) {
     if out.json {
         return out.document(&serde_json::json!({ "confirmed": what, "begins_anew": pairs }));

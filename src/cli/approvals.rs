@@ -1,4 +1,4 @@
-//! `usersync approvals`: what waits for approval.
+//! `usersync approvals`: operations that wait for an operator's decision.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -18,10 +18,10 @@ use crate::{
     store::{Decision, Store},
 };
 
-/// Items that are shown without `--limit`.
+/// Number of items shown without `--limit`.
 const SHOWN: usize = 50;
 
-/// Show what waits for approval, and decide
+/// Show operations that wait for approval, and decide on them
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -50,30 +50,30 @@ pub(super) struct ApprovalsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show approvals that wait, and those with rejections that stand; the newest first
+    /// Show open approvals, and approvals with standing rejections; newest first
     #[command(after_help = "Example:\n  usersync approvals list --all")]
     List {
-        /// Also those that are over
+        /// Include closed approvals
         #[arg(long)]
         all: bool,
     },
-    /// Show one set and its items
+    /// Show one approval and its items
     #[command(after_help = "Example:\n  usersync approvals show 41 --limit 0")]
     Show {
-        /// Its id
+        /// Approval id
         id: i64,
-        /// At most so many items; 0 for all
+        /// Maximum number of items; 0 for all
         #[arg(long, value_name = "N", default_value_t = SHOWN)]
         limit: usize,
     },
-    /// Let what is held be done, once
+    /// Approve held operations, once
     #[command(after_help = "\
 Examples:
   usersync approvals approve 41
   usersync approvals approve 41 --item 7 --item 9 --note 'left the company'
   usersync approvals approve --connector acme         everything that waits, on all its targets")]
     Approve(DecideArgs),
-    /// Leave it undone while it would do the same
+    /// Reject held operations until they would do something else
     #[command(after_help = "\
 Examples:
   usersync approvals reject 41 --item 8 --note 'is on leave'
@@ -82,7 +82,7 @@ Examples:
     /// Withdraw rejections, so that the operations are planned again
     #[command(after_help = "Example:\n  usersync approvals withdraw 41 --item 8")]
     Withdraw {
-        /// The set's id
+        /// Approval id
         id: i64,
         /// Only this item; may be given several times
         #[arg(long = "item", value_name = "N")]
@@ -92,19 +92,19 @@ Examples:
 
 #[derive(Debug, Args)]
 struct DecideArgs {
-    /// The set's id
+    /// Approval id
     #[arg(conflicts_with = "connector")]
     id: Option<i64>,
     /// Only this item; may be given several times
     #[arg(long = "item", value_name = "N", conflicts_with = "connector")]
     items: Vec<i64>,
-    /// Everything of this connector that waits; it is shown first
+    /// All open approvals of this connector; they are shown first
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// With --connector: only what waits on this target
+    /// With --connector: only approvals for this target
     #[arg(long, value_name = "NAME", requires = "connector")]
     target: Option<TargetName>,
-    /// Why, for the record
+    /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }
@@ -121,7 +121,7 @@ impl ApprovalsArgs {
     }
 }
 
-/// Why a set is held, in words.
+/// Describes why an approval is required.
 pub(super) fn why(kind: ApprovalKind) -> String {
     match kind {
         ApprovalKind::SafetyLimit(kind) => format!("safety limit reached: {}", report::limited(kind)),
@@ -133,7 +133,7 @@ pub(super) fn why(kind: ApprovalKind) -> String {
     }
 }
 
-/// How much it is about.
+/// Describes the number of operations in an approval.
 pub(super) fn size(set: &Approval) -> String {
     if set.kind == ApprovalKind::FirstRun {
         let report = serde_json::from_value::<Report>(set.summary.clone()).unwrap_or_default();
@@ -225,7 +225,7 @@ fn whole(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
     }
 }
 
-/// A set and its items.
+/// Prints an approval and its items.
 fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
     out.prose(4, format!("set {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
     if let Some(decision) = &set.decision {
@@ -272,7 +272,7 @@ fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
     }
 }
 
-/// An error where the set lacks one of these items.
+/// Returns an error if the approval lacks one of these items.
 fn known_items(id: i64, items: &[i64], known: &[ApprovalItem]) -> Result<(), Failure> {
     match items.iter().find(|item| !known.iter().any(|known| known.id == **item)) {
         None => Ok(()),
@@ -326,7 +326,7 @@ fn which_set() -> Failure {
     Failure::usage("Which set? Name its id (usersync approvals list), or --connector NAME.")
 }
 
-/// Decides one set, or items of it.
+/// Decides one approval, or some of its items.
 async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArgs, approve: bool) -> Outcome {
     let (set, known) = opened.store.approval(id).await.map_err(|error| unknown(id, error))?;
     if !set.open {
@@ -358,7 +358,7 @@ async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArg
     Ok(Exit::Done)
 }
 
-/// Decides everything of a connector that waits, after it was shown.
+/// Decides all open approvals of a connector, after they are shown.
 async fn decide_all(
     context: &Context,
     opened: &Opened,
@@ -371,7 +371,7 @@ async fn decide_all(
     sets.retain(|set| {
         set.pair.connector == *connector && args.target.as_ref().is_none_or(|target| *target == set.pair.target)
     });
-    // In the order in which they began to wait.
+    // Oldest approval first.
     sets.sort_by_key(|set| set.id);
     let mut shown = Vec::with_capacity(sets.len());
     for set in &sets {

@@ -1,4 +1,4 @@
-//! Arguments that several commands take.
+//! Arguments that several commands share.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use crate::{
     store::Store,
 };
 
-/// A time as people write it.
+/// A time as an operator writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct When(pub Timestamp);
 
@@ -33,7 +33,7 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     } else if let Ok(time) = text.parse::<civil::DateTime>() {
         local(time)
     } else if let Ok(time) = text.parse::<civil::Time>() {
-        // After the form with a date: of that it would read the time alone.
+        // After the form with a date: the time parser would accept that form and drop the date.
         local(now.date().to_datetime(time))
     } else {
         return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m for so long ago".to_owned());
@@ -41,9 +41,9 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     found.map_err(|error| error.to_string())
 }
 
-/// The address of an HTTP server, with its scheme.
+/// Parses the address of an HTTP server, with its scheme.
 pub(super) fn server_url(text: &str) -> Result<Url, String> {
-    // `sso.example.org:8443` would parse, as a scheme and a path.
+    // Without this check, `sso.example.org:8443` parses as a scheme and a path.
     if !text.contains("://") {
         return Err(format!("write it as https://{}", text.trim_start_matches('/')));
     }
@@ -54,7 +54,7 @@ pub(super) fn server_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// usersync's own address; what follows of it is added by who needs it.
+/// Parses usersync's own address, without a path below it; the caller appends that.
 pub(super) fn own_address(text: &str) -> Result<Url, String> {
     let url = server_url(text)?;
     if let Some((before, _)) = text.split_once("/hooks") {
@@ -66,7 +66,7 @@ pub(super) fn own_address(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A subject as people write it: `user:ID`, `group:ID`, or the login of a linked account.
+/// Parses a subject: `user:ID`, `group:ID`, or the login of a linked account.
 pub(super) async fn subject(store: &dyn Store, text: Option<&str>) -> Result<Option<Subject>, Failure> {
     let Some(text) = text else { return Ok(None) };
     if let Ok(subject) = text.parse() {

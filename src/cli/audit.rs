@@ -1,4 +1,4 @@
-//! `usersync audit`: what people did in usersync.
+//! `usersync audit`: actions of operators in usersync.
 
 use clap::Args;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::Store;
 
-/// Show what people did in usersync: decided, asked for, replayed, paused, confirmed
+/// Show the actions of operators: decisions, requests, replays, pauses, confirmations
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,10 +19,10 @@ Examples:
 
 What was written to the targets, and why: usersync changes")]
 pub(super) struct AuditArgs {
-    /// Only those with a smaller id, to go on where a list ended
+    /// Only entries with a smaller id, to continue a previous list
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
-    /// At most so many, the newest first; 0 for all
+    /// Maximum number of entries, newest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 }

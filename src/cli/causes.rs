@@ -1,4 +1,4 @@
-//! Why something was done, in words: the event behind it is looked up.
+//! Describes the cause of a change in words, from the event behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,15 @@ use crate::{
     store::{EventFilter, Store},
 };
 
-/// Events that are looked up; further ones are called by their id.
+/// Maximum number of events that are read; further events are shown by id.
 const LOOKED_UP: usize = 1_000;
 
-/// The events behind some causes.
+/// The events behind a number of causes, by event id.
 #[derive(Default)]
 pub(super) struct Causes(BTreeMap<String, EventRecord>);
 
 impl Causes {
-    /// Looks up the events of these causes.
+    /// Reads the events of these causes.
     pub async fn read<'c>(store: &dyn Store, causes: impl Iterator<Item = &'c Cause>) -> Result<Self, Failure> {
         let ids: BTreeSet<&String> = causes
             .filter_map(|cause| match cause {
@@ -34,7 +34,7 @@ impl Causes {
         Ok(Self(events.into_iter().map(|event| (event.id.clone(), event)).collect()))
     }
 
-    /// A cause in words, with where more is to be found.
+    /// Describes a cause in words, with the number of its event or run.
     pub fn because(&self, cause: &Cause) -> String {
         match cause {
             Cause::Event { id } => match self.0.get(id) {
@@ -47,17 +47,17 @@ impl Causes {
     }
 }
 
-/// The login of the user that an event is about, where the event has it: usersync's own listener names it, a user event among
-/// its details, an admin event in the user that it carries.
+/// Returns the login of the user that an event is about, if the event has it. usersync's own listener sends it as
+/// `username`, a user event in its details, an admin event in the user representation.
 pub(super) fn login(event: &EventRecord) -> Option<String> {
     let body: Value = serde_json::from_str(&event.body).ok()?;
-    // With other listeners a name beside the details may be the administrator's.
+    // In events of other listeners, `username` outside the details may be the administrator's.
     let own = body.get("kind").and(body["username"].as_str());
     let login = own.or(body["details"]["username"].as_str()).map(str::to_owned);
     login.or_else(|| carried(&body)?["username"].as_str().map(str::to_owned)).filter(|login| !login.is_empty())
 }
 
-/// What an admin event carries, which Keycloak sends as JSON within JSON.
+/// Returns the representation in an admin event. Keycloak sends it as JSON within JSON.
 fn carried(body: &Value) -> Option<Value> {
     match &body["representation"] {
         Value::String(text) => serde_json::from_str(text).ok(),
@@ -66,7 +66,7 @@ fn carried(body: &Value) -> Option<Value> {
     }
 }
 
-/// `user updated in Keycloak`.
+/// Describes an event in words, such as `user updated in Keycloak`.
 pub(super) fn what_happened(event: &EventRecord) -> String {
     let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
     let (operation, resource) = match event.kind.split_once(' ') {
@@ -95,7 +95,7 @@ pub(super) fn what_happened(event: &EventRecord) -> String {
     }
 }
 
-/// The operation behind an event of Keycloak's model, as `GroupMemberJoinEvent` or `GROUP_MEMBER_JOIN`.
+/// Returns the operation of a model event type, such as `GroupMemberJoinEvent` or `GROUP_MEMBER_JOIN`.
 fn of_model(kind: &str) -> &'static str {
     let kind = kind.to_lowercase().replace('_', "");
     let kind = kind.trim_end_matches("event");
@@ -107,7 +107,7 @@ fn of_model(kind: &str) -> &'static str {
     }
 }
 
-/// The group that a membership event is about, as far as it says.
+/// Describes the group that a membership event is about, as far as the event names it.
 fn group(body: &Value) -> String {
     let name =
         carried(body).and_then(|group| group["path"].as_str().or_else(|| group["name"].as_str()).map(str::to_owned));

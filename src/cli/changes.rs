@@ -23,31 +23,31 @@ Examples:
   usersync changes --target jira-prod --from 2h
   usersync changes --run 17 --limit 0 --json")]
 pub(super) struct ChangesArgs {
-    /// Only of this connector
+    /// Only changes of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only on this target
+    /// Only changes on this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
-    /// Only for this subject: user:ID, group:ID, or the login of a linked account
+    /// Only changes for this subject: user:ID, group:ID, or the login of a linked account
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// Only about this login or group name, as it was then
+    /// Only changes of this login or group name, as it was at that time
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Only of this run
+    /// Only changes of this run
     #[arg(long, value_name = "ID")]
     run: Option<i64>,
-    /// Not before: 14:30, 2026-10-02, or 2h for two hours ago
+    /// Only changes at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// Before
+    /// Only changes before this time
     #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Only those with a smaller id, to go on where a list ended
+    /// Only changes with a smaller id, to continue a previous list
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
-    /// At most so many, the newest first; 0 for all
+    /// Maximum number of changes, newest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 }
@@ -115,7 +115,7 @@ impl ChangesArgs {
     }
 }
 
-/// What was done, in a few words.
+/// Describes a change in a few words.
 pub(super) fn sentence(change: &Change) -> String {
     serde_json::from_value::<Operation>(change.after.clone()).map_or_else(
         |_| {
@@ -126,7 +126,7 @@ pub(super) fn sentence(change: &Change) -> String {
     )
 }
 
-/// How it ended, in words.
+/// Describes the outcome of a change in words.
 pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
         ChangeOutcome::Done => "done".to_owned(),

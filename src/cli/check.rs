@@ -1,4 +1,5 @@
-//! `usersync check`: is everything there that is needed? Nothing is changed, unless a person asks for a trial.
+//! `usersync check`: checks whether everything that usersync needs is there. It changes nothing, except with
+//! `--write-test`.
 
 mod write_test;
 
@@ -27,10 +28,10 @@ use crate::{
     target::{Capabilities, Note, NoteState, Target},
 };
 
-/// How many coming runs are told.
+/// Number of scheduled runs that are listed.
 const RUNS: usize = 3;
 
-/// Try every source and target, and say what is missing
+/// Check every source and target, and report what is missing
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -56,22 +57,22 @@ pub(super) struct CheckArgs {
     /// Only this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
-    /// Make, change and take away one throw-away account and group on each target
+    /// Create, change and delete a temporary account and group on each target
     #[arg(long)]
     write_test: bool,
 }
 
-/// One thing that was checked.
+/// One checked part: the configuration, the store, a source or a target.
 #[derive(Serialize)]
 struct Part {
     #[serde(rename = "part")]
     kind: &'static str,
     name: String,
     address: String,
-    /// Product, version, who we are there.
+    /// Product, version, and the account that usersync uses there.
     what: String,
     notes: Vec<Note>,
-    /// What a target can do.
+    /// Capabilities of a target, if they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<Capabilities>,
     #[serde(skip)]
@@ -105,7 +106,7 @@ impl CheckArgs {
         };
         let targets = config.targets.iter().filter(filled);
         let targets = targets.filter_map(|target| Some((target, sides.targets.get(&target.name)?)));
-        // A write test goes on to its end, so that it takes its accounts and groups away again.
+        // A write test runs to its end, so that it deletes its accounts and groups.
         let stop = self.write_test.then(|| stop::on_signal(&context.out));
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
@@ -171,9 +172,9 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
     }
 }
 
-/// What each target can do, side by side.
+/// Prints the capabilities of the targets side by side.
 fn tell_capabilities(out: &Out, parts: &[Part]) {
-    // Who lacks the rights can do nothing of it.
+    // Without the rights, none of the capabilities can be used.
     let may = |part: &&Part| !part.notes.iter().any(|note| note.about == "rights" && note.state == NoteState::No);
     let able = parts.iter().filter(may).filter_map(|part| Some((part, part.capabilities.as_ref()?.rows())));
     let able: Vec<_> = able.collect();
@@ -218,7 +219,7 @@ fn configuration(config: &Config) -> Part {
     }
 }
 
-/// What the store knows, besides how it is itself.
+/// Data read from the store, besides the store's own state.
 #[derive(Default)]
 struct FromStore {
     heard: BTreeMap<ConnectorName, EventCounts>,
@@ -278,7 +279,7 @@ async fn open(config: &Config, now: Timestamp) -> Result<FromStore, String> {
     read.await.map_err(|error: StoreError| error.to_string())
 }
 
-/// The listener's line: what has come of what the realm is set to do.
+/// Completes the note about the listener: adds the events received to the realm's setting.
 fn heard(listener: &mut Note, counts: EventCounts, turned_on: bool, out: &Out) {
     let (state, text) = match counts {
         EventCounts { last: Some(last), received, .. } => {
@@ -308,7 +309,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: Ev
         || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
     let mut notes = diagnosis.notes;
     for listener in notes.iter_mut().filter(|note| note.about == "listener") {
-        // Turned on, it waits for its first event.
+        // A listener that is turned on waits for its first event.
         let turned_on = listener.state == NoteState::Wait;
         heard(listener, counts, turned_on, out);
     }
@@ -348,10 +349,10 @@ fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), told.join(", ")))
 }
 
-/// Adds what the hook refused to the connectors' parts; what names no connector, to the configuration's.
+/// Adds refused requests to the notes of their connector; those that name no connector, to the configuration's notes.
 async fn refused(config: &Config, only: Option<&ConnectorName>, out: &Out, parts: &mut [Part]) {
     let path = &config.store.path;
-    // A store that is not there, or cannot be opened, has its own line.
+    // A store that is missing or cannot be opened has its own note.
     if !path.exists() {
         return;
     }
@@ -370,7 +371,7 @@ async fn refused(config: &Config, only: Option<&ConnectorName>, out: &Out, parts
     }
 }
 
-/// Targets that turn out to be one server are refused at work, so that is told here.
+/// Adds a problem to targets that turn out to be one server, because usersync refuses to work them.
 fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
     let known: Vec<(String, TargetIdentity)> =
         probed.iter().filter_map(|(part, identity)| Some((part.name.clone(), identity.clone()?))).collect();

@@ -25,13 +25,13 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the file and tell all that is wrong, with line and column
+    /// Read the file and report all errors, with line and column
     #[command(after_help = "Example:\n  usersync config check --config /etc/usersync/usersync.toml")]
     Check,
-    /// Print a whole configuration to fill in
+    /// Print a complete configuration to fill in
     #[command(after_help = "Example:\n  usersync config example > usersync.toml")]
     Example,
-    /// Print which file is read
+    /// Print the path of the configuration file in use
     #[command(after_help = "Example:\n  usersync config path")]
     Path,
     /// Print all keys with their defaults, as Markdown or JSON

@@ -1,4 +1,4 @@
-//! `usersync connector`: pause, resume, confirm, retry, rename, remove.
+//! `usersync connector`: list, pause, resume, confirm, retry, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -35,49 +35,49 @@ enum Command {
     /// Show the connectors of the configuration
     #[command(after_help = "Example:\n  usersync connector list --json")]
     List,
-    /// Write nothing for this connector until it is resumed; its events are stored and wait
+    /// Pause a connector: events are stored, and nothing is written until it is resumed
     #[command(after_help = "Example:\n  usersync connector pause acme")]
     Pause {
-        /// Which
+        /// Connector name
         name: ConnectorName,
     },
-    /// Go on where it was paused
+    /// Resume a paused connector
     #[command(after_help = "Example:\n  usersync connector resume acme")]
     Resume {
-        /// Which
+        /// Connector name
         name: ConnectorName,
     },
-    /// Confirm that another realm than before is meant; its first runs are planned and held anew
+    /// Confirm a different realm; its first runs are planned again and wait for approval
     #[command(after_help = "Example:\n  usersync connector confirm acme")]
     Confirm {
-        /// Which
+        /// Connector name
         name: ConnectorName,
     },
-    /// Contact a connector's Keycloak at once, and send a client secret again that it refused
+    /// Contact a connector's Keycloak at once, and retry a refused client secret
     ///
-    /// A refused secret is sent again by itself after 1, 5 and 15 minutes, then every hour. Work goes on as soon as
-    /// Keycloak answers.
+    /// usersync retries a refused secret after 1, 5 and 15 minutes, then every hour. Work continues as soon as Keycloak
+    /// answers.
     #[command(after_help = "Example:\n  usersync connector retry acme")]
     Retry {
-        /// Which
+        /// Connector name
         name: ConnectorName,
     },
-    /// Give it another name; its links, managed groups and history stay with it
+    /// Rename a connector; its links, managed groups and history are kept
     ///
-    /// Stop the server, give this command, write the new name into the configuration, start the server.
+    /// Stop the server, run this command, write the new name into the configuration, start the server.
     #[command(after_help = "Example:\n  usersync connector rename acme acme-2")]
     Rename {
-        /// Its name until now
+        /// Current name
         name: ConnectorName,
-        /// Its name from now on
+        /// New name
         to: String,
     },
-    /// Take it out for good: accounts and groups stay as they are, and others may adopt them
+    /// Remove a connector for good; accounts and groups stay unchanged, and another connector can adopt them
     ///
-    /// Stop the server, take it out of the configuration, give this command, start the server.
+    /// Stop the server, remove the connector from the configuration, run this command, start the server.
     #[command(after_help = "Example:\n  usersync connector remove acme")]
     Remove {
-        /// Which
+        /// Connector name
         name: ConnectorName,
     },
 }

@@ -1,4 +1,4 @@
-//! `usersync dead`: tasks whose attempts are used up.
+//! `usersync dead`: tasks that failed for good or used up their attempts.
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Store, TaskFilter},
 };
 
-/// Show dead letters, and put them back to work
+/// Show dead letters, and replay them
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -35,28 +35,28 @@ pub(super) struct DeadArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show dead letters and why each died
+    /// Show dead letters and the error of each
     #[command(after_help = "Example:\n  usersync dead list --class forbidden")]
     List {
         #[command(flatten)]
         which: Which,
-        /// At most so many; 0 for all
+        /// Maximum number of dead letters; 0 for all
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
     },
-    /// Put dead letters back to work with fresh attempts
+    /// Replay dead letters with a new set of attempts
     #[command(after_help = "\
 Examples:
   usersync dead replay --target jira-prod --reason 403
   usersync dead replay user:1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11
   usersync dead replay --all")]
     Replay {
-        /// These subjects only
+        /// Only these subjects
         #[arg(value_name = "SUBJECT")]
         subjects: Vec<Subject>,
         #[command(flatten)]
         which: Which,
-        /// All that the filters leave
+        /// All dead letters that match the filters
         #[arg(long, conflicts_with = "subjects")]
         all: bool,
     },
@@ -64,21 +64,21 @@ Examples:
 
 #[derive(Debug, Args)]
 struct Which {
-    /// Only of this connector
+    /// Only dead letters of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only on this target
+    /// Only dead letters on this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
-    /// Only those whose last error contains this text
+    /// Only dead letters with this text in their last error
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Only those of this class
+    /// Only dead letters of this error class
     #[arg(long, value_name = "CLASS")]
     class: Option<Class>,
 }
 
-/// Classes of errors, for the command line.
+/// Error classes, as arguments of the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Class {
     Transient,

@@ -1,4 +1,4 @@
-//! `usersync demo`: the whole product on built-in simulators of Keycloak and Jira, and a short story.
+//! `usersync demo`: plays a scenario of the whole product on built-in simulators of Keycloak and Jira.
 
 mod folder;
 
@@ -29,12 +29,12 @@ use usersync_simulators::{
     keycloak::{NewUser, Refused, UserChange},
 };
 
-/// The longest that one step may take before the demo gives up.
+/// Timeout of one step, after which the demo fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What a line is given to be read.
+/// Pause after each line, so that it can be read.
 const READ: Duration = Duration::from_millis(1_200);
 
-/// Play the whole product on built-in simulators of Keycloak and Jira
+/// Run the whole product on built-in simulators of Keycloak and Jira
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -54,10 +54,10 @@ Examples:
   usersync demo --fast      without pauses for reading"
 )]
 pub(super) struct DemoArgs {
-    /// Fill one target of every kind beside the Jira
+    /// Also fill one target of every other kind
     #[arg(long)]
     all: bool,
-    /// Leave everything running after the story, and say where
+    /// Keep everything running after the scenario, and print the addresses
     #[arg(long)]
     keep: bool,
     /// Do not pause after each line
@@ -91,10 +91,10 @@ impl DemoArgs {
     }
 }
 
-/// Why the story could not be told to its end.
+/// Why the scenario stopped before its end.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    /// The simulators or usersync between them did not start.
+    /// The simulators, or usersync between them, did not start.
     #[error(transparent)]
     Stack(#[from] StackError),
     /// The simulated Keycloak refused a change.
@@ -103,18 +103,18 @@ enum DemoError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// What should have happened did not.
+    /// An expected result was not there within 20 s.
     #[error("{0}: not in Jira after 20 s")]
     Late(&'static str),
     /// The configuration of the demo could not be written.
     #[error("its configuration cannot be written: {0}")]
     Folder(#[from] std::io::Error),
-    /// A command that is shown did not do what it should.
+    /// A command of the scenario did not have the expected result.
     #[error("{command}: {why}")]
     Command {
-        /// Its words.
+        /// The command line.
         command: String,
-        /// What went wrong.
+        /// The reason.
         why: String,
     },
     /// Source and target differ at the end.
@@ -128,7 +128,7 @@ impl From<Refused> for DemoError {
     }
 }
 
-/// The stage: simulators, usersync at work between them, and a configuration of all of it.
+/// The parts of the demo: simulators, usersync between them, and a configuration for all of it.
 struct Demo {
     servers: SimulatedServers,
     stack: Stack,
@@ -138,7 +138,7 @@ struct Demo {
 }
 
 impl Demo {
-    /// Starts everything; the first run is not approved yet.
+    /// Starts everything; the first run still waits for approval.
     async fn start(other_targets: Vec<SimulatedTarget>, pause: Duration) -> Result<Self, DemoError> {
         let folder = Folder::make()?;
         let filled = other_targets.iter().map(SimulatedTarget::other_target).collect::<Result<_, _>>()?;
@@ -156,12 +156,12 @@ impl Demo {
         Ok(Self { servers, stack, other_targets, folder, pause })
     }
 
-    /// The story, and where everything is if it goes on.
+    /// Plays the scenario; with `keep`, prints the addresses of the servers that keep running.
     async fn tell_all(&self, context: &Context, keep: bool) -> Result<(), DemoError> {
         let out = &context.out;
         self.first_run(context).await?;
         out.line("");
-        // What hangs below a time stands below what was done.
+        // A line that belongs to a timed line is aligned with that line's text.
         self.play(&mut |line| out.prose(if line.starts_with(' ') { 11 } else { 2 }, line)).await?;
         self.show(context, "usersync explain alicia").await?;
         self.show(context, "usersync status").await?;
@@ -176,7 +176,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Where the servers listen, and how one signs in.
+    /// Returns the name, address and credentials of each server.
     fn addresses(&self) -> Vec<(&'static str, String, String)> {
         let (keycloak, jira) = (&self.servers.keycloak, &self.servers.jira);
         let mut all = vec![
@@ -191,7 +191,7 @@ impl Demo {
         all
     }
 
-    /// Gives a command as an operator would, and shows what it says.
+    /// Runs a command as an operator would, and prints its output.
     async fn show(&self, context: &Context, command: &str) -> Result<(), DemoError> {
         let wrong = |why: String| DemoError::Command { command: command.to_owned(), why };
         let cli = Cli::try_parse_from(command.split(' ')).map_err(|error| wrong(error.to_string()))?;
@@ -232,7 +232,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Plays the story; each line is told as it happens.
+    /// Plays the scenario; reports each line as it happens.
     async fn play(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
         tell(format!(
@@ -283,7 +283,7 @@ impl Demo {
         self.compare(tell).await
     }
 
-    /// A change that no event told of is found by the full reconcile.
+    /// Loses an event, and lets the full reconcile find the change.
     async fn lose_an_event(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
         realm.switch_webhook(false);
@@ -297,7 +297,7 @@ impl Demo {
         self.when(tell, began, "the full reconcile finds bob", |jira| member(jira, "engineering", "bob")).await
     }
 
-    /// A call that Jira refuses leaves a dead letter, which a person replays.
+    /// Lets Jira refuse a call, which leaves a dead letter, and replays the dead letter.
     async fn fail_and_replay(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let refusal = r#"{"errorMessages":["The licence does not allow it."],"errors":{}}"#;
         let fault = Fault::status(400, refusal).method("POST").path("/rest/api/2/user");
@@ -340,11 +340,11 @@ impl Demo {
         Ok(())
     }
 
-    /// Each of the other targets agrees with the realm for itself.
+    /// Checks that each of the other targets agrees with the realm.
     async fn compare_other_targets(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let began = Instant::now();
         for other in &self.other_targets {
-            // A run may still be under way there.
+            // A run may still be in progress there.
             let agreement = loop {
                 let agreement = compare(&self.servers.realm.snapshot(), &other.server.held(), &[]);
                 if agreement.holds() {
@@ -362,7 +362,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Waits until Jira shows it, and tells how long that took.
+    /// Waits until Jira shows a change, and reports how long that took.
     async fn when(
         &self,
         tell: &mut (dyn FnMut(String) + Send),
@@ -381,7 +381,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Stops everything. What is left to write is in the store, and that goes with the demo's folder.
+    /// Stops everything. Pending writes are in the store, which is removed with the demo's folder.
     async fn stop(self) {
         self.stack.stop().await;
         drop(self.folder);

@@ -1,4 +1,4 @@
-//! `usersync events`: what came in from Keycloak.
+//! `usersync events`: events received from Keycloak.
 
 use clap::{Args, Subcommand};
 
@@ -16,7 +16,7 @@ use crate::{
     store::{EventFilter, Store},
 };
 
-/// Show the events that came in from Keycloak, and put them back to work
+/// Show the events received from Keycloak, and replay them
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -41,39 +41,39 @@ pub(super) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show events, the newest first (as without a subcommand)
+    /// Show events, newest first (the default subcommand)
     #[command(after_help = "Example:\n  usersync events list --connector acme --ignored")]
     List(ListArgs),
-    /// Show one event whole
+    /// Show one event in full
     #[command(after_help = "\
 Examples:
   usersync events show 4711              by its number, which is the faster way
   usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11")]
     Show {
-        /// Its number or its id
+        /// Event number or event id
         #[arg(value_name = "NO|ID")]
         id: String,
     },
-    /// Look again at everybody whom these events are about
+    /// Reconcile the subjects of these events again
     #[command(after_help = "\
 Examples:
   usersync events replay 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11
   usersync events replay --from 09:00 --to 10:30
   usersync events replay --failed        those whose subject is a dead letter")]
     Replay {
-        /// These events
+        /// Ids of the events
         #[arg(value_name = "ID")]
         ids: Vec<String>,
-        /// Only of this connector
+        /// Only events of this connector
         #[arg(long, value_name = "NAME")]
         connector: Option<ConnectorName>,
-        /// Received not before: 14:30, 2026-10-02, or 2h for two hours ago
+        /// Only events received at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
         #[arg(long, value_name = "TIME")]
         from: Option<When>,
-        /// Received before
+        /// Only events received before this time
         #[arg(long, value_name = "TIME")]
         to: Option<When>,
-        /// Only those whose subject's task is a dead letter
+        /// Only events with a dead letter for their subject
         #[arg(long)]
         failed: bool,
     },
@@ -81,25 +81,25 @@ Examples:
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// Only of this connector
+    /// Only events of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only about this subject: user:ID, group:ID, or the login of a linked account
+    /// Only events about this subject: user:ID, group:ID, or the login of a linked account
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// Received not before: 14:30, 2026-10-02, or 2h for two hours ago
+    /// Only events received at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// Received before
+    /// Only events received before this time
     #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Only those that asked for nothing
+    /// Only ignored events, which raised no task
     #[arg(long)]
     ignored: bool,
-    /// Only those with a smaller number, to go on where a list ended
+    /// Only events with a smaller number, to continue a previous list
     #[arg(long, value_name = "NO")]
     before: Option<i64>,
-    /// At most so many, the newest first; 0 for all
+    /// Maximum number of events, newest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 }
@@ -188,7 +188,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// What became of it, in words.
+/// Describes the outcome of an event in words.
 pub(super) fn outcome(event: &EventRecord) -> String {
     match &event.outcome {
         EventOutcome::Ignored(why) => format!("ignored: {why}"),
@@ -200,7 +200,7 @@ pub(super) fn outcome(event: &EventRecord) -> String {
     }
 }
 
-/// The event with its body as JSON, where it is.
+/// Returns the event as JSON, with its body parsed if that is JSON.
 fn document(event: &EventRecord) -> serde_json::Value {
     let mut value = serde_json::to_value(event).unwrap_or_default();
     if let (Some(body), Ok(parsed)) = (value.get_mut("body"), serde_json::from_str(&event.body)) {
@@ -235,7 +235,7 @@ async fn show(context: &Context, id: String) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The event with this number, where it is one and there is such an event.
+/// Returns the event with this number; empty if `text` is no number or no event has it.
 async fn numbered(store: &dyn Store, text: &str) -> Result<Vec<EventRecord>, Failure> {
     let Some((no, before)) = text.parse::<i64>().ok().and_then(|no| Some((no, no.checked_add(1)?))) else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! How a command ends: a number for scripts, a sentence for people.
+//! How a command ends: an exit code for scripts, a message for the operator.
 
 use std::process::ExitCode;
 
@@ -9,18 +9,18 @@ use crate::{
     target::TargetError,
 };
 
-/// What the number says; the same for every command.
+/// Exit code of a command; it has the same meaning for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// As wished.
+    /// Success.
     Done = 0,
-    /// Finished, with problems that were told.
+    /// Finished, with reported problems.
     Problems = 1,
-    /// Wrong usage, or a wrong configuration.
+    /// Wrong usage, or an invalid configuration.
     Usage = 2,
-    /// Something waits for approval.
+    /// Operations wait for approval.
     Held = 3,
-    /// Source or target could not be reached, or refused us.
+    /// A source or target is unreachable, or refuses usersync's credentials.
     Unreachable = 4,
     /// Stopped by SIGINT.
     Interrupted = 130,
@@ -28,7 +28,7 @@ pub enum Exit {
     Terminated = 143,
 }
 
-/// For the end of `--help`.
+/// Text about exit codes at the end of `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
   0  as wished
@@ -45,7 +45,8 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// How an error of this class at the source or the target ends a command, or a run of the server that it follows.
+    /// Returns the exit code for a source or target error of this class. It ends a command, or a run of the server that
+    /// the command follows.
     pub(super) fn of(class: ErrorClass) -> Self {
         match class {
             ErrorClass::Transient
@@ -58,7 +59,7 @@ impl Exit {
         }
     }
 
-    /// The same for one subject's task, where a refusal is about that subject only.
+    /// Returns the exit code for an error of one subject's task. A refusal concerns that subject only.
     pub(super) fn of_task(class: ErrorClass) -> Self {
         match class {
             ErrorClass::Forbidden | ErrorClass::Permanent => Self::Problems,
@@ -66,7 +67,7 @@ impl Exit {
         }
     }
 
-    /// The one that a script should hear of first: what could not be done, before what went wrong, before what waits.
+    /// Returns the more severe exit code: a signal, then usage, unreachable, problems, held, done.
     pub(super) fn and(self, other: Self) -> Self {
         let rank = |exit: Self| match exit {
             Self::Done => 0,
@@ -80,15 +81,15 @@ impl Exit {
     }
 }
 
-/// What a failure is called in JSON; stable, and listed in `docs/schemas/README.md`.
+/// Error code of a failure in JSON; stable, and listed in `docs/schemas/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Code {
-    /// Wrong arguments, or something that is not there.
+    /// Wrong arguments, or a name that does not exist.
     Usage,
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     Configuration,
-    /// Something waits for approval.
+    /// Operations wait for approval.
     ApprovalRequired,
     /// The store cannot be written, or failed.
     Store,
@@ -96,38 +97,38 @@ pub(super) enum Code {
     SourceUnreachable,
     /// Keycloak refuses usersync's credentials.
     SourceCredentials,
-    /// Keycloak refuses what was asked for.
+    /// Keycloak refuses a request.
     SourceRefused,
     /// A target does not answer.
     TargetUnreachable,
     /// A target refuses usersync's credentials.
     TargetCredentials,
-    /// A target refuses what was asked for.
+    /// A target refuses a request.
     TargetRefused,
     /// A source or target cannot be used.
     Unreachable,
     /// Stopped by a signal.
     Stopped,
-    /// Anything else that went wrong.
+    /// Any other failure.
     Failed,
 }
 
-/// Why a command could not go on: the thing, what happened, what to do.
+/// Why a command failed: the thing, what happened, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Failure {
     pub exit: Exit,
     pub code: Code,
     pub text: String,
-    /// Whether the text is of several lines, with styles of its own.
+    /// Whether the text has several lines and its own styles.
     pub drawn: bool,
 }
 
-/// What a command comes to.
+/// Result of a command.
 pub(super) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
-    /// With the code that says no more than the exit.
+    /// Creates a failure with the generic error code of its exit code.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
         let code = match exit {
             Exit::Usage => Code::Usage,
@@ -143,13 +144,13 @@ impl Failure {
         Self::new(Exit::Usage, text)
     }
 
-    /// What is wrong with the arguments, with a hint and the usage in further lines.
+    /// Creates a failure for wrong arguments; a hint and the usage follow in further lines.
     pub fn wrong_arguments(text: &str) -> Self {
         let text = text.trim_end();
         Self { drawn: true, ..Self::usage(text.strip_prefix("error: ").unwrap_or(text)) }
     }
 
-    /// What is wrong with the configuration, drawn over several lines.
+    /// Creates a failure for an invalid configuration, with a report of several lines.
     pub fn drawn(text: impl Into<String>) -> Self {
         Self { drawn: true, code: Code::Configuration, ..Self::usage(text) }
     }
@@ -186,7 +187,7 @@ impl From<StoreError> for Failure {
 const SOURCE: [Code; 3] = [Code::SourceUnreachable, Code::SourceCredentials, Code::SourceRefused];
 const TARGET: [Code; 3] = [Code::TargetUnreachable, Code::TargetCredentials, Code::TargetRefused];
 
-/// The code of an error of this class, of these: nothing answers, credentials are refused, the request is.
+/// Returns the error code for an error of this class: unreachable, refused credentials, or a refused request.
 fn code_of(class: ErrorClass, [unreachable, credentials, refused]: [Code; 3]) -> Code {
     match class {
         ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance => unreachable,

@@ -1,4 +1,4 @@
-//! `usersync explain`: one person, both sides, and why.
+//! `usersync explain`: shows one user on both sides, and why.
 
 mod shown;
 mod side;
@@ -23,7 +23,7 @@ use side::OnTarget;
 
 pub(super) use side::{Undone, undone};
 
-/// Show one person on both sides: what is wanted, what is there, and why
+/// Show one user on both sides: the wanted state, the current state, and the reasons
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -49,12 +49,12 @@ pub(super) struct ExplainArgs {
     target: Option<TargetName>,
 }
 
-/// A person, explained.
+/// The explanation of one user.
 #[derive(Serialize)]
 struct Explained {
     connector: ConnectorName,
     id: UserId,
-    /// As Keycloak shows them; `null`: gone there, or not readable.
+    /// The user as Keycloak shows it; `null`: deleted there, or not readable.
     user: Option<UserState>,
     in_scope: bool,
     why: String,

@@ -1,4 +1,4 @@
-//! `usersync keycloak`: set a realm up, take usersync out of it, see an event arrive.
+//! `usersync keycloak`: sets up a realm, removes usersync from it, tests that an event arrives.
 
 mod owner;
 mod realm;
@@ -25,11 +25,11 @@ use crate::{
 use owner::Owner;
 use realm::{Known, Realm};
 
-/// How long a test event may take to arrive, and how often it is looked for.
+/// Timeout of a test event; `EVERY` is the polling interval.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Set a realm up for usersync, take usersync out of it, see an event arrive
+/// Set up a realm for usersync, remove usersync from it, test that an event arrives
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -52,7 +52,7 @@ pub(super) struct KeycloakArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make client, roles and event settings; what is there already stays
+    /// Create the client, grant its roles, set up events; what exists already stays unchanged
     #[command(
         long_about = "\
 Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
@@ -69,16 +69,16 @@ Examples:
   sudo usersync keycloak setup --connector acme --owner usersync"
     )]
     Setup(SetupArgs),
-    /// Take the client, the listener and its settings away; events settings become what they were
+    /// Remove the client, the listener and its settings; restore the former event settings
     #[command(after_help = "Example:\n  usersync keycloak remove --connector acme --dry-run")]
     Remove {
         #[command(flatten)]
         realm: Realm,
-        /// Show what would be done, and do none of it
+        /// Show what would be done, without doing it
         #[arg(long)]
         dry_run: bool,
     },
-    /// Cause an event that changes nothing, and wait until it arrives
+    /// Trigger an event that changes nothing, and wait until it arrives
     #[command(after_help = "Example:\n  usersync keycloak test-event --connector acme")]
     TestEvent {
         #[command(flatten)]
@@ -90,22 +90,23 @@ Examples:
 struct SetupArgs {
     #[command(flatten)]
     realm: Realm,
-    /// Where Keycloak reaches usersync, without /hooks/…, as <https://usersync.example.org>; turns the listener on
+    /// Address at which Keycloak reaches usersync, without /hooks/…, such as <https://usersync.example.org>; turns the
+    /// listener on
     #[arg(long, value_name = "URL", value_parser = own_address)]
     address: Option<url::Url>,
-    /// Let the client read roles too
+    /// Also let the client read roles
     #[arg(long)]
     view_realm: bool,
-    /// The file for the client's secret
+    /// File for the client's secret
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
-    /// The file for the secret that events are signed with: whsec_ and base64 of at least 24 bytes; made if missing
+    /// File for the secret that signs events: whsec_ and base64 of at least 24 bytes; created if missing
     #[arg(long, value_name = "FILE")]
     hook_secret_file: Option<PathBuf>,
-    /// The user that the files are given to: the one that runs the server
+    /// Owner of the files: the user that runs the server
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
-    /// Show what would be done, and do none of it
+    /// Show what would be done, without doing it
     #[arg(long)]
     dry_run: bool,
 }
@@ -140,7 +141,7 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
         }
         return Ok(Exit::Done);
     }
-    // Before anything is made: a secret that cannot be kept is lost.
+    // Before anything is created: a secret that cannot be stored is lost.
     files.check()?;
     let done = session.apply(plan).await?;
     let written = files.write(&done)?;
@@ -161,7 +162,7 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// What to do once a realm is set up.
+/// Prints the next steps after a realm is set up.
 fn say_next(context: &Context, known: &Known) {
     let out = &context.out;
     if known.connector.is_none() {
@@ -203,7 +204,7 @@ async fn connect(options: SetupOptions) -> Result<Setup, Failure> {
     Ok(Setup::connect(options).await?)
 }
 
-/// What was, or would be, done; one line for each thing.
+/// Prints what was done, or would be done; one line for each item.
 fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) {
     if out.json {
         return;
@@ -223,7 +224,7 @@ fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) 
     }
 }
 
-/// The address that the listener posts to.
+/// Returns the address that the listener posts to.
 fn hook_address(mut address: url::Url, connector: &str) -> url::Url {
     let path = format!("{}/hooks/{connector}", address.path().trim_end_matches('/'));
     address.set_path(&path);

@@ -1,4 +1,4 @@
-//! `usersync link`: ties a user to an account that usersync cannot match by itself. Its other half is `usersync unlink`.
+//! `usersync link`: links a user to an account that usersync cannot match by itself. `usersync unlink` is the reverse.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     store::{OrderEnd, PairState, Store, TaskFilter},
 };
 
-/// How often a running server is asked whether it carried an order out, and for how long.
+/// Polling interval for the running server's result; `WAIT` is the timeout.
 const EVERY: Duration = Duration::from_millis(150);
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -59,13 +59,13 @@ pub(super) struct PlaceArgs {
     pub target: Option<TargetName>,
 }
 
-/// One user on one target, and the account that the user is to have there.
+/// An order to link one user on one target to an account; without an account, to remove the link.
 pub(super) struct Order {
     pub pair: Pair,
     pub user: UserId,
     pub login: String,
     pub account: Option<AccountId>,
-    /// What is ordered, for people.
+    /// Description of the order, for messages.
     pub what: String,
 }
 
@@ -108,7 +108,7 @@ impl LinkArgs {
     }
 }
 
-/// What both commands work with.
+/// Values that `link` and `unlink` share.
 pub(super) struct Place<'a> {
     context: &'a Context,
     config: Config,
@@ -140,7 +140,7 @@ impl Place<'_> {
         }
     }
 
-    /// Writes the order down, and waits until it is carried out.
+    /// Stores the order, and waits until it is carried out.
     pub async fn carry_out(&self, order: Order) -> Outcome {
         let (out, store) = (&self.context.out, &self.opened.store);
         if let Some(failure) = sync::kept_from(&self.config, store.as_ref(), &order.pair).await? {
@@ -188,7 +188,7 @@ impl Place<'_> {
         }
     }
 
-    /// Why an order was not carried out yet.
+    /// Describes why an order is not carried out yet.
     async fn not_yet(&self, order: &Order, subject: Subject) -> Result<String, Failure> {
         let filter = TaskFilter {
             connector: Some(order.pair.connector.clone()),

@@ -1,5 +1,6 @@
-//! The command line: one file a command. Commands never do the server's work beside it: they write intentions, which a
-//! running server finds at once; where none runs, those that have work to do take its place while they do it.
+//! The command line: one file for each command. A command stores a request, which a running server takes up at once.
+//! Without a server, a command that has work to do takes the server's place meanwhile. Rule: commands never work beside
+//! a server.
 
 mod app;
 mod approvals;
@@ -101,7 +102,7 @@ struct Global {
         help = "The configuration file; without it USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml"
     )]
     config: Option<PathBuf>,
-    /// Write the result, or the error, as one JSON document; serve, demo and config example refuse it
+    /// Write the result, or the error, as one JSON document; not supported by serve, demo and config example
     #[arg(long, global = true)]
     json: bool,
     #[arg(
@@ -110,7 +111,7 @@ struct Global {
         help = "Show tables with all columns and whole cells, however wide; else they fit the terminal, or 80 columns"
     )]
     wide: bool,
-    /// Say only what was asked for, and what is wrong
+    /// Print only the requested result, and problems
     #[arg(long, short, global = true)]
     quiet: bool,
     #[arg(
@@ -149,7 +150,7 @@ enum Command {
     Keycloak(keycloak::KeycloakArgs),
 }
 
-/// What every command is given.
+/// Values that every command receives.
 struct Context {
     told: Option<PathBuf>,
     by: Option<String>,
@@ -162,7 +163,7 @@ impl Context {
         Config::find_and_load(self.told.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
     }
 
-    /// What is wrong with the configuration, as a failure.
+    /// Converts configuration errors to a failure.
     fn wrong(&self, errors: &ConfigErrors) -> Failure {
         Failure::drawn(errors.render(self.drawing()))
     }
@@ -182,7 +183,8 @@ impl Context {
         Ok(())
     }
 
-    /// Who gives the command, for the audit. `USER` and the like are not asked: they may be anybody's.
+    /// Returns the operator's name for the audit: `--by`, else the login behind sudo, else the system user. `USER` and
+    /// similar variables are not read, because they can contain any name.
     fn by(&self) -> String {
         let given = self.by.clone().map(|name| name.trim().to_owned());
         let sudo = || self.env.get("SUDO_USER");
@@ -228,7 +230,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are as wished; they go to standard output.
+            // Help and version were requested, so they are a success and go to standard output.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             let json = std::env::args().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
             if json && exit == Exit::Usage {
@@ -244,7 +246,7 @@ pub fn main() -> ExitCode {
     let mut out = Out::new(json, quiet, no_color);
     out.wide = wide;
     let context = Context { told: config, by, env: Env::Process, out };
-    // The server logs as its configuration says.
+    // The server initializes its logs from its configuration.
     if !matches!(cli.command, Command::Serve(_))
         && let Err(error) = logs()
     {
@@ -267,7 +269,7 @@ pub fn main() -> ExitCode {
             stop::unless_stopped(Box::pin(cli.command.run(&context))).await
         }
     });
-    // What still waits for an answer is not waited for.
+    // Do not wait for requests that are still unanswered.
     runtime.shutdown_background();
     match ended {
         Ok(exit) => exit.into(),
@@ -278,7 +280,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command tells what matters itself; log lines only where they were asked for.
+/// Initializes log output if the filter variable is set. By default a command reports only its own messages.
 fn logs() -> Result<(), crate::telemetry::logs::LogError> {
     use crate::{
         config::LogFormat,

@@ -1,4 +1,4 @@
-//! What is written where: results to standard output, everything else to standard error.
+//! Where output goes: results to standard output, everything else to standard error.
 
 use std::{
     fmt::Display,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{target::NoteState, telemetry::escape};
 
-/// Our own styles inside a text, and what they are on a terminal; noncharacters, which [`escape`] lets nobody else write.
+/// Styles inside a text, and their terminal sequences. [`escape`] keeps these noncharacters out of all other text.
 const STYLES: [(char, &str); 6] = [
     (PLAIN, "\u{1b}[0m"),
     (STRONG, "\u{1b}[1m"),
@@ -35,13 +35,13 @@ const CYAN: char = '\u{fdd3}';
 const YELLOW: char = '\u{fdd4}';
 const RED: char = '\u{fdd5}';
 
-/// The version of the documents that `--json` writes; `docs/schemas` describes them. It grows when a key changes or goes.
+/// Schema version of the `--json` documents, described in `docs/schemas`. It grows when a key changes or is removed.
 const SCHEMA: u32 = 1;
 
-/// How wide tables are where there is no terminal.
+/// Width of tables where there is no terminal, in columns.
 const UNKNOWN: usize = 80;
 
-/// How a line stands; each state has a word, and on a terminal a colour beside it.
+/// State of a line: each state has a word, and on a terminal also a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Ok,
@@ -83,16 +83,16 @@ impl From<NoteState> for State {
     }
 }
 
-/// How a command speaks.
+/// Output settings of a command.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Out {
     pub json: bool,
     pub quiet: bool,
     pub colour: bool,
-    /// Columns of the terminal, or as `COLUMNS` says; `None`: not known.
+    /// Width of the terminal, or as set by `COLUMNS`, in columns; `None`: unknown.
     pub width: Option<usize>,
-    /// Whether tables are shown whole.
+    /// Whether tables show all columns and whole cells.
     pub wide: bool,
     pub zone: TimeZone,
     pub now: Timestamp,
@@ -116,12 +116,12 @@ impl Out {
         }
     }
 
-    /// One line of the result for people. A reader who went away is no fault.
+    /// Writes one line of the text result. A reader that closed the pipe is no error.
     pub fn line(&self, text: impl Display) {
         let _ = writeln!(std::io::stdout().lock(), "{}", self.shown(&text.to_string()));
     }
 
-    /// A line as it may be written: its styles where they are wanted, and nothing else that acts on a terminal.
+    /// Returns a line that is safe to print: its own styles, if they are wanted, and no other terminal control.
     fn shown(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let style = |c: char| STYLES.iter().find(|(style, _)| self.colour && *style == c);
@@ -141,7 +141,7 @@ impl Out {
         shown
     }
 
-    /// A line for people. Where the width is known, it is broken between words, and what follows is indented.
+    /// Writes a line of text. If the width is known, the line is wrapped between words, and further lines are indented.
     pub fn prose(&self, indent: usize, text: impl Display) {
         let text = text.to_string();
         match self.width {
@@ -150,39 +150,39 @@ impl Out {
         }
     }
 
-    /// Some lines of the result.
+    /// Writes several lines of the result.
     pub fn lines<T: Display>(&self, lines: impl IntoIterator<Item = T>) {
         for line in lines {
             self.line(line);
         }
     }
 
-    /// A result that is told only where nobody asked for quiet.
+    /// Writes a text result, unless `--quiet` or `--json` is given.
     pub fn say(&self, text: impl Display) {
         if !self.quiet && !self.json {
             self.prose(2, text);
         }
     }
 
-    /// Something beside the result.
+    /// Writes a note to standard error, unless `--quiet` is given.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
             self.error(text);
         }
     }
 
-    /// What is wrong; always told.
+    /// Writes a problem to standard error, even with `--quiet`.
     pub fn error(&self, text: impl Display) {
         let _ = writeln!(std::io::stderr().lock(), "{}", self.shown(&text.to_string()));
     }
 
-    /// What is wrong with the configuration, of several lines and with styles of its own; always told.
+    /// Writes configuration errors, which have several lines and their own styles, even with `--quiet`.
     #[allow(clippy::unused_self, reason = "as the functions beside it, which need it")]
     pub fn drawn(&self, text: impl Display) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
-    /// Why there is no result. With `--json` it is a document too, unless one was written before.
+    /// Writes why there is no result. With `--json` this is also a document, unless one was written before.
     pub fn failure(&self, failure: &Failure) {
         if self.json && !self.documented.load(Ordering::Relaxed) {
             let (code, message, exit) = (failure.code, &failure.text, failure.exit as u8);
@@ -195,7 +195,7 @@ impl Out {
         }
     }
 
-    /// The result as one document, an object, with the version of its schema.
+    /// Writes the result as one document: an object with the version of its schema.
     pub fn document(&self, value: &impl Serialize) {
         #[derive(Serialize)]
         struct Versioned<'a, T> {
@@ -212,18 +212,18 @@ impl Out {
         }
     }
 
-    /// A state's word, padded, coloured where that is wanted.
+    /// Returns a state's word, padded, and coloured if that is wanted.
     pub fn state(&self, state: State) -> String {
         let word = format!("{:<4}", state.word());
         if self.colour { format!("{}{word}{PLAIN}", state.colour()) } else { word }
     }
 
-    /// A heading.
+    /// Returns a heading.
     pub fn strong(&self, text: &str) -> String {
         if self.colour { format!("{STRONG}{text}{PLAIN}") } else { text.to_owned() }
     }
 
-    /// `  ok    sign-in          the text`, with what does not fit below.
+    /// Returns the lines of a note, such as `  ok    sign-in          the text`; a longer text continues below.
     pub fn noted(&self, state: State, about: &str, text: &str) -> Vec<String> {
         const INDENT: usize = 25;
         let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT).max(20));
@@ -234,9 +234,9 @@ impl Out {
         all
     }
 
-    /// A table without borders, within the width of the terminal; empty columns at the end of a row are fine.
+    /// Writes a table without borders, within the width of the terminal; a row may omit cells at its end.
     pub fn table(&self, columns: &[Column<'_>], rows: Vec<Vec<String>>) {
-        // A cell of several lines would tear the table apart, and its width is that of what is shown.
+        // A cell of several lines would break the table, and the width must be that of the escaped text.
         let shown = |cell: String| escape::text(&cell.replace(['\n', '\r', '\t'], " ")).into_owned();
         let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(shown).collect()).collect();
         let width = (!self.wide).then(|| self.width.unwrap_or(UNKNOWN));
@@ -245,23 +245,23 @@ impl Out {
         }
     }
 
-    /// A time with how long ago it was.
+    /// Returns a time, and how long ago it was.
     pub fn when(&self, time: Timestamp) -> String {
         words::when(time, self.now, &self.zone)
     }
 
-    /// How long ago, or in how long.
+    /// Returns how long ago a time was, or how long until then.
     pub fn ago(&self, time: Timestamp) -> String {
         words::ago(time, self.now)
     }
 
-    /// The exact time.
+    /// Returns the exact time.
     pub fn exact(&self, time: Timestamp) -> String {
         words::exact(time, self.now, &self.zone)
     }
 }
 
-/// The columns of standard output: as `COLUMNS` says, else as the terminal does.
+/// Returns the width of standard output in columns: from `COLUMNS`, else from the terminal.
 fn width(terminal: bool) -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let measured = || terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));

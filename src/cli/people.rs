@@ -1,4 +1,4 @@
-//! Finding the person that somebody means: by login, e-mail address or Keycloak id.
+//! Finds the users that a name refers to: a login, an e-mail address or a Keycloak id.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::{
     store::Store,
 };
 
-/// Somebody who goes by that name.
+/// A user that matches the name.
 pub(super) struct Person {
     pub connector: ConnectorName,
     pub id: UserId,
-    /// As the source shows them; `None`: they are gone there, or it could not be read.
+    /// The user as the source shows it; `None`: deleted there, or not readable.
     pub user: Option<UserState>,
-    /// Why the source could not be read, if so.
+    /// Why the source could not be read; `None`: it was read.
     pub trouble: Option<String>,
 }
 
-/// Everybody of these connectors who goes by that name, by what is linked and by what the source says.
+/// Returns the users of these connectors that match the name, according to the links and the source.
 pub(super) async fn find(
     store: &dyn Store,
     sides: &Sides,
@@ -40,7 +40,7 @@ pub(super) async fn find(
             Ok(found) => ids.extend(found.into_iter().map(|id| (id, None))),
             Err(error) => trouble = Some(error.text),
         }
-        // Keycloak's ids, and those that others give their imported users.
+        // Keycloak's own ids, and ids that other systems give their imported users.
         let as_id = UserId::from(name);
         if trouble.is_none() && !ids.contains_key(&as_id) && looks_like_id(name) {
             match source.user(&as_id).await {

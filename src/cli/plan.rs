@@ -1,4 +1,4 @@
-//! `usersync plan`: what a run would do. Nothing is written, neither to a target nor to the store.
+//! `usersync plan`: shows what a run would do. It writes nothing, neither to a target nor to the store.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::{
     store::{PairState, Store},
 };
 
-/// Entries of each list that are kept where only some of them are shown.
+/// Maximum number of entries kept for each list that is only partly shown.
 const KEPT: usize = 1_000;
 
-/// Show what a full reconcile would do, and do none of it
+/// Show what a full reconcile would do, without doing it
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -142,7 +142,7 @@ impl PlanArgs {
     }
 }
 
-/// What a first run waits for.
+/// Describes what a first run waits for.
 async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, report: &Report) -> Result<String, Failure> {
     let sets = if state == PairState::Held { store.approvals(true).await? } else { Vec::new() };
     let held = sets.iter().find(|set| set.pair == *pair && set.kind == ApprovalKind::FirstRun);

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::engine::Progress;
 
-/// How often a line is written where there is no terminal.
+/// Interval between lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
-/// How often the line on a terminal is drawn.
+/// Refresh interval of the line on a terminal.
 const DRAWN: Duration = Duration::from_millis(100);
 
-/// Shows how far a run is until it is dropped.
+/// Shows the progress of a run until it is dropped.
 pub(super) struct Shown {
     pub sender: watch::Sender<Progress>,
     task: JoinHandle<()>,
@@ -52,7 +52,7 @@ impl Drop for Shown {
 
 async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: String, terminal: bool, out: Out) {
     let mut ticks = tokio::time::interval(if terminal { DRAWN } else { EVERY });
-    // The first tick is at once: a run of a moment needs no line.
+    // The first tick is immediate, and a very short run needs no line.
     ticks.tick().await;
     let mut phase = ("", Instant::now(), 0);
     loop {
@@ -71,7 +71,7 @@ async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: Str
     }
 }
 
-/// Phase, done of total, rate, time left, errors so far.
+/// Describes the progress: phase, done of total, rate, time left, errors so far.
 fn describe(progress: &Progress, done: usize, within: Duration) -> String {
     let phase = if progress.phase.is_empty() { "beginning" } else { progress.phase };
     let mut parts = vec![phase.to_owned()];

@@ -1,4 +1,4 @@
-//! A store that is only read, for a plan beside a running server: what a dry run would note of itself is left out.
+//! A read-only store for a plan beside a running server. What a dry run would record about itself is discarded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,20 +26,20 @@ use crate::{
     },
 };
 
-/// See the module.
+/// A store that reads from another store and writes nothing.
 pub(super) struct ReadOnlyStore {
     store: Arc<dyn Store>,
     observations: AtomicI64,
 }
 
 impl ReadOnlyStore {
-    /// Over this store.
+    /// Wraps a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, observations: AtomicI64::new(0) }
     }
 }
 
-/// Most of a store's methods are the same: those that read are handed on, those that write are refused.
+/// Implements the uniform methods of a store: those that read are forwarded, those that write are refused.
 macro_rules! read_only {
     (
         read { $(fn $read:ident(&$it:ident $(, $given:ident: $kind:ty)*) -> $found:ty;)* }

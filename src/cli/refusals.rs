@@ -14,21 +14,21 @@ use crate::{
     store::Store,
 };
 
-/// Older ones are not shown.
+/// Maximum age of the refusals shown.
 const SHOWN_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Requests that were refused for one reason, as they are shown.
+/// Requests that were refused for one reason, prepared for output.
 #[derive(Serialize)]
 pub(super) struct Shown {
     #[serde(flatten)]
     refusals: Refusals,
-    /// Whether the connector has accepted no event since.
+    /// Whether the connector has accepted no event since the last refusal.
     problem: bool,
     sentence: String,
 }
 
 impl Shown {
-    /// The connector; `None`: no connector has the name in the address.
+    /// Returns the connector; `None`: the name in the address is no connector.
     pub fn connector(&self) -> Option<&ConnectorName> {
         self.refusals.connector.as_ref()
     }
@@ -42,7 +42,7 @@ impl Shown {
     }
 }
 
-/// The refusals of the last day, of the configured connectors or of one, and those that name none.
+/// Returns the refusals of the last day: of one or all configured connectors, and those that name no connector.
 pub(super) async fn recent(
     store: &dyn Store,
     config: &Config,
@@ -66,7 +66,7 @@ pub(super) async fn recent(
     Ok(shown)
 }
 
-/// Prints them; a problem shows in the exit code.
+/// Prints the refusals, and returns their exit code.
 pub(super) fn print(out: &Out, shown: &[Shown]) -> Exit {
     for one in shown.iter().filter(|one| one.problem || !out.quiet) {
         let place = one.connector().map_or_else(|| "/hooks".to_owned(), |name| format!("/hooks/{name}"));
@@ -75,7 +75,7 @@ pub(super) fn print(out: &Out, shown: &[Shown]) -> Exit {
     exit(shown)
 }
 
-/// What they come to.
+/// Returns the exit code of the refusals.
 pub(super) fn exit(shown: &[Shown]) -> Exit {
     if shown.iter().any(|one| one.problem) { Exit::Problems } else { Exit::Done }
 }
@@ -88,7 +88,7 @@ fn show(
     out: &Out,
 ) -> Shown {
     let since_then = accepted.filter(|at| *at > refusals.last);
-    // Anybody can send to names that are not there.
+    // Any sender can post to unknown names, so those refusals are no problem.
     let problem = connector.is_some() && since_then.is_none();
     let after =
         since_then.map(|at| format!(" An event was accepted after that, {}.", out.when(at))).unwrap_or_default();
@@ -103,7 +103,7 @@ fn show(
     Shown { refusals, problem, sentence }
 }
 
-/// The likely cause and what to do.
+/// Returns the likely cause, and what to do.
 fn advice(reason: RefusalReason, connector: Option<&ConnectorConfig>, config: &Config) -> String {
     let place = |secret: Option<&Secret>, key: &str| secret.map_or_else(|| key.to_owned(), Secret::describe);
     let hook = place(connector.and_then(|one| one.hook.secret.as_ref()), "hook_secret_file");

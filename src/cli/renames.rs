@@ -1,4 +1,5 @@
-//! `rename` and `remove` of connectors and targets. Both are done while no server runs: it would go on under the old name.
+//! `rename` and `remove` of connectors and targets. Both require that no server runs: it would continue under the old
+//! name.
 
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::{
     store::{Kept, Store, StoreError},
 };
 
-/// Gives a connector or a target another name; links, changes and managed groups stay with it.
+/// Renames a connector or a target; its links, changes and managed groups are kept.
 pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outcome {
     let config = context.config()?;
     valid(to)?;
@@ -76,7 +77,7 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
     Ok(Exit::Done)
 }
 
-/// Takes a connector or a target out for good. Accounts and groups stay as they are, and may be adopted by others.
+/// Removes a connector or a target for good. Accounts and groups stay unchanged, and others may adopt them.
 pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
     let config = context.config()?;
     let (word, name) = (named.word(), named.to_string());
@@ -110,7 +111,7 @@ pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The store, with no server beside.
+/// Opens the store, and returns an error if a server runs.
 async fn alone(context: &Context, config: &Config, what: &str) -> Result<app::Opened, Failure> {
     let path = &config.store.path;
     if !path.exists() {
@@ -133,7 +134,7 @@ fn is_configured(config: &Config, named: &Declared) -> bool {
     }
 }
 
-/// A name as the configuration takes it.
+/// Checks that a name is valid in the configuration.
 fn valid(name: &str) -> Result<(), Failure> {
     crate::config::check_name(name).map_err(|why| Failure::usage(format!("{why}.")))
 }

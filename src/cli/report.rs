@@ -1,4 +1,4 @@
-//! A run's report as people read it.
+//! Prints the report of a run.
 
 use jiff::SignedDuration;
 
@@ -11,7 +11,7 @@ use crate::{
     model::{Action, Limited, Linking, Operation, Pair},
 };
 
-/// The verbs in the order in which they are shown, with what is counted.
+/// Verbs in display order, each with the singular and the plural of what is counted.
 const VERBS: [(&str, &str, &str); 15] = [
     ("create_group", "group", "groups"),
     ("adopt_group", "group", "groups"),
@@ -30,12 +30,12 @@ const VERBS: [(&str, &str, &str); 15] = [
     ("remove_member", "membership", "memberships"),
 ];
 
-/// How many names a line shows.
+/// Maximum number of names on a line.
 const NAMES: usize = 3;
-/// How many findings of one kind are shown without `--list`.
+/// Maximum number of findings of one kind without `--list`.
 const FINDINGS: usize = 5;
 
-/// What is limited, as people count it.
+/// Returns the plural noun for a limited kind of operation.
 pub(super) fn limited(kind: Limited) -> &'static str {
     match kind {
         Limited::Deactivate => "deactivations",
@@ -49,7 +49,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
     }
 }
 
-/// The first line: who, what was read, how long it took.
+/// Prints the head of a report: the pair, what was read, and how long it took.
 pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
     let complete = if report.incomplete.is_none() { "complete" } else { "not complete" };
     out.prose(
@@ -66,7 +66,7 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
     out.prose(4, format!("in scope {} of {}", thin(report.in_scope), thin(report.users)));
 }
 
-/// A table of counts by verb, with some names where they are known.
+/// Prints the counts by verb, with some names if they are known.
 pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
     for (verb, one, many) in VERBS {
         let Some(number) = counts.get(verb).filter(|number| **number > 0) else { continue };
@@ -95,7 +95,7 @@ fn names(verb: &str, lines: &[Line], all: usize) -> String {
     some(names.iter().map(String::as_str), NAMES, all)
 }
 
-/// The operation without its verb.
+/// Describes an operation without its verb.
 fn short(action: &Action) -> String {
     let operation = match action {
         Action::Write(operation) => operation,
@@ -118,7 +118,7 @@ fn short(action: &Action) -> String {
     }
 }
 
-/// What a person should know or decide.
+/// Prints the findings that an operator should know or decide.
 pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     if let Some(incomplete) = &report.incomplete {
         let text = format!("{} Users and groups that were not read are left as they are.", sentence(incomplete));
@@ -146,13 +146,13 @@ fn tell(out: &Out, state: State, about: &str, texts: &Listed<String>, all: bool)
     }
 }
 
-/// How many more there are than are shown, if any.
+/// Describes how many entries are not shown; `None`: all are shown.
 fn more(total: u64, shown: usize) -> Option<String> {
     let more = total.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
     (more > 0).then(|| thin(more))
 }
 
-/// Every operation, one a line, with its cause and whether it waits for approval.
+/// Prints every operation, one a line, with its cause and whether it waits for approval.
 pub(super) fn list(out: &Out, lines: &Listed<Line>) {
     for line in lines.iter() {
         let cause = line.cause.as_ref().map(|cause| format!("    because: {cause}")).unwrap_or_default();
@@ -164,7 +164,7 @@ pub(super) fn list(out: &Out, lines: &Listed<Line>) {
     }
 }
 
-/// What a run that wrote did, found, and left to be approved.
+/// Prints what a run that wrote did, found, and held for approval.
 pub(super) fn done(out: &Out, report: &Report, all: bool) {
     counts(out, &report.done, &report.did);
     findings(out, report, all);
@@ -175,7 +175,7 @@ pub(super) fn done(out: &Out, report: &Report, all: bool) {
     waiting(out, report);
 }
 
-/// What became of the plan of a run that wrote; nothing where nothing was planned.
+/// Prints the outcome of the plan of a run that wrote; prints nothing if nothing was planned.
 pub(super) fn outcome(out: &Out, report: &Report) {
     let tally = &report.tally;
     if tally.planned == 0 {
@@ -194,7 +194,7 @@ pub(super) fn outcome(out: &Out, report: &Report) {
     out.prose(4, format!("Planned {}: {}.", count(tally.planned, "operation", "operations"), parts.join(", ")));
 }
 
-/// What waits for approval after a run, and how to decide.
+/// Prints what waits for approval after a run, and how to decide.
 pub(super) fn waiting(out: &Out, report: &Report) {
     if report.held == 0 {
         return;
@@ -212,7 +212,7 @@ pub(super) fn waiting(out: &Out, report: &Report) {
     out.prose(4, format!("{held} for approval: usersync approvals list"));
 }
 
-/// `Within the safety limits (3 of 519 deactivations).`
+/// Describes the safety limits, such as `Within the safety limits (3 of 519 deactivations).`
 pub(super) fn gate(report: &Report) -> String {
     let told = |held: bool| {
         let parts = report.limits.iter().filter(move |(kind, _)| report.limits_reached.contains(kind) == held);
@@ -229,7 +229,7 @@ pub(super) fn gate(report: &Report) -> String {
     if parts.is_empty() { "No operation that has a safety limit.".to_owned() } else { parts.join("  ") }
 }
 
-/// Why there is nothing to do, where that is so.
+/// Describes why there is nothing to do; `None`: something was planned or done.
 pub(super) fn why_nothing(report: &Report) -> Option<String> {
     if report.planned_total() > 0 || report.done_total() > 0 {
         return None;

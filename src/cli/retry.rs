@@ -1,4 +1,4 @@
-//! Contacting a side at once: `usersync target retry`, `usersync connector retry`.
+//! `usersync target retry` and `usersync connector retry`: contact a target or a source at once.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use crate::{
     store::{OrderEnd, Store, StoreError},
 };
 
-/// How often the running server's answer is looked for, and how long.
+/// Polling interval for the running server's answer; `WAIT` is the timeout.
 const EVERY: Duration = Duration::from_millis(150);
 const WAIT: Duration = Duration::from_mins(1);
 
-/// Has a side contacted, by the running server if there is one, and tells what came of it.
+/// Contacts a source or target, through the running server if there is one, and reports the result.
 pub(super) async fn contact(context: &Context, about: About) -> Outcome {
     let config = context.config()?;
     let sides = Sides::new(&config)?;
@@ -52,7 +52,8 @@ pub(super) async fn contact(context: &Context, about: About) -> Outcome {
     }
 }
 
-/// Orders the contact and waits until it is carried out; `None`: not yet. Beside it the signal that ended the waiting.
+/// Orders the contact and waits until it is carried out. Returns the result (`None`: not yet) and the exit code of the
+/// signal that ended the wait.
 async fn carry_out(
     context: &Context,
     config: &Config,

@@ -1,4 +1,4 @@
-//! `usersync runs`: the full reconciles that were.
+//! `usersync runs`: the recorded runs of the full reconcile.
 
 use clap::{Args, Subcommand};
 
@@ -16,7 +16,7 @@ use crate::{
     store::Store,
 };
 
-/// Show the full reconciles that were made
+/// Show the runs of the full reconcile
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -35,15 +35,15 @@ pub(super) struct RunsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show runs, the newest first (as without a subcommand)
+    /// Show runs, newest first (the default subcommand)
     #[command(after_help = "Example:\n  usersync runs list --limit 5")]
     List(ListArgs),
-    /// Show one run: what was read, planned, done
+    /// Show one run: what it read, planned and did
     #[command(after_help = "Example:\n  usersync runs show 17")]
     Show {
-        /// Its id
+        /// Run id
         id: i64,
-        /// Show what it did (a plan: would do), one a line; the first 1 000 operations of a run are kept
+        /// Show its operations (of a plan: the planned ones), one a line; the first 1 000 operations of a run are kept
         #[arg(long)]
         list: bool,
     },
@@ -51,13 +51,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// Only of this connector
+    /// Only runs of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only on this target
+    /// Only runs on this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
-    /// At most so many of each connector on each target, the newest first; 0 for all
+    /// Maximum number of runs for each connector on each target, newest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 }
@@ -175,7 +175,7 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
     out.say(format!("Its changes: usersync changes --run {}", run.id));
 }
 
-/// What made it begin, in words.
+/// Describes the trigger of a run.
 pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Schedule => "schedule",
@@ -187,7 +187,7 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
     }
 }
 
-/// How it ended, in words.
+/// Describes the outcome of a run.
 pub(super) fn outcome(outcome: &RunOutcome) -> String {
     match outcome {
         RunOutcome::Running => "under way".to_owned(),
@@ -199,7 +199,7 @@ pub(super) fn outcome(outcome: &RunOutcome) -> String {
     }
 }
 
-/// `create 14, join 41`; for a dry run what it planned.
+/// Describes what a run did, such as `create 14, add member 41`; for a dry run, what it planned.
 pub(super) fn did(run: &RunRecord, report: &Report) -> String {
     let told = |counts: &Counts| {
         let parts = counts.iter().map(|(verb, number)| format!("{} {}", verb.replace('_', " "), thin(*number)));

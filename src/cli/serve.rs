@@ -1,4 +1,4 @@
-//! `usersync serve`: listens for events, works tasks, runs on schedule, until it is told to stop.
+//! `usersync serve`: receives events, works tasks, and runs on schedule, until it is stopped.
 
 mod reload;
 
@@ -27,9 +27,9 @@ use crate::{
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings, TlsFiles},
 };
 
-/// How often it is checked that the store can be written.
+/// Interval of the check that the store can be written.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Patience for requests that are under way when it stops.
+/// Timeout at shutdown for requests in progress.
 const REQUESTS_END: Duration = Duration::from_secs(5);
 
 /// Listen for Keycloak's events and keep the targets in sync
@@ -72,7 +72,7 @@ impl ServeArgs {
         let signals =
             Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
         let sides = Sides::new(&config)?;
-        // Bound before the store is opened: a closed port would lose what some senders send meanwhile.
+        // Bound before the store is opened: while the port is closed, events of some senders are lost.
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&[STORE]).with_conditions(metrics.conditions().clone());
         let hooks = Hooks::new(config.server.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone());
@@ -112,7 +112,8 @@ impl ServeArgs {
     }
 }
 
-/// What the process comes to: a part that ended by a defect is a failure, so that a supervisor starts it again.
+/// Returns the result of the process. A part that ended by a defect is a failure, so that a supervisor restarts the
+/// process.
 fn outcome(ended: Result<(), String>, health: &Health) -> Outcome {
     match ended {
         Ok(()) => {
@@ -127,7 +128,7 @@ fn outcome(ended: Result<(), String>, health: &Health) -> Outcome {
     }
 }
 
-/// What runs until the end.
+/// The parts that run until the server stops.
 struct Running<'a> {
     store: &'a SqliteStore,
     health: &'a Health,
@@ -136,14 +137,14 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Goes on until a signal says to stop, or, which is the error, until a part has ended by a defect. SIGHUP reloads.
+    /// Runs until a signal requests a stop. Returns an error if a part ends by a defect. SIGHUP reloads.
     async fn until_the_end(self, mut signals: Signals, mut reload: impl AsyncFnMut(&mut Server)) -> Result<(), String> {
         let Self { store, health, service, server } = self;
         let mut writer = std::pin::pin!(health.follow_store(store.failing(), Timestamp::now));
         let mut checks = std::pin::pin!(async {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
-                // What it finds out is heard by those who follow the store.
+                // The store reports the result to its observers, such as the health check.
                 let _ = store.touch().await;
             }
         });
@@ -161,7 +162,7 @@ impl Running<'_> {
     }
 }
 
-/// Ctrl-C, SIGTERM and SIGHUP; heard from now on.
+/// Ctrl-C, SIGTERM and SIGHUP, received as soon as this is created.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -215,7 +216,7 @@ fn hook(connector: &ConnectorConfig) -> HookConnector {
     }
 }
 
-/// How a connector's senders sign, without secrets: kept so that they can be told to stop once it is removed.
+/// How a connector's senders sign, without secrets. It is kept to answer them with 410 once the connector is removed.
 #[derive(Default, Serialize, Deserialize)]
 struct HookDocument {
     realm: String,
@@ -223,7 +224,7 @@ struct HookDocument {
     p2: Option<SecretReference>,
 }
 
-/// Connectors that were there once: senders that still sign well are answered 410.
+/// Returns the removed connectors. A sender of one that still signs correctly is answered 410.
 async fn removed(config: &Config, store: &dyn Store) -> Result<Vec<HookConnector>, Failure> {
     let document = |connector: &ConnectorConfig| HookDocument {
         realm: connector.realm.clone(),

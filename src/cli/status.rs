@@ -1,4 +1,4 @@
-//! `usersync status`: a sentence for each connector on each target, and the proof of life.
+//! `usersync status`: a sentence for each connector on each target, and the latest activity.
 
 mod verdict;
 
@@ -24,11 +24,11 @@ use crate::{
     store::{PairCounts, Store, StoreError, TaskFilter},
 };
 
-/// Runs that are looked at for the last one that wrote.
+/// Maximum number of runs that are searched for the last one that wrote.
 const RUNS: usize = 20;
 /// The key of a refused create, see [`Unsupported::key`].
 const CREATE: &str = "create";
-/// Tasks whose errors are looked at.
+/// Maximum number of tasks that are searched for errors.
 const TASKS: usize = 200;
 
 /// Show sync status
@@ -57,23 +57,23 @@ pub(super) struct StatusArgs {
     target: Option<TargetName>,
 }
 
-/// All that is said of a pair.
+/// The status of a pair.
 #[derive(Serialize)]
 struct Told {
     #[serde(flatten)]
     pair: Pair,
     state: Standing,
     sentence: String,
-    /// What else an operator should see to.
+    /// Further sentences for the operator.
     more: Vec<String>,
     conditions: Vec<Condition>,
     approvals: Vec<i64>,
     counts: PairCounts,
-    /// Of the failed tasks, those that are conflicts.
+    /// Number of failed tasks that are conflicts.
     conflicts: u64,
-    /// What the target does not support.
+    /// Operations that the target does not support, in words.
     unsupported: Vec<String>,
-    /// Users who are not changed, because their account is protected.
+    /// Number of users that are not changed, because their account is protected.
     protected: u64,
     events: u64,
     last_event: Option<Timestamp>,
@@ -83,7 +83,7 @@ struct Told {
     exit: Exit,
 }
 
-/// What all pairs have in common.
+/// Values that all pairs share.
 struct Common<'a> {
     config: &'a Config,
     store: &'a dyn Store,
@@ -108,7 +108,7 @@ impl StatusArgs {
             paused: store.paused().await?,
             sets: store.approvals(true).await?,
             conditions: store.conditions().await?,
-            // A running server cannot write there that it cannot write there.
+            // A running server cannot record in the store that the store cannot be written.
             unwritable: store.check().await.err().map(|error| match error {
                 StoreError::Unavailable(why) => why,
                 error => error.to_string(),
@@ -172,7 +172,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     let (protected, known): (Vec<_>, Vec<_>) =
         store.unsupported(pair).await?.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
     let mut retried = store.tasks(&tasks).await?;
-    // One that waits because calls are limited has not failed.
+    // A task that waits because of a rate limit has not failed.
     retried.retain(|task| task.error.as_ref().is_some_and(|(class, _)| *class != ErrorClass::Throttled));
     Ok(Facts {
         pair,
@@ -194,8 +194,8 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     })
 }
 
-/// What the target refused as unsupported, and what the last full reconcile found to be so before it asked. A refused
-/// create is a failed task, and counted as one.
+/// Returns the operations that the target does not support, in words. The target refused them, or the last full
+/// reconcile found them unsupported before it sent them. A refused create is a failed task, and is counted as one.
 fn unsupported(known: Vec<Unsupported>, last_run: Option<&RunRecord>) -> Vec<String> {
     let (creates, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == CREATE);
     let report = last_run.and_then(|run| serde_json::from_value::<Report>(run.report.clone()).ok());

@@ -1,4 +1,4 @@
-//! SIGINT (Ctrl-C) and SIGTERM: the first stops a command cleanly, the second at once.
+//! SIGINT (Ctrl-C) and SIGTERM: the first signal stops a command cleanly, the second at once.
 
 use std::{
     future::Future,
@@ -16,10 +16,10 @@ use super::{
     out::Out,
 };
 
-/// Whether the command ends what is under way itself.
+/// Whether the command itself finishes its work in progress.
 static ENDS_ITSELF: AtomicBool = AtomicBool::new(false);
 
-/// Both signals; heard from the moment on at which this is made.
+/// SIGINT and SIGTERM, received as soon as this is created.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -30,7 +30,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The exit code of the next one.
+    /// Waits for the next signal, and returns its exit code.
     async fn next(&mut self) -> Exit {
         tokio::select! {
             _ = self.interrupt.recv() => Exit::Interrupted,
@@ -39,7 +39,7 @@ impl Signals {
     }
 }
 
-/// Ended with the first signal, for commands that end what is under way themselves.
+/// Stop request for commands that finish their work in progress themselves.
 #[derive(Clone)]
 pub(super) struct Stop {
     /// Cancelled with the first signal.
@@ -48,18 +48,18 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// The exit code of the signal that came, if one did.
+    /// Returns the exit code of the signal received; `None`: no signal yet.
     pub fn by(&self) -> Option<Exit> {
         self.by.get().copied()
     }
 }
 
-/// Which signal an exit code stands for.
+/// Returns the name of the signal that an exit code stands for.
 pub(super) fn signal_name(exit: Exit) -> &'static str {
     if exit == Exit::Interrupted { "SIGINT" } else { "SIGTERM" }
 }
 
-/// Has the command end what is under way itself from now on. To be called once.
+/// Lets the command finish its work in progress itself from now on. Call it once.
 pub(super) fn on_signal(out: &Out) -> Stop {
     let stop = Stop { token: CancellationToken::new(), by: Arc::default() };
     let Ok(mut signals) = Signals::listen() else { return stop };
@@ -81,8 +81,8 @@ pub(super) fn on_signal(out: &Out) -> Stop {
     stop
 }
 
-/// A command that is dropped at the first signal, wherever it waits, unless it has asked for [`on_signal`] by then. What it
-/// wrote stands, what it did not begin is not done.
+/// Runs a command, and drops it at the first signal unless it has called [`on_signal`] by then. What the command wrote
+/// stays written; what it did not begin is not done.
 pub(super) async fn unless_stopped(command: impl Future<Output = Outcome>) -> Outcome {
     let mut signals =
         Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;

@@ -1,5 +1,5 @@
-//! `usersync sync`: a full reconcile, or one person, now. Beside a running server it asks the server; without one it does the
-//! work itself.
+//! `usersync sync`: runs a full reconcile, or reconciles one user, now. It asks the running server; without a server it
+//! does the work itself.
 
 mod asked;
 mod one;
@@ -38,7 +38,7 @@ Examples:
   usersync sync --no-wait         ask the running server and return"
 )]
 pub(super) struct SyncArgs {
-    /// Only this person: login, e-mail address or Keycloak id
+    /// Only this user: login, e-mail address or Keycloak id
     #[arg(value_name = "USER")]
     user: Option<String>,
     /// Only this connector
@@ -69,7 +69,7 @@ impl SyncArgs {
     }
 }
 
-/// What the parts of this command work with.
+/// Values that the parts of this command share.
 struct Work<'a> {
     context: &'a Context,
     config: &'a Config,
@@ -77,7 +77,7 @@ struct Work<'a> {
     opened: &'a app::Opened,
 }
 
-/// Why a pair is not worked now, if so, and how that ends the command.
+/// Returns why a pair is not worked now, with the exit code; `None`: it is worked.
 pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -> Result<Option<Failure>, Failure> {
     let off = config.connectors.iter().any(|one| one.name == pair.connector && !one.enabled);
     if off {

@@ -1,16 +1,16 @@
-//! Tables without borders: one line a row, within a width. Columns that can be spared go first; then the longest cells are
-//! cut. Without a width nothing is cut, and a long cell moves its own row only.
+//! Tables without borders: one line for each row, within a width. Optional columns are dropped first, then the longest
+//! cells are cut. Without a width nothing is cut, and a long cell moves only its own row.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Between two columns.
+/// Number of spaces between two columns.
 const GAP: usize = 2;
-/// Where nothing is cut, a column is padded to so much at most.
+/// Maximum width that a column is padded to where nothing is cut.
 const PADDED: usize = 40;
-/// What a cell that was cut ends with.
+/// Mark at the end of a cut cell.
 const CUT: char = '…';
 
-/// A column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column<'a> {
     head: &'a str,
@@ -18,24 +18,24 @@ pub(super) struct Column<'a> {
     spared: bool,
 }
 
-/// A column of this head.
+/// Creates a column with this heading.
 pub(super) const fn column(head: &str) -> Column<'_> {
     Column { head, right: false, spared: false }
 }
 
 impl Column<'_> {
-    /// For numbers.
+    /// Aligns the column to the right, for numbers.
     pub const fn right(self) -> Self {
         Self { right: true, ..self }
     }
 
-    /// Left out where there is no room for it, the last of these first.
+    /// Makes the column optional: it is dropped if there is no room, the last optional column first.
     pub const fn spared(self) -> Self {
         Self { spared: true, ..self }
     }
 }
 
-/// The lines of a table, its heads first.
+/// Returns the lines of a table, headings first.
 pub(super) fn render(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let all: Vec<usize> = columns.iter().enumerate().map(|(at, column)| natural(column, rows, at)).collect();
     let mut shown: Vec<usize> = (0..columns.len()).collect();
@@ -74,7 +74,7 @@ pub(super) fn render(columns: &[Column<'_>], rows: &[Vec<String>], width: Option
     std::iter::once(&heads).chain(rows).map(line).collect()
 }
 
-/// The width of a column's longest cell.
+/// Returns the width of a column's longest cell.
 fn natural(column: &Column<'_>, rows: &[Vec<String>], at: usize) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(at));
     cells.map(|cell| cell.width()).max().unwrap_or_default().max(column.head.width())
@@ -84,7 +84,7 @@ fn total(widths: impl ExactSizeIterator<Item = usize>) -> usize {
     GAP * widths.len().saturating_sub(1) + widths.sum::<usize>()
 }
 
-/// Widths that fit: those of the widest columns become the same.
+/// Returns widths that fit: the widest columns are reduced to the same width.
 fn fitted(widths: &[usize], width: usize) -> Vec<usize> {
     let mut room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
     let mut order: Vec<usize> = (0..widths.len()).collect();
@@ -98,7 +98,7 @@ fn fitted(widths: &[usize], width: usize) -> Vec<usize> {
     fitted
 }
 
-/// The beginning of a text that has room, with a mark where it was cut.
+/// Returns the beginning of a text that fits, with a mark if it was cut.
 fn cut(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
@@ -160,7 +160,7 @@ mod tests {
             {
                 let lines = render(&COLUMNS, &rows(text), Some(width));
                 assert_eq!(lines.len(), 3);
-                // Below that not even one letter a column has room.
+                // Below this width, a column has no room for even one letter.
                 assert!(width < 6 || lines.iter().all(|line| line.width() <= width), "{width}: {lines:?}");
             }
         }

@@ -31,19 +31,20 @@ pub(super) struct TargetArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the targets of the configuration and where each stands
+    /// Show the targets of the configuration and their states
     #[command(after_help = "Example:\n  usersync target list --json")]
     List,
-    /// Confirm that another server than before is meant, or that the same one has a new address
+    /// Confirm a different server, or a new address of the same server
     ///
     /// A target is stopped when its server has another id, or reports another base URL.
     ///
-    /// With --same-server: the server is the same, and only its address changed (http to https, a new host name). Links,
-    /// memberships that usersync gave, managed groups and approvals stay, and work goes on. usersync asks the server for
-    /// its id, and refuses if it is another one. The next full reconcile compares the links.
+    /// With --same-server: the server is the same, and only its address changed (http to https, a new host name).
+    /// Links, memberships that usersync added, managed groups and approvals stay, and work continues. usersync asks the
+    /// server for its id, and refuses if it is another one. The next full reconcile compares the links.
     ///
-    /// Without it: the server is another one, such as a clone. Its first runs are planned again and wait for approval. Groups
-    /// are found by name again, and nobody is removed from them without an approval. Decisions are over.
+    /// Without it: the server is another one, such as a clone. Its first runs are planned again and wait for approval.
+    /// Groups are found by name again, and no member is removed from them without an approval. Earlier decisions no
+    /// longer apply.
     ///
     /// In both cases a link stands only if its account has the same login there; the others are listed and dropped.
     #[command(after_help = "\
@@ -51,37 +52,37 @@ Examples:
   usersync target confirm jira-prod --same-server
   usersync target confirm jira-prod")]
     Confirm {
-        /// Which
+        /// Target name
         name: TargetName,
-        /// It is the same server under a new address: everything known of it stays
+        /// Confirm the same server under a new address; everything known about it is kept
         #[arg(long)]
         same_server: bool,
     },
-    /// Contact a target at once, and send credentials again that it refused
+    /// Contact a target at once, and retry refused credentials
     ///
-    /// Refused credentials are sent again by themselves after 1, 5 and 15 minutes, then every hour; after a CAPTCHA or a
-    /// lock-out only once they change, or by this command. Work goes on as soon as the target answers.
+    /// usersync retries refused credentials after 1, 5 and 15 minutes, then every hour. After a CAPTCHA or a lock-out
+    /// it retries them only when they change, or by this command. Work continues as soon as the target answers.
     #[command(after_help = "Example:\n  usersync target retry jira-prod")]
     Retry {
-        /// Which
+        /// Target name
         name: TargetName,
     },
-    /// Give it another name; its links, managed groups and history stay with it
+    /// Rename a target; its links, managed groups and history are kept
     ///
-    /// Stop the server, give this command, write the new name into the configuration, start the server.
+    /// Stop the server, run this command, write the new name into the configuration, start the server.
     #[command(after_help = "Example:\n  usersync target rename jira-prod jira-prod-2")]
     Rename {
-        /// Its name until now
+        /// Current name
         name: TargetName,
-        /// Its name from now on
+        /// New name
         to: String,
     },
-    /// Take it out for good: accounts and groups stay as they are, and others may adopt them
+    /// Remove a target for good; accounts and groups stay unchanged, and another connector can adopt them
     ///
-    /// Stop the server, take it out of the configuration, give this command, start the server.
+    /// Stop the server, remove the target from the configuration, run this command, start the server.
     #[command(after_help = "Example:\n  usersync target remove jira-prod")]
     Remove {
-        /// Which
+        /// Target name
         name: TargetName,
     },
 }

@@ -1,4 +1,4 @@
-//! `usersync tasks`: who is to be looked at, and what keeps it.
+//! `usersync tasks`: tasks that wait to be worked, and what delays them.
 
 use clap::Args;
 
@@ -14,7 +14,7 @@ use crate::{
     store::{Store, TaskFilter},
 };
 
-/// Show what waits to be worked
+/// Show tasks that wait to be worked
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
@@ -28,16 +28,16 @@ Examples:
   usersync tasks --subject alice --json"
 )]
 pub(super) struct TasksArgs {
-    /// Only of this connector
+    /// Only tasks of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only on this target
+    /// Only tasks on this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
-    /// Only this subject: user:ID, group:ID, or the login of a linked account
+    /// Only tasks of this subject: user:ID, group:ID, or the login of a linked account
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// At most so many; 0 for all
+    /// Maximum number of tasks; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 }
@@ -82,7 +82,7 @@ impl TasksArgs {
     }
 }
 
-/// Tasks as people read them.
+/// Prints a table of tasks.
 pub(super) async fn table(out: &Out, store: &dyn Store, tasks: &[TaskRecord]) -> Result<(), Failure> {
     let causes = Causes::read(store, tasks.iter().map(|task| &task.cause)).await?;
     let rows = tasks.iter().map(|task| {

@@ -1,8 +1,8 @@
-//! Numbers, times and counts as people read them.
+//! Formats numbers, times and counts for the operator.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-/// A number with thin spaces between its thousands.
+/// Formats a number with thin spaces between its thousands.
 pub(super) fn thin(number: impl TryInto<i64>) -> String {
     let number = number.try_into().unwrap_or(i64::MAX);
     let digits = number.unsigned_abs().to_string();
@@ -16,19 +16,19 @@ pub(super) fn thin(number: impl TryInto<i64>) -> String {
     text
 }
 
-/// `1 user`, `2 users`, `0 users`.
+/// Formats a number with its noun: `1 user`, `2 users`, `0 users`.
 pub(super) fn count(number: impl TryInto<i64>, one: &str, many: &str) -> String {
     let number = number.try_into().unwrap_or(i64::MAX);
     format!("{} {}", thin(number), if number == 1 { one } else { many })
 }
 
-/// A text with exactly one mark at its end.
+/// Returns a text with exactly one punctuation mark at its end.
 pub(super) fn sentence(text: &str) -> String {
     let text = text.trim_end();
     if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// A span in the unit that says enough: `3 s`, `38 min`, `5 h`, `3 days`.
+/// Formats a span in its most useful unit: `3 s`, `38 min`, `5 h`, `3 days`.
 pub(super) fn span(span: SignedDuration) -> String {
     let seconds = span.unsigned_abs().as_secs();
     match seconds {
@@ -39,7 +39,7 @@ pub(super) fn span(span: SignedDuration) -> String {
     }
 }
 
-/// How long something took: `41 ms`, `5.1 s`, `12 min`.
+/// Formats a duration: `41 ms`, `5.1 s`, `12 min`.
 pub(super) fn took(span_of: SignedDuration) -> String {
     match span_of.as_millis() {
         millis @ ..1_000 => format!("{} ms", millis.max(0)),
@@ -48,20 +48,20 @@ pub(super) fn took(span_of: SignedDuration) -> String {
     }
 }
 
-/// `3 s ago`, `in 38 min`.
+/// Formats a time relative to now: `3 s ago`, `in 38 min`.
 pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     let since = now.duration_since(time);
     if since.is_negative() { format!("in {}", span(since)) } else { format!("{} ago", span(since)) }
 }
 
-/// The exact time in the reader's zone; the day only where it is not today.
+/// Formats the exact time in the operator's time zone; the date is omitted if it is today.
 pub(super) fn exact(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let (at, today) = (time.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
     let form = if at.date() == today.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     at.strftime(form).to_string()
 }
 
-/// `14:00:03 (3 s ago)`.
+/// Formats a time with its distance to now: `14:00:03 (3 s ago)`.
 pub(super) fn when(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     format!("{} ({})", exact(time, now, zone), ago(time, now))
 }
@@ -84,8 +84,8 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Breaks a text into lines of at most `width` characters; those after the first begin with `indent` spaces. Longer words
-/// stay whole, and the spaces at the beginning do, too.
+/// Breaks a text into lines of at most `width` characters; those after the first begin with `indent` spaces. Longer
+/// words and leading spaces stay as they are.
 pub(super) fn hang(text: &str, width: usize, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -103,7 +103,7 @@ pub(super) fn hang(text: &str, width: usize, indent: usize) -> Vec<String> {
     lines
 }
 
-/// Some names of so many, and how many more there are.
+/// Lists the first `most` names, and how many of `all` are not listed.
 pub(super) fn some<'a>(names: impl Iterator<Item = &'a str>, most: usize, all: usize) -> String {
     let shown: Vec<&str> = names.take(most).collect();
     match all.saturating_sub(shown.len()) {

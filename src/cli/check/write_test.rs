@@ -1,5 +1,5 @@
-//! `usersync check --write-test`: creates, changes and deletes throw-away accounts and groups: two of each, as what is done
-//! to one membership must leave the others alone.
+//! `usersync check --write-test`: creates, changes and deletes temporary accounts and groups. It uses two of each,
+//! because a change of one membership must leave the others unchanged.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -11,11 +11,11 @@ use crate::{
     target::{Applied, Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetErrorKind},
 };
 
-/// How long one step may take.
+/// Timeout of one step.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
-/// Tries every operation that the target can do on objects of its own, named after `tag`, and takes them away again,
-/// whatever failed in between. Each step is a line.
+/// Tries every operation that the target supports, on temporary objects named after `tag`. Afterwards it deletes them,
+/// even after a failure; an account that cannot be deleted is deactivated. Returns one note for each step.
 pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &str) -> Vec<Note> {
     let name = format!("usersync-check-{tag}");
     let mut trial = Trial { target, can, name: &name, notes: Vec::new(), quiet: false };
@@ -44,7 +44,7 @@ pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &st
     notes
 }
 
-/// A second account and a second group, which nothing may happen to.
+/// A second account and a second group, which the tested operations must not affect.
 #[derive(Default)]
 struct Beside {
     account: Option<Account>,
@@ -64,15 +64,15 @@ fn leave(account: &AccountId, name: &str, group: &TargetGroup) -> Operation {
 struct Trial<'a> {
     target: &'a dyn Target,
     can: &'a Capabilities,
-    /// What account and group are called.
+    /// Name of the account and of the group.
     name: &'a str,
     notes: Vec<Note>,
-    /// Steps that go well are no lines.
+    /// Whether successful steps add no note.
     quiet: bool,
 }
 
 impl Trial<'_> {
-    /// Does one step and notes how it went; `None` if it failed.
+    /// Applies one operation and notes the result; returns `None` if it failed.
     async fn step(&mut self, about: &str, operation: &Operation) -> Option<Applied> {
         let began = Instant::now();
         let result = self.target.apply(operation, Timestamp::now() + PATIENCE).await;
@@ -107,7 +107,7 @@ impl Trial<'_> {
         self.step("delete group", &delete).await;
     }
 
-    /// A second account in both groups.
+    /// Creates a second account and a second group, and adds the account to both groups.
     async fn make_beside(&mut self, group: Option<&TargetGroup>) -> Beside {
         let Some(group) = group else { return Beside::default() };
         let name = format!("{}-2", self.name);
@@ -122,7 +122,7 @@ impl Trial<'_> {
         beside
     }
 
-    /// Adds an account to both groups and removes it from one of them; the other memberships stay.
+    /// Adds an account to both groups, removes it from one, and checks that the other memberships stay.
     async fn change_memberships(&mut self, account: &AccountId, login: &str, group: &TargetGroup, beside: &Beside) {
         if let Some(other) = &beside.group {
             self.quietly(true);
@@ -162,7 +162,7 @@ impl Trial<'_> {
         self.notes.push(note(NoteState::Ok, "other members", "stay, in this group and in another one"));
     }
 
-    /// A group's members; `None` where they are not all shown.
+    /// Returns a group's members; `None`: the target does not show all of them.
     async fn members(&self, group: &TargetGroupId) -> Result<Option<BTreeSet<AccountId>>, TargetError> {
         let (mut members, mut cursor) = (BTreeSet::new(), None::<String>);
         loop {
@@ -183,7 +183,7 @@ impl Trial<'_> {
         }
     }
 
-    /// The group under another name, where the target can.
+    /// Renames the group, if the target supports it, and returns the group with its current name.
     async fn rename_group(&mut self, group: TargetGroup) -> TargetGroup {
         if !self.can.rename_group {
             let text = "unsupported: a group that is renamed in Keycloak is recreated, and its members move";
@@ -207,7 +207,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Everything between making and taking away; gives the account as it is then.
+    /// Runs the steps between creation and deletion, and returns the account in its last state.
     async fn change(&mut self, account: Account, group: Option<&TargetGroup>, beside: &Beside) -> Account {
         let id = || account.id.clone();
         if self.can.update {
@@ -231,7 +231,7 @@ impl Trial<'_> {
         if let Some(group) = group {
             self.change_memberships(&account.id, &login, group, beside).await;
         }
-        // Read anew: what lets it sign in is told only here.
+        // Re-read: only this read reports what lets the account sign in.
         let read = self.target.account(&account.id).await.ok().flatten();
         let account = read.unwrap_or(Account { name: login, ..account });
         if self.can.deactivate == Deactivation::Never {
@@ -251,7 +251,7 @@ impl Trial<'_> {
         account
     }
 
-    /// Reads whether a membership is as it was just written, from both sides.
+    /// Checks a membership that was just written, from the account and from the group.
     async fn expect_member(
         &mut self,
         about: &str,
@@ -300,7 +300,7 @@ impl Trial<'_> {
     }
 }
 
-/// An operation that the target answered with a success and did not do.
+/// Describes an operation that the target reported as successful but did not do.
 fn without_effect(operation: &Operation) -> String {
     format!(
         "{operation}: the target answered that it was done, but it was not. A proxy in front of it may answer such requests \

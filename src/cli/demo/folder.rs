@@ -1,4 +1,4 @@
-//! The demo's folder: its store, and a configuration with which every command can be tried. It goes with the demo.
+//! The demo's folder: its store, and a configuration for trying every command. It is removed when the demo ends.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -22,17 +22,17 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// The store's file.
+    /// Returns the path of the store.
     pub fn store(&self) -> PathBuf {
         self.0.join("usersync.db")
     }
 
-    /// The configuration's.
+    /// Returns the path of the configuration file.
     pub fn file(&self) -> PathBuf {
         self.0.join("usersync.toml")
     }
 
-    /// Writes the configuration of what runs.
+    /// Writes the configuration of the running servers.
     pub fn configure(
         &self,
         servers: &SimulatedServers,
@@ -67,7 +67,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // In the system's folder for what is temporary: what cannot be removed goes with it.
+        // A leftover is in the system's temporary folder, and is removed with its other files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! A person as people read them.
+//! Prints the explanation of a user.
 
 use super::{
     Explained,

@@ -1,4 +1,4 @@
-//! A person on one target.
+//! The state of one user on one target.
 
 use serde::Serialize;
 
@@ -16,17 +16,17 @@ use crate::{
     target::{LeftOpen, Target, TargetError, TargetInfo, left_open},
 };
 
-/// Changes that are shown.
+/// Number of changes shown.
 const CHANGES: usize = 5;
 
-/// What a field, or a membership, should be, and what it is.
+/// A field or a membership, with its wanted and its current value.
 #[derive(Serialize)]
 pub(super) struct Field {
     pub about: String,
     pub wanted: String,
-    /// Where that comes from.
+    /// Source of the wanted value: a Keycloak field, a template, a group path, or `nothing`.
     pub from: String,
-    /// `as it is there`, or what is there.
+    /// The current value in words, such as `as it is there` or `there: nothing`.
     pub there: String,
 }
 
@@ -38,38 +38,38 @@ pub(super) struct Past {
     pub because: String,
 }
 
-/// A person on one target.
+/// The state of one user on one target.
 #[derive(Default, Serialize)]
 pub(super) struct OnTarget {
     pub target: String,
     pub link: Option<Link>,
     pub account: Option<Account>,
     pub fields: Vec<Field>,
-    /// What would be done now, in words; empty: nothing.
+    /// Planned operations and decisions, in words; empty: none.
     pub to_do: Vec<String>,
     #[serde(skip)]
     undone: Undone,
-    /// Why the target could not be read, if so.
+    /// Why the target could not be read; `None`: it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// Whether tasks of the pair are worked at all.
+    /// State of the pair; it decides whether tasks are worked.
     pub state: Option<PairState>,
     pub task: Option<TaskRecord>,
     pub held: Vec<(i64, ApprovalItem)>,
-    /// What may still let somebody in who left.
+    /// Access that may stay open to a user that left.
     #[serde(skip_serializing_if = "<[LeftOpen]>::is_empty")]
     pub left_open: &'static [LeftOpen],
     pub changes: Vec<Past>,
 }
 
-/// What is wanted for a user, but not done.
+/// Changes that are wanted for a user, but not done.
 #[derive(Default, Serialize)]
 pub(in crate::cli) struct Undone {
-    /// Operations that a plan has now.
+    /// Operations of the current plan.
     pub planned: Vec<String>,
-    /// Why more is not done: unsupported, protected, not confirmed.
+    /// Why further changes are not done: unsupported, protected, not confirmed.
     pub reasons: Vec<String>,
-    /// Why the target could not be read, if so.
+    /// Why the target could not be read; `None`: it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Undone {
     }
 }
 
-/// Reads both sides of a user who was worked, and returns what is not in sync even so.
+/// Reads both sides of a user after its task was worked, and returns what is still out of sync.
 pub(in crate::cli) async fn undone(
     config: &Config,
     sides: &Sides,
@@ -90,12 +90,12 @@ pub(in crate::cli) async fn undone(
     user: Option<&UserState>,
 ) -> Result<Undone, Failure> {
     let on = read_sides(config, sides, store, pair, id, user).await?;
-    // Rejected by an operator.
+    // The held operations were rejected by an operator.
     let planned = if on.held.is_empty() { on.undone.planned } else { Vec::new() };
     Ok(Undone { planned, trouble: on.trouble, ..on.undone })
 }
 
-/// What was read at the target.
+/// State that was read at the target.
 struct There {
     info: TargetInfo,
     account: Option<Account>,
@@ -167,13 +167,13 @@ pub(super) async fn read_sides(
     Ok(on)
 }
 
-/// Whether the user left: gone, disabled or out of scope, with an account that is linked and not active.
+/// Returns whether the user left: gone, disabled or out of scope, with a linked account that is not active.
 fn is_leaver(user: Option<&UserState>, link: Option<&Link>, account: Option<&Account>) -> bool {
     let stays = user.is_some_and(|user| user.enabled && policy::out_of_scope(user).is_none());
     !stays && link.is_some() && account.is_some_and(|account| !account.active)
 }
 
-/// Reads the account, and who holds the login that the user should have.
+/// Reads the account, and finds the holder of the login that the user should have.
 async fn read(
     store: &dyn Store,
     target: &dyn Target,
@@ -323,7 +323,7 @@ fn fields(
     fields
 }
 
-/// What would be done, in words.
+/// Describes a decision in words.
 fn words(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Plan(planned) => plan_words(planned),
@@ -371,7 +371,7 @@ fn findings(planned: &Planned) -> Vec<String> {
     words
 }
 
-/// Takes out of a plan what the target was found not to support.
+/// Removes operations from a plan that the target is known not to support.
 fn forgo_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Subject) {
     for one in known.into_iter().filter(|one| one.subject == *subject) {
         let before = planned.operations.len();
@@ -393,7 +393,7 @@ async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Optio
     Ok(store.tasks(&filter).await?.pop())
 }
 
-/// What waits for approval, or was rejected, each with its set.
+/// Returns the subject's items that wait for approval or are decided and still stand, each with its approval id.
 async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
     let mut found = Vec::new();
     for set in store.approvals(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {

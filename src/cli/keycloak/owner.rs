@@ -1,4 +1,4 @@
-//! Whom the files of secrets belong to.
+//! The owner of the files that contain secrets.
 
 use std::{
     fs::File,
@@ -10,17 +10,17 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::cli::exit::Failure;
 
-/// A user and its group.
+/// A user and its group, as owner of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     uid: u32,
     gid: u32,
-    /// The user's login, else its number.
+    /// The user's login; without one, the user's number.
     pub name: String,
 }
 
 impl Owner {
-    /// The user of this login, which only root can give files to.
+    /// Returns the user with this login. Only root can make another user the owner of a file.
     pub fn named(name: &str) -> Result<Self, Failure> {
         let user = User::from_name(name)
             .map_err(|error| Failure::problem(format!("--owner {name}: the system's users cannot be read: {error}")))?
@@ -33,8 +33,8 @@ impl Owner {
         }
     }
 
-    /// Who owns a new file at this path: as root the owner of the file that is there, else of its folder; else the user
-    /// who runs this.
+    /// Returns the owner of a new file at this path. For root, it is the owner of the existing file, else of its
+    /// folder. For other users, it is the current user.
     pub fn of(path: &Path, folder: &Path) -> std::io::Result<Self> {
         let us = Uid::effective();
         if !us.is_root() {
@@ -49,7 +49,7 @@ impl Owner {
         Self { uid, gid, name: user.map_or_else(|| uid.to_string(), |user| user.name) }
     }
 
-    /// Gives a file to it.
+    /// Makes this user and group the owner of a file.
     pub fn give(&self, file: &File) -> std::io::Result<()> {
         let there = file.metadata()?;
         if (there.uid(), there.gid()) == (self.uid, self.gid) {

@@ -1,4 +1,4 @@
-//! Which realm, and who makes the changes.
+//! Arguments that select the realm, and the administrator that changes it.
 
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -23,41 +23,41 @@ const TOKEN: &str = "KEYCLOAK_ADMIN_TOKEN";
 #[derive(Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "named as the options are")]
 pub(super) struct Realm {
-    /// The realm of this connector of the configuration
+    /// Use the realm of this configured connector
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "realm", "client_id", "client_realm"])]
     connector: Option<ConnectorName>,
-    /// Keycloak's address, with or without /auth, where no connector is configured yet
+    /// Keycloak's address, with or without /auth, if no connector is configured yet
     #[arg(long, value_name = "URL", requires = "realm", value_parser = server_url)]
     url: Option<Url>,
-    /// The realm; the connector is expected to have its name
+    /// Realm name; the connector is expected to have the same name
     #[arg(long, value_name = "REALM", requires = "url")]
     realm: Option<String>,
-    /// The client that usersync signs in with
+    /// Client that usersync signs in with
     #[arg(long, value_name = "ID", requires = "url")]
     client_id: Option<String>,
-    /// The realm that the client is in, if that is another
+    /// Realm of the client, if it is a different one
     #[arg(long, value_name = "REALM", requires = "url")]
     client_realm: Option<String>,
-    /// The administrator's login; the password is taken from `KEYCLOAK_ADMIN_PASSWORD`, or asked for
+    /// Administrator's login; the password comes from `KEYCLOAK_ADMIN_PASSWORD`, or from a prompt
     #[arg(long, value_name = "LOGIN", default_value = "admin")]
     admin: String,
-    /// The administrator's realm
+    /// Administrator's realm
     #[arg(long, value_name = "REALM", default_value = "master")]
     admin_realm: String,
 }
 
-/// The realm that is meant, with its connector where it has one.
+/// The selected realm, with its connector if it has one.
 pub(super) struct Known {
     pub connector: Option<RealmConfig>,
-    /// How files are called.
+    /// Base name of the files.
     pub name: String,
-    /// Where files go that nobody gave a place: beside the configuration, else where the command is run.
+    /// Default folder of the files: that of the configuration, else the working directory.
     pub folder: PathBuf,
 }
 
 impl Realm {
-    /// Finds the connector that is meant; with one alone, nobody has to name it. Only its own part of the configuration
-    /// has to be right.
+    /// Finds the selected connector. It needs no selection if it is the only one. Only its own part of the
+    /// configuration has to be valid.
     pub fn known(&self, context: &Context) -> Result<Known, Failure> {
         if let Some(realm) = &self.realm {
             return Ok(Known { connector: None, name: realm.clone(), folder: PathBuf::new() });
@@ -82,7 +82,7 @@ impl Realm {
         }
     }
 
-    /// What a session needs; asks for the password, unless the environment has it.
+    /// Returns the options of a session; prompts for the password, unless the environment has it.
     pub async fn options(&self, context: &Context, known: &Known) -> Result<SetupOptions, Failure> {
         let sign_in = self.sign_in(context).await?;
         if let Some(connector) = &known.connector {
@@ -126,13 +126,13 @@ impl Realm {
     }
 }
 
-/// Asks on the terminal, which is left as it was also where the question is broken off.
+/// Prompts on the terminal, and restores the terminal's settings even if the prompt is interrupted.
 async fn ask(prompt: String) -> std::io::Result<String> {
     let _terminal = Terminal::keep();
     tokio::task::spawn_blocking(|| rpassword::prompt_password(prompt)).await.map_err(std::io::Error::other)?
 }
 
-/// The terminal's settings, which come back when this is dropped.
+/// The terminal's settings, restored on drop.
 struct Terminal(Option<Termios>);
 
 impl Terminal {
@@ -144,7 +144,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(settings) = &self.0 {
-            // Where that fails the terminal is gone.
+            // This fails only if the terminal is gone.
             let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, settings);
         }
     }

@@ -1,4 +1,4 @@
-//! Secrets go to files that only their owner may read, and nowhere else.
+//! Writes secrets to files that only their owner may read, and nowhere else.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{owner::Owner, realm::Known};
 use crate::{cli::exit::Failure, config::Secret, keycloak::setup::Done, model::hook_secret};
 
-/// Where secrets are kept, and whose they are.
+/// Paths of the files of secrets, and their owner.
 pub(super) struct Files {
     client: PathBuf,
     hook: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Written {
 }
 
 impl Files {
-    /// As told, else where the configuration looks for them, else under the connector's or the realm's name.
+    /// Chooses the paths: as given, else as configured, else named after the connector or the realm.
     pub fn new(known: &Known, client: Option<PathBuf>, hook: Option<PathBuf>, owner: Option<Owner>) -> Self {
         let connector = known.connector.as_ref();
         let configured = |secret: Option<&Secret>| secret.and_then(Secret::path);
@@ -37,7 +37,7 @@ impl Files {
         Self { client, hook, owner }
     }
 
-    /// The secret that events are signed with, if there is one already; Keycloak has been given it then.
+    /// Returns the secret that signs events, if it exists already; Keycloak has received it in that case.
     pub fn webhook_secret(&self, known: &Known) -> Result<Option<SecretString>, Failure> {
         let configured = known.connector.as_ref().and_then(|connector| connector.hook_secret.clone());
         let secret = match configured {
@@ -52,7 +52,7 @@ impl Files {
         }
     }
 
-    /// Whether they can be written, before anything is made that would be lost.
+    /// Checks that the files can be written, before secrets are created that would be lost.
     pub fn check(&self) -> Result<(), Failure> {
         for path in [&self.client, &self.hook] {
             let folder = folder(path);
@@ -76,7 +76,7 @@ impl Files {
         Ok(())
     }
 
-    /// Writes what was made; returns what is where.
+    /// Writes the created secrets, and returns the files that were written.
     pub fn write(&self, done: &Done) -> Result<Vec<Written>, Failure> {
         let mut secrets = vec![("The client's secret", &self.client, &done.client_secret)];
         if let Some(secret) = &done.new_webhook_secret {
@@ -99,7 +99,7 @@ impl Files {
         secrets.into_iter().map(write).collect()
     }
 
-    /// What the operator has to change so that the connector finds its secrets, one line each.
+    /// Returns what the operator has to change so that the connector finds its secrets, one line each.
     pub fn to_configure(&self, known: &Known) -> Vec<String> {
         let Some(connector) = &known.connector else {
             return vec![format!(
@@ -131,14 +131,14 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The new file, before it takes the place of the old one.
+/// Returns the path of the new file, before it replaces the old one.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)
 }
 
-/// Replaces the file as a whole, so that no moment shows half a secret or one that others may read.
+/// Replaces the file atomically, so that no moment shows half a secret or one that others may read.
 fn write(path: &Path, secret: &SecretString, owner: &Owner) -> std::io::Result<()> {
     let new = beside(path);
     match std::fs::remove_file(&new) {

@@ -1,5 +1,5 @@
-//! SIGHUP: secrets and certificates are taken from the configuration as it is now. What else changed in it is reported:
-//! it needs a restart.
+//! SIGHUP: reloads secrets and certificates from the configuration. Other changes in it are reported, because they need
+//! a restart.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -13,21 +13,21 @@ use crate::{
     web::{HookSecrets, Server},
 };
 
-/// Keys of secrets, without the endings `_file` and `_env`.
+/// Keys of secrets, without the suffixes `_file` and `_env`.
 const SECRETS: [&str; 7] =
     ["token", "password", "client_secret", "proxy_password", "hook_secret", "hook_secret_previous", "p2_secret"];
 
-/// What the server was started with, and what of it can be replaced.
+/// The configuration that the server started with, and the parts of it that can be replaced.
 pub(super) struct Reload {
     config: Config,
     hooks: BTreeMap<ConnectorName, Arc<HookSecrets>>,
     written: Written,
 }
 
-/// Each key of a configuration file and what is written there.
+/// The keys of a configuration file, and their values as written.
 pub(super) type Written = BTreeMap<String, Value>;
 
-/// What changed in the file.
+/// Changed keys of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changed {
     secrets: Vec<String>,
@@ -35,12 +35,12 @@ struct Changed {
 }
 
 impl Reload {
-    /// `written` is what stood in the file when the configuration was read.
+    /// Creates the state of a reload. `written` is the content of the file when the configuration was read.
     pub fn new(config: Config, hooks: BTreeMap<ConnectorName, Arc<HookSecrets>>, written: Written) -> Self {
         Self { config, hooks, written }
     }
 
-    /// Reads the file again. One that cannot be used changes nothing.
+    /// Reads the file again. An invalid file changes nothing.
     pub async fn run(&mut self, context: &Context, server: &mut Server) {
         let config = match context.config() {
             Ok(config) => config,
@@ -63,7 +63,8 @@ impl Reload {
         }
     }
 
-    /// What is not there any more, or signs in another way, stays until a restart.
+    /// Replaces the secrets. A target or connector that is gone, or signs in another way, keeps its old ones until a
+    /// restart.
     fn replace_secrets(&self, new: &Config) {
         for old in &self.config.targets {
             let Some(new) = new.targets.iter().find(|new| new.name == old.name) else { continue };
@@ -93,7 +94,7 @@ fn replace_proxy_password(old: &Reach, new: &Reach) {
     }
 }
 
-/// What is written in the file, as far as it can be read.
+/// Returns the content of the file, as far as it can be read.
 pub(super) fn written(path: &Path) -> Written {
     let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<Table>().ok());
     let mut written = Written::new();
@@ -103,7 +104,7 @@ pub(super) fn written(path: &Path) -> Written {
     written
 }
 
-/// Targets and connectors go by their names.
+/// Flattens tables to key paths; targets and connectors are identified by their names.
 fn flatten(path: String, value: Value, written: &mut Written) {
     match value {
         Value::Table(table) => {
@@ -121,7 +122,7 @@ fn flatten(path: String, value: Value, written: &mut Written) {
     }
 }
 
-/// Compares two files.
+/// Returns what changed between two files.
 fn changed(old: &Written, new: &Written) -> Changed {
     let mut changed = Changed::default();
     let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -132,7 +133,7 @@ fn changed(old: &Written, new: &Written) -> Changed {
     changed
 }
 
-/// Whether a reload takes what is written there.
+/// Returns whether a reload applies a change of this key.
 fn is_secret(path: &str) -> bool {
     let key = path.rsplit('.').next().unwrap_or_default();
     let key = key.strip_suffix("_file").or_else(|| key.strip_suffix("_env")).unwrap_or(key);

@@ -1,4 +1,5 @@
-//! How it ends. Nothing from outside makes a part of the process die, so it is tried here and not with the binary.
+//! Tests of how the server ends. Nothing outside the process can end one of its parts, so the binary cannot be used
+//! here.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use crate::{
     target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
 
-/// A target whose client is broken.
+/// A target with a client that panics.
 struct Broken;
 
 #[async_trait]
@@ -58,7 +59,7 @@ impl Target for Broken {
     }
 }
 
-/// What a server comes to with these targets beside the simulated Jira, after `happens` to its store.
+/// Runs a server with these targets beside the simulated Jira, lets `happens` change its store, and returns the result.
 async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
     let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
     let servers =

@@ -1,4 +1,4 @@
-//! From what is known of a pair to a sentence and an exit code.
+//! Derives the status sentence and the exit code of a pair from what is known about it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,10 +14,10 @@ use crate::{
     store::{PairCounts, PairState},
 };
 
-/// Unsupported operations that are shown by name.
+/// Maximum number of unsupported operations shown by name.
 const SHOWN: usize = 3;
 
-/// The state of a pair in a word.
+/// State of a pair in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Standing {
@@ -33,7 +33,7 @@ pub(super) enum Standing {
     Off,
 }
 
-/// All that is known of a pair.
+/// Everything that is known about a pair.
 pub(super) struct Facts<'a> {
     pub pair: &'a Pair,
     pub state: PairState,
@@ -41,20 +41,20 @@ pub(super) struct Facts<'a> {
     pub paused: bool,
     /// Whether a server runs.
     pub server: bool,
-    /// Why the store cannot be written, if it cannot.
+    /// Why the store cannot be written; `None`: it can be.
     pub unwritable: Option<String>,
-    /// What holds of this pair, its source and its target.
+    /// Conditions of this pair, its source and its target.
     pub conditions: Vec<Condition>,
     pub counts: PairCounts,
-    /// Of the failed tasks, those that are conflicts.
+    /// Number of failed tasks that are conflicts.
     pub conflicts: u64,
-    /// What the target does not support, each in words.
+    /// Operations that the target does not support, in words.
     pub unsupported: Vec<String>,
-    /// Users who are not changed, because their account is protected.
+    /// Number of users that are not changed, because their account is protected.
     pub protected: u64,
-    /// Open sets of approvals.
+    /// Open approvals.
     pub held: Vec<&'a Approval>,
-    /// Tasks that failed and are tried again, as far as they were read.
+    /// Tasks that failed and are retried, as far as they were read.
     pub retried: Vec<TaskRecord>,
     /// The last full reconcile that wrote.
     pub last_run: Option<RunRecord>,
@@ -62,12 +62,12 @@ pub(super) struct Facts<'a> {
     pub now: Timestamp,
 }
 
-/// What `status` says of a pair.
+/// What `status` reports about a pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub standing: Standing,
     pub sentence: String,
-    /// What else an operator should see to.
+    /// Further sentences for the operator.
     pub more: Vec<String>,
     pub exit: Exit,
 }
@@ -84,12 +84,12 @@ impl Verdict {
 }
 
 impl Facts<'_> {
-    /// Failed tasks that are no conflicts.
+    /// Returns the number of failed tasks that are not conflicts.
     fn failed(&self) -> u64 {
         self.counts.dead.saturating_sub(self.conflicts)
     }
 
-    /// Operations that wait for approval; the first run is one of its own.
+    /// Returns the open approvals of operations, without the approval of the first run.
     fn approvals(&self) -> impl Iterator<Item = &Approval> {
         self.held.iter().copied().filter(|set| set.kind != ApprovalKind::FirstRun)
     }
@@ -99,7 +99,7 @@ impl Facts<'_> {
     }
 }
 
-/// The verdict on a pair.
+/// Returns the verdict on a pair.
 pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     let mut verdict = main(facts);
     if verdict.standing == Standing::Off {
@@ -145,7 +145,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let text = format!("{users} not changed, because the account is protected: usersync plan --list");
         verdict.add(Exit::Done, text);
     }
-    // Nothing runs while it is stopped, and the last run failed of what the sentence says.
+    // A stopped pair has no new run, and its last run failed for the reason in the sentence.
     let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);
     if let Some(text) = last_run.and_then(last_run_trouble) {
         verdict.add(Exit::Problems, text);
@@ -153,7 +153,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     verdict
 }
 
-/// What waits for the first run, and what an operator has to do for it.
+/// Describes how many tasks wait for the first run, and what an operator has to do for it.
 fn waits_for_first_run(facts: &Facts<'_>, standing: Standing) -> Option<String> {
     if facts.counts.tasks == 0 || !matches!(standing, Standing::New | Standing::FirstRunWaits) {
         return None;
@@ -169,14 +169,14 @@ fn waits_for_first_run(facts: &Facts<'_>, standing: Standing) -> Option<String> 
     ))
 }
 
-/// Whether the sentence is about this condition already.
+/// Returns whether the sentence already covers this condition.
 fn tells(verdict: &Verdict, condition: &Condition) -> bool {
     let identity = [ConditionCode::OtherIdentity, ConditionCode::RunFailed];
     let stopped = verdict.standing == Standing::Stopped && identity.contains(&condition.code);
     stopped || verdict.sentence.contains(&condition.summary()) || verdict.sentence.contains(&condition.text)
 }
 
-/// What was found when the pair was stopped, by a contact or by a run, with the commands that confirm it.
+/// Returns what a contact or a run found when it stopped the pair, with the commands that confirm it.
 fn why_stopped(facts: &Facts<'_>) -> Option<String> {
     let run = facts.condition(ConditionCode::RunFailed).filter(|one| one.text.contains(" confirm "));
     let text = &facts.condition(ConditionCode::OtherIdentity).or(run)?.text;
@@ -184,7 +184,7 @@ fn why_stopped(facts: &Facts<'_>) -> Option<String> {
     Some(text.strip_prefix(&of_pair).unwrap_or(text).to_owned())
 }
 
-/// How a condition ends a command.
+/// Returns the exit code of a condition.
 pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
     match code {
         ConditionCode::CredentialsRefused
@@ -197,7 +197,7 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
     }
 }
 
-/// A condition as a sentence: what, since when, what was said, what waits, what to do.
+/// Describes a condition in a sentence: what, since when, the error text, what waits, what to do.
 fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     if condition.code == ConditionCode::RateLimited {
         let goes_on = ago(condition.again_at.unwrap_or(facts.now).max(facts.now), facts.now);
@@ -221,7 +221,7 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
             " The server tries again by itself.".to_owned()
         }
         ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync".to_owned(),
-        // Their texts say what to do.
+        // The texts of these conditions contain what to do.
         ConditionCode::OtherIdentity
         | ConditionCode::NotWritable
         | ConditionCode::TasksOverdue
@@ -231,7 +231,7 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
 }
 
-/// What to do about refused credentials, and when they are sent again.
+/// Describes what to do about refused credentials, and when they are sent again.
 fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
     let command = match &condition.about {
         About::Source { connector } => format!("usersync connector retry {connector}"),
@@ -247,7 +247,7 @@ fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
     format!(" Renew the token or password; usersync tries the new one by itself. {again}")
 }
 
-/// What the last full reconcile has left for an operator. A subject that failed is not among it: its task tells.
+/// Describes what the last full reconcile left for an operator. A failed subject is not included: its task reports it.
 fn last_run_trouble(run: &RunRecord) -> Option<String> {
     match &run.outcome {
         RunOutcome::Failed { why, .. } => Some(format!("The last full reconcile failed: {why}")),
@@ -268,7 +268,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
     }
 }
 
-/// The one sentence, without what stands beside it.
+/// Returns the verdict with the main sentence, without further sentences.
 fn main(facts: &Facts<'_>) -> Verdict {
     let connector = &facts.pair.connector;
     if !facts.enabled {
@@ -287,7 +287,7 @@ fn main(facts: &Facts<'_>) -> Verdict {
         return Verdict::new(Standing::Paused, Exit::Done, text);
     }
     let stopped = facts.state == PairState::Stopped;
-    // A limit of calls is no trouble: what waits for it goes on.
+    // A rate limit is no degradation: work that waits for it continues.
     let beside = [ConditionCode::RunFailed, ConditionCode::RateLimited];
     let condition = facts.conditions.iter().find(|one| !stopped && !beside.contains(&one.code));
     if let Some(condition) = condition {
@@ -382,7 +382,7 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     let open = what_is_open(facts);
     if !open.is_empty() {
         let text = format!("Out of sync: {}. {change}, {next}.", open.join(", "));
-        // What stands beside the sentence ends the command.
+        // The further sentences determine the exit code.
         return Verdict::new(Standing::OutOfSync, Exit::Done, text);
     }
     if counts.tasks > 0 {
@@ -397,7 +397,7 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     Verdict::new(Standing::InSync, Exit::Done, format!("In sync{except}. {change}, {next}."))
 }
 
-/// What keeps a pair from being in sync until an operator sees to it, in numbers.
+/// Describes, in numbers, what keeps a pair out of sync until an operator acts.
 fn what_is_open(facts: &Facts<'_>) -> Vec<String> {
     let approvals = facts.approvals().map(|set| u64::try_from(set.open_items).unwrap_or(0)).sum::<u64>();
     let unsupported = u64::try_from(facts.unsupported.len()).unwrap_or(u64::MAX);

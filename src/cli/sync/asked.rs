@@ -1,4 +1,4 @@
-//! A full reconcile that a running server is asked for.
+//! Requests a full reconcile from a running server.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,9 +18,9 @@ use crate::{
     store::{PairState, Request, Store},
 };
 
-/// How often the server's runs are looked at.
+/// Polling interval for the server's runs.
 const EVERY: Duration = Duration::from_millis(300);
-/// How long a run may take to begin before the command says so and goes.
+/// Timeout for the begin of a run, after which the command reports it and ends.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bool) -> Outcome {
@@ -73,14 +73,14 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
     Ok(exit)
 }
 
-/// Why a pair that is not in service yet cannot run, and what to do. A first run that was rejected is planned anew.
+/// Returns why a pair that is not in service yet cannot run, and what to do. A rejected first run is planned again.
 async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
     let store = &work.opened.store;
     let state = store.pair_state(pair).await?;
     if state == PairState::New {
         let mut wrong = store.conditions().await?;
         wrong.retain(|condition| condition.about.concerns(pair));
-        // The one that says most about what to do.
+        // `RunFailed` last: the other conditions say more about what to do.
         wrong.sort_by_key(|condition| condition.code == ConditionCode::RunFailed);
         return Ok(Some(match wrong.first() {
             Some(condition) => {
@@ -113,7 +113,7 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
     Ok(Some(Failure::held("its first run was rejected; the server plans it again: usersync approvals list")))
 }
 
-/// The run that came of asking, once it has ended.
+/// Waits until the requested run ends, and returns it.
 async fn follow(
     work: &Work<'_>,
     pair: &Pair,

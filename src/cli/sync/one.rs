@@ -1,4 +1,4 @@
-//! One person, now.
+//! Reconciles one user now.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,11 +22,11 @@ use crate::{
     store::{ChangeFilter, PairState, Store, TaskFilter},
 };
 
-/// How often a running server's work is looked at, and how long it is waited for.
+/// Polling interval for a running server's work; `WAIT` is the timeout.
 const EVERY: Duration = Duration::from_millis(150);
 const WAIT: Duration = Duration::from_secs(30);
 
-/// What became of one person on one target.
+/// The result for one user on one target.
 #[derive(Serialize)]
 struct Worked {
     #[serde(flatten)]
@@ -34,11 +34,12 @@ struct Worked {
     subject: Subject,
     login: Option<String>,
     changes: Vec<Change>,
-    /// What is left to do, if anything is.
+    /// The remaining task; `None`: nothing is left to do.
     task: Option<TaskRecord>,
-    /// What waits for approval, each with its set.
+    /// Items that wait for approval, each with its approval id.
     held: Vec<(i64, ApprovalItem)>,
-    /// What is not done although it is wanted, where nothing else tells why, read from both sides afterwards.
+    /// Wanted changes that are not done, read from both sides afterwards. Empty if the task or an approval explains
+    /// them.
     undone: Undone,
 }
 
@@ -118,7 +119,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
     Ok(exit)
 }
 
-/// What a stopped command has done, and what is left.
+/// Describes what a stopped command has done, and what is left.
 fn what_was_done(work: &Work<'_>, name: &str, signal: Exit, changes: usize) -> String {
     let changes = match changes {
         0 => "nothing was changed".to_owned(),
@@ -131,7 +132,7 @@ fn what_was_done(work: &Work<'_>, name: &str, signal: Exit, changes: usize) -> S
     format!("Stopped by {}: {changes}. {left}", stop::signal_name(signal))
 }
 
-/// Why nobody of this pair is worked now.
+/// Returns why no user of this pair is worked now; `None`: users are worked.
 async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
     if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
         return Ok(Some(failure));
@@ -177,7 +178,7 @@ async fn task(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Option<
     Ok(work.opened.store.tasks(&filter).await?.pop())
 }
 
-/// Open held items of the subject, each with its set.
+/// Returns the subject's open items, each with its approval id.
 async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
     let mut open = Vec::new();
     let store = &work.opened.store;
@@ -189,7 +190,7 @@ async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Vec<(i6
     Ok(open)
 }
 
-/// Until the server has worked the task, it failed, or patience ends.
+/// Waits until the server has worked the task, the task failed, the wait is cancelled, or it times out.
 async fn wait(
     work: &Work<'_>,
     pair: &Pair,

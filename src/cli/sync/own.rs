@@ -1,4 +1,4 @@
-//! A full reconcile where no server runs.
+//! Runs a full reconcile where no server runs.
 
 use serde::Serialize;
 
@@ -16,20 +16,20 @@ use crate::{
     store::PairState,
 };
 
-/// What became of one pair.
+/// The result for one pair.
 #[derive(Default, Serialize)]
 struct Ended {
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
-    /// The approval of a first run that waits for approval.
+    /// Id of the approval that the first run waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval: Option<i64>,
     /// Whether the first plan found no user in scope, so that the pair is not in service yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_users: bool,
-    /// Tasks that were worked beside the run.
+    /// Number of tasks worked beside the run.
     tasks_done: usize,
     tasks_failed: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ struct Synced<'a> {
 #[derive(Serialize)]
 struct Document<'a> {
     runs: Vec<Synced<'a>>,
-    /// What was done before a signal stopped the command.
+    /// What was done before a signal stopped the command; `None`: no signal did.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
 }
@@ -74,7 +74,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
         let result = one_pair(work, &engine, pair, options, &mut ended).await;
         drop(shown);
         if result.is_err() && ended.report.is_none() {
-            // A run that failed has stored what it did.
+            // A failed run has stored what it did.
             let failed = engine.store().runs(Some(pair), 1).await?.into_iter().find(|run| Some(run.id) != newest);
             ended.run = failed.as_ref().map(|run| run.id);
             ended.report = failed.and_then(|run| serde_json::from_value(run.report).ok());
@@ -84,7 +84,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
         }
         match result {
             Ok(one) => exit = exit.and(one),
-            // The sentence at the end says it.
+            // The summary at the end reports it.
             Err(failure) if stop.by().is_some() && failure.code == Code::Stopped => {}
             Err(failure) => {
                 exit = exit.and(failure.exit);
@@ -107,7 +107,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
     Ok(exit)
 }
 
-/// What a stopped command has done, and what is left.
+/// Describes what a stopped command has done, and what is left.
 fn what_was_done(signal: Exit, all: &[Synced<'_>], pairs: usize) -> String {
     let reports = || all.iter().filter_map(|one| one.ended.report.as_ref());
     let (done, planned): (u64, u64) =

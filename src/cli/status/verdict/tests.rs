@@ -306,7 +306,7 @@ fn what_is_wrong_is_said_once_and_nothing_of_it_is_lost() {
     let facts = Facts { conditions: vec![other], state: PairState::Stopped, ..quiet() };
     assert_eq!(judge(&facts).more, Vec::<String>::new());
 
-    // The run that found it failed of it.
+    // The run that found the other server failed because of it.
     let why = "acme → jira: another server. If that is intended: usersync target confirm jira";
     let failed = condition(About::Pair(pair().clone()), ConditionCode::RunFailed, why);
     let last = run(RunOutcome::Failed { why: why.to_owned(), class: None }, &Report::default());
