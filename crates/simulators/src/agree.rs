@@ -1,5 +1,5 @@
-//! Whether a Keycloak and a target hold the same people, groups and memberships: compared by their bare states, with
-//! nothing of what usersync itself decides by.
+//! Comparison of a Keycloak realm with a target: users, groups and memberships. It reads the bare states and uses none
+//! of usersync's own decisions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,21 +8,21 @@ use std::{
 
 use super::keycloak::{GroupState, RealmSnapshot, UserState};
 
-/// What a comparison came to.
+/// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
-    /// Enabled users who have their account.
+    /// Number of enabled users that have their account.
     pub users: usize,
-    /// Groups that are there on both sides.
+    /// Number of groups that exist on both sides.
     pub groups: usize,
-    /// Memberships of these users in these groups that are there on both sides.
+    /// Number of memberships of these users in these groups that exist on both sides.
     pub memberships: usize,
-    /// What differs, in words.
+    /// The differences, as text.
     pub differences: Vec<String>,
 }
 
 impl Agreement {
-    /// Whether nothing differs.
+    /// Returns whether nothing differs.
     pub fn holds(&self) -> bool {
         self.differences.is_empty()
     }
@@ -36,40 +36,40 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// What a target holds, as far as it has to agree with a realm.
+/// State of a target, as far as it must agree with a realm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// The product, as in `Jira`.
+    /// The product, such as `Jira`.
     pub product: &'static str,
     /// Accounts by login in lower case.
     pub accounts: BTreeMap<String, HeldAccount>,
-    /// Logins of members by name of group, both in lower case.
+    /// Logins of members by group name, both in lower case.
     pub groups: BTreeMap<String, BTreeSet<String>>,
-    /// Groups that the product brings along.
+    /// Groups that come with the product.
     pub own_groups: BTreeSet<String>,
-    /// Logins of administrators, who are nobody's business.
+    /// Logins of administrators, which are not compared.
     pub administrators: BTreeSet<String>,
 }
 
-/// An account as it is held.
+/// State of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldAccount {
-    /// The name shown to people.
+    /// The display name.
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Whether it may sign in.
+    /// Whether the account is active.
     pub active: bool,
 }
 
-/// A simulator of a target that shows its bare state.
+/// A simulator of a target that exposes its bare state.
 pub trait Holds: Send + Sync {
-    /// What it holds now.
+    /// Returns the current state.
     fn held(&self) -> Held;
 }
 
 impl Held {
-    /// What a product holds: accounts by login, and members by group.
+    /// Builds the state of a product: accounts by login, and members by group.
     pub fn of(
         product: &'static str,
         accounts: impl IntoIterator<Item = (String, HeldAccount)>,
@@ -84,7 +84,7 @@ impl Held {
         }
     }
 
-    /// The same, where these groups come with the product, and the members of the first are its administrators.
+    /// Marks these groups as the product's own, and the members of the first as its administrators.
     #[must_use]
     pub fn brings(mut self, groups: &[&str]) -> Self {
         self.own_groups = groups.iter().map(|name| (*name).to_owned()).collect();
@@ -93,7 +93,7 @@ impl Held {
     }
 }
 
-/// Compares what a realm says with what a target holds; accounts with the logins of `strangers` are nobody's in Keycloak.
+/// Compares a realm with the state of a target. Accounts whose logins are in `strangers` have no user in Keycloak.
 pub fn compare(realm: &RealmSnapshot, held: &Held, strangers: &[&str]) -> Agreement {
     let mut agreement = Agreement::default();
     let product = held.product;
@@ -114,7 +114,7 @@ pub fn compare(realm: &RealmSnapshot, held: &Held, strangers: &[&str]) -> Agreem
             Some(account) if account.active => {
                 agreement.differences.push(format!("{login} is disabled in Keycloak, but active in {product}"));
             }
-            // Without an address some take nobody.
+            // Some targets reject an account without an address.
             None if user.enabled && user.email.as_deref().is_some_and(|email| !email.trim().is_empty()) => {
                 agreement.differences.push(format!("{login} has no account in {product}"));
             }
@@ -150,7 +150,7 @@ fn account_differs(user: &UserState, login: &str, account: &HeldAccount, product
     differences
 }
 
-/// Groups by the name that both sides know them by; those that two paths lead to are nobody's.
+/// Compares groups by the name that both sides use. A name that two group paths map to is skipped.
 fn compare_groups(realm: &RealmSnapshot, held: &Held, present: &BTreeMap<&str, String>, agreement: &mut Agreement) {
     let mut by_name: BTreeMap<String, Vec<&GroupState>> = BTreeMap::new();
     for group in realm.groups.values() {

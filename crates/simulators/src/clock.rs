@@ -1,4 +1,4 @@
-//! A clock that goes on by itself and that tests move ahead.
+//! A clock that runs by itself and that tests can advance.
 
 use std::{
     collections::BTreeSet,
@@ -12,17 +12,17 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-/// How often a rushed clock looks for who sleeps.
+/// Interval at which a rushed clock checks for sleepers.
 const RUSHED_EVERY: Duration = Duration::from_millis(1);
 
-/// The machine's clock, and how far tests have moved it ahead; clones are one clock.
+/// The machine's clock and the offset that tests have added; clones share one clock.
 #[derive(Clone, Debug)]
 pub struct DrivenClock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     ahead: watch::Sender<SignedDuration>,
-    /// Until when each sleeper sleeps.
+    /// Wake-up time of each sleeper.
     sleepers: Mutex<BTreeSet<(Timestamp, u64)>>,
     next: AtomicU64,
 }
@@ -34,7 +34,7 @@ impl Default for DrivenClock {
     }
 }
 
-/// Somebody who sleeps.
+/// A pending sleep.
 struct Sleeper<'a>(&'a Inner, (Timestamp, u64));
 
 impl Drop for Sleeper<'_> {
@@ -50,17 +50,17 @@ impl Inner {
 }
 
 impl DrivenClock {
-    /// Moves it ahead; who sleeps less than that wakes.
+    /// Advances the clock; sleeps that end by then return.
     pub fn advance(&self, by: SignedDuration) {
         self.0.ahead.send_modify(|ahead| *ahead += by);
     }
 
-    /// Moves it, again and again, to where the next one who sleeps wakes; never returns.
+    /// Advances the clock to the next wake-up time, again and again; never returns.
     pub async fn rush(self) {
         self.rush_every(RUSHED_EVERY).await;
     }
 
-    /// The same, so often: what is done without sleeping has to be done between.
+    /// Rushes the clock at this interval; work that does not sleep must fit in between.
     pub async fn rush_every(self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
@@ -73,12 +73,12 @@ impl DrivenClock {
 }
 
 impl DrivenClock {
-    /// Now.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         Timestamp::now() + *self.0.ahead.borrow()
     }
 
-    /// Returns after that time.
+    /// Sleeps for this duration.
     pub async fn sleep(&self, duration: SignedDuration) {
         let (until, mut moved) = (self.now() + duration, self.0.ahead.subscribe());
         let sleeper = Sleeper(&self.0, (until, self.0.next.fetch_add(1, Ordering::Relaxed)));

@@ -1,4 +1,4 @@
-//! Switchable faults: what can go wrong between a client and a server, on demand.
+//! Switchable faults: everything that can go wrong between a client and a server, on demand.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,19 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::DrivenClock;
 
-/// Which earlier state a stale read is answered from.
+/// The earlier state that answers a stale read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// The state of that many changes ago, as far as the server's options keep a history.
+    /// The state this many changes ago, as far as the server's options keep a history.
     ChangesAgo(usize),
     /// The state at the last `freeze()` of the server.
     Frozen,
 }
 
-/// What goes wrong.
+/// Kind of a fault.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// This answer instead of the server's; the request has no effect.
+    /// Answers with this instead of the server's answer; the request has no effect.
     Answer {
         /// The status.
         status: u16,
@@ -31,61 +31,61 @@ pub enum Kind {
         /// Its body.
         body: String,
     },
-    /// This status and body instead of the server's, although the request had its effect.
+    /// Answers with this status and body instead of the server's, although the request took effect.
     AnswerAfter {
         /// The status.
         status: u16,
         /// Its body.
         body: String,
     },
-    /// Waits before the request has its effect.
+    /// Waits before the request takes effect.
     DelayBefore(Duration),
-    /// Waits for the gate before the request has its effect, and has it even when its client is gone by then, as a
-    /// request does that a proxy holds back. A request that only waits ends with its connection.
+    /// Waits for the gate before the request takes effect. It takes effect even if its client has disconnected, as
+    /// behind a buffering proxy. A request that merely waits ends with its connection.
     Late(Gate),
-    /// Waits after the effect, before the answer.
+    /// Waits after the request takes effect, before the answer.
     DelayAfter(Duration),
-    /// Cuts the connection; the request has no effect.
+    /// Closes the connection; the request has no effect.
     CutBefore,
-    /// Cuts the connection after the effect.
+    /// Closes the connection after the request takes effect.
     CutAfter,
-    /// Cuts the connection after the effect and after this many bytes of the answer's body.
+    /// Closes the connection after the request takes effect and after this many bytes of the answer's body.
     CutMidway(usize),
-    /// The answer's body ends after this many bytes, with a clean end.
+    /// Ends the answer's body cleanly after this many bytes.
     Truncate(usize),
-    /// Spaces of this size are put before the answer's body.
+    /// Puts this many spaces before the answer's body.
     Huge(usize),
-    /// The read is answered from an earlier state.
+    /// Answers the read from an earlier state.
     Stale(Stale),
-    /// A field of the answer's JSON is other than it should be.
+    /// Replaces or removes fields in the answer's JSON.
     Mangle(Mangle),
-    /// The answer's JSON is changed on its way out.
+    /// Changes the answer's JSON before it is sent.
     Edit(Edit),
-    /// An answer that is a list with an entry of this id is a 500 instead, as Keycloak answers a whole page if it cannot
-    /// read one user of it.
+    /// Answers 500 instead of a list with an entry of this id, as Keycloak fails a whole page if it cannot read one
+    /// user.
     FailsOver(String),
 }
 
-/// What is made of the fields of one name in an answer, at any depth.
+/// Replacement of the fields of one name in an answer, at any depth.
 #[derive(Clone, Debug)]
 pub struct Mangle {
     /// The field's name.
     pub field: String,
-    /// What stands there instead; `None`: the field is missing.
+    /// The new value; `None`: the field is removed.
     pub into: Option<Value>,
-    /// Only the first field of this name; else all of them.
+    /// Whether only the first field of this name changes; else all of them.
     pub first_only: bool,
 }
 
 impl Mangle {
-    /// The body with its fields mangled; one that is not JSON stays as it is.
+    /// Returns the body with its fields replaced; `None` if it is not JSON.
     pub(crate) fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
         let mut value = serde_json::from_slice(body).ok()?;
         self.walk(&mut value);
         serde_json::to_vec(&value).ok()
     }
 
-    /// Whether it is done.
+    /// Replaces fields; returns whether the walk can stop.
     fn walk(&self, value: &mut Value) -> bool {
         match value {
             Value::Object(object) => {
@@ -111,7 +111,7 @@ impl Mangle {
 pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
 
 impl Edit {
-    /// Changes the body; one that is no JSON stays.
+    /// Changes the body; a body that is not JSON stays.
     pub(crate) fn apply(&self, body: &[u8]) -> Vec<u8> {
         let Ok(mut value) = serde_json::from_slice(body) else { return body.to_vec() };
         (self.0)(&mut value);
@@ -125,12 +125,12 @@ impl std::fmt::Debug for Edit {
     }
 }
 
-/// What late requests wait for; clones are one gate.
+/// A gate that late requests wait for; clones share one gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(CancellationToken);
 
 impl Gate {
-    /// Lets through all who wait, and all who come.
+    /// Lets all waiting and all later requests pass.
     pub fn open(&self) {
         self.0.cancel();
     }
@@ -140,7 +140,7 @@ impl Gate {
     }
 }
 
-/// A fault: what goes wrong, for which requests, how often.
+/// A fault: what goes wrong, for which requests, and how often.
 #[derive(Clone, Debug)]
 pub struct Fault {
     kind: Kind,
@@ -148,24 +148,25 @@ pub struct Fault {
     path: String,
     skip: u64,
     times: Option<u64>,
-    /// Strikes only what is past it.
+    /// The fault hits only requests above this limit; `None`: no limit.
     limit: Option<Limit>,
 }
 
-/// A limit of calls by a clock, as services publish theirs; clones count together.
+/// A rate limit driven by a clock; clones share one count.
 #[derive(Clone)]
 pub struct Limit {
     kind: LimitKind,
     clock: DrivenClock,
-    /// Calls that are left, as of an instant.
+    /// Calls left at an instant.
     left: Arc<Mutex<(f64, Timestamp)>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum LimitKind {
-    /// So many calls at most, and so many more each second: Bitbucket's are 60 and 5.
+    /// Size of the bucket, and calls added per second. Bitbucket's values are 60 and 5.
     Bucket(f64, f64),
-    /// So many calls in each window of so many seconds, which begins with its first call: Slack's are 180 in 60.
+    /// Calls per window, and the window's length in seconds. A window begins with its first call. Slack's values are
+    /// 180 and 60.
     Window(f64, i64),
 }
 
@@ -176,12 +177,12 @@ impl std::fmt::Debug for Limit {
 }
 
 impl Limit {
-    /// A full bucket of `size` calls, to which `per_second` are added.
+    /// Returns a full bucket of `size` calls; `per_second` are added each second.
     pub fn bucket(clock: DrivenClock, size: f64, per_second: f64) -> Self {
         Self::new(LimitKind::Bucket(size, per_second), clock, size)
     }
 
-    /// So many calls in each window of so many seconds.
+    /// Returns a limit of this many calls per window of this many seconds.
     pub fn window(clock: DrivenClock, calls: f64, seconds: i64) -> Self {
         Self::new(LimitKind::Window(calls, seconds), clock, calls)
     }
@@ -191,7 +192,7 @@ impl Limit {
         Self { kind, clock, left }
     }
 
-    /// Counts a call; for one that is past the limit the seconds to wait.
+    /// Counts a call; returns the seconds to wait if it is above the limit.
     fn take(&self) -> Option<u64> {
         let now = self.clock.now();
         let mut state = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,62 +220,62 @@ impl Limit {
 }
 
 impl Fault {
-    /// This fault for every request, until it is taken away.
+    /// Returns a fault that hits every request until it is removed.
     pub fn new(kind: Kind) -> Self {
         Self { kind, method: None, path: String::new(), skip: 0, times: None, limit: None }
     }
 
-    /// A status with a body, without effect.
+    /// Answers with a status and a body, without effect.
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::new(Kind::Answer { status, headers: Vec::new(), body: body.into() })
     }
 
-    /// A proxy's 503 page in HTML.
+    /// Answers with a proxy's 503 page in HTML.
     pub fn unavailable() -> Self {
         Self::html(503, "<html><body><h1>503 Service Unavailable</h1></body></html>")
     }
 
-    /// HTML with any status instead of JSON.
+    /// Answers with HTML instead of JSON, with any status.
     pub fn html(status: u16, body: impl Into<String>) -> Self {
         Self::status(status, body).header("content-type", "text/html;charset=UTF-8")
     }
 
-    /// 429 with `Retry-After` in seconds.
+    /// Answers 429 with `Retry-After` in seconds.
     pub fn too_many(retry_after: u64) -> Self {
         Self::status(429, "").header("retry-after", retry_after.to_string())
     }
 
-    /// 429 with `Retry-After` for what is past a limit.
+    /// Answers requests above a limit with 429 and `Retry-After`.
     pub fn limited(limit: Limit) -> Self {
         Self { limit: Some(limit), ..Self::status(429, "") }
     }
 
-    /// A redirect to a login page, as a single sign-on proxy gives it.
+    /// Redirects to a login page, as a single sign-on proxy does.
     pub fn login_redirect(location: impl Into<String>) -> Self {
         Self::status(302, "").header("location", location)
     }
 
-    /// Waits before the effect.
+    /// Waits before the request takes effect.
     pub fn delay(wait: Duration) -> Self {
         Self::new(Kind::DelayBefore(wait))
     }
 
-    /// Waits for the gate before the effect, whether or not the client waits too.
+    /// Waits for the gate before the request takes effect, whether or not the client waits too.
     pub fn late(gate: &Gate) -> Self {
         Self::new(Kind::Late(gate.clone()))
     }
 
-    /// Waits between effect and answer.
+    /// Waits between the effect and the answer.
     pub fn delay_after(wait: Duration) -> Self {
         Self::new(Kind::DelayAfter(wait))
     }
 
-    /// Cuts the connection before the effect.
+    /// Closes the connection before the request takes effect.
     pub fn cut() -> Self {
         Self::new(Kind::CutBefore)
     }
 
-    /// Cuts the connection after the effect.
+    /// Closes the connection after the request takes effect.
     pub fn cut_after() -> Self {
         Self::new(Kind::CutAfter)
     }
@@ -289,7 +290,7 @@ impl Fault {
         Self::new(Kind::Edit(Edit(Arc::new(change))))
     }
 
-    /// Fails over lists that hold the entry of this id.
+    /// Fails lists that contain an entry of this id.
     pub fn fails_over(id: impl Into<String>) -> Self {
         Self::new(Kind::FailsOver(id.into()))
     }
@@ -299,7 +300,7 @@ impl Fault {
         Self::new(Kind::Stale(stale))
     }
 
-    /// Adds a header to an [`Kind::Answer`]; has no meaning for other kinds.
+    /// Adds a header to a [`Kind::Answer`]; has no effect on other kinds.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let Kind::Answer { headers, .. } = &mut self.kind {
@@ -308,34 +309,34 @@ impl Fault {
         self
     }
 
-    /// Only for requests of this method.
+    /// Limits the fault to requests of this method.
     #[must_use]
     pub fn method(mut self, method: impl Into<String>) -> Self {
         self.method = Some(method.into());
         self
     }
 
-    /// Only for requests that have this text in path or query.
+    /// Limits the fault to requests with this text in path or query.
     #[must_use]
     pub fn path(mut self, text: impl Into<String>) -> Self {
         self.path = text.into();
         self
     }
 
-    /// Only for the first so many requests that match.
+    /// Limits the fault to this many matching requests.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Only for the first request that matches.
+    /// Limits the fault to the first matching request.
     #[must_use]
     pub fn once(self) -> Self {
         self.times(1)
     }
 
-    /// Lets the first so many matching requests pass.
+    /// Lets this many matching requests pass first.
     #[must_use]
     pub fn after(mut self, requests: u64) -> Self {
         self.skip = requests;
@@ -343,7 +344,7 @@ impl Fault {
     }
 }
 
-/// Names one fault that was added.
+/// Identifies a fault that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultId(u64);
 
@@ -367,7 +368,7 @@ struct Inner {
 }
 
 impl Faults {
-    /// Switches a fault on.
+    /// Adds a fault.
     pub fn add(&self, fault: Fault) -> FaultId {
         let id = FaultId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let armed = Armed { id, fault, seen: 0, hits: 0 };
@@ -375,23 +376,23 @@ impl Faults {
         id
     }
 
-    /// Switches a fault off.
+    /// Removes a fault.
     pub fn remove(&self, id: FaultId) {
         self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).retain(|armed| armed.id != id);
     }
 
-    /// Switches all faults off; latency stays.
+    /// Removes all faults; latency stays.
     pub fn clear(&self) {
         self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// How often a fault struck.
+    /// Returns how often a fault hit a request.
     pub fn hits(&self, id: FaultId) -> u64 {
         let armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
         armed.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hits)
     }
 
-    /// Makes every call take this long more.
+    /// Adds this latency to every call.
     pub fn set_latency(&self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.0.latency_nanos.store(nanos, Ordering::Relaxed);
@@ -404,7 +405,7 @@ impl Faults {
         }
     }
 
-    /// What strikes this request, in the order in which it was switched on.
+    /// Returns the faults that hit this request, in the order in which they were added.
     pub(crate) fn strike(&self, method: &str, target: &str) -> Vec<Kind> {
         let mut armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut struck = Vec::new();

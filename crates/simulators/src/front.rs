@@ -1,4 +1,4 @@
-//! What both servers share between the socket and their state: requests as plain values, faults, latency, the journal.
+//! Shared HTTP front of all simulators: requests as plain values, faults, latency and the journal.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use super::fault::{Edit, Faults, Gate, Kind, Mangle, Stale};
 use super::journal::{Entry, Journal};
 use super::line::Line;
 
-/// No request of this product is larger.
+/// Maximum size of a request body, in bytes; no request of usersync is larger.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// A request, fully read.
+/// A request that was read completely.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The method, in capitals.
+    /// The method, in upper case.
     pub method: String,
     /// The path as sent.
     pub path: String,
@@ -36,14 +36,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The decoded value of a query parameter.
+    /// Returns the decoded value of a query parameter.
     pub fn param(&self, name: &str) -> Option<String> {
         url::form_urlencoded::parse(self.query.as_bytes())
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
     }
 
-    /// All decoded values of a query parameter.
+    /// Returns all decoded values of a query parameter.
     pub fn params(&self, name: &str) -> Vec<String> {
         url::form_urlencoded::parse(self.query.as_bytes())
             .filter(|(key, _)| key == name)
@@ -51,22 +51,22 @@ impl Request {
             .collect()
     }
 
-    /// A query parameter that is `true`.
+    /// Returns whether a query parameter is `true`.
     pub fn flag(&self, name: &str) -> bool {
         self.param(name).is_some_and(|value| value == "true")
     }
 
-    /// A header's value as text.
+    /// Returns the value of a header as text.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Scheme and host as the client wrote them.
+    /// Returns scheme and host as the client wrote them.
     pub fn origin(&self) -> String {
         format!("http://{}", self.header(header::HOST).unwrap_or("127.0.0.1"))
     }
 
-    /// The decoded segments of the path below `prefix`; `None` where it is not below.
+    /// Returns the decoded segments of the path below `prefix`; `None` if the path is not below it.
     pub fn segments(&self, prefix: &str) -> Option<Vec<String>> {
         let rest = self.path.strip_prefix(prefix)?;
         if !rest.is_empty() && !rest.starts_with('/') {
@@ -93,19 +93,19 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// An answer without a body.
+    /// Returns an answer without a body.
     pub fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// An answer in JSON.
+    /// Returns an answer in JSON.
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        // Every body here has string keys, so this cannot fail; an empty body would show it if it did.
+        // Serialization cannot fail with string keys; if it did, the empty body would show it.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
     }
 
-    /// An answer in XML.
+    /// Returns an answer in XML.
     pub fn xml(status: u16, body: String) -> Self {
         Self { status, headers: vec![("content-type".into(), "application/xml".into())], body: body.into() }
     }
@@ -118,13 +118,13 @@ impl Reply {
     }
 }
 
-/// A server behind the front: from a request to an answer.
+/// A server behind the front: turns a request into an answer.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers, from an earlier state if `stale` says so.
+    /// Answers a request; from an earlier state if `stale` is set.
     fn answer(&self, request: Request, stale: Option<Stale>) -> impl Future<Output = Reply> + Send;
 }
 
-/// Puts an app behind faults, latency and journal.
+/// Wraps an app with faults, latency and the journal.
 pub(crate) fn router<A: App>(app: Arc<A>, faults: Faults, journal: Journal) -> Router {
     Router::new().fallback(move |request: axum::extract::Request| {
         let (app, faults, journal) = (Arc::clone(&app), faults.clone(), journal.clone());
@@ -132,13 +132,13 @@ pub(crate) fn router<A: App>(app: Arc<A>, faults: Faults, journal: Journal) -> R
     })
 }
 
-/// Whether a body is a list with an entry of this id.
+/// Returns whether a body is a list with an entry of this id.
 fn lists(body: &[u8], id: &str) -> bool {
     let list: Vec<serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
     list.iter().any(|entry| entry["id"] == id)
 }
 
-/// How the answer is spoiled on its way out.
+/// Changes that faults make to the answer.
 #[derive(Default)]
 struct Spoil {
     cut: bool,
@@ -152,12 +152,12 @@ struct Spoil {
     fails_over: Vec<String>,
 }
 
-/// A request that was struck by what strikes it, and what is left to be done for it.
+/// A request with the faults that hit it.
 struct Struck {
     request: Request,
     entry: Option<Entry>,
     stale: Option<Stale>,
-    /// The answer, where a fault makes it.
+    /// The answer, if a fault provides it.
     reply: Option<Reply>,
     spoil: Spoil,
     line: Option<Line>,
@@ -230,7 +230,7 @@ async fn serve<A: App>(
     }
     let struck = Struck { request, entry, stale, reply, spoil, line };
     let Some(gate) = late else { return struck.answered(&*app, &journal).await };
-    // By itself, so that it does not end with its connection.
+    // A separate task, so that it outlives its connection.
     let work = tokio::spawn(async move {
         gate.opened().await;
         struck.answered(&*app, &journal).await
@@ -296,14 +296,14 @@ fn spoiled(mut reply: Reply, spoil: &Spoil, line: Option<Line>) -> Response<Body
     respond(reply)
 }
 
-/// A response whose body breaks off: the connection ends without the end of the message.
+/// Returns a response with an incomplete body: the connection ends before the message does.
 fn broken(mut reply: Reply, bytes: usize) -> Response<Body> {
     reply.body.truncate(bytes);
     let start = std::mem::take(&mut reply.body);
     let mut response = respond(reply);
     let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut by a fault");
     let rest = async move {
-        // Gives the connection the time to send what came before.
+        // Lets the connection send the first part.
         tokio::task::yield_now().await;
         Err(broken)
     };
@@ -316,7 +316,7 @@ fn respond(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
-        // A fault's header that HTTP does not allow is left out.
+        // A fault's header that HTTP does not allow is omitted.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().append(name, value);
         }

@@ -1,4 +1,4 @@
-//! What was asked of a simulated server, in order.
+//! Journal of the requests to a simulated server, oldest first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,53 +8,53 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// One request and its answer.
+/// A request and its answer.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The method, in capitals.
+    /// The method, in upper case.
     pub method: String,
-    /// The path as it was sent, without the query.
+    /// The path as sent, without the query.
     pub path: String,
-    /// The query as it was sent, without the question mark; empty where there was none.
+    /// The query as sent, without the question mark; empty: none.
     pub query: String,
-    /// The request's `Content-Type`, empty where there was none.
+    /// The request's `Content-Type`; empty: none.
     pub content_type: String,
-    /// The request's headers, but for the credentials.
+    /// The request's headers, without the credentials.
     pub headers: HeaderMap,
     /// The request's body.
     pub body: Bytes,
-    /// The status answered; `None` where the connection was cut instead.
+    /// The status of the answer; `None`: the connection was closed instead.
     pub status: Option<u16>,
-    /// The answer's body, as the server meant it (before a fault spoiled it).
+    /// The answer's body, before a fault changed it.
     pub answer: Bytes,
-    /// True where a fault made the answer, not the server.
+    /// Whether a fault made the answer, not the server.
     pub faulted: bool,
-    /// When the request had been read.
+    /// When the request was read completely.
     pub at: SystemTime,
 }
 
 impl Entry {
-    /// Path and query as one.
+    /// Returns path and query.
     pub fn target(&self) -> String {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
     }
 
-    /// A header of the request as text.
+    /// Returns the value of a request header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The request's body as JSON; `Null` where it is none.
+    /// Returns the request's body as JSON; `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The answer's body as JSON; `Null` where it is none.
+    /// Returns the answer's body as JSON; `Null` if it is not JSON.
     pub fn answer_json(&self) -> Value {
         serde_json::from_slice(&self.answer).unwrap_or(Value::Null)
     }
 
-    /// True for requests that ask for a change (not GET, HEAD or OPTIONS).
+    /// Returns whether the request is a write (not GET, HEAD or OPTIONS).
     pub fn is_write(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
     }
@@ -75,7 +75,7 @@ impl Journal {
         Self(Arc::new(Inner { on: AtomicBool::new(on), entries: Mutex::default() }))
     }
 
-    /// Turns recording on or off; what was recorded stays.
+    /// Turns recording on or off; existing entries stay.
     pub fn record(&self, on: bool) {
         self.0.on.store(on, Ordering::Relaxed);
     }
@@ -88,39 +88,39 @@ impl Journal {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// All entries so far.
+    /// Returns all entries.
     pub fn entries(&self) -> Vec<Entry> {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The entries that `pick` picks.
+    /// Returns the entries that `pick` accepts.
     pub fn matching(&self, pick: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().filter(|entry| pick(entry)).cloned().collect()
     }
 
-    /// The requests that asked for a change.
+    /// Returns the writes.
     pub fn writes(&self) -> Vec<Entry> {
         self.matching(Entry::is_write)
     }
 
-    /// How many requests had this method (`*` for any) and this text in path or query.
+    /// Returns the number of requests with this method (`*`: any) and this text in path or query.
     pub fn count(&self, method: &str, text: &str) -> usize {
         let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().filter(|e| (method == "*" || e.method == method) && e.target().contains(text)).count()
     }
 
-    /// How many requests were recorded.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// True where nothing was recorded.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets everything.
+    /// Deletes all entries.
     pub fn clear(&self) {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -1,8 +1,8 @@
-//! Simulated Keycloak, Jira, Confluence, Bitbucket, Crowd and SCIM servers: in memory, over real HTTP on loopback ports, for
-//! `usersync demo`, tests and benchmarks.
+//! Simulated Keycloak, Jira, Confluence, Bitbucket, Crowd and SCIM servers: in memory, over real HTTP on loopback
+//! ports, for `usersync demo`, tests and benchmarks.
 //!
-//! One folder each; [`fault`] makes any of them misbehave, [`journal`] records what was asked of them. The crate knows
-//! nothing of usersync's clients, so that a simulator follows what a server does, not what a client expects.
+//! Each server has its own folder. [`fault`] makes any of them misbehave; [`journal`] records their requests. The crate
+//! does not use usersync's clients, so that a simulator follows what a server does, not what a client expects.
 
 pub mod agree;
 pub mod bitbucket;

@@ -1,4 +1,4 @@
-//! A TCP listener whose connections can be cut from inside a request.
+//! A TCP listener whose connections can be closed from inside a request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The handle by which a request cuts the connection that it came on.
+/// Handle with which a request closes its own connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line(Arc<AtomicBool>);
 
 impl Line {
-    /// From now on nothing more is written to the connection; it ends instead.
+    /// Closes the connection; nothing more is written to it.
     pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -27,10 +27,10 @@ impl Line {
     }
 }
 
-/// Accepts connections that carry a [`Line`].
+/// A listener that attaches a [`Line`] to each connection.
 pub(crate) struct CuttableListener(pub(crate) TcpListener);
 
-/// One accepted connection.
+/// An accepted connection.
 pub(crate) struct CuttableStream {
     stream: TcpStream,
     line: Line,
@@ -51,7 +51,7 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Small answers must not wait for the peer's acknowledgement; failing to set this only costs time.
+        // Small answers must not wait for the peer's acknowledgement; a failure here only costs time.
         let _ = stream.set_nodelay(true);
         (CuttableStream { stream, line: Line::default() }, address)
     }

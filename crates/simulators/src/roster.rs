@@ -1,16 +1,16 @@
-//! Lists that are paged in the order of a name.
+//! Lists that are paged in name order.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// An id, shared by all places that name it.
+/// An id, shared by everything that refers to it.
 pub(crate) type Id = Arc<str>;
 
-/// Ids in the order of a name, as the database would list them.
+/// Ids in name order, as a database lists them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roster {
     by_name: BTreeMap<Arc<str>, Id>,
-    // Offset paging over a tree would be quadratic; built at the first page after a change.
+    // Offset paging over a tree would be quadratic; built for the first page after a change.
     flat: OnceLock<Vec<Id>>,
 }
 

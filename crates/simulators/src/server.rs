@@ -1,4 +1,4 @@
-//! A server on a loopback port that ends with its owner.
+//! A server on a loopback port that stops when its owner is dropped.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::line::{CuttableListener, Line};
 
-/// A bound, serving port.
+/// A bound port with a running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -19,7 +19,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `127.0.0.1:port` (0: any free one) and serves `router` there.
+    /// Binds `127.0.0.1:port` (0: a free one) and serves `router` there.
     pub(crate) async fn start(router: Router, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
@@ -40,7 +40,7 @@ impl Server {
         self.address
     }
 
-    /// Closes the port; returns when nothing listens there any more.
+    /// Closes the port; returns when nothing listens on it.
     pub(crate) async fn shutdown(mut self) {
         self.stop.cancel();
         if let Some(task) = self.task.take() {

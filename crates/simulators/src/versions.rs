@@ -1,11 +1,11 @@
-//! A state with its past, so that a read can be answered from an earlier version.
+//! A state with its history, so that an earlier version can answer a read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::fault::Stale;
 
-/// The present version of `W`, and as many earlier ones as were asked for.
+/// The current version of `W`, and the earlier ones that are kept.
 #[derive(Debug)]
 pub(crate) struct Versions<W> {
     now: RwLock<Arc<W>>,
@@ -20,12 +20,12 @@ struct Past<W> {
 }
 
 impl<W: Clone> Versions<W> {
-    /// Starts with `world`, and keeps the last `keep` versions before each change.
+    /// Starts with `world`; keeps the last `keep` versions.
     pub(crate) fn new(world: W, keep: usize) -> Self {
         Self { now: RwLock::new(Arc::new(world)), past: Mutex::new(Past { keep, kept: VecDeque::new(), frozen: None }) }
     }
 
-    /// Reads the present version, or the one that `stale` asks for as far as it is kept.
+    /// Reads the current version, or the one that `stale` requests if it is kept.
     pub(crate) fn read<R>(&self, stale: Option<Stale>, view: impl FnOnce(&W) -> R) -> R {
         let earlier = stale.and_then(|stale| {
             let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,13 +43,13 @@ impl<W: Clone> Versions<W> {
         }
     }
 
-    /// Changes the present version in place; an error means that `change` left it as it was.
+    /// Changes the current version in place; on an error `change` must leave it unchanged.
     pub(crate) fn write<R, E>(&self, change: impl FnOnce(&mut W) -> Result<R, E>) -> Result<R, E> {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         if past.keep == 0 {
             drop(past);
-            // Clones only while somebody holds a frozen version.
+            // Clones only while a frozen version is held.
             return change(Arc::make_mut(&mut now));
         }
         let before = Arc::clone(&now);
@@ -58,12 +58,12 @@ impl<W: Clone> Versions<W> {
         Ok(result)
     }
 
-    /// A copy of the present version, to try a change on.
+    /// Returns a copy of the current version, to try a change on.
     pub(crate) fn draft(&self) -> W {
         W::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Keeps the present version for [`Stale::Frozen`] reads.
+    /// Saves the current version for [`Stale::Frozen`] reads.
     pub(crate) fn freeze(&self) {
         let now = Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner));
         self.past.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(now);

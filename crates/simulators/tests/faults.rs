@@ -1,4 +1,4 @@
-//! The switches that make a simulated server misbehave do what they say.
+//! Tests of the faults and switches of simulated servers.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ async fn jira() -> SimulatedJira {
     SimulatedJira::start(options).await.expect("a free port")
 }
 
-// One client for all tests; without a pool, as each test has a runtime of its own.
+// One client for all tests, without a pool: each test has its own runtime.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
     builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
@@ -86,7 +86,7 @@ async fn a_late_request_has_its_effect_when_its_client_is_gone() {
         tokio::task::yield_now().await;
     }
     assert_eq!(jira.journal.count("POST", "/group"), 1);
-    // Who comes after that finds the gate open.
+    // Later requests find the gate open.
     jira.faults.add(Fault::late(&gate).method("POST").once());
     assert_eq!(add_group(&jira, "later").await.expect("an answer").status().as_u16(), 201);
 }
@@ -212,7 +212,7 @@ async fn the_journal_remembers_and_forgets() {
 async fn a_server_ends_with_its_value() {
     let jira = jira().await;
     let url = format!("{}/rest/api/2/serverInfo", jira.url());
-    // A client that keeps its connection must not keep the server.
+    // A client that keeps its connection must not keep the server running.
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     assert_eq!(http.get(&url).send().await.expect("an answer").status().as_u16(), 200);
     jira.shutdown().await;

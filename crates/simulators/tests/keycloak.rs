@@ -1,4 +1,4 @@
-//! The Rust side of the simulated Keycloak: the webhook, model events, federation trouble, seeding.
+//! Tests of the Rust API of the simulated Keycloak: webhook, model events, federation faults, seeding.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -16,7 +16,7 @@ use sha2::Sha256;
 use usersync_simulators::keycloak::{NewUser, RealmHandle, Timing, UserChange, Webhook};
 use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
-/// What a receiver was sent, and the statuses that it is going to answer.
+/// Requests that a receiver got, and the statuses of its next answers.
 #[derive(Clone, Default)]
 struct Receiver {
     calls: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
@@ -37,7 +37,7 @@ impl Receiver {
         self.calls.lock().expect("no panic").clone()
     }
 
-    /// All events of all calls.
+    /// Returns all events of all calls.
     fn events(&self) -> Vec<Value> {
         let body = |call: &(HeaderMap, Bytes)| serde_json::from_slice::<Value>(&call.1).expect("JSON");
         self.calls().iter().flat_map(|call| body(call)["events"].as_array().expect("a list").clone()).collect()
@@ -51,7 +51,7 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     StatusCode::from_u16(status).expect("a status")
 }
 
-// One client for all tests; without a pool, as each test has a runtime of its own.
+// One client for all tests, without a pool: each test has its own runtime.
 static HTTP: LazyLock<reqwest::Client> =
     LazyLock::new(|| reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client"));
 
@@ -224,7 +224,7 @@ async fn deliveries_are_tried_again_with_the_same_id() {
     let statuses: Vec<Option<u16>> = realm.deliveries().iter().map(|delivery| delivery.status).collect();
     assert_eq!(statuses, [Some(503), Some(429), Some(202)]);
 
-    // Nobody there: the own listener tries again, p2 gives up at once.
+    // Connection refused: the own listener retries, p2 gives up at once.
     realm.set_webhook(Some(Webhook::listener("http://127.0.0.1:9/", "s").retries(quick.clone())));
     realm.create_group(None, "b").await.expect("a group");
     realm.webhook_idle().await;
@@ -369,7 +369,7 @@ async fn seeds_and_quiet_changes_leave_no_events() {
     assert!(snapshot.user("u000").is_some_and(|user| !user.enabled));
     assert_eq!(snapshot.group("/a/b").map(|group| group.members.len()), Some(499));
     assert_eq!(snapshot.group("/c").map(|group| group.members.len()), Some(498));
-    // Federation brings people in with nothing but a model event.
+    // A federation import emits only a model event.
     let brought = realm.federation_import(vec![NewUser::named("ldap-user").federated("ldap-1")]).await.expect("in");
     realm.webhook_idle().await;
     let events = receiver.events();

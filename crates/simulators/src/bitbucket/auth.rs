@@ -1,4 +1,4 @@
-//! Who is calling, and what Bitbucket says to those that it does not believe.
+//! Authentication, and Bitbucket's answers to refused credentials.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,28 @@ use crate::front::{Reply, Request};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) passwords: BTreeMap<String, String>,
-    /// HTTP access tokens, whose highest permissions are those of a project.
+    /// HTTP access tokens. Their highest permissions are project permissions.
     pub(crate) tokens: BTreeMap<String, String>,
-    /// Access tokens of OAuth 2.0, with the scope of system administration.
+    /// OAuth 2.0 access tokens with the scope of system administration.
     pub(crate) access_tokens: BTreeMap<String, String>,
 }
 
-/// What the credentials of a request amount to.
+/// The caller that a request's credentials identify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// This account, signed in.
+    /// A signed-in account.
     Known(String),
-    /// This account, by an HTTP access token.
+    /// An account that authenticated with an HTTP access token.
     ByToken(String),
-    /// No credentials were sent.
+    /// The request has no credentials.
     Anonymous,
-    /// Credentials were sent and not believed.
+    /// The credentials are invalid.
     Refused,
-    /// Credentials were not even looked at.
+    /// The credentials are not checked: a CAPTCHA is required.
     Denied,
 }
 
-/// Looks at the credentials of a request.
+/// Checks the credentials of a request.
 pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Switches) -> Caller {
     let Some(header) = request.header("authorization") else {
         return Caller::Anonymous;
@@ -64,7 +64,7 @@ pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Sw
     }
 }
 
-/// The answer to those who are not believed, before any resource is reached.
+/// Returns the answer to refused credentials, before any resource is reached.
 pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     match caller {
         Caller::Known(_) | Caller::ByToken(_) | Caller::Anonymous => None,

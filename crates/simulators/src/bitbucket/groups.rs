@@ -105,7 +105,7 @@ pub(crate) fn add_groups(bitbucket: &Bitbucket, world: &mut World, call: &Call<'
     join(bitbucket, world, call, &pairs)
 }
 
-/// All of them, or none.
+/// Adds all memberships, or none.
 fn join(
     bitbucket: &Bitbucket,
     world: &mut World,
@@ -134,7 +134,7 @@ fn join(
     Ok(Reply::empty(200))
 }
 
-/// `POST /admin/users/remove-group`, and `POST /admin/groups/remove-user` the other way round.
+/// `POST /admin/users/remove-group`, and `POST /admin/groups/remove-user` with the two names swapped.
 pub(crate) fn remove(
     bitbucket: &Bitbucket,
     world: &mut World,
@@ -156,7 +156,7 @@ pub(crate) fn remove(
     Ok(Reply::empty(200))
 }
 
-/// What keeps memberships in a group, or those of a user, from being changed.
+/// Checks that the memberships of the group and of the user can be changed.
 fn check_group(world: &World, call: &Call<'_>, group: &str, account: &Account) -> Result<(), Refused> {
     let found = world.group(group).ok_or_else(|| Refused::no_group(group))?;
     if world.given_by(group) > call.level(world) {

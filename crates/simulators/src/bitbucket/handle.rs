@@ -1,4 +1,4 @@
-//! The Rust side of a Bitbucket: seeds, changes behind everybody's back, switches and a look at the bare state.
+//! The Rust API of a simulated Bitbucket: seeds, drift, switches and the bare state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use super::state::{Account, Directory, Permission, World, fold};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
 
-/// An account to be seeded.
+/// An account to seed.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
     /// The login.
@@ -18,18 +18,18 @@ pub struct NewAccount {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Groups to be in; made if they are missing.
+    /// Groups of the account; missing groups are created.
     pub groups: Vec<String>,
 }
 
 impl NewAccount {
-    /// An account `name` in no group, with a display name and an address made from it.
+    /// Returns an account `name` without groups; display name and address are derived from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { display_name: format!("{name} Example"), email: format!("{name}@example.org"), name, groups: Vec::new() }
     }
 
-    /// The same in these groups.
+    /// Adds these groups.
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> Self {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
@@ -37,7 +37,7 @@ impl NewAccount {
     }
 }
 
-/// An account as it is.
+/// Current state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// The stable id.
@@ -48,27 +48,27 @@ pub struct AccountState {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// What its directory says.
+    /// Active flag of the account's directory.
     pub active: bool,
-    /// Whether it has a global permission, by a group or by itself.
+    /// Whether it has a global permission, its own or from a group.
     pub licensed: bool,
-    /// The permission that it has itself.
+    /// The account's own permission, not from a group.
     pub permission: Option<Permission>,
-    /// The groups that it is in.
+    /// Groups of the account.
     pub groups: BTreeSet<String>,
 }
 
-/// A Bitbucket's users and groups as they are.
+/// Users and groups of a Bitbucket at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BitbucketSnapshot {
     /// Accounts by id.
     pub accounts: BTreeMap<String, AccountState>,
-    /// Names of members by name of group.
+    /// Names of members by group name.
     pub groups: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl BitbucketSnapshot {
-    /// The account with this login.
+    /// Returns the account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         self.accounts.values().find(|account| fold(&account.name) == fold(name))
     }
@@ -104,12 +104,12 @@ impl SimulatedBitbucket {
         });
     }
 
-    /// Seeds an account into the internal directory; gives its id. One that is there already only gets the groups.
+    /// Seeds an account into the internal directory; returns its id. An account that exists only gets the groups.
     pub fn add_account(&self, account: NewAccount) -> String {
         self.add_accounts([account]).pop().unwrap_or_default()
     }
 
-    /// Seeds many accounts at once; gives their ids.
+    /// Seeds accounts in one change; returns their ids.
     pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
         self.change(|world| accounts.into_iter().map(|account| seed(world, 0, &account)).collect())
     }
@@ -119,7 +119,8 @@ impl SimulatedBitbucket {
         self.change(|world| seed(world, directory, account))
     }
 
-    /// Adds a directory; gives its number. `details`: its users cannot be changed from here; `groups`: nor their groups.
+    /// Adds a directory; returns its number. `details`: its users are read-only; `groups`: their groups are read-only
+    /// too.
     pub fn add_directory(&self, name: &str, kind: &str, details: bool, groups: bool) -> usize {
         self.change(|world| {
             let (name, kind) = (name.to_owned(), kind.to_owned());
@@ -134,22 +135,22 @@ impl SimulatedBitbucket {
         })
     }
 
-    /// Switches the internal directory off or on.
+    /// Disables or enables the internal directory.
     pub fn set_directory_active(&self, active: bool) {
         self.change(|world| world.directories.iter_mut().take(1).for_each(|directory| directory.active = active));
     }
 
-    /// Seeds a group; false where there was one.
+    /// Seeds a group; false if it exists.
     pub fn add_group(&self, name: &str) -> bool {
         self.change(|world| world.add_group(name))
     }
 
-    /// Drift: takes a group away.
+    /// Drift: deletes a group.
     pub fn remove_group(&self, name: &str) {
         self.change(|world| world.remove_group(name));
     }
 
-    /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
+    /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| {
             let id = world.named(name).map(|account| Arc::clone(&account.id));
@@ -157,7 +158,7 @@ impl SimulatedBitbucket {
         })
     }
 
-    /// Drift: takes an account out of a group; false where it was not in it.
+    /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| {
             let id = world.named(name).map(|account| Arc::clone(&account.id));
@@ -165,7 +166,7 @@ impl SimulatedBitbucket {
         })
     }
 
-    /// Drift: takes an account away.
+    /// Drift: deletes an account.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
             if let Some(id) = world.named(name).map(|account| Arc::clone(&account.id)) {
@@ -174,7 +175,7 @@ impl SimulatedBitbucket {
         });
     }
 
-    /// Drift: gives an account another name.
+    /// Drift: renames an account.
     pub fn rename_account(&self, from: &str, to: &str) {
         self.change(|world| {
             if let Some(id) = world.named(from).map(|account| Arc::clone(&account.id)) {
@@ -183,7 +184,7 @@ impl SimulatedBitbucket {
         });
     }
 
-    /// What an account's directory says of it, as one that is kept elsewhere may.
+    /// Sets the active flag of an account's directory, as an external directory may.
     pub fn set_active(&self, name: &str, active: bool) {
         self.account(name, |account| account.active = active);
     }
@@ -198,12 +199,12 @@ impl SimulatedBitbucket {
         self.account(name, |account| email.clone_into(&mut account.email));
     }
 
-    /// Makes an account a service user, or a person's.
+    /// Marks an account as a service user or as a normal user.
     pub fn set_service(&self, name: &str, service: bool) {
         self.account(name, |account| account.service = service);
     }
 
-    /// Gives a group (made if missing) a global permission, or takes it away.
+    /// Grants a global permission to a group (created if missing), or revokes it.
     pub fn set_group_permission(&self, group: &str, permission: Option<Permission>) {
         self.change(|world| {
             world.add_group(group);
@@ -214,7 +215,7 @@ impl SimulatedBitbucket {
         });
     }
 
-    /// Gives a user a global permission of its own, or takes it away.
+    /// Grants a global permission to a user, or revokes it.
     pub fn set_user_permission(&self, name: &str, permission: Option<Permission>) {
         self.change(|world| {
             let Some(id) = world.named(name).map(|account| Arc::clone(&account.id)) else { return };
@@ -225,95 +226,95 @@ impl SimulatedBitbucket {
         });
     }
 
-    /// The group that new accounts are put into, if any.
+    /// Sets the group that new accounts are added to; `None`: no group.
     pub fn set_default_group(&self, group: Option<&str>) {
         self.change(|world| world.default_group = group.map(str::to_owned));
     }
 
-    /// Limits the seats of the licence; `None` for unlimited.
+    /// Limits the seats of the licence; `None`: unlimited.
     pub fn set_seats(&self, seats: Option<usize>) {
         self.change(|world| world.seats = seats);
     }
 
-    /// Gives an account a password and an HTTP access token.
+    /// Sets the password and the HTTP access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
         let mut credentials = self.bitbucket.credentials.write().unwrap_or_else(PoisonError::into_inner);
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
-    /// Gives an account an access token of OAuth 2.0, with the scope of system administration.
+    /// Adds an OAuth 2.0 access token for an account, with the scope of system administration.
     pub fn add_access_token(&self, name: &str, token: &str) {
         let mut credentials = self.bitbucket.credentials.write().unwrap_or_else(PoisonError::into_inner);
         credentials.access_tokens.insert(token.to_owned(), fold(name));
     }
 
-    /// Refuses all credentials with 401, or accepts the right ones again.
+    /// Refuses all credentials with 401, or accepts valid ones again.
     pub fn refuse_credentials(&self, refuse: bool) {
         self.set(|switches| switches.bad_credentials = refuse);
     }
 
-    /// Meets Basic logins with a CAPTCHA.
+    /// Answers Basic logins with a CAPTCHA challenge.
     pub fn set_captcha(&self, captcha: bool) {
         self.set(|switches| switches.captcha = captcha);
     }
 
-    /// Accepts Basic credentials, or not.
+    /// Accepts or refuses Basic credentials.
     pub fn set_basic_allowed(&self, allowed: bool) {
         self.set(|switches| switches.basic_allowed = allowed);
     }
 
-    /// Tells beside each answer whom it is for, or not.
+    /// Names the authenticated user in a header of each answer, or not.
     pub fn set_names_caller(&self, on: bool) {
         self.set(|switches| switches.names_caller = on);
     }
 
-    /// How many entries a page holds at most.
+    /// Sets the maximum number of entries on a page.
     pub fn set_page_cap(&self, cap: usize) {
         self.set(|switches| switches.page_cap = cap.max(1));
     }
 
-    /// Has pages with a filter hold fewer than they could, with more to come all the same.
+    /// Makes filtered pages hold fewer entries than fit, although more follow.
     pub fn set_sparse(&self, on: bool) {
         self.set(|switches| switches.sparse = on);
     }
 
-    /// Answers members of what is not there with 404 instead of an empty page.
+    /// Answers the members of a missing group or user with 404 instead of an empty page.
     pub fn set_unknown_is_404(&self, on: bool) {
         self.set(|switches| switches.unknown_is_404 = on);
     }
 
-    /// Refuses to add members twice (409), and to remove who is none (404).
+    /// Refuses to add a member twice (409), and to remove a user that is not a member (404).
     pub fn set_strict_members(&self, on: bool) {
         self.set(|switches| switches.strict_members = on);
     }
 
-    /// The status by which a rename to a taken login is refused.
+    /// Sets the status that refuses a rename to a taken login.
     pub fn set_clash(&self, status: u16) {
         self.set(|switches| switches.clash = status);
     }
 
-    /// Keeps logins in lower case, or as given.
+    /// Stores logins in lower case, or case-preserving.
     pub fn set_lower_logins(&self, on: bool) {
         self.set(|switches| switches.lower_logins = on);
     }
 
-    /// Another server at the same address.
+    /// Changes the server id, as another server at the same address would.
     pub fn set_server_id(&self, id: &str) {
         id.clone_into(&mut self.bitbucket.server_id.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The server's id.
+    /// Returns the server id.
     pub fn server_id(&self) -> String {
         self.bitbucket.server_id.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps the present state for reads from [`Stale::Frozen`](crate::fault::Stale::Frozen).
+    /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.
     pub fn freeze(&self) {
         self.bitbucket.versions.freeze();
     }
 
-    /// Users and groups as they are now.
+    /// Returns the current users and groups.
     pub fn snapshot(&self) -> BitbucketSnapshot {
         self.bitbucket.versions.read(None, |world| {
             let name_of =

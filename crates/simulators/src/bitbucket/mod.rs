@@ -1,5 +1,5 @@
-//! A simulator of Bitbucket Data Center's REST API as far as users, groups and global permissions are concerned.
-//! Of its versions 8 to 10 no difference there is known; what is not known for certain is a switch.
+//! A simulator of Bitbucket Data Center's REST API for users, groups and global permissions. No difference between its
+//! versions 8 to 10 is known in that part; behaviour that is not known for certain is a switch.
 
 mod auth;
 mod groups;
@@ -31,22 +31,22 @@ use super::versions::Versions;
 pub use handle::{AccountState, BitbucketSnapshot, NewAccount};
 pub use state::Permission;
 
-/// How a simulated Bitbucket is set up.
+/// Options of a simulated Bitbucket.
 #[derive(Clone, Debug)]
 pub struct BitbucketOptions {
-    /// The version, as `10.0.1`.
+    /// The version, such as `10.0.1`.
     pub version: String,
-    /// The path below which everything lies, as `/bitbucket`; empty for none.
+    /// Base path, such as `/bitbucket`; empty: none.
     pub base_path: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
     /// Name and password of the first system administrator.
     pub admin: (String, String),
-    /// The administrator's HTTP access token, which is of no use for administration.
+    /// The administrator's HTTP access token, which has no administration rights.
     pub token: String,
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -65,13 +65,13 @@ impl Default for BitbucketOptions {
 }
 
 impl BitbucketOptions {
-    /// A Bitbucket of this version.
+    /// Returns the options of a Bitbucket of this version.
     pub fn version(version: &str) -> Self {
         Self { version: version.into(), ..Self::default() }
     }
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Bitbucket {
     version: String,
@@ -82,15 +82,15 @@ pub(crate) struct Bitbucket {
     server_id: RwLock<String>,
 }
 
-/// One request on its way through.
+/// A request that is being handled.
 pub(crate) struct Call<'a> {
     request: &'a Request,
-    /// The signed-in account's folded name.
+    /// Folded name of the signed-in account.
     name: Option<&'a str>,
 }
 
 impl Call<'_> {
-    /// A number from the query.
+    /// Returns a number from the query.
     fn number(&self, name: &str) -> Result<Option<usize>, Refused> {
         let Some(text) = self.request.param(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
@@ -98,12 +98,12 @@ impl Call<'_> {
         text.parse().map(Some).map_err(|_| Refused::field(name, format!("{name} is not a number.")))
     }
 
-    /// What the query must have.
+    /// Returns a query parameter that must be present.
     fn demanded(&self, name: &str) -> Result<String, Refused> {
         self.request.param(name).filter(|text| !text.trim().is_empty()).ok_or_else(|| Refused::missing(name))
     }
 
-    /// A body in JSON.
+    /// Returns the body, which must be JSON.
     fn body(&self) -> Result<Bytes, Refused> {
         let json = self.request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         if json { Ok(self.request.body.clone()) } else { Err(Refused::bare(415)) }
@@ -113,7 +113,7 @@ impl Call<'_> {
         self.name.and_then(|name| world.named(name)).filter(|account| account.active)
     }
 
-    /// The highest permission of who is calling.
+    /// Returns the highest permission of the caller.
     fn level(&self, world: &World) -> Option<Permission> {
         self.account(world).and_then(|account| world.level(account))
     }
@@ -164,7 +164,7 @@ impl Bitbucket {
         credentials.passwords.insert(fold(name), password.to_owned());
     }
 
-    /// Whoever is renamed signs in as before.
+    /// Keeps the credentials of a renamed account valid.
     pub(crate) fn move_credentials(&self, from: &str, to: &str) {
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(password) = credentials.passwords.remove(&fold(from)) {
@@ -184,7 +184,7 @@ impl Bitbucket {
         }
         let ["rest", "api", "1.0" | "latest", rest @ ..] = path.as_slice() else { return Err(missing()) };
         let name = match caller {
-            // Not for administration (BSERV-10482).
+            // HTTP access tokens have no administration rights (BSERV-10482).
             Caller::ByToken(_) if rest.first() == Some(&"admin") => return Err(Refused::no_right()),
             Caller::Known(name) | Caller::ByToken(name) => Some(name.as_str()),
             _ => None,
@@ -253,7 +253,7 @@ impl Bitbucket {
         }
     }
 
-    /// The application link manifest.
+    /// Returns the application link manifest.
     fn manifest(&self, site: &str) -> Reply {
         let id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
         let shown = json!({
@@ -301,21 +301,21 @@ impl App for Bitbucket {
     }
 }
 
-/// A running simulated Bitbucket; it ends when this is dropped.
+/// A running simulated Bitbucket; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedBitbucket {
     server: Server,
     bitbucket: Arc<Bitbucket>,
     token: String,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedBitbucket {
-    /// Starts one on a loopback port, with a system administrator, the groups `stash-users` (the default one) and
-    /// `stash-admins`, and an unlimited licence.
+    /// Starts a Bitbucket on a loopback port, with a system administrator, the groups `stash-users` (the default one)
+    /// and `stash-admins`, and an unlimited licence.
     pub async fn start(options: BitbucketOptions) -> io::Result<Self> {
         let bitbucket = Arc::new(Bitbucket::new(&options));
         let (faults, journal) = (Faults::default(), Journal::new(options.journal));
@@ -324,17 +324,17 @@ impl SimulatedBitbucket {
         Ok(Self { server, bitbucket, token: options.token, faults, journal })
     }
 
-    /// Where it is, with the base path and without a slash at the end.
+    /// Returns the URL with the base path, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.bitbucket.base_path)
     }
 
-    /// The first administrator's HTTP access token.
+    /// Returns the first administrator's HTTP access token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

@@ -37,7 +37,7 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>, groups
     )
 }
 
-/// Whose permission is changed: a group by folded name, or a user by id.
+/// Subject of a permission: a group by folded name, or a user by id.
 enum Subject {
     Group(String),
     User(Id),
@@ -52,7 +52,7 @@ fn subject(world: &World, name: &str, groups: bool) -> Result<Subject, Refused> 
     }
 }
 
-/// Sets a permission or takes it away, unless that lowers the caller's own, or was higher than that.
+/// Grants or revokes a permission. Refused if it lowers the caller's own, or if the old one was above the caller's.
 fn set(world: &mut World, call: &Call<'_>, subject: &Subject, to: Option<Permission>) -> Result<(), Refused> {
     let level = call.level(world);
     let mut draft = world.clone();

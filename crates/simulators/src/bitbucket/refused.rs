@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::render::answer;
 use crate::front::Reply;
 
-/// Why something was not done.
+/// A refusal: an HTTP status and an error body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     status: u16,
@@ -13,12 +13,12 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// `{"errors": [{"context": null, "message": text, "exceptionName": …}]}`
+    /// Returns `{"errors": [{"context": null, "message": text, "exceptionName": …}]}`.
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
         Self::about(status, None, text)
     }
 
-    /// The same about a field.
+    /// Returns the same error with a field as its context.
     pub(crate) fn field(field: &str, text: impl Into<String>) -> Self {
         Self::about(400, Some(field), text)
     }
@@ -66,7 +66,7 @@ impl Refused {
         Self { status: 404, body: Some(json!({ "message": text, "status-code": 404 })) }
     }
 
-    /// A status without a body.
+    /// Returns a status without a body.
     pub(crate) fn bare(status: u16) -> Self {
         Self { status, body: None }
     }

@@ -1,4 +1,4 @@
-//! How users, groups and lists look in answers.
+//! Users, groups and lists as answers show them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -8,19 +8,19 @@ use super::state::{Account, Group, World};
 use super::{Bitbucket, Call};
 use crate::front::Reply;
 
-/// An answer as Bitbucket gives it.
+/// Returns an answer with Bitbucket's content type.
 pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(status, body);
     reply.headers = vec![("content-type".into(), "application/json;charset=UTF-8".into())];
     reply
 }
 
-/// The part of an address that stands for a user: not the login, where that has characters that addresses have not.
+/// Returns the user slug of a login: lower case, with `_` for characters that need encoding in a URL.
 fn slug(name: &str) -> String {
     name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
 }
 
-/// A user in full, as administrators see one.
+/// A user with the fields that only administrators see.
 pub(crate) fn user(world: &World, account: &Account) -> Value {
     let mut shown = plain_user(account);
     let directory = world.directory(account);
@@ -34,7 +34,7 @@ pub(crate) fn user(world: &World, account: &Account) -> Value {
     shown
 }
 
-/// A user as everybody sees one.
+/// A user with the fields that every caller sees.
 pub(crate) fn plain_user(account: &Account) -> Value {
     json!({
         "name": account.name,
@@ -51,7 +51,7 @@ pub(crate) fn group(group: &Group) -> Value {
     json!({ "name": group.name, "deletable": !group.fixed })
 }
 
-/// A page of a list: those of `all` who fit, shown.
+/// Returns a page of a list: the entries of `all` that match the filter.
 pub(crate) fn page<T>(
     bitbucket: &Bitbucket,
     call: &Call<'_>,

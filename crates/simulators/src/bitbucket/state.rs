@@ -1,25 +1,25 @@
-//! What a Bitbucket holds.
+//! State of a simulated Bitbucket.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::roster::{Id, Roster};
 
-/// A global permission; each allows what those before it do.
+/// A global permission; each one includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Signing in.
+    /// Sign in.
     LicensedUser,
-    /// Making projects.
+    /// Create projects.
     ProjectCreate,
-    /// Administering.
+    /// Administer Bitbucket.
     Admin,
-    /// Administering the system.
+    /// Administer the system.
     SysAdmin,
 }
 
 impl Permission {
-    /// As it is written.
+    /// Returns the name that the API uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LicensedUser => "LICENSED_USER",
@@ -41,9 +41,9 @@ impl Permission {
 pub(crate) struct Directory {
     pub(crate) name: String,
     pub(crate) kind: String,
-    /// Logins, names and addresses cannot be changed from here, nor users deleted.
+    /// Logins, names and addresses are read-only, and users cannot be deleted.
     pub(crate) details_fixed: bool,
-    /// Memberships cannot be changed from here.
+    /// Memberships are read-only.
     pub(crate) groups_fixed: bool,
     pub(crate) active: bool,
 }
@@ -55,10 +55,10 @@ pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) display_name: String,
     pub(crate) email: String,
-    /// What its directory says.
+    /// Active flag of the account's directory.
     pub(crate) active: bool,
     pub(crate) service: bool,
-    /// The index of its directory.
+    /// Index of the account's directory.
     pub(crate) directory: usize,
     /// Groups by folded name.
     pub(crate) groups: BTreeSet<String>,
@@ -67,35 +67,35 @@ pub(crate) struct Account {
 /// A group.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// As it was given.
+    /// The name as given when the group was created.
     pub(crate) name: String,
-    /// Ids by name.
+    /// Ids of members, sorted by name.
     pub(crate) members: Roster,
-    /// Given by a directory that is kept elsewhere.
+    /// Comes from an external directory.
     pub(crate) fixed: bool,
 }
 
-/// The whole of it.
+/// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) accounts: HashMap<Id, Arc<Account>>,
     /// Ids by folded name, in listing order.
     pub(crate) names: Roster,
     pub(crate) by_name: HashMap<String, Id>,
-    /// By folded name.
+    /// Groups by folded name.
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     pub(crate) directories: Vec<Directory>,
-    /// By folded name of the group.
+    /// Permissions by folded name of the group.
     pub(crate) group_permissions: BTreeMap<String, Permission>,
-    /// Given to users themselves, by id.
+    /// Permissions granted to users directly, by id.
     pub(crate) user_permissions: BTreeMap<Id, Permission>,
     pub(crate) default_group: Option<String>,
-    /// Seats of the licence; `None` for unlimited.
+    /// Seats of the licence; `None`: unlimited.
     pub(crate) seats: Option<usize>,
     pub(crate) next_id: u64,
 }
 
-/// How names of users and groups are compared.
+/// Folds the name of a user or group for comparison.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
@@ -113,23 +113,23 @@ impl World {
         self.directories.get(account.directory)
     }
 
-    /// The directory that new accounts land in.
+    /// Returns the index of the directory that receives new accounts.
     pub(crate) fn writable(&self) -> Option<usize> {
         self.directories.iter().position(|directory| !directory.details_fixed && directory.active)
     }
 
-    /// The highest permission that a group gives.
+    /// Returns the permission that a group grants.
     pub(crate) fn given_by(&self, group: &str) -> Option<Permission> {
         self.group_permissions.get(&fold(group)).copied()
     }
 
-    /// The highest permission that an account has, by itself or by a group.
+    /// Returns the highest permission of an account, its own or from a group.
     pub(crate) fn level(&self, account: &Account) -> Option<Permission> {
         let own = self.user_permissions.get(&account.id).copied();
         account.groups.iter().filter_map(|group| self.group_permissions.get(group).copied()).chain(own).max()
     }
 
-    /// The level of an account less one of its groups, or less its own permission.
+    /// Returns the level of an account without one of its groups, or without its own permission.
     pub(crate) fn level_without(&self, account: &Account, group: Option<&str>) -> Option<Permission> {
         let own = self.user_permissions.get(&account.id).copied().filter(|_| group.is_some());
         let without = group.map(fold);
@@ -137,12 +137,12 @@ impl World {
         groups.filter_map(|group| self.group_permissions.get(group).copied()).chain(own).max()
     }
 
-    /// How many accounts use the licence.
+    /// Returns the number of accounts that use a seat of the licence.
     pub(crate) fn licensed(&self) -> usize {
         self.accounts.values().filter(|account| account.active && self.level(account).is_some()).count()
     }
 
-    /// True where one more could not use it.
+    /// Returns whether no seat is left.
     pub(crate) fn is_full(&self) -> bool {
         self.seats.is_some_and(|seats| self.licensed() >= seats)
     }
@@ -219,7 +219,7 @@ impl World {
         self.group_permissions.remove(&folded);
     }
 
-    /// Puts an account into a group; false where it was in it.
+    /// Adds a member to a group; false if it is a member already.
     pub(crate) fn join(&mut self, id: &str, group: &str) -> bool {
         let folded = fold(group);
         let (Some(account), Some(group)) = (self.accounts.get_mut(id), self.groups.get_mut(&folded)) else {
@@ -230,7 +230,7 @@ impl World {
         account.groups.insert(folded)
     }
 
-    /// Takes an account out of a group; false where it was not in it.
+    /// Removes a member from a group; false if it is not a member.
     pub(crate) fn leave(&mut self, id: &str, group: &str) -> bool {
         let folded = fold(group);
         let (Some(account), Some(group)) = (self.accounts.get_mut(id), self.groups.get_mut(&folded)) else {

@@ -1,4 +1,4 @@
-//! What can be switched about a Bitbucket while it runs.
+//! Switches of a running Bitbucket.
 
 /// The switches.
 #[derive(Clone, Debug)]
@@ -8,21 +8,21 @@ pub(crate) struct Switches {
     pub(crate) basic_allowed: bool,
     /// All credentials are refused.
     pub(crate) bad_credentials: bool,
-    /// Basic logins are met with a CAPTCHA.
+    /// Basic logins are answered with a CAPTCHA challenge.
     pub(crate) captcha: bool,
-    /// Answers tell whom they are for.
+    /// Answers name the authenticated user in a header.
     pub(crate) names_caller: bool,
-    /// What a page holds at most.
+    /// Maximum number of entries on a page.
     pub(crate) page_cap: usize,
-    /// A page with a filter is a page of everybody, less who does not fit: smaller than it could be.
+    /// A filtered page is an unfiltered page without the entries that do not match: it can be smaller than it could be.
     pub(crate) sparse: bool,
-    /// Members of what is not there are answered with 404, else with an empty page.
+    /// Members of a missing group are answered with 404; else with an empty page.
     pub(crate) unknown_is_404: bool,
-    /// Joining twice is answered with 409, leaving twice with 404; else both with 200.
+    /// Adding a member twice is answered with 409, removing one twice with 404; else both with 200.
     pub(crate) strict_members: bool,
-    /// How a rename to a taken login is answered.
+    /// Status that refuses a rename to a taken login.
     pub(crate) clash: u16,
-    /// Logins are kept in lower case.
+    /// Logins are stored in lower case.
     pub(crate) lower_logins: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Users: finding, creating, changing, deleting.
+//! Users: find, create, change, delete.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::state::{Account, World, fold};
 use super::{Bitbucket, Call};
 use crate::front::Reply;
 
-/// What changes a user's details. There is no switch for being active in it.
+/// Request body that changes a user's details. It has no field for the active flag.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Update {
@@ -20,7 +20,7 @@ struct Update {
     email: Option<String>,
 }
 
-/// What changes a login.
+/// Request body that changes a login.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Rename {
@@ -39,7 +39,7 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Res
     page(bitbucket, call, all, |account| matches(account, &filter), |account| render::user(world, account))
 }
 
-/// `GET /admin/users/more-members`: a user's groups, whatever the description says.
+/// `GET /admin/users/more-members`: the groups of a user, although the API description says otherwise.
 pub(crate) fn groups(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.demanded("context")?;
     let filter = fold(&call.request.param("filter").unwrap_or_default());
@@ -51,7 +51,7 @@ pub(crate) fn groups(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> R
     page(bitbucket, call, all, |group| fold(&group.name).contains(&filter), |group| render::group(group))
 }
 
-/// What keeps a login from being taken.
+/// Checks that a login is valid.
 fn check_name(name: &str) -> Result<(), Refused> {
     if name.trim().is_empty() {
         return Err(Refused::missing("name"));
@@ -62,7 +62,7 @@ fn check_name(name: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// `POST /admin/users`: all of it in the query, and no body.
+/// `POST /admin/users`: all parameters are in the query; there is no body.
 pub(crate) fn create(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.request.param("name").unwrap_or_default();
     check_name(&name)?;
@@ -93,7 +93,7 @@ pub(crate) fn create(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) 
     Ok(Reply::empty(204))
 }
 
-/// The user that a change is about, whom the caller may change.
+/// Returns the user that a change is about, if the caller may change it.
 fn changed(world: &World, call: &Call<'_>, name: Option<&str>) -> Result<Arc<Account>, Refused> {
     let name = name.filter(|name| !name.is_empty()).ok_or_else(|| Refused::missing("name"))?;
     let account = world.named(name).ok_or_else(|| Refused::no_user(name))?;

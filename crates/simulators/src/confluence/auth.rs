@@ -1,4 +1,4 @@
-//! Who is calling, and what Confluence says to those that it does not believe.
+//! Authentication, and Confluence's answers to refused credentials.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ pub(crate) struct Credentials {
     pub(crate) tokens: BTreeMap<String, String>,
 }
 
-/// What the credentials of a request amount to.
+/// The caller that a request's credentials identify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// This account, signed in.
+    /// A signed-in account.
     Known(String),
-    /// No credentials were sent.
+    /// The request has no credentials.
     Anonymous,
-    /// Credentials were sent and not believed.
+    /// The credentials are invalid.
     Refused,
-    /// Credentials were not even looked at.
+    /// The credentials are not checked: a CAPTCHA is required.
     Captcha,
 }
 
-/// Looks at the credentials of a request.
+/// Checks the credentials of a request.
 pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Switches) -> Caller {
     let Some((kind, rest)) = request.header("authorization").and_then(|header| header.split_once(' ')) else {
         return Caller::Anonymous;
@@ -46,7 +46,7 @@ pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Sw
     name.filter(|_| !switches.bad_credentials).map_or(Caller::Refused, Caller::Known)
 }
 
-/// The answer to those who are not believed; HTML, as a filter gives it before any resource is reached.
+/// Returns the answer to refused credentials: HTML, as a filter sends it before any resource is reached.
 pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     let page = |status: u16, text: &str| {
         let mut reply = Reply::empty(status).with("content-type", "text/html;charset=UTF-8");
@@ -63,7 +63,7 @@ pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     }
 }
 
-/// The header that tells how the sign-in went, whatever the status.
+/// Returns the header that reports the result of the sign-in, whatever the status.
 pub(crate) fn reason(caller: &Caller) -> Option<&'static str> {
     match caller {
         Caller::Known(_) => Some("OK"),

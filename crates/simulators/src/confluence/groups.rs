@@ -1,4 +1,4 @@
-//! Groups: reading, making, deleting, their members and permissions.
+//! Groups: read, create and delete; members and permissions.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(crate) fn permissions(world: &World, call: &Call<'_>, name: &str) -> Result<
     Ok(Reply::json(200, &shown))
 }
 
-/// `POST /admin/group`: names are in lower case (Confluence Groups for Administrators, 7.15 and later).
+/// `POST /admin/group`: names must be in lower case (Confluence Groups for Administrators, 7.15 and later).
 pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;

@@ -1,4 +1,4 @@
-//! The Rust side of a Confluence: seeds, changes behind everybody's back, switches and a look at the bare state.
+//! The Rust API of a simulated Confluence: seeds, drift, switches and the bare state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use super::state::{Account, World, fold};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
 
-/// An account to be seeded.
+/// An account to seed.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
     /// The login; stored in lower case.
@@ -18,27 +18,27 @@ pub struct NewAccount {
     pub full_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Deactivated.
+    /// Whether it is inactive.
     pub inactive: bool,
-    /// Groups to be in; made if they are missing.
+    /// Groups of the account; missing groups are created.
     pub groups: Vec<String>,
 }
 
 impl NewAccount {
-    /// An active account `name` with a full name and an address made from it.
+    /// Returns an active account `name`; full name and address are derived from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { full_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
     }
 
-    /// The same in these groups.
+    /// Adds these groups.
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> Self {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
         self
     }
 
-    /// The same, deactivated.
+    /// Makes the account inactive.
     #[must_use]
     pub fn inactive(mut self) -> Self {
         self.inactive = true;
@@ -46,7 +46,7 @@ impl NewAccount {
     }
 }
 
-/// An account as it is.
+/// Current state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// The stable key.
@@ -57,23 +57,23 @@ pub struct AccountState {
     pub full_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Active.
+    /// Whether it is active.
     pub active: bool,
-    /// The groups that it is in.
+    /// Groups of the account.
     pub groups: BTreeSet<String>,
 }
 
-/// A Confluence's users and groups as they are.
+/// Users and groups of a Confluence at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfluenceSnapshot {
     /// Accounts by key.
     pub accounts: BTreeMap<String, AccountState>,
-    /// Names of members by name of group.
+    /// Names of members by group name.
     pub groups: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ConfluenceSnapshot {
-    /// The account with this login.
+    /// Returns the account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         let name = fold(name);
         self.accounts.values().find(|account| account.name == name)
@@ -107,27 +107,27 @@ impl SimulatedConfluence {
         self.change(|world| world.account_mut(name).map(work));
     }
 
-    /// Seeds an account; gives its key. One that is there already only gets the groups.
+    /// Seeds an account; returns its key. An account that exists only gets the groups.
     pub fn add_account(&self, account: NewAccount) -> String {
         self.add_accounts([account]).pop().unwrap_or_default()
     }
 
-    /// Seeds many accounts at once; gives their keys.
+    /// Seeds accounts in one change; returns their keys.
     pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
         self.change(|world| accounts.into_iter().map(|account| seed(world, &account)).collect())
     }
 
-    /// Seeds a group; false where there was one.
+    /// Seeds a group; false if it exists.
     pub fn add_group(&self, name: &str) -> bool {
         self.change(|world| world.add_group(name))
     }
 
-    /// Drift: takes a group away.
+    /// Drift: deletes a group.
     pub fn remove_group(&self, name: &str) {
         self.change(|world| world.remove_group(name));
     }
 
-    /// Makes a group's members administrators, or no longer.
+    /// Makes the members of a group administrators, or revokes that.
     pub fn set_admin_group(&self, name: &str, on: bool) {
         self.change(|world| {
             world.add_group(name);
@@ -137,17 +137,17 @@ impl SimulatedConfluence {
         });
     }
 
-    /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
+    /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.join(name, group))
     }
 
-    /// Drift: takes an account out of a group; false where it was not in it.
+    /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.leave(name, group))
     }
 
-    /// Drift: takes an account away.
+    /// Drift: deletes an account.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
             if let Some(key) = world.named(name).map(|account| Arc::clone(&account.key)) {
@@ -156,7 +156,7 @@ impl SimulatedConfluence {
         });
     }
 
-    /// Drift: gives an account another name, as an administrator can on Confluence's pages.
+    /// Drift: renames an account, as an administrator can in the Confluence user interface.
     pub fn rename_account(&self, from: &str, to: &str) {
         self.change(|world| world.rename(from, to));
     }
@@ -171,24 +171,24 @@ impl SimulatedConfluence {
         self.account(name, |account| full_name.clone_into(&mut account.full_name));
     }
 
-    /// Limits the seats; `None` for unlimited.
+    /// Limits the seats; `None`: unlimited.
     pub fn set_seats(&self, seats: Option<usize>) {
         self.change(|world| world.seats = seats);
     }
 
-    /// Gives an account a password and a personal access token.
+    /// Sets the password and the personal access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
         let mut credentials = self.confluence.credentials.write().unwrap_or_else(PoisonError::into_inner);
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
-    /// Refuses all credentials with 401, or accepts the right ones again.
+    /// Refuses all credentials with 401, or accepts valid ones again.
     pub fn refuse_credentials(&self, refuse: bool) {
         self.set(|switches| switches.bad_credentials = refuse);
     }
 
-    /// Refuses all credentials and answers as if there were none.
+    /// Refuses all credentials and answers as to an anonymous caller.
     pub fn refuse_credentials_silently(&self, refuse: bool) {
         self.set(|switches| {
             switches.bad_credentials = refuse;
@@ -196,38 +196,38 @@ impl SimulatedConfluence {
         });
     }
 
-    /// Meets Basic logins with a CAPTCHA.
+    /// Answers Basic logins with a CAPTCHA challenge.
     pub fn set_captcha(&self, captcha: bool) {
         self.set(|switches| switches.captcha = captcha);
     }
 
-    /// Turns the remote API (JSON-RPC) on or off; `refusals` is the HTTP status that its refusals have.
+    /// Turns the remote API (JSON-RPC) on or off; `refusals` is the HTTP status of its refusals.
     pub fn set_remote_api(&self, on: bool, refusals: u16) {
         self.set(|switches| (switches.remote_api, switches.rpc_refusal) = (on, refusals));
     }
 
-    /// Turns secure administrator sessions on or off: what an administrator changes over RPC is refused then.
+    /// Turns secure administrator sessions on or off; while on, administrator changes over RPC are refused.
     pub fn set_secure_sessions(&self, on: bool) {
         self.set(|switches| switches.websudo = on);
     }
 
-    /// Makes the user directory read-only, or writable.
+    /// Makes the user directory read-only or writable.
     pub fn set_read_only(&self, read_only: bool) {
         self.set(|switches| switches.read_only = read_only);
     }
 
-    /// No page holds more than this.
+    /// Sets the maximum number of entries on a page.
     pub fn set_page_cap(&self, cap: usize) {
         self.set(|switches| switches.page_cap = cap.max(1));
     }
 
-    /// Pages tell how many there are altogether, or not.
+    /// Includes the total count in pages, or not.
     pub fn set_total_count(&self, told: bool) {
         self.set(|switches| switches.total_count = told);
     }
 
-    /// How many requests, of any kind, a deletion outlives before it is done; and the words with which it ends without
-    /// success, if it does.
+    /// Sets how many requests of any kind pass before a deletion is done. `fails` is the message of a deletion that
+    /// fails.
     pub fn set_deletion(&self, requests: u32, fails: Option<&str>) {
         self.set(|switches| {
             switches.deletion_requests = requests.max(1);
@@ -235,57 +235,58 @@ impl SimulatedConfluence {
         });
     }
 
-    /// An update must bring full name and e-mail address, or may bring one of them.
+    /// Requires full name and e-mail address in an update, or accepts one of them.
     pub fn set_update_wants_both(&self, both: bool) {
         self.set(|switches| switches.update_wants_both = both);
     }
 
-    /// `expand=status` is obeyed, or not.
+    /// Honours `expand=status`, or ignores it.
     pub fn set_tells_status(&self, told: bool) {
         self.set(|switches| switches.tells_status = told);
     }
 
-    /// How groups are made: upper-case letters become lower-case ones or are refused, and the status of the answer.
+    /// Sets how groups are created: `lower` folds upper-case letters, else they are refused; `status` is the status of
+    /// the answer.
     pub fn set_new_groups(&self, lower: bool, status: u16) {
         self.set(|switches| (switches.fold_groups, switches.group_created) = (lower, status));
     }
 
-    /// What is said of a group that is not there: the status, and whether its members are none with 200.
+    /// Sets the answer for a missing group: the status, and whether its members are an empty list with 200.
     pub fn set_absent_groups(&self, status: u16, members_empty: bool) {
         self.set(|switches| (switches.no_group, switches.no_group_is_empty) = (status, members_empty));
     }
 
-    /// `disable` and `enable` answer that they did it, and do nothing.
+    /// Makes `disable` and `enable` report success and change nothing.
     pub fn set_idle_activity(&self, idle: bool) {
         self.set(|switches| switches.idle_activity = idle);
     }
 
-    /// Resources tell by OPTIONS what can be done with them, or not.
+    /// Answers OPTIONS with the methods of a resource, or not.
     pub fn set_tells_options(&self, told: bool) {
         self.set(|switches| switches.tells_options = told);
     }
 
-    /// The manifest for application links is open to everybody, or to nobody.
+    /// Makes the application link manifest public, or unavailable.
     pub fn set_manifest_open(&self, open: bool) {
         self.set(|switches| switches.manifest_open = open);
     }
 
-    /// Another server at the same address.
+    /// Changes the server id, as another server at the same address would.
     pub fn set_server_id(&self, id: &str) {
         id.clone_into(&mut self.confluence.server_id.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The server id.
+    /// Returns the server id.
     pub fn server_id(&self) -> String {
         self.confluence.server_id.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps the present state for reads from [`Stale::Frozen`](crate::fault::Stale::Frozen).
+    /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.
     pub fn freeze(&self) {
         self.confluence.versions.freeze();
     }
 
-    /// Users and groups as they are now.
+    /// Returns the current users and groups.
     pub fn snapshot(&self) -> ConfluenceSnapshot {
         self.confluence.versions.read(None, |world| {
             let name_of =

@@ -1,4 +1,4 @@
-//! A simulator of Confluence Data Center's REST API, and of its JSON-RPC, as far as users and groups are concerned.
+//! A simulator of Confluence Data Center's REST API and JSON-RPC for users and groups.
 
 mod auth;
 mod groups;
@@ -29,22 +29,22 @@ use super::versions::Versions;
 
 pub use handle::{AccountState, ConfluenceSnapshot, NewAccount};
 
-/// How a simulated Confluence is set up.
+/// Options of a simulated Confluence.
 #[derive(Clone, Debug)]
 pub struct ConfluenceOptions {
-    /// The version, as `10.0`; it decides what is there and what is not.
+    /// The version, such as `10.0`; it decides which endpoints exist.
     pub version: String,
-    /// The path below which everything lies, as `/confluence`; empty for none.
+    /// Base path, such as `/confluence`; empty: none.
     pub base_path: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
     /// Name and password of the first administrator.
     pub admin: (String, String),
     /// The administrator's personal access token.
     pub token: String,
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -63,13 +63,13 @@ impl Default for ConfluenceOptions {
 }
 
 impl ConfluenceOptions {
-    /// A Confluence of this version.
+    /// Returns the options of a Confluence of this version.
     pub fn version(version: &str) -> Self {
         Self { version: version.into(), ..Self::default() }
     }
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Confluence {
     version_text: String,
@@ -82,12 +82,12 @@ pub(crate) struct Confluence {
     tasks: Mutex<Tasks>,
 }
 
-/// One request on its way through.
+/// A request that is being handled.
 pub(crate) struct Call<'a> {
     request: &'a Request,
-    /// The signed-in account's name.
+    /// Name of the signed-in account.
     name: Option<&'a str>,
-    /// The server's address as the caller wrote it, with the base path.
+    /// The server's URL as the caller wrote it, with the base path.
     site: String,
     base_path: &'a str,
     switches: &'a Switches,
@@ -95,7 +95,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// A number from the query.
+    /// Returns a number from the query.
     fn number(&self, name: &str) -> Result<Option<usize>, Refused> {
         let Some(text) = self.request.param(name).filter(|text| !text.is_empty()) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| Refused::message(400, format!("{name} is not a number that can be.")))
@@ -109,7 +109,7 @@ impl Call<'_> {
         self.account(world).is_some_and(|account| world.is_admin(account))
     }
 
-    /// Whoever may use Confluence.
+    /// Checks that the caller may use Confluence.
     fn demand_user(&self, world: &World) -> Result<(), Refused> {
         let may = self.account(world).is_some_and(|account| World::counts(account) || world.is_admin(account));
         if may { Ok(()) } else { Err(Refused::forbidden()) }
@@ -151,7 +151,7 @@ impl Confluence {
         self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Background work goes on while requests come in.
+    /// Advances background work; each request does so.
     fn advance(&self) {
         let done = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).advance();
         if !done.is_empty() {
@@ -252,7 +252,7 @@ impl Confluence {
         }
     }
 
-    /// What can be done with a resource.
+    /// Returns the methods of a resource.
     fn options(&self, call: &Call<'_>, rest: &[&str]) -> Result<Reply, Refused> {
         if !call.switches.tells_options {
             return Err(Refused::no_method());
@@ -265,7 +265,7 @@ impl Confluence {
         Ok(Reply::empty(200).with("allow", allowed))
     }
 
-    /// The application link manifest, the one public place where a Confluence tells its server's id.
+    /// Returns the application link manifest, the only public source of a Confluence's server id.
     fn manifest(&self, call: &Call<'_>) -> Result<Reply, Refused> {
         if !call.switches.manifest_open {
             return Err(Refused::forbidden());
@@ -309,26 +309,26 @@ impl App for Confluence {
         if let Some(reason) = auth::reason(&caller) {
             reply.headers.push(("x-seraph-loginreason".into(), reason.into()));
         }
-        // As an HTTP header it is percent-encoded where it has to be.
+        // An HTTP header needs percent-encoding.
         let shown = url::form_urlencoded::byte_serialize(name.unwrap_or("anonymous").as_bytes()).collect::<String>();
         reply.with("x-ausername", shown)
     }
 }
 
-/// A running simulated Confluence; it ends when this is dropped.
+/// A running simulated Confluence; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedConfluence {
     server: Server,
     confluence: Arc<Confluence>,
     token: String,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedConfluence {
-    /// Starts one on a loopback port, with an administrator, the groups `confluence-administrators` and
+    /// Starts a Confluence on a loopback port, with an administrator, the groups `confluence-administrators` and
     /// `confluence-users`, and an unlimited licence.
     pub async fn start(options: ConfluenceOptions) -> io::Result<Self> {
         let confluence = Arc::new(Confluence::new(&options));
@@ -338,17 +338,17 @@ impl SimulatedConfluence {
         Ok(Self { server, confluence, token: options.token, faults, journal })
     }
 
-    /// Where it is, with the base path and without a slash at the end.
+    /// Returns the URL with the base path, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.confluence.base_path)
     }
 
-    /// The first administrator's personal access token.
+    /// Returns the first administrator's personal access token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::front::Reply;
 
-/// Why something was not done.
+/// A refusal: an HTTP status and an error body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     status: u16,
@@ -13,7 +13,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// A refusal in words.
+    /// Returns a refusal with a message.
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         let body = json!({
@@ -52,12 +52,12 @@ impl Refused {
         Self::message(400, "The request's body could not be read.")
     }
 
-    /// Nothing has this path.
+    /// Refuses an unknown path.
     pub(crate) fn no_path(path: &str) -> Self {
         Self { status: 404, body: Some(json!({ "message": format!("null for uri: {path}"), "status-code": 404 })) }
     }
 
-    /// Something has this path, but not for this method.
+    /// Refuses a method that the path does not support.
     pub(crate) fn no_method() -> Self {
         Self { status: 405, body: None }
     }

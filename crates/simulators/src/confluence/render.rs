@@ -1,4 +1,4 @@
-//! How accounts, groups and pages look in answers.
+//! Accounts, groups and pages as answers show them.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// An account; with its status where that is asked for and told.
+/// An account; with its status if the request expands it and the server supports that.
 pub(crate) fn user(call: &Call<'_>, account: &Account) -> Value {
     let mut shown = json!({
         "type": "known", "username": account.name, "userKey": *account.key, "displayName": account.full_name,
@@ -33,7 +33,7 @@ pub(crate) fn group(call: &Call<'_>, group: &Group) -> Value {
     json!({ "type": "group", "name": group.name, "_links": { "self": link }, "_expandable": {} })
 }
 
-/// One page of what there is; `limit` is what a caller gets who does not say.
+/// Returns a page of a list; `limit` is the page size if the request names none.
 pub(crate) fn page<T>(
     call: &Call<'_>,
     all: &[T],

@@ -1,4 +1,4 @@
-//! The JSON-RPC, as far as users are concerned.
+//! The user methods of the JSON-RPC API.
 
 use serde_json::{Value, json};
 

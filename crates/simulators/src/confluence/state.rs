@@ -1,20 +1,20 @@
-//! What a Confluence holds.
+//! State of a simulated Confluence.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::roster::{Id, Roster};
 
-/// The group whose members may use Confluence; new accounts are put into it.
+/// Members of this group may use Confluence; new accounts are added to it.
 pub(crate) const USERS: &str = "confluence-users";
-/// The group whose members administer it.
+/// Members of this group are administrators.
 pub(crate) const ADMINISTRATORS: &str = "confluence-administrators";
 
 /// An account.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) key: Id,
-    /// In lower case, as Confluence stores it.
+    /// The name in lower case, as Confluence stores it.
     pub(crate) name: String,
     pub(crate) full_name: String,
     pub(crate) email: String,
@@ -26,30 +26,30 @@ pub(crate) struct Account {
 /// A group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
-    /// As it was given.
+    /// The name as given when the group was created.
     pub(crate) name: String,
-    /// Keys by name.
+    /// Keys of members, sorted by name.
     pub(crate) members: Roster,
-    /// Makes administrators.
+    /// Whether its members are administrators.
     pub(crate) administers: bool,
 }
 
-/// The whole of it.
+/// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
-    /// By key.
+    /// Accounts by key.
     pub(crate) accounts: HashMap<Id, Arc<Account>>,
     /// Keys by name, in listing order.
     pub(crate) names: Roster,
     pub(crate) by_name: HashMap<String, Id>,
-    /// By folded name.
+    /// Groups by folded name.
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
-    /// Seats of the licence; `None` for unlimited.
+    /// Seats of the licence; `None`: unlimited.
     pub(crate) seats: Option<usize>,
     pub(crate) next_number: u64,
 }
 
-/// How names of users and groups are compared.
+/// Folds the name of a user or group for comparison.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
@@ -72,18 +72,18 @@ impl World {
         account.groups.iter().any(|name| self.groups.get(name).is_some_and(|group| group.administers))
     }
 
-    /// Whether an account takes a seat.
+    /// Returns whether an account takes a seat.
     pub(crate) fn counts(account: &Account) -> bool {
         account.active && (account.groups.contains(USERS) || account.groups.contains(ADMINISTRATORS))
     }
 
-    /// How many seats are free; `None` for as many as one likes.
+    /// Returns the number of free seats; `None`: unlimited.
     pub(crate) fn free_seats(&self) -> Option<usize> {
         let used = self.accounts.values().filter(|account| Self::counts(account)).count();
         self.seats.map(|seats| seats.saturating_sub(used))
     }
 
-    /// Adds an account; gives its key.
+    /// Adds an account; returns its key.
     pub(crate) fn add(&mut self, name: &str, full_name: &str, email: &str, active: bool) -> Id {
         self.next_number += 1;
         let key: Id = format!("4028d676{:024x}", self.next_number).into();
@@ -102,7 +102,7 @@ impl World {
         key
     }
 
-    /// Gives an account another name; its key stays.
+    /// Renames an account; its key stays.
     pub(crate) fn rename(&mut self, from: &str, to: &str) {
         let to = fold(to);
         let Some(account) = self.account_mut(from) else { return };
@@ -119,7 +119,7 @@ impl World {
         self.by_name.insert(to, key);
     }
 
-    /// Takes an account away.
+    /// Deletes an account.
     pub(crate) fn remove(&mut self, key: &str) {
         let Some(account) = self.accounts.remove(key) else { return };
         for group in &account.groups {
@@ -131,7 +131,7 @@ impl World {
         self.by_name.remove(&account.name);
     }
 
-    /// Adds a group, unless there is one of this name.
+    /// Adds a group; false if one of this name exists.
     pub(crate) fn add_group(&mut self, name: &str) -> bool {
         let folded = fold(name);
         if self.groups.contains_key(&folded) {
@@ -142,7 +142,7 @@ impl World {
         true
     }
 
-    /// Takes a group away.
+    /// Deletes a group.
     pub(crate) fn remove_group(&mut self, name: &str) {
         let folded = fold(name);
         let Some(group) = self.groups.remove(&folded) else { return };
@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    /// Puts an account into a group; false where it was in it, or one of them is missing.
+    /// Adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub(crate) fn join(&mut self, name: &str, group: &str) -> bool {
         let (folded, key) = (fold(group), self.by_name.get(&fold(name)).cloned());
         let account = key.and_then(|key| self.accounts.get_mut(&key));
@@ -163,7 +163,7 @@ impl World {
         account.groups.insert(folded)
     }
 
-    /// Takes an account out of a group; false where it was not in it.
+    /// Removes a member from a group; false if it is not a member.
     pub(crate) fn leave(&mut self, name: &str, group: &str) -> bool {
         let (folded, key) = (fold(group), self.by_name.get(&fold(name)).cloned());
         let account = key.and_then(|key| self.accounts.get_mut(&key));

@@ -1,4 +1,4 @@
-//! What can be switched about a Confluence while it runs, and what its version has.
+//! Switches of a running Confluence, and the features of its version.
 
 /// The switches.
 #[derive(Clone, Debug)]
@@ -6,43 +6,43 @@
 pub(crate) struct Switches {
     /// All credentials are refused.
     pub(crate) bad_credentials: bool,
-    /// Refused callers are answered as anonymous ones, with 200, instead of 401.
+    /// Callers with refused credentials are answered as anonymous ones, with 200, instead of 401.
     pub(crate) refused_as_anonymous: bool,
-    /// Basic logins are met with a CAPTCHA.
+    /// Basic logins are answered with a CAPTCHA challenge.
     pub(crate) captcha: bool,
     /// The remote API (JSON-RPC) is on.
     pub(crate) remote_api: bool,
-    /// Secure administrator sessions: what an administrator does over RPC is refused.
+    /// Secure administrator sessions: administrator changes over RPC are refused.
     pub(crate) websudo: bool,
     /// The HTTP status of refusals over RPC.
     pub(crate) rpc_refusal: u16,
-    /// The user directory cannot be written.
+    /// The user directory is read-only.
     pub(crate) read_only: bool,
-    /// No page holds more.
+    /// Maximum number of entries on a page.
     pub(crate) page_cap: usize,
-    /// Pages tell how many there are altogether.
+    /// Pages include the total count.
     pub(crate) total_count: bool,
-    /// How many requests a deletion outlives.
+    /// Number of requests that pass before a deletion is done.
     pub(crate) deletion_requests: u32,
-    /// Deletions end without success, with these words.
+    /// Deletions fail with this message; `None`: they succeed.
     pub(crate) deletion_fails: Option<String>,
-    /// An update must bring full name and e-mail address.
+    /// An update must contain full name and e-mail address.
     pub(crate) update_wants_both: bool,
-    /// `expand=status` is obeyed.
+    /// `expand=status` is honoured.
     pub(crate) tells_status: bool,
-    /// Upper-case letters in the name of a new group become lower-case ones; else they are refused.
+    /// Upper-case letters in the name of a new group are folded to lower case; else they are refused.
     pub(crate) fold_groups: bool,
-    /// What creating a group answers.
+    /// Status of the answer to a created group.
     pub(crate) group_created: u16,
-    /// What is answered for a group that is not there.
+    /// Status of the answer for a missing group.
     pub(crate) no_group: u16,
-    /// Members of a group that is not there are none, with 200.
+    /// The members of a missing group are an empty list, with 200.
     pub(crate) no_group_is_empty: bool,
     /// `disable` and `enable` answer 204 and do nothing.
     pub(crate) idle_activity: bool,
-    /// A resource tells by OPTIONS what can be done with it.
+    /// OPTIONS returns the methods of a resource.
     pub(crate) tells_options: bool,
-    /// The manifest for application links is open to everybody.
+    /// The application link manifest is public.
     pub(crate) manifest_open: bool,
 }
 
@@ -73,19 +73,19 @@ impl Default for Switches {
     }
 }
 
-/// What a version's REST interface has.
+/// Features of a version's REST API.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Features {
-    /// Disabling, enabling, deleting, memberships.
+    /// Disable, enable and delete users; change memberships.
     pub(crate) administers: bool,
-    /// Creating users.
+    /// Create users.
     pub(crate) creates: bool,
-    /// Listing users.
+    /// List users.
     pub(crate) lists: bool,
-    /// Updating users.
+    /// Update users.
     pub(crate) updates: bool,
-    /// Server information, global permissions; members only for administrators.
+    /// Server information and global permissions; only administrators may read members.
     pub(crate) ten: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::roster::Id;
 struct Task {
     id: String,
     account: Id,
-    /// How many more requests it outlives.
+    /// Number of requests left before it is done.
     left: u32,
     of: u32,
     failed: Option<String>,
@@ -22,7 +22,7 @@ struct Task {
 pub(crate) struct Tasks(Vec<Task>);
 
 impl Tasks {
-    /// Takes a deletion on; one that is under way is that one. Gives its id.
+    /// Queues a deletion, or reuses the pending one of the account. Returns its id.
     pub(crate) fn submit(&mut self, account: &Id, requests: u32, failed: Option<String>) -> String {
         if let Some(task) = self.0.iter().find(|task| task.account == *account && task.left > 0) {
             return task.id.clone();
@@ -33,7 +33,7 @@ impl Tasks {
         id
     }
 
-    /// Another request comes in: what is done by it.
+    /// Counts a request against all deletions; returns the accounts whose deletion is now done.
     pub(crate) fn advance(&mut self) -> Vec<Id> {
         let mut done = Vec::new();
         for task in self.0.iter_mut().filter(|task| task.left > 0) {
@@ -45,7 +45,7 @@ impl Tasks {
         done
     }
 
-    /// How a deletion stands.
+    /// Returns the status of a deletion.
     pub(crate) fn show(&self, id: &str) -> Option<Value> {
         let task = self.0.iter().find(|task| task.id == id)?;
         let over = task.left == 0;

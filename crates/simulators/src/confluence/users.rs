@@ -1,4 +1,4 @@
-//! Users: reading, creating, changing, deleting.
+//! Users: read, create, change, delete.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,7 +11,7 @@ use super::state::{Account, USERS, World};
 use super::{Call, Confluence};
 use crate::front::Reply;
 
-/// What is sent to create or change an account.
+/// Request body that creates or changes an account.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Sent {
@@ -27,7 +27,7 @@ fn read(call: &Call<'_>) -> Result<Sent, Refused> {
     serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())
 }
 
-/// The account that `username` or `key` names.
+/// Returns the account that `username` or `key` names.
 fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
     let (name, key) = (call.request.param("username"), call.request.param("key"));
     let found = match (&name, &key) {

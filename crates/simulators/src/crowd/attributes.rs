@@ -1,4 +1,4 @@
-//! Attributes of users. They are beside what a directory keeps, so they are written in a read-only one, too.
+//! Attributes of users. Crowd stores them outside the directory, so they can also be written for a read-only one.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::users::find;
 use super::{Call, render};
 use crate::front::Reply;
 
-/// What is sent to give attributes.
+/// Request body that stores attributes.
 #[derive(Deserialize)]
 struct Sent {
     attributes: Vec<Attribute>,
@@ -26,7 +26,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     Ok(Reply::json(200, &render::attributes(call, find(world, call)?, true)))
 }
 
-/// `POST /user/attribute`: those that are named have these values afterwards, all others stay.
+/// `POST /user/attribute`: sets the values of the named attributes; all others stay.
 pub(crate) fn store(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = find(world, call)?.name.clone();
     call.demand(Permission::ModifyUserAttributes)?;
@@ -38,7 +38,7 @@ pub(crate) fn store(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused
     Ok(Reply::empty(204))
 }
 
-/// `DELETE /user/attribute`; one that is not there is as good as gone.
+/// `DELETE /user/attribute`; a missing attribute is no error.
 pub(crate) fn remove(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = find(world, call)?.name.clone();
     call.demand(Permission::ModifyUserAttributes)?;

@@ -1,4 +1,4 @@
-//! Groups, their members, and the groups inside them.
+//! Groups, their members, and nested groups.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::switches::Permission;
 use super::{Call, named};
 use crate::front::Reply;
 
-/// The group that `groupname` names.
+/// Returns the group that `groupname` names.
 fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Group>, Refused> {
     let name = call.required("groupname")?;
     world.group(&name).ok_or_else(|| Refused::no_group(&name))

@@ -1,4 +1,4 @@
-//! The Rust side of a Crowd: seeds, changes behind everybody's back, switches and a look at the bare state.
+//! The Rust API of a simulated Crowd: seeds, drift, switches and the bare state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -9,10 +9,10 @@ use super::state::{Account, Directory, World, fold};
 use super::switches::{Permission, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
 
-/// An account to be seeded.
+/// An account to seed.
 #[derive(Clone, Debug, Default)]
 pub struct NewCrowdUser {
-    /// The login, kept as given.
+    /// The login; stored case-preserving.
     pub name: String,
     /// The first name.
     pub first_name: String,
@@ -22,18 +22,18 @@ pub struct NewCrowdUser {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Not active.
+    /// Whether it is inactive.
     pub inactive: bool,
-    /// The number of its directory.
+    /// Number of its directory.
     pub directory: usize,
-    /// Groups to be in; made if they are missing.
+    /// Groups of the account; missing groups are created.
     pub groups: Vec<String>,
-    /// Attributes.
+    /// Attributes of the account.
     pub attributes: BTreeMap<String, Vec<String>>,
 }
 
 impl NewCrowdUser {
-    /// An active account `name` with names and an address made from it.
+    /// Returns an active account `name`; names and address are derived from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -46,14 +46,14 @@ impl NewCrowdUser {
         }
     }
 
-    /// The same in these groups.
+    /// Adds these groups.
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> Self {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
         self
     }
 
-    /// The same, not active.
+    /// Makes the account inactive.
     #[must_use]
     pub fn inactive(mut self) -> Self {
         self.inactive = true;
@@ -61,7 +61,7 @@ impl NewCrowdUser {
     }
 }
 
-/// An account as it is.
+/// Current state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserState {
     /// The stable key.
@@ -76,27 +76,27 @@ pub struct UserState {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Active.
+    /// Whether it is active.
     pub active: bool,
-    /// The name of its directory.
+    /// Name of its directory.
     pub directory: String,
-    /// The groups that it is in.
+    /// Groups of the account.
     pub groups: BTreeSet<String>,
     /// Its attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
 }
 
-/// A Crowd's users and groups as they are.
+/// Users and groups of a Crowd at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CrowdSnapshot {
     /// Accounts by key.
     pub users: BTreeMap<String, UserState>,
-    /// Logins of direct members by name of group.
+    /// Logins of direct members by group name.
     pub groups: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl CrowdSnapshot {
-    /// The account with this login.
+    /// Returns the account with this login.
     pub fn user(&self, name: &str) -> Option<&UserState> {
         let name = fold(name);
         self.users.values().find(|user| fold(&user.name) == name)
@@ -123,22 +123,22 @@ impl SimulatedCrowd {
         work(&mut self.crowd.switches.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Seeds an account; gives its key.
+    /// Seeds an account; returns its key.
     pub fn add_user(&self, user: NewCrowdUser) -> String {
         self.add_users([user]).pop().unwrap_or_default()
     }
 
-    /// Seeds many accounts at once; gives their keys.
+    /// Seeds accounts in one change; returns their keys.
     pub fn add_users(&self, users: impl IntoIterator<Item = NewCrowdUser>) -> Vec<String> {
         self.change(|world| users.into_iter().map(|user| seed(world, user)).collect())
     }
 
-    /// Seeds a group; false where there was one.
+    /// Seeds a group; false if it exists.
     pub fn add_group(&self, name: &str) -> bool {
         self.change(|world| world.add_group(name, "", true))
     }
 
-    /// Puts a group into another; both are made if they are missing.
+    /// Nests a group in another; missing groups are created.
     pub fn nest(&self, child: &str, parent: &str) {
         self.change(|world| {
             world.add_group(child, "", true);
@@ -149,7 +149,7 @@ impl SimulatedCrowd {
         });
     }
 
-    /// Adds a directory after the others; gives its number.
+    /// Adds a directory after the others; returns its number.
     pub fn add_directory(&self, name: &str, read_only: bool) -> usize {
         self.change(|world| {
             world.directories.push(Directory { name: name.into(), read_only, keeps_status: true });
@@ -157,12 +157,12 @@ impl SimulatedCrowd {
         })
     }
 
-    /// Makes a directory read-only, or writable.
+    /// Makes a directory read-only or writable.
     pub fn set_read_only(&self, directory: usize, read_only: bool) {
         self.directory(directory, |directory| directory.read_only = read_only);
     }
 
-    /// Has a directory keep who is active, or pass it over in silence.
+    /// Makes a directory store the active flag, or ignore it silently.
     pub fn set_keeps_status(&self, directory: usize, keeps: bool) {
         self.directory(directory, |directory| directory.keeps_status = keeps);
     }
@@ -175,12 +175,12 @@ impl SimulatedCrowd {
         });
     }
 
-    /// Drift: gives an account another login.
+    /// Drift: changes the login of an account.
     pub fn rename_user(&self, from: &str, to: &str) {
         self.change(|world| world.rename(from, to));
     }
 
-    /// Drift: takes an account away.
+    /// Drift: deletes an account.
     pub fn remove_user(&self, name: &str) {
         self.change(|world| world.remove(name));
     }
@@ -194,7 +194,7 @@ impl SimulatedCrowd {
         });
     }
 
-    /// Drift: gives an account an attribute with these values; none take it away.
+    /// Drift: sets the values of an account's attribute; no values remove it.
     pub fn set_attribute(&self, name: &str, attribute: &str, values: &[&str]) {
         self.change(|world| {
             let Some(account) = world.account_mut(name) else { return };
@@ -216,27 +216,27 @@ impl SimulatedCrowd {
         });
     }
 
-    /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
+    /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.join(name, group))
     }
 
-    /// Drift: takes an account out of a group; false where it was not in it.
+    /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.leave(name, group))
     }
 
-    /// Refuses the application's credentials, or accepts the right ones again.
+    /// Refuses the application's credentials, or accepts valid ones again.
     pub fn refuse_credentials(&self, refuse: bool) {
         self.set(|switches| switches.bad_credentials = refuse);
     }
 
-    /// Takes the caller's address off the application's list, or puts it back.
+    /// Removes the caller's address from the application's list, or adds it again.
     pub fn refuse_address(&self, refuse: bool) {
         self.set(|switches| switches.address_refused = refuse);
     }
 
-    /// Gives the application a permission, or takes it away.
+    /// Grants a permission to the application, or revokes it.
     pub fn permit(&self, permission: Permission, given: bool) {
         self.set(|switches| {
             if given {
@@ -247,47 +247,47 @@ impl SimulatedCrowd {
         });
     }
 
-    /// Sends the header that every Crowd sends, or leaves it out.
+    /// Sends the version header of every Crowd, or omits it.
     pub fn set_version_header(&self, on: bool) {
         self.set(|switches| switches.version_header = on);
     }
 
-    /// Tells users' keys, or not, as old versions.
+    /// Includes the keys of users, or omits them as old versions do.
     pub fn set_tells_keys(&self, on: bool) {
         self.set(|switches| switches.tells_keys = on);
     }
 
-    /// Tells all memberships at once, or knows no such path, as very old versions.
+    /// Serves all memberships in one answer, or answers as very old versions do, which have no such path.
     pub fn set_tells_memberships(&self, on: bool) {
         self.set(|switches| switches.tells_memberships = on);
     }
 
-    /// Expands lists when that is asked for, or gives names only.
+    /// Expands lists on request, or returns only names.
     pub fn set_expands(&self, on: bool) {
         self.set(|switches| switches.expands = on);
     }
 
-    /// How many entries a page holds at most.
+    /// Sets the maximum number of entries on a page.
     pub fn set_page_cap(&self, cap: usize) {
         self.set(|switches| switches.page_cap = cap.max(1));
     }
 
-    /// The shortest password that is taken.
+    /// Sets the minimum password length.
     pub fn set_password_min(&self, length: usize) {
         self.set(|switches| switches.password_min = length);
     }
 
-    /// The server id, which only a Jira tells.
+    /// Returns the server id, which only a Jira exposes.
     pub fn server_id(&self) -> &str {
         &self.crowd.server_id
     }
 
-    /// Keeps the present state for reads from [`Stale::Frozen`](crate::fault::Stale::Frozen).
+    /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.
     pub fn freeze(&self) {
         self.crowd.versions.freeze();
     }
 
-    /// Users and groups as they are now.
+    /// Returns the current users and groups.
     pub fn snapshot(&self) -> CrowdSnapshot {
         self.crowd.versions.read(None, |world| {
             let spelled =
@@ -317,7 +317,7 @@ impl SimulatedCrowd {
     }
 }
 
-/// Seeds an account; one that is there already only gets the groups.
+/// Seeds an account; an account that exists only gets the groups.
 fn seed(world: &mut World, user: NewCrowdUser) -> String {
     let NewCrowdUser { name, groups, .. } = &user;
     let (name, groups) = (name.clone(), groups.clone());

@@ -1,5 +1,5 @@
-//! A simulator of Crowd's REST API for applications (`usermanagement/1`), as far as users and groups are concerned;
-//! of Crowd itself, or of a Jira by its user server.
+//! A simulator of Crowd's REST API for applications (`usermanagement/1`), for users and groups. It acts as Crowd itself
+//! or as the user server of a Jira.
 
 mod attributes;
 mod groups;
@@ -29,25 +29,25 @@ use super::versions::Versions;
 pub use handle::{CrowdSnapshot, NewCrowdUser, UserState};
 pub use switches::Permission;
 
-/// What a page holds if nobody asks for another number.
+/// Page size if the request names none.
 const PAGE: i64 = 1000;
 
-/// How a simulated Crowd is set up.
+/// Options of a simulated Crowd.
 #[derive(Clone, Debug)]
 pub struct CrowdOptions {
-    /// The version, as `5.2.3`; it decides what is there and what is not.
+    /// The version, such as `5.2.3`; it decides which endpoints exist.
     pub version: String,
-    /// The version of the Jira whose user server it is; `None` for a Crowd.
+    /// Version of the Jira that the user server belongs to; `None`: a Crowd.
     pub jira: Option<String>,
-    /// The path below which everything lies, as `/crowd`; empty for none.
+    /// Base path, such as `/crowd`; empty: none.
     pub base_path: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
     /// Name and password of the application.
     pub application: (String, String),
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -66,18 +66,18 @@ impl Default for CrowdOptions {
 }
 
 impl CrowdOptions {
-    /// A Crowd of this version.
+    /// Returns the options of a Crowd of this version.
     pub fn version(version: &str) -> Self {
         Self { version: version.into(), ..Self::default() }
     }
 
-    /// The user server of a Jira of this version.
+    /// Returns the options of the user server of a Jira of this version.
     pub fn jira(version: &str) -> Self {
         Self { version: "5.1.4".into(), jira: Some(version.into()), base_path: "/jira".into(), ..Self::default() }
     }
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     version_text: String,
@@ -90,28 +90,28 @@ pub(crate) struct Crowd {
     switches: RwLock<Switches>,
 }
 
-/// One request on its way through.
+/// A request that is being handled.
 pub(crate) struct Call<'a> {
     request: &'a Request,
     crowd: &'a Crowd,
-    /// The API's address as the caller wrote it.
+    /// The API's URL as the caller wrote it.
     api: String,
 }
 
 impl Call<'_> {
-    /// A parameter that must be there.
+    /// Returns a query parameter that must be present.
     fn required(&self, name: &str) -> Result<String, Refused> {
         let value = self.request.param(name).filter(|value| !value.is_empty());
         value.ok_or_else(|| Refused::argument(format!("The parameter {name} is missing.")))
     }
 
-    /// Whether entries of this kind are to be shown in full.
+    /// Returns whether entries of this kind are expanded.
     fn expands(&self, what: &str) -> bool {
         let asked = self.request.params("expand").join(",");
         self.crowd.switches().expands && asked.split(',').any(|one| one.trim() == what)
     }
 
-    /// The page that is asked for; -1 asks for all.
+    /// Returns the requested page; -1 requests all entries.
     fn page<'l, T>(&self, list: &'l [T]) -> Result<&'l [T], Refused> {
         let number = |name: &str, fallback: i64| match self.request.param(name) {
             Some(text) => text.parse().map_err(|_| Refused::argument(format!("{name} is not a number."))),
@@ -123,7 +123,7 @@ impl Call<'_> {
         Ok(&list[start..start + most])
     }
 
-    /// The application has this permission.
+    /// Checks that the application has this permission.
     fn demand(&self, permission: Permission) -> Result<(), Refused> {
         if self.crowd.switches().lacking.contains(&permission) {
             let text = format!("Not allowed: {permission:?} in any directory of the application.");
@@ -133,7 +133,7 @@ impl Call<'_> {
     }
 }
 
-/// The name that a body gives in a field.
+/// Returns the name in a field of the body.
 pub(crate) fn named(call: &Call<'_>, field: &str) -> Result<String, Refused> {
     let sent: Value = serde_json::from_slice(&call.request.body).unwrap_or_default();
     let name = sent[field].as_str().map(str::trim).filter(|name| !name.is_empty());
@@ -163,12 +163,12 @@ impl Crowd {
         self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether its version is an earlier one.
+    /// Returns whether its version is older than this one.
     fn before(&self, version: &[u32]) -> bool {
         self.version.as_slice() < version
     }
 
-    /// Whether the application is believed.
+    /// Returns whether the application's credentials are valid.
     fn knows(&self, request: &Request) -> bool {
         let sent = request.header("authorization").and_then(|header| header.strip_prefix("Basic "));
         let sent = sent.and_then(|text| STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
@@ -204,7 +204,7 @@ impl Crowd {
         self.versions.write(|world| write(world, &call, rest))
     }
 
-    /// The application link manifest of a Jira, the one public place where it tells its server's id.
+    /// Returns the application link manifest of a Jira, the only public source of its server id.
     fn manifest(&self, request: &Request) -> Result<Reply, Refused> {
         let version = self.jira.as_ref().ok_or_else(|| Refused::bare(404))?;
         let site = format!("{}{}", request.origin(), self.base_path);
@@ -257,19 +257,19 @@ impl App for Crowd {
     }
 }
 
-/// A running simulated Crowd; it ends when this is dropped.
+/// A running simulated Crowd; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedCrowd {
     server: Server,
     crowd: Arc<Crowd>,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedCrowd {
-    /// Starts one on a loopback port, with an empty internal directory and the administrators' group.
+    /// Starts a Crowd on a loopback port, with an empty internal directory and the administrators' group.
     pub async fn start(options: CrowdOptions) -> io::Result<Self> {
         let crowd = Arc::new(Crowd::new(&options));
         let (faults, journal) = (Faults::default(), Journal::new(options.journal));
@@ -278,17 +278,17 @@ impl SimulatedCrowd {
         Ok(Self { server, crowd, faults, journal })
     }
 
-    /// Where it is, with the base path and without a slash at the end.
+    /// Returns the URL with the base path, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.crowd.base_path)
     }
 
-    /// The application's name and password.
+    /// Returns the application's name and password.
     pub fn application(&self) -> (&str, &str) {
         (&self.crowd.application.0, &self.crowd.application.1)
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::front::Reply;
 
-/// Why something was not done.
+/// A refusal: an HTTP status and an error body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     status: u16,
@@ -12,32 +12,32 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// `{"reason": reason, "message": text}`
+    /// Returns `{"reason": reason, "message": text}`.
     pub(crate) fn new(status: u16, reason: &str, text: impl Into<String>) -> Self {
         Self { status, body: Some(json!({ "reason": reason, "message": text.into() })) }
     }
 
-    /// A status without a body, as for a path or a method that is not there.
+    /// Returns a status without a body, as for an unknown path or method.
     pub(crate) fn bare(status: u16) -> Self {
         Self { status, body: None }
     }
 
-    /// Of the user that is asked for.
+    /// Refuses a request for a missing user.
     pub(crate) fn no_user(name: &str) -> Self {
         Self::new(404, "USER_NOT_FOUND", format!("User <{name}> does not exist"))
     }
 
-    /// Of the group that is asked for.
+    /// Refuses a request for a missing group.
     pub(crate) fn no_group(name: &str) -> Self {
         Self::new(404, "GROUP_NOT_FOUND", format!("Group <{name}> does not exist"))
     }
 
-    /// Something about the request itself.
+    /// Refuses an invalid request.
     pub(crate) fn argument(text: impl Into<String>) -> Self {
         Self::new(400, "ILLEGAL_ARGUMENT", text)
     }
 
-    /// The same refusal of something that the body named.
+    /// Returns the same refusal with status 400, for a name in the body.
     pub(crate) fn in_body(mut self) -> Self {
         self.status = 400;
         self

@@ -1,4 +1,4 @@
-//! How accounts and groups look in answers.
+//! Accounts and groups as answers show them.
 
 use std::fmt::Write;
 
@@ -15,12 +15,12 @@ fn link(call: &Call<'_>, what: &str, name: &str, rel: &str) -> Value {
     json!({ "href": format!("{}/{what}={}", call.api, encoded(name)), "rel": rel })
 }
 
-/// An account as lists name it that are not expanded.
+/// An account as an entry of a list that is not expanded.
 pub(crate) fn listed(call: &Call<'_>, account: &Account) -> Value {
     json!({ "link": link(call, "user?username", &account.name, "self"), "name": account.name })
 }
 
-/// An account in full.
+/// An account with all its fields.
 pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes: bool) -> Value {
     let name = &account.name;
     let mut user = json!({
@@ -50,7 +50,7 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
     user
 }
 
-/// An account's attributes, or where they can be asked for.
+/// An account's attributes, or the link to them.
 pub(crate) fn attributes(call: &Call<'_>, account: &Account, shown: bool) -> Value {
     let name = &account.name;
     let values = |(key, values): (&String, &Vec<String>)| {
@@ -61,12 +61,12 @@ pub(crate) fn attributes(call: &Call<'_>, account: &Account, shown: bool) -> Val
     json!({ "link": link(call, "user/attribute?username", name, "self"), "attributes": shown })
 }
 
-/// A group as lists name it that are not expanded.
+/// A group as an entry of a list that is not expanded.
 pub(crate) fn group_listed(call: &Call<'_>, group: &Group) -> Value {
     json!({ "link": link(call, "group?groupname", &group.name, "self"), "name": group.name })
 }
 
-/// A group in full.
+/// A group with all its fields.
 pub(crate) fn group(call: &Call<'_>, group: &Group) -> Value {
     json!({
         "expand": "attributes",
@@ -104,7 +104,7 @@ pub(crate) fn memberships(world: &World) -> String {
     for group in world.groups.values() {
         let users = group.members.ids().iter().filter_map(|key| world.accounts.get(key)).map(|user| &user.name);
         let children = group.children.iter().filter_map(|name| world.groups.get(name)).map(|child| &child.name);
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(xml, "<membership group=\"{}\">", attribute(&group.name));
         list(&mut xml, "users", "user", users);
         list(&mut xml, "groups", "group", children);
@@ -114,7 +114,7 @@ pub(crate) fn memberships(world: &World) -> String {
     xml
 }
 
-/// An element with one for each name in it.
+/// Writes an element that contains one element for each name.
 fn list<'n>(xml: &mut String, list: &str, each: &str, names: impl Iterator<Item = &'n String>) {
     let mut names = names.peekable();
     if names.peek().is_none() {
@@ -128,7 +128,7 @@ fn list<'n>(xml: &mut String, list: &str, each: &str, names: impl Iterator<Item 
     let _ = write!(xml, "</{list}>");
 }
 
-/// A text as the value of an attribute.
+/// Escapes a text as an attribute value.
 fn attribute(text: &str) -> String {
     let mut value = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,16 +1,16 @@
-//! What a Crowd holds.
+//! State of a simulated Crowd.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::roster::{Id, Roster};
 
-/// A user directory; new accounts land in the first one that may be written.
+/// A user directory; new accounts are created in the first writable one.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
     pub(crate) name: String,
     pub(crate) read_only: bool,
-    /// Whether it keeps who is active; some LDAP directories pass it over.
+    /// Whether it stores the active flag; some LDAP directories ignore it.
     pub(crate) keeps_status: bool,
 }
 
@@ -18,14 +18,14 @@ pub(crate) struct Directory {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) key: String,
-    /// As it was given.
+    /// The login as given.
     pub(crate) name: String,
     pub(crate) first_name: String,
     pub(crate) last_name: String,
     pub(crate) display_name: String,
     pub(crate) email: String,
     pub(crate) active: bool,
-    /// The index of its directory.
+    /// Index of the account's directory.
     pub(crate) directory: usize,
     /// Groups by folded name.
     pub(crate) groups: BTreeSet<String>,
@@ -35,57 +35,57 @@ pub(crate) struct Account {
 /// A group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
-    /// As it was given.
+    /// The name as given when the group was created.
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) active: bool,
-    /// Keys by folded login.
+    /// Keys of members, sorted by folded login.
     pub(crate) members: Roster,
-    /// Folded names of the groups in it.
+    /// Folded names of the nested groups.
     pub(crate) children: BTreeSet<String>,
 }
 
-/// The whole of it.
+/// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) accounts: HashMap<Id, Arc<Account>>,
     /// Keys by folded login, in listing order.
     pub(crate) names: Roster,
     pub(crate) by_name: HashMap<String, Id>,
-    /// By folded name.
+    /// Groups by folded name.
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) next_number: u64,
 }
 
-/// How names of users and groups are compared.
+/// Folds the name of a user or group for comparison.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
 impl World {
-    /// The account of this login.
+    /// Returns the account with this login.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Account>> {
         self.by_name.get(&fold(name)).and_then(|key| self.accounts.get(key))
     }
 
-    /// The group of this name.
+    /// Returns the group of this name.
     pub(crate) fn group(&self, name: &str) -> Option<&Arc<Group>> {
         self.groups.get(&fold(name))
     }
 
-    /// Changes an account in place.
+    /// Returns an account for a change in place.
     pub(crate) fn account_mut(&mut self, name: &str) -> Option<&mut Account> {
         let key = self.by_name.get(&fold(name))?;
         self.accounts.get_mut(key).map(Arc::make_mut)
     }
 
-    /// The directory that new accounts land in.
+    /// Returns the index of the directory that receives new accounts.
     pub(crate) fn writable(&self) -> Option<usize> {
         self.directories.iter().position(|directory| !directory.read_only)
     }
 
-    /// Adds an account with a new key; gives the key.
+    /// Adds an account with a new key; returns the key.
     pub(crate) fn add(&mut self, mut account: Account) -> Id {
         self.next_number += 1;
         account.key = format!("557057:{:08x}-0000-4000-8000-{:012x}", self.next_number, self.next_number);
@@ -97,7 +97,7 @@ impl World {
         key
     }
 
-    /// Gives an account another login; its key stays.
+    /// Changes the login of an account; its key stays.
     pub(crate) fn rename(&mut self, from: &str, to: &str) {
         let (from, folded) = (fold(from), fold(to));
         let Some(key) = self.by_name.remove(&from) else {
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// Takes an account away.
+    /// Deletes an account.
     pub(crate) fn remove(&mut self, name: &str) {
         let folded = fold(name);
         let Some(account) = self.by_name.remove(&folded).and_then(|key| self.accounts.remove(&key)) else {
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// Adds a group, unless there is one of this name.
+    /// Adds a group; false if one of this name exists.
     pub(crate) fn add_group(&mut self, name: &str, description: &str, active: bool) -> bool {
         let folded = fold(name);
         if self.groups.contains_key(&folded) {
@@ -143,7 +143,7 @@ impl World {
         true
     }
 
-    /// Takes a group away.
+    /// Deletes a group.
     pub(crate) fn remove_group(&mut self, name: &str) {
         let folded = fold(name);
         let Some(group) = self.groups.remove(&folded) else {
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// Puts an account into a group; false where it was in it, or one of them is missing.
+    /// Adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub(crate) fn join(&mut self, name: &str, group: &str) -> bool {
         let (login, folded) = (fold(name), fold(group));
         let Some(key) = self.by_name.get(&login).cloned() else {
@@ -172,7 +172,7 @@ impl World {
         Arc::make_mut(account).groups.insert(folded)
     }
 
-    /// Takes an account out of a group; false where it was not in it.
+    /// Removes a member from a group; false if it is not a member.
     pub(crate) fn leave(&mut self, name: &str, group: &str) -> bool {
         let (login, folded) = (fold(name), fold(group));
         let Some(key) = self.by_name.get(&login) else {
@@ -185,7 +185,8 @@ impl World {
         Arc::make_mut(account).groups.remove(&folded)
     }
 
-    /// The groups inside a group, at any depth, by folded name; the group itself is among them only in a circle.
+    /// Returns the folded names of the nested groups of a group, at any depth. The group itself is included only in a
+    /// cycle.
     pub(crate) fn below(&self, group: &str) -> BTreeSet<String> {
         let (mut found, mut open) = (BTreeSet::new(), vec![fold(group)]);
         while let Some(next) = open.pop() {
@@ -198,7 +199,7 @@ impl World {
         found
     }
 
-    /// Keys of a group's members in the order of their logins; those of the groups inside it, too, if `nested`.
+    /// Returns the keys of a group's members, sorted by login; with `nested`, those of nested groups too.
     pub(crate) fn members(&self, group: &str, nested: bool) -> Vec<Id> {
         let Some(found) = self.group(group) else {
             return Vec::new();
@@ -217,7 +218,7 @@ impl World {
         all.into_values().collect()
     }
 
-    /// Folded names of the groups that an account is in; those that these are inside of, too, if `nested`.
+    /// Returns the folded names of an account's groups; with `nested`, those of their parent groups too.
     pub(crate) fn groups_of(&self, account: &Account, nested: bool) -> Vec<String> {
         if !nested {
             return account.groups.iter().cloned().collect();

@@ -1,11 +1,11 @@
-//! What can be switched about a Crowd while it runs.
+//! Switches of a running Crowd.
 
 use std::collections::BTreeSet;
 
-/// What an application may be allowed to do in a directory.
+/// A permission of an application in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Make users.
+    /// Create users.
     AddUser,
     /// Change users.
     ModifyUser,
@@ -13,7 +13,7 @@ pub enum Permission {
     ModifyUserAttributes,
     /// Delete users.
     RemoveUser,
-    /// Make groups.
+    /// Create groups.
     AddGroup,
     /// Change groups and their members.
     ModifyGroup,
@@ -31,24 +31,24 @@ pub(crate) struct Switches {
     pub(crate) address_refused: bool,
     /// Permissions that the application lacks.
     pub(crate) lacking: BTreeSet<Permission>,
-    /// Answers have the header that every Crowd sends.
+    /// Answers have the version header of every Crowd.
     pub(crate) version_header: bool,
-    /// Users are told with their keys.
+    /// Users have their keys.
     pub(crate) tells_keys: bool,
-    /// Users are told with their directories.
+    /// Users have their directories.
     pub(crate) tells_directories: bool,
-    /// All memberships are told at once; very old versions do not.
+    /// All memberships can be read in one answer; very old versions lack this.
     pub(crate) tells_memberships: bool,
-    /// Lists are expanded when that is asked for.
+    /// Lists are expanded on request.
     pub(crate) expands: bool,
-    /// What a page holds at most, whatever is asked for.
+    /// Maximum number of entries on a page, whatever the request asks for.
     pub(crate) page_cap: usize,
-    /// The shortest password that is taken.
+    /// Minimum password length.
     pub(crate) password_min: usize,
 }
 
 impl Switches {
-    /// What a Crowd of this version does out of the box.
+    /// Returns the defaults of a Crowd of this version.
     pub(crate) fn of(version: &[u32]) -> Self {
         Self {
             bad_credentials: false,

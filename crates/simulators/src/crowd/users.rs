@@ -1,4 +1,4 @@
-//! Users: reading, finding, creating, changing, deleting.
+//! Users: read, find, create, change, delete.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::switches::Permission;
 use super::{Call, named};
 use crate::front::Reply;
 
-/// What is sent to create or change an account.
+/// Request body that creates or changes an account.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Sent {
@@ -29,7 +29,7 @@ fn read(call: &Call<'_>) -> Result<Sent, Refused> {
     serde_json::from_slice(&call.request.body).map_err(|_| Refused::argument("The user cannot be read."))
 }
 
-/// The account that `username` names.
+/// Returns the account that `username` names.
 pub(super) fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
     let name = call.required("username")?;
     world.named(&name).ok_or_else(|| Refused::no_user(&name))
@@ -48,7 +48,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     Ok(Reply::json(200, &render::user(call, world, account, call.expands("attributes"))))
 }
 
-/// `GET /search`: everybody, or all groups; this one knows no restrictions.
+/// `GET /search`: all users or all groups; the simulator supports no restrictions.
 pub(crate) fn search(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     if call.request.param("restriction").is_some_and(|text| !text.trim().is_empty()) {
         return Err(Refused::argument("This restriction is not understood."));
@@ -107,7 +107,7 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     Ok(reply.with("location", location))
 }
 
-/// The account that a write is about, if its directory may be written.
+/// Returns the account that a write is about, if its directory is writable.
 fn writable(world: &World, call: &Call<'_>, permission: Permission) -> Result<Arc<Account>, Refused> {
     let account = Arc::clone(find(world, call)?);
     call.demand(permission)?;
@@ -162,7 +162,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     Ok(Reply::empty(204))
 }
 
-/// `GET /user/group/direct` and `…/nested`. Of a user that is not there the whole list is empty, and no error.
+/// `GET /user/group/direct` and `…/nested`. For a missing user the list is empty; it is no error.
 pub(crate) fn groups(world: &World, call: &Call<'_>, nested: bool) -> Result<Reply, Refused> {
     let name = call.required("username")?;
     let account = world.named(&name);

@@ -1,4 +1,4 @@
-//! Who is calling, and what Jira says to those that it does not believe.
+//! Authentication, and Jira's answers to refused credentials.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,22 +16,22 @@ pub(crate) struct Credentials {
     pub(crate) tokens: BTreeMap<String, String>,
 }
 
-/// What the credentials of a request amount to.
+/// The caller that a request's credentials identify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// This account, signed in.
+    /// A signed-in account.
     Known(String),
-    /// No credentials were sent.
+    /// The request has no credentials.
     Anonymous,
-    /// Credentials were sent and not believed.
+    /// The credentials are invalid.
     Refused,
-    /// Credentials were not even looked at.
+    /// The credentials are not checked: a CAPTCHA is required.
     Denied,
-    /// Basic credentials, where they are switched off.
+    /// Basic credentials, which are disabled.
     BasicOff,
 }
 
-/// Looks at the credentials of a request.
+/// Checks the credentials of a request.
 pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Switches) -> Caller {
     let Some(header) = request.header("authorization") else {
         return Caller::Anonymous;
@@ -62,7 +62,7 @@ pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Sw
     Caller::Refused
 }
 
-/// The answer to those who are not believed; HTML, as Jira's filter gives it before any resource is reached.
+/// Returns the answer to refused credentials: HTML, as Jira's filter sends it before any resource is reached.
 pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     let page = |status: u16, text: &str| {
         let mut reply = Reply::empty(status).with("content-type", "text/html;charset=UTF-8");
@@ -83,7 +83,7 @@ pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     }
 }
 
-/// The header that tells how the sign-in went, whatever the status.
+/// Returns the header that reports the result of the sign-in, whatever the status.
 pub(crate) fn reason(caller: &Caller) -> Option<&'static str> {
     match caller {
         Caller::Known(_) => Some("OK"),
@@ -93,7 +93,7 @@ pub(crate) fn reason(caller: &Caller) -> Option<&'static str> {
     }
 }
 
-/// The tokens of a rate limit.
+/// Token bucket of the rate limit.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: RateLimit,
@@ -106,7 +106,7 @@ impl Bucket {
         Self { limit, left: f64::from(limit.limit), at: Instant::now() }
     }
 
-    /// Takes one token; gives the headers, and false where there was none left.
+    /// Takes one token; returns the headers, and false if none was left.
     pub(crate) fn take(&mut self) -> (bool, Vec<(String, String)>) {
         let per_second = f64::from(self.limit.fill_rate) / f64::from(self.limit.interval_seconds.max(1));
         let now = Instant::now();

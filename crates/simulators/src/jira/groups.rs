@@ -9,7 +9,7 @@ use super::{Call, Jira};
 use crate::front::Reply;
 use crate::roster::Id;
 
-/// No page of members is larger.
+/// Maximum number of members on a page.
 const PAGE: usize = 50;
 
 fn group_name(call: &Call<'_>) -> Result<String, Refused> {
@@ -17,7 +17,7 @@ fn group_name(call: &Call<'_>) -> Result<String, Refused> {
     name.ok_or_else(|| Refused::message(400, "Group name was empty"))
 }
 
-/// Administrators' groups are the system administrators' to change.
+/// Checks that the caller may change the group: only system administrators change administrators' groups.
 fn demand_over(world: &World, call: &Call<'_>, group: &str) -> Result<(), Refused> {
     let caller = call.name.and_then(|name| world.named(name));
     if world.sysadmin_groups.contains(&fold(group)) && !caller.is_some_and(|caller| world.is_sysadmin(caller)) {
@@ -101,7 +101,7 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
     let inactive = call.request.flag("includeInactiveUsers");
     let ids = group.members.ids();
     let active = |key: &&Id| world.accounts.get(*key).is_some_and(|account| account.active());
-    // With the inactive ones a page is a slice; without, everybody must be looked at for the total.
+    // With inactive members a page is a slice; without them, the total needs a check of every member.
     let (total, page): (usize, Vec<&Id>) = if inactive {
         (ids.len(), ids.iter().skip(start).take(max).collect())
     } else {
@@ -198,7 +198,7 @@ pub(crate) fn picker(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
     Ok(answer(200, &json!({ "header": header, "total": found.len(), "groups": shown })))
 }
 
-/// The name with what was asked for in bold.
+/// Returns the name with the matched text in bold.
 fn marked(name: &str, query: &str) -> String {
     let at = if query.is_empty() || !name.is_ascii() { None } else { fold(name).find(query) };
     match at {

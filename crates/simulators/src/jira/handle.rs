@@ -1,4 +1,4 @@
-//! The Rust side of a Jira: seeds, changes behind everybody's back, switches and a look at the bare state.
+//! The Rust API of a simulated Jira: seeds, drift, switches and the bare state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use super::state::{Account, Application, Directory, Profile, World, fold};
 use super::switches::{RateLimit, ShownGroups, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
 
-/// An account to be seeded.
+/// An account to seed.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
     /// The login; stored in lower case.
@@ -19,27 +19,27 @@ pub struct NewAccount {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Not active.
+    /// Whether it is inactive.
     pub inactive: bool,
-    /// Groups to be in; made if they are missing.
+    /// Groups of the account; missing groups are created.
     pub groups: Vec<String>,
 }
 
 impl NewAccount {
-    /// An active account `name` with a display name and an address made from it.
+    /// Returns an active account `name`; display name and address are derived from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { display_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
     }
 
-    /// The same in these groups.
+    /// Adds these groups.
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> Self {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
         self
     }
 
-    /// The same, not active.
+    /// Makes the account inactive.
     #[must_use]
     pub fn inactive(mut self) -> Self {
         self.inactive = true;
@@ -47,7 +47,7 @@ impl NewAccount {
     }
 }
 
-/// An account as it is.
+/// Current state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// The stable key.
@@ -58,25 +58,25 @@ pub struct AccountState {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Active.
+    /// Whether it is active.
     pub active: bool,
-    /// The name of the directory that counts.
+    /// Name of the directory that takes precedence.
     pub directory: String,
-    /// The groups that it is in.
+    /// Groups of the account.
     pub groups: BTreeSet<String>,
 }
 
-/// A Jira's users and groups as they are.
+/// Users and groups of a Jira at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JiraSnapshot {
-    /// Accounts by key; deleted ones are not among them.
+    /// Accounts by key, without deleted ones.
     pub accounts: BTreeMap<String, AccountState>,
-    /// Names of members by name of group.
+    /// Names of members by group name.
     pub groups: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl JiraSnapshot {
-    /// The account with this login.
+    /// Returns the account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         let name = fold(name);
         self.accounts.values().find(|account| account.name == name)
@@ -104,12 +104,13 @@ impl SimulatedJira {
         work(&mut self.jira.switches.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Seeds an account into the first writable directory; gives its key. One that is there already only gets the groups.
+    /// Seeds an account into the first writable directory; returns its key. An account that exists only gets the
+    /// groups.
     pub fn add_account(&self, account: NewAccount) -> String {
         self.add_accounts([account]).pop().unwrap_or_default()
     }
 
-    /// Seeds many accounts at once; gives their keys.
+    /// Seeds accounts in one change; returns their keys.
     pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
         self.change(|world| {
             let directory = world.writable().unwrap_or(0);
@@ -117,17 +118,17 @@ impl SimulatedJira {
         })
     }
 
-    /// Seeds a group; false where there was one.
+    /// Seeds a group; false if it exists.
     pub fn add_group(&self, name: &str) -> bool {
         self.change(|world| world.add_group(name))
     }
 
-    /// Drift: takes a group away.
+    /// Drift: deletes a group.
     pub fn remove_group(&self, name: &str) {
         self.change(|world| world.remove_group(name));
     }
 
-    /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
+    /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| {
             let key = world.named(name).map(|account| Arc::clone(&account.key));
@@ -135,7 +136,7 @@ impl SimulatedJira {
         })
     }
 
-    /// Drift: takes an account out of a group; false where it was not in it.
+    /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| {
             let key = world.named(name).map(|account| Arc::clone(&account.key));
@@ -143,7 +144,7 @@ impl SimulatedJira {
         })
     }
 
-    /// Drift: takes an account away; what another directory has of the name comes to light.
+    /// Drift: deletes an account; an account of the same name in another directory is no longer shadowed.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
             if let Some(key) = world.named(name).map(|account| Arc::clone(&account.key)) {
@@ -152,7 +153,7 @@ impl SimulatedJira {
         });
     }
 
-    /// Drift: gives an account another name.
+    /// Drift: renames an account.
     pub fn rename_account(&self, from: &str, to: &str) {
         self.change(|world| {
             if let Some(key) = world.named(from).map(|account| Arc::clone(&account.key)) {
@@ -195,7 +196,7 @@ impl SimulatedJira {
         });
     }
 
-    /// The account has reported issues or comments: it cannot be deleted.
+    /// Marks an account as one with reported issues or comments, which cannot be deleted.
     pub fn set_content(&self, name: &str, content: bool) {
         self.account(name, |account| account.content = content);
     }
@@ -205,17 +206,17 @@ impl SimulatedJira {
         self.account(name, |account| account.sessions += 1);
     }
 
-    /// How many sessions an account has open.
+    /// Returns the number of open sessions of an account.
     pub fn sessions(&self, name: &str) -> usize {
         self.jira.versions.read(None, |world| world.named(name).map_or(0, |account| account.sessions))
     }
 
-    /// The account leads a project: it cannot be deactivated.
+    /// Marks an account as a project lead, which cannot be deactivated.
     pub fn set_lead(&self, name: &str, lead: bool) {
         self.account(name, |account| account.lead = lead);
     }
 
-    /// The group is used in restrictions: it cannot be deleted without another one in its place.
+    /// Marks a group as used in restrictions; it can be deleted only with a replacement group.
     pub fn set_group_in_use(&self, name: &str, in_use: bool) {
         self.change(|world| {
             if let Some(group) = world.groups.get_mut(&fold(name)) {
@@ -224,7 +225,7 @@ impl SimulatedJira {
         });
     }
 
-    /// The group comes from a read-only directory.
+    /// Marks a group as one from a read-only directory.
     pub fn set_group_read_only(&self, name: &str, read_only: bool) {
         self.change(|world| {
             if let Some(group) = world.groups.get_mut(&fold(name)) {
@@ -233,7 +234,7 @@ impl SimulatedJira {
         });
     }
 
-    /// Makes the first directory read-only, or writable.
+    /// Makes the first directory read-only or writable.
     pub fn set_read_only(&self, read_only: bool) {
         self.change(|world| {
             if let Some(directory) = world.directories.first_mut() {
@@ -242,7 +243,7 @@ impl SimulatedJira {
         });
     }
 
-    /// Adds a directory after the others; gives its number.
+    /// Adds a directory after the others; returns its number.
     pub fn add_directory(&self, name: &str, read_only: bool) -> usize {
         self.change(|world| {
             world.directories.push(Directory { name: name.into(), read_only });
@@ -250,13 +251,14 @@ impl SimulatedJira {
         })
     }
 
-    /// Seeds an account into a certain directory. Where the name is known in an earlier directory, that one shadows
-    /// it; where in a later one, it shadows that.
+    /// Seeds an account into this directory. The same name in an earlier directory shadows it; it shadows the same name
+    /// in a later one.
     pub fn add_account_in(&self, directory: usize, account: NewAccount) -> String {
         self.change(|world| seed(world, directory, account))
     }
 
-    /// Adds or replaces an application: its licensed groups (made if missing; the first is the default one) and seats.
+    /// Adds or replaces an application: its licensed groups (created if missing; the first is the default) and its
+    /// seats.
     pub fn set_application(&self, key: &str, groups: &[&str], seats: Option<usize>, selected_by_default: bool) {
         self.change(|world| {
             for group in groups {
@@ -274,7 +276,7 @@ impl SimulatedJira {
         });
     }
 
-    /// Limits the seats of an application; `None` for unlimited.
+    /// Limits the seats of an application; `None`: unlimited.
     pub fn set_seats(&self, application: &str, seats: Option<usize>) {
         self.change(|world| {
             if let Some(found) = world.applications.iter_mut().find(|one| one.key == application) {
@@ -283,8 +285,8 @@ impl SimulatedJira {
         });
     }
 
-    /// Makes a group's members administrators, or no longer; `system` for system administrators, whom only their like
-    /// may change.
+    /// Makes the members of a group administrators, or revokes that. `system`: system administrators, which only system
+    /// administrators may change.
     pub fn set_admin_group(&self, name: &str, on: bool, system: bool) {
         self.change(|world| {
             world.add_group(name);
@@ -297,24 +299,24 @@ impl SimulatedJira {
         });
     }
 
-    /// Gives an account a password and a personal access token.
+    /// Sets the password and the personal access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
         let mut credentials = self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner);
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
-    /// Ends a personal access token.
+    /// Revokes a personal access token.
     pub fn revoke_token(&self, token: &str) {
         self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner).tokens.remove(token);
     }
 
-    /// Refuses all credentials with 401, or accepts the right ones again.
+    /// Refuses all credentials with 401, or accepts valid ones again.
     pub fn refuse_credentials(&self, refuse: bool) {
         self.set(|switches| switches.bad_credentials = refuse);
     }
 
-    /// Refuses all credentials and answers as if there were none: 200 with empty lists where anybody may look, and
+    /// Refuses all credentials and answers as to an anonymous caller: 200 with empty lists from public resources, and
     /// `X-Seraph-LoginReason: AUTHENTICATED_FAILED`.
     pub fn refuse_credentials_silently(&self, refuse: bool) {
         self.set(|switches| {
@@ -323,32 +325,32 @@ impl SimulatedJira {
         });
     }
 
-    /// Meets Basic logins with a CAPTCHA.
+    /// Answers Basic logins with a CAPTCHA challenge.
     pub fn set_captcha(&self, captcha: bool) {
         self.set(|switches| switches.captcha = captcha);
     }
 
-    /// Accepts Basic credentials, or not.
+    /// Accepts or refuses Basic credentials.
     pub fn set_basic_allowed(&self, allowed: bool) {
         self.set(|switches| switches.basic_allowed = allowed);
     }
 
-    /// Users are managed elsewhere: creating is refused.
+    /// Turns external user management on or off; while on, users cannot be created.
     pub fn set_external_management(&self, on: bool) {
         self.set(|switches| switches.external_management = on);
     }
 
-    /// `user/list` shows inactive accounts, or not.
+    /// Includes inactive accounts in `user/list`, or not.
     pub fn set_list_inactive(&self, on: bool) {
         self.set(|switches| switches.list_inactive = on);
     }
 
-    /// New groups are stored in lower case, or as given.
+    /// Stores new groups in lower case, or case-preserving.
     pub fn set_fold_groups(&self, on: bool) {
         self.set(|switches| switches.fold_groups = on);
     }
 
-    /// How many results `user/search` gives: at most in one page, or (`total`) at most of all.
+    /// Limits the results of `user/search`: per page, or (`total`) for the whole search.
     pub fn set_search_cap(&self, cap: usize, total: bool) {
         self.set(|switches| {
             switches.search_cap = cap;
@@ -356,54 +358,54 @@ impl SimulatedJira {
         });
     }
 
-    /// What an account's own bean shows of its groups.
+    /// Sets what an account's own bean shows of its groups.
     pub fn set_shown_groups(&self, shown: ShownGroups) {
         self.set(|switches| switches.shown_groups = shown);
     }
 
-    /// The global permission "Browse users and groups" is everybody's or nobody's: without it the group picker and the search
-    /// for users find nothing ("Unable to browse for users and groups", Jira knowledge base).
+    /// Grants the global permission "Browse users and groups" to everyone, or to no one. Without it the group picker
+    /// and the user search find nothing ("Unable to browse for users and groups", Jira knowledge base).
     pub fn set_browse_users(&self, on: bool) {
         self.set(|switches| switches.browse_users = on);
     }
 
-    /// How many groups a group picker shows at most (Jira's property `jira.ajax.autocomplete.limit`).
+    /// Sets the maximum number of groups in a group picker (Jira's property `jira.ajax.autocomplete.limit`).
     pub fn set_picker_cap(&self, cap: usize) {
         self.set(|switches| switches.picker_cap = cap);
     }
 
-    /// How many accounts a page of `user/list` holds at most.
+    /// Sets the maximum number of accounts on a page of `user/list`.
     pub fn set_list_cap(&self, cap: usize) {
         self.set(|switches| switches.list_cap = cap.max(1));
     }
 
-    /// Limits the rate, or no longer; the bucket starts full.
+    /// Sets or removes the rate limit; the bucket starts full.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
         *self.jira.bucket.lock().unwrap_or_else(PoisonError::into_inner) = limit.map(Bucket::new);
     }
 
-    /// Another server at the same address: another server id and title.
+    /// Changes the server id and title, as another server at the same address would.
     pub fn set_identity(&self, server_id: &str, title: &str) {
         let mut identity = self.jira.identity.write().unwrap_or_else(PoisonError::into_inner);
         (identity.server_id, identity.title) = (server_id.into(), title.into());
     }
 
-    /// The base URL that it reports, as an administrator sets it in the general configuration.
+    /// Sets the base URL that the server reports, as an administrator does in the general configuration.
     pub fn set_base_url(&self, base_url: &str) {
         self.jira.identity.write().unwrap_or_else(PoisonError::into_inner).base_url = Some(base_url.into());
     }
 
-    /// The server id.
+    /// Returns the server id.
     pub fn server_id(&self) -> String {
         self.jira.identity.read().unwrap_or_else(PoisonError::into_inner).server_id.clone()
     }
 
-    /// Keeps the present state for reads from [`Stale::Frozen`](crate::fault::Stale::Frozen).
+    /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.
     pub fn freeze(&self) {
         self.jira.versions.freeze();
     }
 
-    /// Users and groups as they are now.
+    /// Returns the current users and groups.
     pub fn snapshot(&self) -> JiraSnapshot {
         self.jira.versions.read(None, |world| {
             let name_of =
@@ -431,8 +433,8 @@ impl SimulatedJira {
     }
 }
 
-/// Seeds an account into a directory: a name that the directory knows only gets the groups, one that another directory
-/// knows gets one more profile.
+/// Seeds an account into a directory. A name that the directory has only gets the groups; one that another directory
+/// has gets one more profile.
 fn seed(world: &mut World, directory: usize, account: NewAccount) -> String {
     let active = !account.inactive;
     let profile = Profile { directory, display_name: account.display_name, email: account.email, active };

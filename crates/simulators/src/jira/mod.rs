@@ -1,4 +1,4 @@
-//! A simulator of Jira Data Center's REST API as far as users and groups are concerned.
+//! A simulator of Jira Data Center's REST API for users and groups.
 
 mod auth;
 mod groups;
@@ -28,22 +28,22 @@ use super::versions::Versions;
 pub use handle::{AccountState, JiraSnapshot, NewAccount};
 pub use switches::{RateLimit, ShownGroups};
 
-/// How a simulated Jira is set up.
+/// Options of a simulated Jira.
 #[derive(Clone, Debug)]
 pub struct JiraOptions {
-    /// The version, as `10.3`; it decides what is there and what is not.
+    /// The version, such as `10.3`; it decides which endpoints exist.
     pub version: String,
-    /// The path below which everything lies, as `/jira`; empty for none.
+    /// Base path, such as `/jira`; empty: none.
     pub base_path: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
     /// Name and password of the first administrator.
     pub admin: (String, String),
     /// The administrator's personal access token.
     pub token: String,
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -62,22 +62,22 @@ impl Default for JiraOptions {
 }
 
 impl JiraOptions {
-    /// A Jira of this version.
+    /// Returns the options of a Jira of this version.
     pub fn version(version: &str) -> Self {
         Self { version: version.into(), ..Self::default() }
     }
 }
 
-/// Who a server says it is.
+/// Identity that the server reports.
 #[derive(Clone, Debug)]
 struct Identity {
     server_id: String,
     title: String,
-    /// The base URL as an administrator set it; `None`: the address of the request.
+    /// The base URL set by an administrator; `None`: the address of the request.
     base_url: Option<String>,
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Jira {
     version_text: String,
@@ -90,17 +90,17 @@ pub(crate) struct Jira {
     bucket: Mutex<Option<Bucket>>,
 }
 
-/// One request on its way through.
+/// A request that is being handled.
 pub(crate) struct Call<'a> {
     request: &'a Request,
-    /// The signed-in account's name.
+    /// Name of the signed-in account.
     name: Option<&'a str>,
-    /// The API's address as the caller wrote it.
+    /// The API's URL as the caller wrote it.
     api: String,
 }
 
 impl Call<'_> {
-    /// A number from the query.
+    /// Returns a number from the query.
     fn number(&self, name: &str) -> Result<Option<usize>, Refused> {
         let Some(text) = self.request.param(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Call<'_> {
         if self.is_admin(world) { Ok(()) } else { Err(Refused::forbidden()) }
     }
 
-    /// Only system administrators change system administrators.
+    /// Checks that the caller may change the account: only system administrators change system administrators.
     fn demand_over(&self, world: &World, account: &Account) -> Result<(), Refused> {
         let may = !world.is_sysadmin(account) || self.account(world).is_some_and(|caller| world.is_sysadmin(caller));
         if may { Ok(()) } else { Err(Refused::forbidden()) }
@@ -205,7 +205,7 @@ impl Jira {
         };
         let call = Call { request, name, api: format!("{site}/rest/api/{version}") };
         if request.method == "GET" {
-            // Refused credentials, taken for none at all: the dangerous answer, full of nothing.
+            // Refused credentials treated as none: an empty list that looks like a valid answer.
             if *caller == Caller::Refused
                 && let Some(empty) = empty_answer(rest, &call)
             {
@@ -303,7 +303,7 @@ impl Jira {
         )
     }
 
-    /// The application link manifest, the one public place where a Jira tells its server's id.
+    /// Returns the application link manifest, the only public source of a Jira's server id.
     fn manifest(&self, site: &str) -> Reply {
         let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
         answer(
@@ -329,7 +329,7 @@ impl Jira {
     }
 }
 
-/// The anonymous caller's answer where a resource is open to anybody.
+/// Returns the answer to an anonymous caller from a public resource.
 fn empty_answer(rest: &[&str], call: &Call<'_>) -> Option<Reply> {
     match rest {
         ["user", "search"] => Some(answer(200, &json!([]))),
@@ -402,20 +402,20 @@ impl App for Jira {
     }
 }
 
-/// A running simulated Jira; it ends when this is dropped.
+/// A running simulated Jira; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedJira {
     server: Server,
     jira: Arc<Jira>,
     token: String,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedJira {
-    /// Starts one on a loopback port, with an administrator, the groups `jira-administrators` and
+    /// Starts a Jira on a loopback port, with an administrator, the groups `jira-administrators` and
     /// `jira-software-users`, and an unlimited licence.
     pub async fn start(options: JiraOptions) -> io::Result<Self> {
         let jira = Arc::new(Jira::new(&options));
@@ -425,17 +425,17 @@ impl SimulatedJira {
         Ok(Self { server, jira, token: options.token, faults, journal })
     }
 
-    /// Where it is, with the base path and without a slash at the end.
+    /// Returns the URL with the base path, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.jira.base_path)
     }
 
-    /// The first administrator's personal access token.
+    /// Returns the first administrator's personal access token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

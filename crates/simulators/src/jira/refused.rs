@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::front::Reply;
 
-/// Why something was not done.
+/// A refusal: an HTTP status and an error body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     status: u16,
@@ -12,17 +12,17 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// `{"errorMessages": [text], "errors": {}}`
+    /// Returns `{"errorMessages": [text], "errors": {}}`.
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
         Self { status, body: Some(json!({ "errorMessages": [text.into()], "errors": {} })) }
     }
 
-    /// `{"errorMessages": [], "errors": {field: text}}`
+    /// Returns `{"errorMessages": [], "errors": {field: text}}`.
     pub(crate) fn field(field: &str, text: &str) -> Self {
         Self::fields(&Map::from_iter([(field.to_owned(), json!(text))]))
     }
 
-    /// Several fields at once.
+    /// Returns the errors of several fields.
     pub(crate) fn fields(errors: &Map<String, Value>) -> Self {
         Self { status: 400, body: Some(json!({ "errorMessages": [], "errors": errors })) }
     }
@@ -56,7 +56,7 @@ impl Refused {
         Self { status: 404, body: Some(json!({ "message": text, "status-code": 404 })) }
     }
 
-    /// A status without a body.
+    /// Returns a status without a body.
     pub(crate) fn bare(status: u16) -> Self {
         Self { status, body: None }
     }

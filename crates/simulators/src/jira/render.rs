@@ -1,4 +1,4 @@
-//! How accounts, groups and applications look in answers.
+//! Accounts, groups and applications as answers show them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::state::{Account, Application, Group, World};
 use super::switches::ShownGroups;
 use crate::front::Reply;
 
-/// An answer as Jira gives it.
+/// Returns an answer with Jira's content type.
 pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(status, body);
     reply.headers = vec![("content-type".into(), "application/json;charset=UTF-8".into())];
@@ -65,12 +65,12 @@ fn site(api: &str) -> &str {
     api.find("/rest/api/").map_or(api, |at| &api[..at])
 }
 
-/// An account in a list.
+/// An account as an entry of a list.
 pub(crate) fn listed<'a>(api: &str, account: &'a Account) -> impl Serialize + 'a {
     view(api, account)
 }
 
-/// An account alone, with groups and applications if asked for.
+/// A single account, with groups and applications if the request expands them.
 pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str, groups: ShownGroups) -> Value {
     let asked = |what: &str| expand.split(',').any(|one| one.trim() == what);
     let mut shown = view(api, account);
@@ -100,7 +100,7 @@ pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str, gr
     serde_json::to_value(shown).unwrap_or_default()
 }
 
-/// An account as the answer to its creation or change.
+/// An account as the answer to its creation or change shows it.
 pub(crate) fn written(world: &World, api: &str, account: &Account) -> Value {
     let profile = account.profile();
     let keys: Vec<&str> = world
@@ -120,7 +120,7 @@ pub(crate) fn written(world: &World, api: &str, account: &Account) -> Value {
     })
 }
 
-/// A group as the answer to its creation or change.
+/// A group as the answer to its creation or change shows it.
 pub(crate) fn group(api: &str, group: &Group) -> Value {
     json!({
         "name": group.name,

@@ -1,48 +1,48 @@
-//! What a Jira holds.
+//! State of a simulated Jira.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::roster::{Id, Roster};
 
-/// A user directory; the first one that may be written takes new accounts.
+/// A user directory; new accounts are created in the first writable one.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
     pub(crate) name: String,
     pub(crate) read_only: bool,
 }
 
-/// What one directory says about an account.
+/// Profile of an account in one directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
-    /// The index of the directory.
+    /// Index of the directory.
     pub(crate) directory: usize,
     pub(crate) display_name: String,
     pub(crate) email: String,
     pub(crate) active: bool,
 }
 
-/// An account: one name, one key, one profile in each directory that knows the name. The first directory's counts,
-/// the others are shadowed by it.
+/// An account: one name, one key, and one profile in each directory that has the name. The first directory's profile is
+/// effective and shadows the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) key: Id,
-    /// In lower case, as Jira stores it.
+    /// The name in lower case, as Jira stores it.
     pub(crate) name: String,
     pub(crate) profiles: Vec<Profile>,
     /// Groups by folded name.
     pub(crate) groups: BTreeSet<String>,
-    /// Reported issues, comments and the like, which forbid deletion.
+    /// Whether it has reported issues, comments or similar, which prevent deletion.
     pub(crate) content: bool,
-    /// Leads a project, which forbids deactivation.
+    /// Whether it leads a project, which prevents deactivation.
     pub(crate) lead: bool,
-    /// Open sessions: deactivating ends none of them.
+    /// Number of open sessions; deactivation ends none of them.
     pub(crate) sessions: usize,
     pub(crate) deleted: bool,
 }
 
 impl Account {
-    /// The profile that counts.
+    /// Returns the effective profile.
     pub(crate) fn profile(&self) -> Option<&Profile> {
         self.profiles.first()
     }
@@ -55,71 +55,71 @@ impl Account {
 /// A group.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// As it was given.
+    /// The name as given when the group was created.
     pub(crate) name: String,
-    /// Keys by name.
+    /// Keys of members, sorted by name.
     pub(crate) members: Roster,
-    /// Used in comment or worklog restrictions: deletion needs a group to swap with.
+    /// Used in comment or worklog restrictions: deletion needs a replacement group.
     pub(crate) in_use: bool,
-    /// Given by a read-only directory.
+    /// Comes from a read-only directory.
     pub(crate) read_only: bool,
 }
 
-/// An application with its licence.
+/// An application and its licence.
 #[derive(Clone, Debug)]
 pub(crate) struct Application {
     pub(crate) key: String,
     pub(crate) name: String,
-    /// Folded names of the groups that give access.
+    /// Folded names of the groups that grant access.
     pub(crate) groups: BTreeSet<String>,
     pub(crate) default_groups: BTreeSet<String>,
-    /// Seats; `None` for unlimited.
+    /// Seats; `None`: unlimited.
     pub(crate) seats: Option<usize>,
     pub(crate) selected_by_default: bool,
 }
 
-/// The whole of it.
+/// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
-    /// By key; deleted ones stay.
+    /// Accounts by key; deleted ones stay.
     pub(crate) accounts: HashMap<Id, Arc<Account>>,
-    /// Keys by name, in listing order; deleted ones are not among them.
+    /// Keys by name, in listing order, without deleted ones.
     pub(crate) names: Roster,
     pub(crate) by_name: HashMap<String, Id>,
-    /// Keys by number, for walks by cursor.
+    /// Keys by number, for paging by cursor.
     pub(crate) by_number: BTreeMap<u64, Id>,
-    /// By folded name.
+    /// Groups by folded name.
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     pub(crate) applications: Vec<Application>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) next_number: u64,
-    /// Folded names of groups whose members administer Jira, and of those whose members administer the system.
+    /// Folded names of the groups of Jira administrators; the next field has those of system administrators.
     pub(crate) admin_groups: BTreeSet<String>,
     pub(crate) sysadmin_groups: BTreeSet<String>,
 }
 
-/// How names of users and groups are compared.
+/// Folds the name of a user or group for comparison.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
 impl World {
-    /// The account of this name.
+    /// Returns the account of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Account>> {
         self.by_name.get(&fold(name)).and_then(|key| self.accounts.get(key))
     }
 
-    /// The group of this name.
+    /// Returns the group of this name.
     pub(crate) fn group(&self, name: &str) -> Option<&Arc<Group>> {
         self.groups.get(&fold(name))
     }
 
-    /// The directory that new accounts land in.
+    /// Returns the index of the directory that receives new accounts.
     pub(crate) fn writable(&self) -> Option<usize> {
         self.directories.iter().position(|directory| !directory.read_only)
     }
 
-    /// True where the account's profile cannot be changed from here.
+    /// Returns whether the account's profile is read-only.
     pub(crate) fn is_read_only(&self, account: &Account) -> bool {
         let directory = account.profile().and_then(|profile| self.directories.get(profile.directory));
         directory.is_none_or(|directory| directory.read_only)
@@ -133,7 +133,7 @@ impl World {
         account.groups.iter().any(|group| self.sysadmin_groups.contains(group))
     }
 
-    /// How many active accounts use an application.
+    /// Returns the number of active accounts with access to an application.
     pub(crate) fn users_of(&self, application: &Application) -> usize {
         let mut users: BTreeSet<&Id> = BTreeSet::new();
         for group in application.groups.iter().filter_map(|name| self.groups.get(name)) {
@@ -142,17 +142,17 @@ impl World {
         users.len()
     }
 
-    /// True where an application has no seat left for one more.
+    /// Returns whether an application has no free seat.
     pub(crate) fn is_full(&self, application: &Application) -> bool {
         application.seats.is_some_and(|seats| self.users_of(application) >= seats)
     }
 
-    /// True where the account has access to the application.
+    /// Returns whether the account has access to the application.
     pub(crate) fn uses(account: &Account, application: &Application) -> bool {
         account.groups.iter().any(|group| application.groups.contains(group))
     }
 
-    /// Adds an account with one profile; gives its key.
+    /// Adds an account with one profile; returns its key.
     pub(crate) fn add(&mut self, name: &str, profile: Profile) -> Id {
         let number = self.next_number;
         self.next_number += 1;
@@ -175,12 +175,12 @@ impl World {
         key
     }
 
-    /// Changes an account in place.
+    /// Returns an account for a change in place.
     pub(crate) fn account_mut(&mut self, key: &str) -> Option<&mut Account> {
         self.accounts.get_mut(key).map(Arc::make_mut)
     }
 
-    /// Gives an account another name; its key stays.
+    /// Renames an account; its key stays.
     pub(crate) fn rename(&mut self, key: &str, to: &str) {
         let Some(account) = self.accounts.get_mut(key).map(Arc::make_mut) else {
             return;
@@ -199,7 +199,8 @@ impl World {
         self.by_name.insert(to, key);
     }
 
-    /// Takes the counting profile of an account away. What it shadowed comes to light, else the account is gone.
+    /// Removes the effective profile of an account. The next profile becomes effective; without one the account is
+    /// deleted.
     pub(crate) fn remove(&mut self, key: &str) {
         let Some(account) = self.accounts.get_mut(key).map(Arc::make_mut) else {
             return;
@@ -221,7 +222,7 @@ impl World {
         self.by_number.retain(|_, one| &**one != key);
     }
 
-    /// Adds a group, unless there is one of this name.
+    /// Adds a group; false if one of this name exists.
     pub(crate) fn add_group(&mut self, name: &str) -> bool {
         let folded = fold(name);
         if self.groups.contains_key(&folded) {
@@ -232,7 +233,7 @@ impl World {
         true
     }
 
-    /// Takes a group away.
+    /// Deletes a group.
     pub(crate) fn remove_group(&mut self, name: &str) {
         let folded = fold(name);
         let Some(group) = self.groups.remove(&folded) else {
@@ -249,7 +250,7 @@ impl World {
         }
     }
 
-    /// Puts an account into a group; false where it was in it.
+    /// Adds a member to a group; false if it is a member already.
     pub(crate) fn join(&mut self, key: &str, group: &str) -> bool {
         let folded = fold(group);
         let (Some(account), Some(group)) = (self.accounts.get_mut(key), self.groups.get_mut(&folded)) else {
@@ -260,7 +261,7 @@ impl World {
         account.groups.insert(folded)
     }
 
-    /// Takes an account out of a group; false where it was not in it.
+    /// Removes a member from a group; false if it is not a member.
     pub(crate) fn leave(&mut self, key: &str, group: &str) -> bool {
         let folded = fold(group);
         let (Some(account), Some(group)) = (self.accounts.get_mut(key), self.groups.get_mut(&folded)) else {

@@ -1,28 +1,28 @@
-//! What can be switched about a Jira while it runs.
+//! Switches of a running Jira.
 
-/// A token bucket, as Jira's rate limiting keeps one for each user and node.
+/// A token bucket; Jira's rate limiting keeps one per user and node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The bucket's size.
+    /// Size of the bucket, in tokens.
     pub limit: u32,
-    /// How often it is filled up.
+    /// Fill interval, in seconds.
     pub interval_seconds: u32,
-    /// How many tokens each time.
+    /// Tokens added per interval.
     pub fill_rate: u32,
 }
 
-/// What an account's own bean shows of the groups that it is in.
+/// What an account's own bean shows of its groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ShownGroups {
-    /// All of them.
+    /// All groups.
     #[default]
     All,
-    /// At most so many, beside their full number: the bean's list is a `SimpleListWrapper`, which has a size and a limit
-    /// of its own (Jira's `UserJsonBean`).
+    /// At most this many groups, and their total number. The bean's list is a `SimpleListWrapper`, which has its own
+    /// size and limit (Jira's `UserJsonBean`).
     First(usize),
-    /// Their number alone, as a bean that was not expanded (a gateway that drops the parameter `expand`).
+    /// Only their number, as in a bean that was not expanded (a gateway that drops the parameter `expand`).
     Counted,
-    /// None at all: the field is missing.
+    /// Nothing: the field is missing.
     Missing,
 }
 
@@ -32,35 +32,35 @@ pub enum ShownGroups {
 pub(crate) struct Switches {
     /// Basic credentials are accepted (off by default from Jira 11).
     pub(crate) basic_allowed: bool,
-    /// Personal access tokens are known (from 8.14).
+    /// Personal access tokens are accepted (from 8.14).
     pub(crate) tokens_allowed: bool,
     /// All credentials are refused.
     pub(crate) bad_credentials: bool,
-    /// Refused callers are answered as anonymous ones, with 200 and empty lists, instead of 401.
+    /// Callers with refused credentials are answered as anonymous ones, with 200 and empty lists, instead of 401.
     pub(crate) refused_as_anonymous: bool,
-    /// Basic logins are met with a CAPTCHA.
+    /// Basic logins are answered with a CAPTCHA challenge.
     pub(crate) captcha: bool,
-    /// Users are managed elsewhere: nothing can be created.
+    /// External user management is on: nothing can be created.
     pub(crate) external_management: bool,
-    /// `user/list` shows inactive accounts too.
+    /// `user/list` includes inactive accounts.
     pub(crate) list_inactive: bool,
     /// Group names are stored in lower case.
     pub(crate) fold_groups: bool,
-    /// How many results a search gives at most, and whether that is the whole of it or one page.
+    /// Maximum number of search results; the next field says whether it is per page or in total.
     pub(crate) search_cap: usize,
     pub(crate) search_cap_is_total: bool,
-    /// What a page of `user/list` holds at most.
+    /// Maximum number of accounts on a page of `user/list`.
     pub(crate) list_cap: usize,
-    /// What a group picker shows at most.
+    /// Maximum number of groups in a group picker.
     pub(crate) picker_cap: usize,
-    /// Everybody has the global permission "Browse users and groups".
+    /// Every user has the global permission "Browse users and groups".
     pub(crate) browse_users: bool,
     /// What an account's own bean shows of its groups.
     pub(crate) shown_groups: ShownGroups,
 }
 
 impl Switches {
-    /// What a Jira of this version does out of the box.
+    /// Returns the defaults of a Jira of this version.
     pub(crate) fn of(version: (u32, u32)) -> Self {
         Self {
             basic_allowed: version < (11, 0),

@@ -1,4 +1,4 @@
-//! Users: reading, finding, creating, changing, deleting.
+//! Users: read, find, create, change, delete.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::front::Reply;
 const DUPLICATE: &str = "A user with that username already exists.";
 const FULL: &str = "There are no seats left in the licence of";
 
-/// What is sent to create or change an account.
+/// Request body that creates or changes an account.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Sent {
@@ -33,7 +33,7 @@ pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, 
     Ok(answer(200, &render::user(world, &call.api, account, &expand, jira.switches().shown_groups)))
 }
 
-/// The account that `username` or `key` names.
+/// Returns the account that `username` or `key` names.
 fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<Account>, Refused> {
     let (name, key) = (call.request.param("username"), call.request.param("key"));
     let found = match (&name, &key) {
@@ -43,7 +43,7 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
         }),
         (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
         (None, None) => {
-            // The description knows no 400 for reading.
+            // Jira's API description has no 400 for reads.
             let status = if call.request.method == "GET" { 404 } else { 400 };
             let text = "Either the 'username' or the 'key' query parameters need to be provided";
             return Err(Refused::message(status, text));
@@ -52,7 +52,7 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))
 }
 
-/// `GET /user/search`: a bare array, and never all of it.
+/// `GET /user/search`: a bare array, which never has all users.
 pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let switches = jira.switches();
     let query = call.request.param("username").filter(|query| !query.is_empty());
@@ -67,7 +67,7 @@ pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
         (start, max.min(switches.search_cap))
     };
     let wanted = fold(&query);
-    // These match everybody.
+    // These match every user.
     let all = matches!(wanted.as_str(), "." | "%" | "_");
     let fits = |account: &&Arc<Account>| {
         let profile = account.profile();
@@ -82,7 +82,7 @@ pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
     Ok(answer(200, &shown))
 }
 
-/// `GET /user/list`: everybody, by cursor.
+/// `GET /user/list`: all users, by cursor.
 pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     if jira.version < (10, 3) {
         return Err(Refused::no_path(&call.request.path));
@@ -112,7 +112,7 @@ pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply,
     Ok(answer(200, &shown))
 }
 
-/// `GET /user/duplicated/…`: names that stand in more than one directory.
+/// `GET /user/duplicated/…`: names that exist in more than one directory.
 pub(crate) fn duplicated(world: &World, call: &Call<'_>, count: bool) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let found: Vec<&Arc<Account>> = world
@@ -175,7 +175,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if !errors.is_empty() {
         return Err(Refused::fields(&errors));
     }
-    // No keys means the applications that new users get by default; an empty list means none.
+    // Missing keys mean the applications that new users get by default; an empty list means none.
     let applications: Vec<&Application> = match &sent.application_keys {
         None => world.applications.iter().filter(|one| one.selected_by_default).collect(),
         Some(keys) => keys.iter().map(|key| application(world, key)).collect::<Result<_, _>>()?,
@@ -265,7 +265,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if world.is_read_only(&account) {
         return Err(Refused::read_only());
     }
-    // What it wrote keeps belonging to the same name where another directory has it.
+    // Content stays with the name if another directory has it.
     if account.content && account.profiles.len() == 1 {
         let text = format!("Cannot delete user '{}': it has reported issues or comments.", account.name);
         return Err(Refused::message(400, text));
@@ -310,7 +310,8 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
     Ok(Reply::empty(200))
 }
 
-/// `DELETE /user/session/{username}`, since 9.11 ("Invalidating user sessions in Jira Data Center", Jira knowledge base).
+/// `DELETE /user/session/{username}`, since 9.11 (Jira knowledge base, "Invalidating user sessions in Jira Data
+/// Center").
 pub(crate) fn end_session(jira: &Jira, world: &mut World, call: &Call<'_>, name: &str) -> Result<Reply, Refused> {
     if jira.version < (9, 11) {
         return Err(Refused::no_path(&call.request.path));

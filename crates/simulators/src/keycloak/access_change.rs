@@ -1,4 +1,4 @@
-//! What changes roles, clients and the realm itself, and partial imports.
+//! Changes of roles, clients and the realm itself, and partial imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives or takes realm roles to or from a user.
+    /// Grants realm roles to a user, or revokes them.
     pub(crate) fn user_roles(&mut self, id: &str, roles: &[String], on: bool) -> Result<(), Refused> {
         let user = self.user(id)?;
         let shown = render::realm_roles(self.realm, roles)?;
@@ -50,7 +50,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives or takes roles of a client (by internal id) to or from a user.
+    /// Grants roles of a client (by internal id) to a user, or revokes them.
     pub(crate) fn user_client_roles(
         &mut self,
         id: &str,
@@ -76,7 +76,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Creates a client, with a service account if it asks for one.
+    /// Creates a client, with a service account if requested.
     pub(crate) fn create_client(&mut self, mut sent: Map<String, Value>) -> Result<Id, Refused> {
         let name = sent.get("clientId").and_then(Value::as_str).unwrap_or_default().to_owned();
         if self.realm.clients.contains_key(&name) {
@@ -169,12 +169,12 @@ impl Tx<'_> {
         insert_user(self.realm, user);
     }
 
-    /// A change of the realm's settings.
+    /// Records a change of the realm's settings.
     pub(crate) fn realm_event(&mut self, path: Option<String>, shown: String) {
         self.admin("UPDATE", "REALM", path, Some(shown), Subject::default());
     }
 
-    /// A partial import: users and top-level groups. Overwriting deletes and creates anew, so ids change.
+    /// Runs a partial import of users and top-level groups. Overwriting deletes and recreates, so ids change.
     pub(crate) fn partial_import(&mut self, body: &Value) -> Result<Value, Refused> {
         let policy = body.get("ifResourceExists").and_then(Value::as_str).unwrap_or("FAIL");
         let users: Vec<UserRep> = list(body, "users")?;
@@ -213,7 +213,7 @@ impl Tx<'_> {
                 Some(user) => self.remove_user(&user),
                 None => {}
             }
-            // Checked before; the old namesake is gone by now.
+            // Checked before; the old user or group of this name is deleted by now.
             let user = self.prepare_user(&UserRep { id: None, ..rep.clone() })?;
             let (id, subject) = (Arc::clone(&user.id), about(&user));
             self.store_user(user, false);

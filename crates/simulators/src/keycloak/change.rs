@@ -1,4 +1,4 @@
-//! Changes: one transaction at a time, with the events that Keycloak would leave.
+//! Changes: one transaction at a time, with the events that Keycloak would emit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use super::event::{AdminEvent, AuthDetails, Happening, ModelEvent, STORED_BY_DEF
 use super::refused::Refused;
 use super::state::{Id, Realm, User, new_id};
 
-/// Who changes something.
+/// The account that makes a change.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
-    /// The id of the realm that they signed in to.
+    /// Id of the realm that the account signed in to.
     pub(crate) realm: String,
-    /// The internal id of the client that they came through.
+    /// Internal id of the client that the account used.
     pub(crate) client: String,
-    /// Their own id.
+    /// Id of the account.
     pub(crate) user: String,
 }
 
-/// A change in the making. What refuses must refuse before it changes anything: there is no way back.
+/// A change in progress. It must check everything before it changes anything: there is no rollback.
 pub(crate) struct Tx<'a> {
     pub(crate) realm: &'a mut Realm,
     actor: &'a Actor,
@@ -28,8 +28,8 @@ pub(crate) struct Tx<'a> {
     draws: &'a mut Draws,
 }
 
-/// The time of a change and the ids that it draws. A change that is told of before it is committed runs twice, on a
-/// draft and then in earnest, and must come to the same ids.
+/// Time of a change and the ids that it generates. A change that is announced before its commit runs twice, first on a
+/// draft, and must generate the same ids.
 #[derive(Debug)]
 pub(crate) struct Draws {
     now: i64,
@@ -42,7 +42,7 @@ impl Draws {
         Self { now: now(), ids: Vec::new(), next: 0 }
     }
 
-    /// From here on the same ids come again.
+    /// Starts over: the same ids are returned again.
     pub(crate) fn again(&mut self) {
         self.next = 0;
     }
@@ -61,12 +61,12 @@ impl<'a> Tx<'a> {
         Self { realm, actor, out: Vec::new(), draws }
     }
 
-    /// A new id.
+    /// Returns a new id.
     pub(crate) fn id(&mut self) -> Id {
         self.draws.id()
     }
 
-    /// The time of this change.
+    /// Returns the time of this change, in epoch milliseconds.
     pub(crate) fn now(&self) -> i64 {
         self.draws.now
     }
@@ -117,7 +117,7 @@ impl<'a> Tx<'a> {
         self.out.push(Happening::Admin(event, subject));
     }
 
-    /// Records a user's own doing.
+    /// Records a user event.
     pub(crate) fn user_event(
         &mut self,
         kind: &str,
@@ -150,7 +150,7 @@ impl<'a> Tx<'a> {
         self.out.push(Happening::User(event));
     }
 
-    /// Records a change of the model about a user.
+    /// Records a model event about a user.
     pub(crate) fn model_user(
         &mut self,
         kind: &'static str,
@@ -172,7 +172,7 @@ impl<'a> Tx<'a> {
         self.out.push(event);
     }
 
-    /// Records a change of the model about a group.
+    /// Records a model event about a group.
     pub(crate) fn model_group(&mut self, kind: &'static str, id: &str) {
         let event = Happening::Model(ModelEvent {
             id: self.id().to_string(),
@@ -187,28 +187,28 @@ impl<'a> Tx<'a> {
         self.out.push(event);
     }
 
-    /// The user with this id.
+    /// Returns the user with this id.
     pub(crate) fn user(&self, id: &str) -> Result<Arc<User>, Refused> {
         self.realm.users.get(id).cloned().ok_or_else(Refused::no_user)
     }
 
-    /// Changes a stored user in place.
+    /// Returns a stored user for a change in place.
     pub(crate) fn user_mut(&mut self, id: &str) -> Result<&mut User, Refused> {
         self.realm.users.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_user)
     }
 
-    /// The stored id, so that it is shared rather than copied.
+    /// Returns the stored id, so that it is shared and not copied.
     pub(crate) fn group_id(&self, id: &str) -> Option<Id> {
         self.realm.groups.get(id).map(|group| Arc::clone(&group.id))
     }
 }
 
-/// JSON text; the types given here always have string keys.
+/// Returns JSON text; the types passed here always have string keys.
 pub(crate) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// A user as the subject of an event.
+/// Returns a user as the subject of an event.
 pub(crate) fn about(user: &User) -> Subject {
     Subject {
         resource_id: Some(user.id.to_string()),

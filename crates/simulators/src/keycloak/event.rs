@@ -1,11 +1,11 @@
-//! Events: what a realm stores of them and what its listeners are told.
+//! Events: those that a realm stores and those that its listeners receive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-/// Who did it.
+/// The account that caused an event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuthDetails {
@@ -52,7 +52,7 @@ pub(crate) struct UserEvent {
     pub(crate) details: BTreeMap<String, String>,
 }
 
-/// What Keycloak's model tells listeners inside a transaction, whatever caused it; never stored.
+/// A model event, which Keycloak sends to listeners inside a transaction, whatever caused it; never stored.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelEvent {
     pub(crate) id: String,
@@ -65,18 +65,18 @@ pub(crate) struct ModelEvent {
     pub(crate) username: Option<String>,
 }
 
-/// One thing that a change brought about.
+/// One effect of a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    /// An administrator's change, with the id of what it is about and the name of the user concerned.
+    /// An administrator's change, with the id of its subject and the name of the user concerned.
     Admin(Arc<AdminEvent>, Subject),
-    /// A user's own doing.
+    /// A user's own action.
     User(Arc<UserEvent>),
-    /// A change of the model.
+    /// A model event.
     Model(ModelEvent),
 }
 
-/// What an admin event is about; only listeners are told.
+/// Subject of an admin event; only listeners receive it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
     pub(crate) resource_id: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) struct Subject {
     pub(crate) username: Option<String>,
 }
 
-/// The user events that Keycloak 26.7 stores when nothing else is said; each has an `_ERROR` twin.
+/// User events that Keycloak 26.7 stores by default; each has an `_ERROR` twin.
 pub(crate) const STORED_BY_DEFAULT: &[&str] = &[
     "LOGIN",
     "REGISTER",
@@ -141,7 +141,7 @@ pub(crate) const STORED_BY_DEFAULT: &[&str] = &[
     "JWT_AUTHORIZATION_GRANT",
 ];
 
-/// The user events that it stores only when told to.
+/// User events that it stores only if configured.
 const STORED_ON_DEMAND: &[&str] = &[
     "CLIENT_INFO",
     "IDENTITY_PROVIDER_RESPONSE",
@@ -158,13 +158,13 @@ const STORED_ON_DEMAND: &[&str] = &[
     "VERIFIABLE_CREDENTIAL_NONCE_REQUEST",
 ];
 
-/// True for the name of a user event.
+/// Returns whether this is the name of a user event.
 pub(crate) fn is_known(kind: &str) -> bool {
     let kind = kind.strip_suffix("_ERROR").unwrap_or(kind);
     STORED_BY_DEFAULT.contains(&kind) || STORED_ON_DEMAND.contains(&kind)
 }
 
-/// The present time in epoch milliseconds.
+/// Returns the current time in epoch milliseconds.
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

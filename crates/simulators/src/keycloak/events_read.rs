@@ -1,4 +1,4 @@
-//! Reading stored events.
+//! Reads of stored events.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use super::rights::{Rights, demand};
 use super::state::Realm;
 use crate::front::{Reply, Request};
 
-/// The two ends of a time range, in milliseconds, both included.
+/// Returns the bounds of a time range, in milliseconds, both inclusive.
 fn range(request: &Request) -> Result<(i64, i64), Refused> {
     let end = |name: &str, last: bool| -> Result<Option<i64>, Refused> {
         let Some(text) = request.param(name).filter(|text| !text.is_empty()) else {
@@ -29,7 +29,7 @@ fn range(request: &Request) -> Result<(i64, i64), Refused> {
     Ok((end("dateFrom", false)?.unwrap_or(i64::MIN), end("dateTo", true)?.unwrap_or(i64::MAX)))
 }
 
-/// True for oldest first.
+/// Returns whether the order is oldest first.
 fn ascending(request: &Request) -> Result<bool, Refused> {
     match request.param("direction").as_deref() {
         None | Some("desc") => Ok(false),
@@ -38,7 +38,7 @@ fn ascending(request: &Request) -> Result<bool, Refused> {
     }
 }
 
-/// The filter's values; a value that no event can have breaks Keycloak.
+/// Returns the filter's values; for a value that no event can have, Keycloak fails.
 fn wanted(request: &Request, name: &str, known: impl Fn(&str) -> bool) -> Result<Vec<String>, Refused> {
     let values: Vec<String> = request.params(name).into_iter().filter(|value| !value.is_empty()).collect();
     if values.iter().all(|value| known(value)) { Ok(values) } else { Err(Refused::broke()) }
@@ -92,7 +92,7 @@ fn one_of(values: &[String], value: &str) -> bool {
     values.is_empty() || values.iter().any(|one| one == value)
 }
 
-/// `*` in a path pattern stands for anything.
+/// Matches a path against a pattern; `*` matches any text.
 fn path_fits(pattern: Option<&str>, path: &str) -> bool {
     let Some(pattern) = pattern else { return true };
     let mut parts = pattern.split('*');

@@ -1,4 +1,4 @@
-//! What changes groups.
+//! Changes of groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::state::{Group, Id};
 use crate::roster::Roster;
 
 impl Tx<'_> {
-    /// Creates a group at the top or below another one.
+    /// Creates a group at the top level or below another one.
     pub(crate) fn create_group(&mut self, parent: Option<&str>, rep: &GroupRep) -> Result<Id, Refused> {
         let name = rep.named()?;
         let parent = parent.map(|id| self.group_id(id).ok_or_else(Refused::no_group)).transpose()?;
@@ -38,7 +38,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// Puts a group into the tree.
+    /// Inserts a group into the tree.
     pub(crate) fn insert_group(&mut self, group: Group) {
         let (id, name) = (Arc::clone(&group.id), group.name.clone());
         if let Some(level) = self.level(group.parent.as_ref()) {
@@ -91,14 +91,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Moves a group below another one, or to the top. The event's path names only the new place.
+    /// Moves a group below another one, or to the top level. The event's path names only the new parent.
     pub(crate) fn move_group(&mut self, id: &str, parent: Option<&str>) -> Result<(), Refused> {
         let gone = || Refused::error(404, "Could not find child by id");
         let before = self.realm.groups.get(id).cloned().ok_or_else(gone)?;
         let parent = parent.map(|id| self.group_id(id).ok_or_else(Refused::no_group)).transpose()?;
         let shown = GroupRep { id: Some(id.into()), name: Some(before.name.clone()), ..GroupRep::default() };
         let path = parent.as_ref().map_or_else(|| "groups".to_owned(), |parent| format!("groups/{parent}/children"));
-        // Below itself: Keycloak says yes and does nothing. Below its own child: it breaks.
+        // Below itself: Keycloak reports success and does nothing. Below its own child: it fails.
         if parent.as_deref() != Some(id) {
             let mut above = parent.clone();
             while let Some(one) = above {
@@ -125,7 +125,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes a group with all below it: one event for the group, none for children and members.
+    /// Deletes a group and all groups below it: one event for the group, none for children and members.
     pub(crate) fn delete_group(&mut self, id: &str) -> Result<(), Refused> {
         let group = self.realm.groups.get(id).cloned().ok_or_else(Refused::no_group)?;
         if let Some(level) = self.level(group.parent.as_ref()) {
@@ -153,7 +153,7 @@ impl Tx<'_> {
         self.realm.groups.remove(&group.id);
     }
 
-    /// Makes a group one that new users join by themselves, or no longer.
+    /// Makes a group a default group for new users, or not.
     pub(crate) fn set_default_group(&mut self, id: &str, on: bool) -> Result<(), Refused> {
         let id = self.group_id(id).ok_or_else(|| Refused::error(404, "Group not found"))?;
         let operation = if on { "CREATE" } else { "DELETE" };
@@ -166,7 +166,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives or takes realm roles to or from a group.
+    /// Grants realm roles to a group, or revokes them.
     pub(crate) fn group_roles(&mut self, id: &str, roles: &[String], on: bool) -> Result<(), Refused> {
         let shown = render::realm_roles(self.realm, roles)?;
         let group = self.realm.groups.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_group)?;

@@ -1,4 +1,4 @@
-//! Reading groups.
+//! Reads of groups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
             Ok(ok(&json!({ "count": count })))
         }
         [id, rest @ ..] => {
-            // That a group is not there is told to everybody.
+            // Every caller learns that a group is missing.
             let group = realm.groups.get(*id).ok_or_else(Refused::no_group)?;
             demand(rights.view_users())?;
             of_group(realm, rights, request, group, rest)
@@ -69,7 +69,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
 }
 
 fn found<'a>(realm: &'a Realm, search: &str, exact: bool) -> Vec<&'a Arc<Group>> {
-    // An asterisk stands for anything.
+    // An asterisk matches any text.
     let wanted = search.trim_matches('*').to_lowercase();
     let fits = |group: &&Arc<Group>| {
         if exact { group.name == search } else { group.name.to_lowercase().contains(&wanted) }
@@ -91,7 +91,7 @@ fn with_attributes<'a>(realm: &'a Realm, q: &str) -> Vec<&'a Arc<Group>> {
     hits
 }
 
-/// The hits below their parents, from the top.
+/// Returns the matches below their parents, from the top level.
 fn hierarchy(realm: &Realm, hits: &[&Arc<Group>], depth: GroupDepth) -> Vec<Value> {
     let mut below: BTreeMap<Option<Id>, BTreeMap<String, Id>> = BTreeMap::new();
     for hit in hits {
@@ -162,7 +162,7 @@ fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, re
     }
 }
 
-/// The group at a path.
+/// Returns the group at a path.
 pub(crate) fn by_path(realm: &Realm, rights: &Rights, path: &str) -> Result<Reply, Refused> {
     let group = realm.group_at(path).ok_or_else(|| Refused::error(404, "Group path does not exist"))?;
     demand(rights.view_users())?;
@@ -170,7 +170,7 @@ pub(crate) fn by_path(realm: &Realm, rights: &Rights, path: &str) -> Result<Repl
     Ok(ok(&render::group(realm, group, depth, Vec::new())))
 }
 
-/// The groups that new users join by themselves.
+/// Returns the default groups of new users.
 pub(crate) fn defaults(realm: &Realm, rights: &Rights) -> Result<Reply, Refused> {
     demand(rights.view_realm())?;
     let depth = GroupDepth { brief: true, count: false, access: None };

@@ -1,4 +1,4 @@
-//! The Rust side of a realm: the changes that its HTTP side makes, seeds, switches and a look at the bare state.
+//! The Rust API of a realm: the changes of its HTTP API, seeds, switches and the bare state.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::users_change::insert_user;
 use super::values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 use super::webhook::{Delivery, Webhook};
 
-/// A realm of a simulated Keycloak. Changes are made as an administrator makes them, with all their events.
+/// A realm of a simulated Keycloak. Its changes emit the same events as an administrator's.
 #[derive(Clone, Debug)]
 pub struct RealmHandle {
     cell: Arc<RealmCell>,
@@ -29,12 +29,12 @@ impl RealmHandle {
         Self { cell, actor }
     }
 
-    /// The realm's name.
+    /// Returns the realm's name.
     pub fn name(&self) -> &str {
         &self.cell.name
     }
 
-    /// The realm's id.
+    /// Returns the realm's id.
     pub fn id(&self) -> &str {
         &self.cell.id
     }
@@ -43,7 +43,7 @@ impl RealmHandle {
         self.cell.change(&self.actor, work).await
     }
 
-    /// Changes without any event, whatever the webhook is set to.
+    /// Makes a change without any event, whatever the webhook's settings are.
     fn quietly<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
         self.cell.versions.write(|realm| {
             let on = (realm.settings.admin_events, realm.settings.user_events);
@@ -55,7 +55,7 @@ impl RealmHandle {
         })
     }
 
-    /// Creates a user; gives its id.
+    /// Creates a user; returns its id.
     pub async fn create_user(&self, user: NewUser) -> Result<String, Refused> {
         self.change(|tx| tx.create_user(&user.rep()).map(|id| id.to_string())).await
     }
@@ -65,7 +65,7 @@ impl RealmHandle {
         self.change(|tx| tx.update_user(id, &change.rep())).await
     }
 
-    /// Sets or removes (no values) one attribute of a user.
+    /// Sets one attribute of a user; no values remove it.
     pub async fn set_attribute(&self, id: &str, name: &str, values: &[&str]) -> Result<(), Refused> {
         self.change(|tx| {
             let user = tx.user(id)?;
@@ -74,7 +74,7 @@ impl RealmHandle {
             if !values.is_empty() {
                 attributes.insert(name.to_owned(), values.iter().map(|&value| value.to_owned()).collect());
             }
-            // As the console does it: all of the profile goes along.
+            // The console sends the complete profile too.
             let rep = UserRep {
                 username: Some(user.username.clone()),
                 email: user.email.clone(),
@@ -93,17 +93,17 @@ impl RealmHandle {
         self.change(|tx| tx.delete_user(id)).await
     }
 
-    /// Puts a user into a group.
+    /// Adds a user to a group.
     pub async fn join(&self, user: &str, group: &str) -> Result<(), Refused> {
         self.change(|tx| tx.join(user, group)).await
     }
 
-    /// Takes a user out of a group.
+    /// Removes a user from a group.
     pub async fn leave(&self, user: &str, group: &str) -> Result<(), Refused> {
         self.change(|tx| tx.leave(user, group)).await
     }
 
-    /// Creates a group below `parent`, or at the top; gives its id.
+    /// Creates a group below `parent`, or at the top level; returns its id.
     pub async fn create_group(&self, parent: Option<&str>, name: &str) -> Result<String, Refused> {
         let rep = GroupRep { name: Some(name.into()), ..GroupRep::default() };
         self.change(|tx| tx.create_group(parent, &rep).map(|id| id.to_string())).await
@@ -115,54 +115,54 @@ impl RealmHandle {
         self.change(|tx| tx.update_group(id, &rep)).await
     }
 
-    /// Moves a group below `parent`, or to the top.
+    /// Moves a group below `parent`, or to the top level.
     pub async fn move_group(&self, id: &str, parent: Option<&str>) -> Result<(), Refused> {
         self.change(|tx| tx.move_group(id, parent)).await
     }
 
-    /// Deletes a group with all below it.
+    /// Deletes a group and all groups below it.
     pub async fn delete_group(&self, id: &str) -> Result<(), Refused> {
         self.change(|tx| tx.delete_group(id)).await
     }
 
-    /// Makes a group one that new users join by themselves, or no longer.
+    /// Makes a group a default group for new users, or not.
     pub async fn set_default_group(&self, id: &str, on: bool) -> Result<(), Refused> {
         self.change(|tx| tx.set_default_group(id, on)).await
     }
 
-    /// Creates a realm role that brings these roles along.
+    /// Creates a realm role with these composite roles.
     pub async fn create_role(&self, name: &str, composites: &[&str]) -> Result<(), Refused> {
         let composites: BTreeSet<String> = composites.iter().map(|&name| name.to_owned()).collect();
         self.change(|tx| tx.create_role(name, composites.clone())).await
     }
 
-    /// Gives a realm role to a user, or takes it.
+    /// Grants a realm role to a user, or revokes it.
     pub async fn set_role(&self, user: &str, role: &str, on: bool) -> Result<(), Refused> {
         self.change(|tx| tx.user_roles(user, &[role.to_owned()], on)).await
     }
 
-    /// Gives a realm role to a group, or takes it.
+    /// Grants a realm role to a group, or revokes it.
     pub async fn set_group_role(&self, group: &str, role: &str, on: bool) -> Result<(), Refused> {
         self.change(|tx| tx.group_roles(group, &[role.to_owned()], on)).await
     }
 
-    /// An administrator's action without consequence for a sync: `reset-password`, `logout`.
+    /// Runs an administrator's action that does not affect a sync: `reset-password`, `logout`.
     pub async fn user_action(&self, id: &str, action: &str) -> Result<(), Refused> {
         self.change(|tx| tx.user_action(id, action)).await
     }
 
-    /// Somebody registers: a user event, no admin event.
+    /// Registers a user: a user event, no admin event.
     pub async fn register(&self, user: NewUser) -> Result<String, Refused> {
         self.change(|tx| tx.register(&user.rep()).map(|id| id.to_string())).await
     }
 
-    /// A user changes the own profile: a user event, no admin event.
+    /// Changes a user's profile as the user does: a user event, no admin event.
     pub async fn update_profile(&self, id: &str, change: UserChange) -> Result<(), Refused> {
         self.change(|tx| tx.update_profile(id, &change.rep())).await
     }
 
-    /// A partial import that overwrites: who has one of these logins is deleted and created again with another id, and
-    /// no event says so of the old one. Gives the ids in order.
+    /// Runs a partial import that overwrites. Users with one of these logins are deleted and recreated with new ids; no
+    /// event reports the deletion. Returns the ids in the same order.
     pub async fn overwriting_import(&self, users: &[NewUser]) -> Result<Vec<String>, Refused> {
         let users: Vec<Value> = users.iter().map(|user| json!(UserRep { id: None, ..user.rep() })).collect();
         let body = json!({ "ifResourceExists": "OVERWRITE", "users": users });
@@ -171,7 +171,7 @@ impl RealmHandle {
         Ok(ids.filter_map(|one| one["id"].as_str()).map(str::to_owned).collect())
     }
 
-    /// Users that a federation provider brings in: only the model's listeners hear of it.
+    /// Imports users from a federation provider; only listeners of model events are notified.
     pub async fn federation_import(&self, users: Vec<NewUser>) -> Result<Vec<String>, Refused> {
         self.change(|tx| {
             let reps: Vec<UserRep> = users.iter().map(NewUser::rep).collect();
@@ -186,7 +186,7 @@ impl RealmHandle {
         .await
     }
 
-    /// Seeds users at once, without any event; gives their ids. Groups on their paths are made if they are missing.
+    /// Seeds users in one change, without any event; returns their ids. Missing groups on their paths are created.
     pub fn import_users(&self, users: impl IntoIterator<Item = NewUser>) -> Result<Vec<String>, Refused> {
         self.quietly(|tx| {
             let mut ids = Vec::new();
@@ -204,7 +204,7 @@ impl RealmHandle {
         })
     }
 
-    /// Seeds the group at a path, without any event; gives its id.
+    /// Seeds the group at a path, without any event; returns its id.
     pub fn import_group(&self, path: &str) -> Result<String, Refused> {
         self.quietly(|tx| ensure_path(tx, path))
     }
@@ -225,7 +225,7 @@ impl RealmHandle {
         })
     }
 
-    /// Takes a user away behind everybody's back, as a change in the database does.
+    /// Deletes a user without any event, as a change in the database does.
     pub fn vanish_user(&self, id: &str) -> Result<(), Refused> {
         self.quietly(|tx| {
             let user = tx.user(id)?;
@@ -239,13 +239,13 @@ impl RealmHandle {
         self.quietly(|tx| tx.update_user(id, &change.rep()))
     }
 
-    /// Puts a user into a group, or out of it, without any event.
+    /// Adds a user to a group, or removes it, without any event.
     pub fn move_quietly(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
         self.quietly(|tx| if member { tx.join(user, group) } else { tx.leave(user, group) })
     }
 
-    /// Adds a client with a service account that holds these `realm-management` roles, or sets its secret and roles
-    /// anew; gives the account's id.
+    /// Adds a client with a service account that has these `realm-management` roles, or resets its secret and roles;
+    /// returns the account's id.
     pub fn add_service_client(&self, client_id: &str, secret: &str, roles: &[&str]) -> String {
         let made = self.quietly(|tx| {
             if !tx.realm.clients.contains_key(client_id) {
@@ -277,7 +277,7 @@ impl RealmHandle {
         })
     }
 
-    /// Gives a service account other `realm-management` roles; tokens given before keep the old ones.
+    /// Replaces the `realm-management` roles of a service account; tokens issued before keep the old ones.
     pub fn set_client_roles(&self, client_id: &str, roles: &[&str]) {
         let secret = self.cell.versions.read(None, |realm| {
             realm.clients.get(client_id).and_then(|client| client.secret.clone()).unwrap_or_default()
@@ -285,7 +285,7 @@ impl RealmHandle {
         self.add_service_client(client_id, &secret, roles);
     }
 
-    /// Sets what is stored: admin events, their representation, user events.
+    /// Sets which events are stored: admin events, their representation, user events.
     pub fn set_events(&self, admin: bool, details: bool, user: bool) {
         let set: Result<(), Refused> = self.cell.versions.write(|realm| {
             realm.settings.admin_events = admin;
@@ -296,7 +296,7 @@ impl RealmHandle {
         debug_assert!(set.is_ok());
     }
 
-    /// Forgets stored events, as an administrator's *clear* or the expiry does.
+    /// Deletes stored events, as an administrator's *clear* or the expiry does.
     pub fn clear_events(&self) {
         let cleared: Result<(), Refused> = self.cell.versions.write(|realm| {
             realm.admin_events.clear();
@@ -306,29 +306,30 @@ impl RealmHandle {
         debug_assert!(cleared.is_ok());
     }
 
-    /// The stored admin events, oldest first, as `GET admin-events` shows them.
+    /// Returns the stored admin events, oldest first, as `GET admin-events` returns them.
     pub fn admin_events(&self) -> Vec<Value> {
         self.cell.versions.read(None, |realm| realm.admin_events.iter().map(|event| json!(**event)).collect())
     }
 
-    /// The stored user events, oldest first.
+    /// Returns the stored user events, oldest first.
     pub fn user_events(&self) -> Vec<Value> {
         self.cell.versions.read(None, |realm| realm.user_events.iter().map(|event| json!(**event)).collect())
     }
 
-    /// The realm is gone, or back: 404 `Realm does not exist`, and its tokens end.
+    /// Removes or restores the realm. While it is removed, it answers 404 `Realm does not exist`; its tokens become
+    /// invalid.
     pub fn set_realm_gone(&self, gone: bool) {
         self.cell.gone.store(gone, Ordering::SeqCst);
     }
 
-    /// A federation provider cannot be reached, or is back. Meanwhile imported users look disabled and without groups,
-    /// with 200; those that are not imported are not listed, and answer 500 by id.
+    /// Makes a federation provider unreachable, or reachable again. While it is unreachable, imported users look
+    /// disabled and without groups, with 200. Users that are not imported are not listed, and answer 500 by id.
     pub fn set_ldap_down(&self, component: &str, down: bool) {
         self.set_provider(component, down, |realm| &mut realm.ldap_down);
     }
 
-    /// An administrator switches a federation provider off, or on. Meanwhile imported users look disabled; those that are
-    /// not imported are not listed, and are called gone by id.
+    /// Disables or enables a federation provider, as an administrator does. While it is disabled, imported users look
+    /// disabled. Users that are not imported are not listed, and answer as deleted by id.
     pub fn switch_provider_off(&self, component: &str, off: bool) {
         self.set_provider(component, off, |realm| &mut realm.switched_off);
     }
@@ -345,42 +346,42 @@ impl RealmHandle {
         debug_assert!(set.is_ok());
     }
 
-    /// Has events posted, or no longer.
+    /// Turns the posting of events on or off.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.cell.sender.set(webhook);
     }
 
-    /// Off: events are lost, as they are while the listener is not there. On: they are posted.
+    /// Off: events are lost, as they are while the listener is down. On: they are posted.
     pub fn switch_webhook(&self, on: bool) {
         self.cell.sender.switch(on);
     }
 
-    /// Keeps events back until [`Self::take_held`]; [`Self::switch_webhook`] ends it.
+    /// Holds events back until [`Self::take_held`]; [`Self::switch_webhook`] ends it.
     pub fn hold_webhook(&self) {
         self.cell.sender.hold();
     }
 
-    /// The events kept back, in order; they can be sent by [`Self::post_events`] in any order, any number of times.
+    /// Returns the held events, oldest first. [`Self::post_events`] can send them in any order, any number of times.
     pub fn take_held(&self) -> Vec<Value> {
         self.cell.sender.take_held()
     }
 
-    /// Posts these events now, as one batch, signed; returns when they were answered or given up.
+    /// Posts these events now, as one signed batch; returns when they are answered or given up.
     pub async fn post_events(&self, events: Vec<Value>) {
         self.cell.sender.post(events).await;
     }
 
-    /// Returns when all events so far were posted or given up.
+    /// Returns when all events so far are posted or given up.
     pub async fn webhook_idle(&self) {
         self.cell.sender.idle().await;
     }
 
-    /// All calls of the webhook so far.
+    /// Returns all calls of the webhook so far.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.cell.sender.deliveries()
     }
 
-    /// The realm as it is now, LDAP trouble or not.
+    /// Returns the current realm, whatever the state of its federation providers.
     pub fn snapshot(&self) -> RealmSnapshot {
         self.cell.versions.read(None, |realm| {
             let users = realm.users.values().map(|user| (user.id.to_string(), UserState::from(&**user)));
@@ -399,7 +400,7 @@ impl RealmHandle {
     }
 }
 
-/// Stores a user and puts it into its groups, without events.
+/// Stores a user and adds it to its groups, without events.
 fn seed(tx: &mut Tx<'_>, user: User) {
     for id in &user.groups {
         if let Some(group) = tx.realm.groups.get_mut(id) {
@@ -409,7 +410,7 @@ fn seed(tx: &mut Tx<'_>, user: User) {
     insert_user(tx.realm, user);
 }
 
-/// Makes the groups on a path that are missing; gives the last one's id.
+/// Creates the missing groups on a path; returns the last one's id.
 fn ensure_path(tx: &mut Tx<'_>, path: &str) -> Result<String, Refused> {
     let found = |tx: &Tx<'_>, path: &str| tx.realm.group_at(path).map(|group: &Arc<Group>| group.id.to_string());
     if let Some(id) = found(tx, path) {

@@ -1,6 +1,7 @@
 //! A simulator of Keycloak: realms with users, groups and events, behind the Admin REST API.
 //!
-//! What it answers was compared with Keycloak 26.7.0; `tests/contract_keycloak.rs` does so again wherever one is at hand.
+//! Its answers were compared with Keycloak 26.7.0. `tests/contract_keycloak/main.rs` compares them again if a real one
+//! is available.
 
 mod access_change;
 mod change;
@@ -48,22 +49,22 @@ pub use refused::Refused;
 pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, Timing, Webhook};
 
-/// How a simulated Keycloak is set up.
+/// Options of a simulated Keycloak.
 #[derive(Clone, Debug)]
 pub struct KeycloakOptions {
-    /// The path below which everything lies, as `/auth`; empty for none.
+    /// Base path, such as `/auth`; empty: none.
     pub prefix: String,
-    /// The version that it claims to be.
+    /// The version that the server reports.
     pub version: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
     /// Name and password of the administrator in `master`.
     pub admin: (String, String),
-    /// How long tokens live.
+    /// Lifetime of tokens.
     pub token_life: Duration,
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -81,7 +82,7 @@ impl Default for KeycloakOptions {
     }
 }
 
-/// One realm with its listener.
+/// A realm with its listener.
 #[derive(Debug)]
 pub(crate) struct RealmCell {
     pub(crate) name: String,
@@ -102,7 +103,7 @@ impl RealmCell {
         }
     }
 
-    /// Makes one change, and has its events posted before or after it as the webhook is set.
+    /// Makes one change; posts its events before or after the commit, as the webhook's timing says.
     pub(crate) async fn change<R>(
         &self,
         actor: &Actor,
@@ -119,7 +120,7 @@ impl RealmCell {
                 tokio::time::sleep(wait).await;
             }
             draws.again();
-            // What was posted may be refused by now: then it was a phantom.
+            // The change can be refused now; then the posted events describe a change that never happened.
             return self.versions.write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
         }
         let (result, events) = self.versions.write(|realm| {
@@ -133,7 +134,7 @@ impl RealmCell {
     }
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Keycloak {
     pub(crate) prefix: String,
@@ -147,13 +148,13 @@ pub(crate) struct Keycloak {
 }
 
 impl Keycloak {
-    /// The realm of this name, unless it is gone.
+    /// Returns the realm of this name, unless it is removed.
     fn cell(&self, name: &str) -> Option<Arc<RealmCell>> {
         let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
         realms.get(name).filter(|cell| !cell.gone.load(Ordering::SeqCst)).cloned()
     }
 
-    /// Adds a realm, and its rights to `master`; false where there is one already.
+    /// Adds a realm, and its rights to `master`; false if it exists.
     fn add(&self, realm: Realm) -> bool {
         let name = realm.name.clone();
         let mut realms = self.realms.write().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +173,7 @@ impl Keycloak {
         true
     }
 
-    /// The token's grant, if its realm is still the one that gave it, and its account is still there.
+    /// Returns the token's grant if its realm is the one that issued it and its account still exists.
     fn authenticate(&self, request: &Request) -> Result<Grant, Refusal> {
         let grant = self.tokens.check(request)?;
         let cell = self.cell(&grant.realm).filter(|cell| cell.id == grant.realm_id);
@@ -230,7 +231,7 @@ impl Keycloak {
                 let rights = cell.versions.read(None, |realm| grant.rights(realm));
                 demand(!rights.is_none())?;
                 let mut shown = json!({ "profileInfo": { "name": "default" } });
-                // The version is told only to those who may manage the realm.
+                // Only callers that may manage the realm see the version.
                 if rights.manage_realm() {
                     shown["systemInfo"] = json!({ "version": self.version });
                 }
@@ -267,26 +268,26 @@ impl App for Keycloak {
     }
 }
 
-/// A running simulated Keycloak; it ends when this is dropped.
+/// A running simulated Keycloak; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedKeycloak {
     server: Server,
     keycloak: Arc<Keycloak>,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedKeycloak {
-    /// Starts one on a loopback port, with nothing in it but `master`.
+    /// Starts a Keycloak on a loopback port, with only the realm `master`.
     pub async fn start(options: KeycloakOptions) -> io::Result<Self> {
         let (keycloak, router, faults, journal) = Self::assemble(&options);
         let server = Server::start(router, options.port).await?;
         Ok(Self { server, keycloak, faults, journal })
     }
 
-    /// Starts one with realm `acme`, whose client `usersync` (secret `usersync-secret`) may read users and events.
+    /// Starts a Keycloak with realm `acme`; its client `usersync` (secret `usersync-secret`) may read users and events.
     pub async fn start_with_realm() -> io::Result<(Self, RealmHandle)> {
         let simulator = Self::start(KeycloakOptions::default()).await?;
         let realm = simulator.add_realm("acme");
@@ -311,12 +312,13 @@ impl SimulatedKeycloak {
         (keycloak, router, faults, journal)
     }
 
-    /// Where it is, with the path prefix and without a slash at the end.
+    /// Returns the URL with the base path, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.keycloak.prefix)
     }
 
-    /// Adds a realm that keeps events, lets logins change and keeps every attribute; or gives the one of that name.
+    /// Adds a realm that stores events, allows login changes and keeps every attribute; or returns the one of that
+    /// name.
     pub fn add_realm(&self, name: &str) -> RealmHandle {
         let mut realm = Realm::new(name);
         realm.settings.admin_events = true;
@@ -329,25 +331,25 @@ impl SimulatedKeycloak {
         RealmHandle::new(Arc::clone(&realms[name]), &self.keycloak.admin_id)
     }
 
-    /// The realm of this name.
+    /// Returns the realm of this name.
     pub fn realm(&self, name: &str) -> Option<RealmHandle> {
         let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
         realms.get(name).map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
     }
 
-    /// Ends all tokens at once: the next call with one of them is answered with 401.
+    /// Revokes all tokens: the next call with one of them is answered with 401.
     pub fn revoke_tokens(&self) {
         self.keycloak.tokens.revoke_all();
     }
 
-    /// Keeps the present state of all realms for reads from [`Stale::Frozen`].
+    /// Saves the current state of all realms for [`Stale::Frozen`] reads.
     pub fn freeze(&self) {
         for cell in self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner).values() {
             cell.versions.freeze();
         }
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

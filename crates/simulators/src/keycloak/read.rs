@@ -1,4 +1,4 @@
-//! Which reading answers which path.
+//! Routing of reads.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Reads `first` and `max`; negative ones mean none, and what is no number is a wrong path to Keycloak.
+    /// Reads `first` and `max`. A negative value means none; for a value that is not a number Keycloak finds no path.
     pub(crate) fn of(request: &Request, default_max: usize) -> Result<Self, Refused> {
         let number = |name: &str| -> Result<Option<i64>, Refused> {
             match request.param(name) {
@@ -30,7 +30,7 @@ impl Page {
         Ok(Self { first, max })
     }
 
-    /// This page of a slice.
+    /// Returns this page of a slice.
     pub(crate) fn cut<T>(self, all: &[T]) -> &[T] {
         let start = self.first.min(all.len());
         let end = start.saturating_add(self.max).min(all.len());
@@ -38,7 +38,7 @@ impl Page {
     }
 }
 
-/// 200 as the admin API gives it.
+/// Returns a 200 answer with the admin API's headers.
 pub(crate) fn ok(body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(200, body);
     reply.headers = vec![
@@ -73,7 +73,7 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
     }
 }
 
-/// A realm as those with few rights and those with many see it.
+/// Returns a realm with the fields that the caller's rights allow.
 pub(crate) fn listed_realm(realm: &Realm, rights: &Rights) -> Value {
     let mut shown = json!({
         "realm": realm.name, "bruteForceProtected": false, "supportedLocales": [], "organizationsEnabled": false,
@@ -98,7 +98,7 @@ pub(crate) fn listed_realm(realm: &Realm, rights: &Rights) -> Value {
     shown
 }
 
-/// The page at the root.
+/// Returns the page at the root.
 pub(crate) fn welcome() -> Reply {
     let page = "<!doctype html><html><head><title>Keycloak Administration Console</title></head></html>";
     let mut reply = Reply::empty(200).with("content-type", "text/html; charset=utf-8");
@@ -106,7 +106,7 @@ pub(crate) fn welcome() -> Reply {
     reply
 }
 
-/// What anybody may read of a realm.
+/// Returns the public part of a realm.
 pub(crate) fn public_realm(keycloak: &Keycloak, request: &Request, name: &str) -> Reply {
     let base = format!("{}{}/realms/{name}", request.origin(), keycloak.prefix);
     ok(&json!({
@@ -115,7 +115,7 @@ pub(crate) fn public_realm(keycloak: &Keycloak, request: &Request, name: &str) -
     }))
 }
 
-/// The `OpenID` Connect discovery document.
+/// Returns the `OpenID` Connect discovery document.
 pub(crate) fn discovery(keycloak: &Keycloak, request: &Request, name: &str) -> Reply {
     let base = format!("{}{}/realms/{name}", request.origin(), keycloak.prefix);
     let connect = format!("{base}/protocol/openid-connect");

@@ -1,4 +1,4 @@
-//! Reading roles, clients and components.
+//! Reads of roles, clients and components.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::state::{Client, Id, Realm, Role, User};
 use super::users_read;
 use crate::front::{Reply, Request};
 
-/// Realm roles by name.
+/// Returns realm roles by name.
 pub(crate) fn shown_roles(realm: &Realm, names: &BTreeSet<String>, full: bool) -> Vec<Value> {
     names.iter().filter_map(|name| realm.roles.get(name)).map(|role| one(role, &realm.id, false, full)).collect()
 }
@@ -90,7 +90,7 @@ pub(crate) fn roles(realm: &Realm, rights: &Rights, request: &Request, rest: &[&
             Ok(ok(&users_read::shown(realm, page.cut(&held), depth, None)))
         }
         ["groups"] => {
-            // Until 26.7.0 without this right.
+            // Up to 26.7.0 without this right.
             demand(rights.view_users())?;
             let page = Page::of(request, 100)?;
             let depth = GroupDepth { brief: true, count: false, access: None };
@@ -142,7 +142,7 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
     }
 }
 
-/// The federation providers that users link to.
+/// Returns the federation providers that users link to.
 pub(crate) fn components(realm: &Realm) -> Vec<Value> {
     let links: BTreeSet<&str> =
         realm.users.values().filter_map(|user: &Arc<User>| user.federation_link.as_deref()).collect();

@@ -1,10 +1,10 @@
-//! Refusals, in Keycloak's own words.
+//! Refusals, in Keycloak's form.
 
 use serde_json::{Value, json};
 
 use crate::front::Reply;
 
-/// Why something was not done: the status and body that an HTTP caller gets.
+/// A refusal: the status and body of the HTTP answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// The HTTP status.
@@ -22,17 +22,17 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Refused {
-    /// `{"error": …}`
+    /// Returns `{"error": …}`.
     pub(crate) fn error(status: u16, text: &str) -> Self {
         Self { status, body: json!({ "error": text }) }
     }
 
-    /// `{"errorMessage": …}`
+    /// Returns `{"errorMessage": …}`.
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
         Self { status, body: json!({ "errorMessage": text.into() }) }
     }
 
-    /// A user profile validation error.
+    /// Returns a user profile validation error.
     pub(crate) fn field(field: &str, message: &str, more: &[Value]) -> Self {
         let mut params = vec![json!(field)];
         params.extend_from_slice(more);
@@ -63,7 +63,7 @@ impl Refused {
         Self::error(404, "Could not find group by id")
     }
 
-    /// What an exception inside Keycloak looks like from outside.
+    /// Returns the answer to an exception inside Keycloak.
     pub(crate) fn broke() -> Self {
         let text = "For more on this error consult the server log.";
         Self { status: 500, body: json!({ "error": "unknown_error", "error_description": text }) }

@@ -1,4 +1,4 @@
-//! How users, groups, roles and clients look in answers.
+//! Users, groups, roles and clients as answers show them.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::change::text;
 use super::refused::Refused;
 use super::state::{Client, Group, Realm, Role, User};
 
-/// How much of a user is shown.
+/// Detail level of a user.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// `briefRepresentation=true`.
     Brief,
-    /// Everything that a listing shows.
+    /// All fields of a listing.
     Full,
 }
 
@@ -53,7 +53,7 @@ struct More<'a> {
     not_before: i64,
 }
 
-/// A user, in a listing or alone. A federation provider that is down shows its users as disabled.
+/// A user, in a listing or alone. Users of an unavailable federation provider look disabled.
 pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Option<&'a Value>) -> impl Serialize + 'a {
     let full = depth == Depth::Full;
     UserView {
@@ -78,7 +78,7 @@ pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Opti
     }
 }
 
-/// The `access` of one user alone.
+/// The `access` field of a single user.
 pub(crate) fn user_access(manage: bool) -> Value {
     json!({
         "manageGroupMembership": manage, "resetPassword": manage, "view": true,
@@ -86,19 +86,19 @@ pub(crate) fn user_access(manage: bool) -> Value {
     })
 }
 
-/// The `access` of a group.
+/// The `access` field of a group.
 pub(crate) fn group_access(manage: bool) -> Value {
     json!({ "view": true, "viewMembers": true, "manageMembers": manage, "manage": manage, "manageMembership": manage })
 }
 
-/// How much of a group is shown.
+/// Detail level of a group.
 #[derive(Clone, Copy)]
 pub(crate) struct GroupDepth {
-    /// Attributes and roles are left out.
+    /// Whether attributes and roles are left out.
     pub(crate) brief: bool,
-    /// `subGroupCount` is shown.
+    /// Whether `subGroupCount` is shown.
     pub(crate) count: bool,
-    /// `access` is shown, and what it says of managing.
+    /// Whether `access` is shown, and the right to manage that it reports.
     pub(crate) access: Option<bool>,
 }
 
@@ -162,7 +162,7 @@ struct RoleView<'a> {
     attributes: Option<Value>,
 }
 
-/// A role in its container; `full` shows its attributes too.
+/// A role in its container; `full` includes its attributes.
 pub(crate) fn role<'a>(role: &'a Role, container: &'a str, of_client: bool, full: bool) -> impl Serialize + 'a {
     RoleView {
         id: &role.id,
@@ -175,7 +175,7 @@ pub(crate) fn role<'a>(role: &'a Role, container: &'a str, of_client: bool, full
     }
 }
 
-/// Realm roles as an admin event shows them; one that is not there is refused.
+/// Realm roles as an admin event shows them; a missing role is refused.
 pub(crate) fn realm_roles(realm: &Realm, names: &[String]) -> Result<String, Refused> {
     let missing = || Refused::error(404, "Role not found");
     let roles: Result<Vec<&Role>, Refused> =

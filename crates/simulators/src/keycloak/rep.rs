@@ -1,4 +1,4 @@
-//! What a caller sends, and what an admin event repeats of it.
+//! Request bodies, and the representations of admin events.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use super::refused::Refused;
 /// Attributes of a user or a group.
 pub(crate) type Attributes = BTreeMap<String, Vec<String>>;
 
-/// A user as sent; absent and `null` fields stay as they are. Serialised it is what an admin event shows.
+/// A user as sent; absent and `null` fields stay unchanged. Its serialised form is the representation in an admin
+/// event.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UserRep {
@@ -36,7 +37,7 @@ pub(crate) struct UserRep {
     pub(crate) required_actions: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) groups: Option<Vec<String>>,
-    /// Whatever else: known fields are ignored, unknown ones refused.
+    /// All other fields: known ones are ignored, unknown ones refused.
     #[serde(flatten, skip_serializing)]
     pub(crate) other: Map<String, Value>,
 }
@@ -96,7 +97,7 @@ impl GroupRep {
         Ok(rep)
     }
 
-    /// The name, if it is one.
+    /// Returns the name, if it is valid.
     pub(crate) fn named(&self) -> Result<&str, Refused> {
         self.name
             .as_deref()

@@ -1,4 +1,4 @@
-//! What a caller may do in a realm, as tried out right by right on Keycloak 26.7.
+//! Rights of a caller in a realm, as tested right by right against Keycloak 26.7.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
-    /// The rights that these roles of the realm's management client give.
+    /// Returns the rights that these roles of the realm's management client grant.
     pub(crate) fn of(roles: BTreeSet<String>) -> Self {
         Self { roles, all: false }
     }
 
-    /// A master administrator's.
+    /// Returns the rights of a master administrator.
     pub(crate) fn all() -> Self {
         Self { roles: BTreeSet::new(), all: true }
     }
@@ -26,7 +26,7 @@ impl Rights {
         self.all || roles.iter().any(|role| self.roles.contains(*role))
     }
 
-    /// True without any right at all.
+    /// Returns whether there are no rights at all.
     pub(crate) fn is_none(&self) -> bool {
         !self.all && self.roles.is_empty()
     }
@@ -76,7 +76,7 @@ impl Rights {
     }
 }
 
-/// 403 unless allowed.
+/// Returns 403 unless allowed.
 pub(crate) fn demand(allowed: bool) -> Result<(), Refused> {
     if allowed { Ok(()) } else { Err(Refused::forbidden()) }
 }

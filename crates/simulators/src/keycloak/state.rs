@@ -1,4 +1,4 @@
-//! What a realm holds.
+//! State of a realm.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::event::{AdminEvent, UserEvent};
 pub(crate) use crate::roster::Id;
 use crate::roster::Roster;
 
-/// A new random id.
+/// Returns a new random id.
 pub(crate) fn new_id() -> Id {
     uuid::Uuid::new_v4().to_string().into()
 }
@@ -53,7 +53,7 @@ pub(crate) struct Role {
     pub(crate) id: Id,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
-    /// Names of roles of the same container that it brings along.
+    /// Names of its composite roles, in the same container.
     pub(crate) composites: BTreeSet<String>,
 }
 
@@ -61,23 +61,23 @@ pub(crate) struct Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) id: Id,
-    /// What it is called `clientId` by.
+    /// The `clientId`.
     pub(crate) name: String,
     pub(crate) secret: Option<String>,
     pub(crate) service_account: Option<Id>,
     pub(crate) roles: BTreeMap<String, Role>,
-    /// What else was sent when it was made or changed; given back as it was.
+    /// All other fields of the create or update request; returned unchanged.
     pub(crate) extra: Map<String, Value>,
 }
 
-/// What a realm's administrator sets.
+/// Settings of a realm.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Settings {
     pub(crate) admin_events: bool,
     pub(crate) admin_event_details: bool,
     pub(crate) user_events: bool,
-    /// Which user events are stored; empty means all that Keycloak stores by default.
+    /// User events that are stored; empty: Keycloak's default.
     pub(crate) event_types: BTreeSet<String>,
     pub(crate) listeners: Vec<String>,
     pub(crate) edit_username: bool,
@@ -92,14 +92,14 @@ pub(crate) struct Realm {
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) users: HashMap<Id, Arc<User>>,
-    /// Every user by name, service accounts too.
+    /// All users by name, including service accounts.
     pub(crate) names: HashMap<String, Id>,
     pub(crate) emails: HashMap<String, Id>,
-    /// All users that Keycloak stores but service accounts, in listing order.
+    /// All stored users except service accounts, in listing order.
     pub(crate) people: Roster,
     /// Users of a federation that stores nothing in Keycloak: listed after all others, never counted.
     pub(crate) outside: Roster,
-    /// Service accounts, which only filtered listings show.
+    /// Service accounts, which only filtered listings include.
     pub(crate) services: Roster,
     pub(crate) groups: HashMap<Id, Arc<Group>>,
     pub(crate) top: BTreeMap<String, Id>,
@@ -108,13 +108,13 @@ pub(crate) struct Realm {
     pub(crate) clients: BTreeMap<String, Client>,
     pub(crate) admin_events: Vec<Arc<AdminEvent>>,
     pub(crate) user_events: Vec<Arc<UserEvent>>,
-    /// Federation providers (by component id) that cannot be reached.
+    /// Unreachable federation providers, by component id.
     pub(crate) ldap_down: HashSet<String>,
-    /// Those that an administrator switched off.
+    /// Disabled federation providers, by component id.
     pub(crate) switched_off: HashSet<String>,
 }
 
-/// The roles of `realm-management` with what each brings along.
+/// Roles of `realm-management`, each with its composite roles.
 const MANAGEMENT_ROLES: &[(&str, &[&str])] = &[
     ("create-client", &[]),
     ("impersonation", &[]),
@@ -163,7 +163,7 @@ fn role(name: &str, composites: &[&str]) -> Role {
 }
 
 impl Realm {
-    /// A new realm with what Keycloak puts into one.
+    /// Returns a new realm with Keycloak's default content.
     pub(crate) fn new(name: &str) -> Self {
         let default_role = format!("default-roles-{name}");
         let mut roles = BTreeMap::new();
@@ -222,22 +222,22 @@ impl Realm {
         }
     }
 
-    /// The role that every stored user is given.
+    /// Returns the role that every stored user has.
     pub(crate) fn default_role(&self) -> String {
         format!("default-roles-{}", self.name)
     }
 
-    /// The client with this internal id.
+    /// Returns the client with this internal id.
     pub(crate) fn client(&self, id: &str) -> Option<&Client> {
         self.clients.values().find(|client| &*client.id == id)
     }
 
-    /// Changes the client with this internal id.
+    /// Returns the client with this internal id for a change in place.
     pub(crate) fn client_mut(&mut self, id: &str) -> Option<&mut Client> {
         self.clients.values_mut().find(|client| &*client.id == id)
     }
 
-    /// The path of a group, made of names.
+    /// Returns the path of a group, built from names.
     pub(crate) fn path(&self, group: &Group) -> String {
         let mut names = vec![group.name.as_str()];
         let mut parent = group.parent.as_ref();
@@ -249,7 +249,7 @@ impl Realm {
         format!("/{}", names.join("/"))
     }
 
-    /// The group at a path; names with slashes are found too.
+    /// Returns the group at a path; names with slashes are supported.
     pub(crate) fn group_at(&self, path: &str) -> Option<&Arc<Group>> {
         let rest = path.strip_prefix('/').unwrap_or(path);
         self.group_below(None, rest)
@@ -266,7 +266,7 @@ impl Realm {
         })
     }
 
-    /// The realm roles that a user has in effect: own, by groups and their parents, by composites.
+    /// Returns a user's effective realm roles: direct, from groups and their parents, and composites.
     pub(crate) fn effective_roles(&self, user: &User) -> BTreeSet<String> {
         let mut found: BTreeSet<String> = BTreeSet::new();
         let mut open: Vec<&str> = user.realm_roles.iter().map(String::as_str).collect();
@@ -287,18 +287,18 @@ impl Realm {
         found
     }
 
-    /// True for a user whose federation provider cannot be reached, or is switched off.
+    /// Returns whether the user's federation provider is unreachable or disabled.
     pub(crate) fn is_cut_off(&self, user: &User) -> bool {
         let down = |component: &str| self.ldap_down.contains(component) || self.switched_off.contains(component);
         !(self.ldap_down.is_empty() && self.switched_off.is_empty()) && user.component().is_some_and(down)
     }
 
-    /// True for a user who is not there, as far as Keycloak can tell: it stores nothing of them.
+    /// Returns whether the user is absent for Keycloak: its provider is unavailable and nothing of it is stored.
     pub(crate) fn is_hidden(&self, user: &User) -> bool {
         user.is_outside() && self.is_cut_off(user)
     }
 
-    /// The list that a user is in.
+    /// Returns the list that contains a user.
     pub(crate) fn roster(&mut self, user: &User) -> &mut Roster {
         if user.service_account_of.is_some() {
             &mut self.services
@@ -309,7 +309,7 @@ impl Realm {
         }
     }
 
-    /// All users but service accounts who can be seen, in listing order.
+    /// Returns all visible users except service accounts, in listing order.
     pub(crate) fn listed(&self) -> Vec<Id> {
         let seen = |id: &&Id| self.users.get(*id).is_some_and(|user| !self.is_hidden(user));
         self.people.ids().iter().chain(self.outside.ids().iter().filter(seen)).cloned().collect()
@@ -317,12 +317,12 @@ impl Realm {
 }
 
 impl User {
-    /// Whether Keycloak stores nothing of this user.
+    /// Returns whether Keycloak stores nothing of this user.
     pub(crate) fn is_outside(&self) -> bool {
         self.id.starts_with("f:")
     }
 
-    /// The component that the user comes from.
+    /// Returns the component that the user comes from.
     pub(crate) fn component(&self) -> Option<&str> {
         let by_id = || self.id.strip_prefix("f:")?.split(':').next();
         self.federation_link.as_deref().or_else(by_id)
@@ -330,7 +330,7 @@ impl User {
 }
 
 impl Client {
-    /// Roles of this client with what they bring along.
+    /// Returns roles of this client with their composite roles.
     pub(crate) fn expand<'a>(&'a self, names: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&String> = names.into_iter().collect();

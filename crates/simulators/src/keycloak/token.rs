@@ -15,22 +15,22 @@ use super::state::{Realm, User};
 use super::{Keycloak, RealmCell};
 use crate::front::{Reply, Request};
 
-/// What a token stands for.
+/// Grant of a token.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
-    /// The realm that gave it.
+    /// The realm that issued the token.
     pub(crate) realm: String,
-    /// The realm's id then; a recreated realm does not know the old one's tokens.
+    /// The realm's id at that time; a recreated realm does not accept tokens of the old one.
     pub(crate) realm_id: String,
     pub(crate) actor: Actor,
-    /// Roles by client, as they were when it was given.
+    /// Roles by client, as of the time of issue.
     roles: BTreeMap<String, Vec<String>>,
     administrator: bool,
     ends: Instant,
 }
 
 impl Grant {
-    /// The rights of this token over a realm.
+    /// Returns the rights of this token over a realm.
     pub(crate) fn rights(&self, realm: &Realm) -> Rights {
         if self.administrator {
             return Rights::all();
@@ -45,13 +45,13 @@ impl Grant {
         Rights::of(self.roles.get(&client).into_iter().flatten().cloned().collect())
     }
 
-    /// True for the master administrator.
+    /// Returns whether it is the master administrator.
     pub(crate) fn is_administrator(&self) -> bool {
         self.administrator
     }
 }
 
-/// The tokens given so far.
+/// Issued tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Mutex<HashMap<String, Grant>>);
 
@@ -62,7 +62,7 @@ impl Tokens {
         tokens.insert(token, grant);
     }
 
-    /// The grant behind a request's bearer token.
+    /// Returns the grant of a request's bearer token.
     pub(crate) fn check(&self, request: &Request) -> Result<Grant, Refused> {
         let header = request.header("authorization").unwrap_or_default();
         let token = header.strip_prefix("Bearer ").ok_or_else(Refused::unauthorized)?;
@@ -71,7 +71,7 @@ impl Tokens {
         grant.cloned().ok_or_else(Refused::unauthorized)
     }
 
-    /// Ends all tokens.
+    /// Revokes all tokens.
     pub(crate) fn revoke_all(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -122,7 +122,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
                 ("client_auth_method".to_owned(), "client-secret".to_owned()),
                 ("username".to_owned(), user.username.clone()),
             ]);
-            // Stored like any user event: a poller that asks for all types reads itself.
+            // Stored like any user event: a poller that requests all types reads its own logins.
             let stored = cell.change(&actor, |tx| {
                 tx.user_event("CLIENT_LOGIN", Some(&client_id), Some(&user.id), None, details.clone());
                 Ok(())
@@ -142,7 +142,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
     }
 }
 
-/// Client id and secret, from the form or from Basic credentials.
+/// Returns client id and secret, from the form or from Basic credentials.
 fn credentials(request: &Request, form: &BTreeMap<String, String>) -> (String, Option<String>) {
     let basic = request.header("authorization").and_then(|header| {
         let bytes = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
@@ -206,7 +206,7 @@ fn issue_admin(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Valu
         administrator: true,
         ends: Instant::now() + life,
     };
-    // Lightweight: `admin-cli` puts neither subject nor roles into its tokens.
+    // Lightweight token: `admin-cli` puts neither subject nor roles into its tokens.
     signed(keycloak, cell, request, json!({ "azp": "admin-cli" }), grant, life)
 }
 
@@ -230,7 +230,7 @@ fn signed(
     }
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT","kid":"simulator"}"#);
     let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
-    // Nobody verifies it; it only has to be unguessable and shaped like one.
+    // No client verifies the signature; it must only be unguessable and have the right form.
     let signature =
         URL_SAFE_NO_PAD.encode([uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat());
     let token = format!("{header}.{payload}.{signature}");

@@ -1,4 +1,4 @@
-//! What changes users and their memberships.
+//! Changes of users and their memberships.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// Checks a new user and makes it, without storing it.
+    /// Checks and builds a new user without storing it.
     pub(crate) fn prepare_user(&mut self, rep: &UserRep) -> Result<User, Refused> {
         let username = rep.username.as_deref().map(str::trim).filter(|name| !name.is_empty());
         let username = username.ok_or_else(|| Refused::message(400, "User name is missing"))?.to_lowercase();
@@ -32,7 +32,7 @@ impl Tx<'_> {
         check_profile(&username, email.as_deref())?;
         let mut groups = BTreeSet::new();
         for path in rep.groups.iter().flatten() {
-            // Keycloak breaks on a group that is not there, instead of saying so.
+            // Keycloak fails on a missing group instead of reporting it.
             groups.insert(Arc::clone(&self.realm.group_at(path).ok_or_else(Refused::broke)?.id));
         }
         let id = rep.id.as_deref().map_or_else(|| self.id(), Into::into);
@@ -63,7 +63,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Stores a new user; `defaults` gives the default role and groups as all ways but a partial import do.
+    /// Stores a new user; `defaults` adds the default role and groups, as all ways except a partial import do.
     pub(crate) fn store_user(&mut self, mut user: User, defaults: bool) {
         if defaults {
             let role = self.realm.default_role();
@@ -79,7 +79,7 @@ impl Tx<'_> {
         insert_user(self.realm, user);
     }
 
-    /// Puts a user into a group's roster and tells the model's listeners.
+    /// Adds a user to a group's members and emits the model event.
     fn enter(&mut self, user: &User, group: &Id) {
         if let Some(group) = self.realm.groups.get_mut(group) {
             Arc::make_mut(group).members.insert(&user.username, &user.id);
@@ -91,7 +91,7 @@ impl Tx<'_> {
     /// Updates a user as an administrator does.
     pub(crate) fn update_user(&mut self, id: &str, rep: &UserRep) -> Result<(), Refused> {
         let before = self.user(id)?;
-        // Sending attributes means sending all of the profile.
+        // A request with attributes contains the complete profile.
         if rep.attributes.is_some() && rep.username.is_none() {
             return Err(Refused::message(400, "User name is missing"));
         }
@@ -126,7 +126,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A user changes the own name, e-mail or login on the account pages: no admin event, but `UPDATE_PROFILE`.
+    /// Changes a user's name, e-mail or login as the user does in the account console: no admin event, but
+    /// `UPDATE_PROFILE`.
     pub(crate) fn update_profile(&mut self, id: &str, rep: &UserRep) -> Result<(), Refused> {
         let before = self.user(id)?;
         let email = rep.email.as_deref().map(str::to_lowercase).or_else(|| before.email.clone());
@@ -151,7 +152,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A user registers: no admin event, but `REGISTER`.
+    /// Registers a user: no admin event, but `REGISTER`.
     pub(crate) fn register(&mut self, rep: &UserRep) -> Result<Id, Refused> {
         let user = self.prepare_user(rep)?;
         let id = Arc::clone(&user.id);
@@ -190,7 +191,7 @@ impl Tx<'_> {
                 self.realm.emails.insert(new.clone(), Arc::clone(&before.id));
             }
         }
-        // Sending attributes means sending all of the profile: what is missing is emptied.
+        // A request with attributes contains the complete profile: missing ones are cleared.
         let whole = rep.attributes.is_some();
         let user = self.user_mut(id)?;
         username.clone_into(&mut user.username);
@@ -214,7 +215,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a user away, with the model's events only.
+    /// Deletes a user, with model events only.
     pub(crate) fn remove_user(&mut self, user: &User) {
         let path = format!("users/{}", user.id);
         self.model_user("UserPreRemovedEvent", "USER", path.clone(), &user.id, user);
@@ -232,7 +233,7 @@ impl Tx<'_> {
         self.model_user("UserRemovedEvent", "USER", path, &user.id, user);
     }
 
-    /// Puts a user into a group as an administrator does; a second time leaves no trace.
+    /// Adds a user to a group as an administrator does; a second time leaves no trace.
     pub(crate) fn join(&mut self, user: &str, group: &str) -> Result<(), Refused> {
         let before = self.user(user)?;
         let group_id = self.group_id(group).ok_or_else(|| Refused::error(404, "Group not found"))?;
@@ -244,7 +245,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a user out of a group. Who is only in a sub-group leaves nothing but an event.
+    /// Removes a user from a group. For a user that is only in a sub-group the only effect is an event.
     pub(crate) fn leave(&mut self, user: &str, group: &str) -> Result<(), Refused> {
         let before = self.user(user)?;
         let group_id = self.group_id(group).ok_or_else(|| Refused::error(404, "Group not found"))?;
@@ -274,7 +275,7 @@ impl Tx<'_> {
         self.admin_with(operation, "GROUP_MEMBERSHIP", Some(path), representation, subject, Some(details));
     }
 
-    /// An administrator's action on a user that changes nothing that a sync reads.
+    /// Runs an administrator's action on a user that changes nothing that a sync reads.
     pub(crate) fn user_action(&mut self, id: &str, action: &str) -> Result<(), Refused> {
         let user = self.user(id)?;
         let now = self.now();
@@ -286,7 +287,7 @@ impl Tx<'_> {
     }
 }
 
-/// Puts a user into all indexes but the groups' rosters.
+/// Adds a user to all indexes except the members of groups.
 pub(crate) fn insert_user(realm: &mut Realm, user: User) {
     let id = Arc::clone(&user.id);
     realm.names.insert(user.username.clone(), Arc::clone(&id));
@@ -333,7 +334,7 @@ fn check_free(realm: &Realm, username: &str, email: Option<&str>, own: Option<&s
     Ok(())
 }
 
-/// The checks of Keycloak's default user profile, as far as a sync can meet them.
+/// Checks Keycloak's default user profile, as far as it matters to a sync.
 pub(crate) fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
     let length = username.chars().count();
     if !(3..=255).contains(&length) {

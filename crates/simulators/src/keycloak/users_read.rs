@@ -1,4 +1,4 @@
-//! Reading users.
+//! Reads of users.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
     }
 }
 
-/// A user by id. Whoever may search is told that one is not there; who may not is only refused.
+/// Returns a user by id. A caller that may search learns that a user is missing; any other is only refused.
 fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a Arc<User>, Refused> {
     demand(rights.query_users())?;
     let user = realm.users.get(id).ok_or_else(Refused::no_user)?;
@@ -53,7 +53,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
     demand(rights.query_users())?;
     let page = Page::of(request, 100)?;
     let filter = Filter::of(request)?;
-    // Too few rights look like an empty realm.
+    // With too few rights the realm looks empty.
     if !rights.view_users() {
         return Ok(ok(&json!([])));
     }
@@ -74,7 +74,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
     Ok(ok(&shown(realm, page.cut(ids), depth, Some(&access))))
 }
 
-/// These users as a list.
+/// Returns these users as a list.
 pub(crate) fn shown<'a>(
     realm: &'a Realm,
     ids: &[Id],
@@ -85,7 +85,7 @@ pub(crate) fn shown<'a>(
 }
 
 fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {
-    // An unreachable federation provider takes the groups that it maps with it.
+    // The groups that an unreachable federation provider maps are missing too.
     let no_groups = BTreeSet::default();
     let groups = if realm.is_cut_off(user) { &no_groups } else { &user.groups };
     match rest {
@@ -115,7 +115,7 @@ fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest:
     }
 }
 
-/// What a listing is narrowed by.
+/// Filters of a listing.
 #[derive(Debug, Default)]
 struct Filter {
     search: Option<String>,
@@ -132,7 +132,7 @@ struct Filter {
     attributes: Vec<(String, String)>,
 }
 
-/// A moment as Keycloak takes it: milliseconds, or a day.
+/// Reads a time as Keycloak does: milliseconds, or a day.
 fn moment(request: &Request, name: &str) -> Result<Option<i64>, Refused> {
     let Some(text) = request.param(name).filter(|text| !text.is_empty()) else { return Ok(None) };
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
@@ -141,7 +141,7 @@ fn moment(request: &Request, name: &str) -> Result<Option<i64>, Refused> {
 }
 
 impl Filter {
-    /// `None` where nothing narrows: only then service accounts are left out by their own list.
+    /// Reads the filters; `None`: there are none. Only then a separate list leaves out service accounts.
     fn of(request: &Request) -> Result<Option<Self>, Refused> {
         let text = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(|value| value.to_lowercase());
         let flag = |name: &str| request.param(name).and_then(|value| value.parse().ok());
@@ -170,9 +170,9 @@ impl Filter {
         Ok(narrows.then_some(filter))
     }
 
-    /// The users that pass, in the order of their names.
+    /// Returns the users that match, sorted by name.
     fn pick(&self, realm: &Realm) -> Result<Vec<Id>, Refused> {
-        // The everyday look-up by an exact login must not walk everybody.
+        // A search for an exact login is frequent and must not scan all users.
         if let (Some(username), true, None) = (&self.username, self.exact, &self.search) {
             let found = realm.names.get(username).and_then(|id| realm.users.get(id));
             return Ok(found
@@ -189,7 +189,7 @@ impl Filter {
                 match realm.is_hidden(user) {
                     false => found.push(Arc::clone(&user.id)),
                     true if off => {}
-                    // One that cannot be asked spoils the request.
+                    // A user whose provider is unreachable fails the request.
                     true => return Err(Refused::error(400, "unknown_error")),
                 }
             }
@@ -197,7 +197,7 @@ impl Filter {
         }
         let pass = |id: &&Id| realm.users.get(*id).is_some_and(|user| self.passes(realm, user));
         let mut found: Vec<Id> = realm.people.ids().iter().filter(pass).cloned().collect();
-        // A free search leaves service accounts out, any other filter does not.
+        // A free-text search leaves out service accounts; any other filter does not.
         if self.search.is_none() {
             found.extend(realm.services.ids().iter().filter(pass).cloned());
             found.sort_by(|a, b| name_of(realm, a).cmp(name_of(realm, b)));
@@ -234,7 +234,8 @@ impl Filter {
                 .all(|(key, value)| user.attributes.get(key).is_some_and(|values| values.contains(value)))
     }
 
-    /// Every word must begin one of the four fields; `*word*` may stand anywhere in it, `"word"` must be all of it.
+    /// Matches a free-text search: every word must be a prefix of one of the four fields; `*word*` matches anywhere in
+    /// it, `"word"` the whole field.
     fn found_by_search(&self, user: &User) -> bool {
         let Some(search) = &self.search else {
             return true;

@@ -1,14 +1,14 @@
-//! What callers of the Rust side give and get.
+//! Values that the Rust API accepts and returns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rep::UserRep;
 use super::state::User;
 
-/// A user to be made.
+/// A user to create.
 #[derive(Clone, Debug, Default)]
 pub struct NewUser {
-    /// The id; a random one if none is given.
+    /// The id; `None`: a random one.
     pub id: Option<String>,
     /// The login; stored in lower case.
     pub username: String,
@@ -18,20 +18,20 @@ pub struct NewUser {
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
-    /// Disabled from the start.
+    /// Whether it is disabled.
     pub disabled: bool,
     /// Further attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
-    /// The component id of the federation that the user comes from.
+    /// Component id of the federation that the user comes from.
     pub federation_link: Option<String>,
-    /// Paths of the groups to be in.
+    /// Paths of its groups.
     pub groups: Vec<String>,
-    /// When it was created, in milliseconds; now if none is given. For seeded users.
+    /// Creation time in epoch milliseconds; `None`: now. For seeded users.
     pub created: Option<i64>,
 }
 
 impl NewUser {
-    /// An enabled user `username` with names and an address made from it.
+    /// Returns an enabled user `username`; names and address are derived from it.
     pub fn named(username: impl Into<String>) -> Self {
         let username = username.into();
         Self {
@@ -43,42 +43,42 @@ impl NewUser {
         }
     }
 
-    /// The same in these groups, given by path.
+    /// Adds these groups, given by path.
     #[must_use]
     pub fn in_groups(mut self, paths: &[&str]) -> Self {
         self.groups = paths.iter().map(|&path| path.to_owned()).collect();
         self
     }
 
-    /// The same with one more attribute.
+    /// Adds an attribute.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
         self.attributes.entry(name.to_owned()).or_default().push(value.to_owned());
         self
     }
 
-    /// The same, coming from this federation.
+    /// Sets the federation that the user comes from.
     #[must_use]
     pub fn federated(mut self, component: &str) -> Self {
         self.federation_link = Some(component.to_owned());
         self
     }
 
-    /// The same, of an LDAP whose users are not imported: Keycloak stores nothing of them.
+    /// Sets an LDAP provider that imports no users: Keycloak stores nothing of them.
     #[must_use]
     pub fn not_imported(mut self, component: &str) -> Self {
         self.id = Some(format!("f:{component}:{}", self.username));
         self.federated(component)
     }
 
-    /// The same, of a provider of another kind than LDAP: nothing but the id tells so.
+    /// Sets a provider of another kind than LDAP; only the id shows it.
     #[must_use]
     pub fn provided(mut self, component: &str) -> Self {
         self.id = Some(format!("f:{component}:{}", self.username));
         self
     }
 
-    /// The same, created then.
+    /// Sets the creation time.
     #[must_use]
     pub fn created(mut self, millis: i64) -> Self {
         self.created = Some(millis);
@@ -101,7 +101,7 @@ impl NewUser {
     }
 }
 
-/// What is changed of a user; what is `None` stays. An empty text removes an e-mail or a name.
+/// A change of a user; `None` leaves a field unchanged. An empty text removes an e-mail address or a name.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
     /// The new login.
@@ -112,22 +112,22 @@ pub struct UserChange {
     pub first_name: Option<String>,
     /// The new last name.
     pub last_name: Option<String>,
-    /// Enabled or disabled.
+    /// Whether it is enabled.
     pub enabled: Option<bool>,
 }
 
 impl UserChange {
-    /// Enables or disables.
+    /// Returns a change that enables or disables a user.
     pub fn enabled(on: bool) -> Self {
         Self { enabled: Some(on), ..Self::default() }
     }
 
-    /// A new login.
+    /// Returns a change of the login.
     pub fn username(name: impl Into<String>) -> Self {
         Self { username: Some(name.into()), ..Self::default() }
     }
 
-    /// A new e-mail address.
+    /// Returns a change of the e-mail address.
     pub fn email(email: impl Into<String>) -> Self {
         Self { email: Some(email.into()), ..Self::default() }
     }
@@ -144,7 +144,7 @@ impl UserChange {
     }
 }
 
-/// A user as it is, whatever the switches show of it.
+/// Current state of a user, whatever the switches expose of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserState {
     /// The id.
@@ -157,19 +157,19 @@ pub struct UserState {
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
-    /// Enabled.
+    /// Whether it is enabled.
     pub enabled: bool,
     /// Attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
     /// The federation that it comes from.
     pub federation_link: Option<String>,
-    /// A client's own account.
+    /// Whether it is the service account of a client.
     pub service_account: bool,
     /// Ids of the groups that it is a direct member of.
     pub groups: BTreeSet<String>,
 }
 
-/// A group as it is.
+/// Current state of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// The id.
@@ -178,28 +178,28 @@ pub struct GroupState {
     pub name: String,
     /// The path.
     pub path: String,
-    /// The group above.
+    /// Id of the parent group.
     pub parent: Option<String>,
     /// Ids of the direct members.
     pub members: BTreeSet<String>,
 }
 
-/// A realm as it is.
+/// Current state of a realm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RealmSnapshot {
-    /// Users by id, service accounts too.
+    /// Users by id, including service accounts.
     pub users: BTreeMap<String, UserState>,
     /// Groups by id.
     pub groups: BTreeMap<String, GroupState>,
 }
 
 impl RealmSnapshot {
-    /// The user with this login.
+    /// Returns the user with this login.
     pub fn user(&self, username: &str) -> Option<&UserState> {
         self.users.values().find(|user| user.username == username)
     }
 
-    /// The group at this path.
+    /// Returns the group at this path.
     pub fn group(&self, path: &str) -> Option<&GroupState> {
         self.groups.values().find(|group| group.path == path)
     }

@@ -1,4 +1,4 @@
-//! The listener inside Keycloak that posts events to an address, signed.
+//! The listener inside Keycloak that posts signed events to a URL.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,44 +14,44 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::event::Happening;
 use super::state::new_id;
 
-/// Most events in one batch.
+/// Maximum number of events in a batch.
 const BATCH: usize = 100;
 
-/// In which form events are posted.
+/// Form of the posted events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// usersync's own listener: batches, signed as Standard Webhooks says.
+    /// usersync's own listener: batches, signed as Standard Webhooks specifies.
     Listener,
-    /// p2-inc's `ext-event-webhook`: one event a call, `X-Keycloak-Signature` in hex.
+    /// p2-inc's `ext-event-webhook`: one event per call, `X-Keycloak-Signature` in hex.
     P2,
 }
 
-/// When events are posted.
+/// Timing of the posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// After the change was committed.
+    /// After the change is committed.
     AfterCommit,
-    /// Before it; it is committed this long after the call was answered.
+    /// Before the commit, which follows this long after the call is answered.
     PreCommit(Duration),
 }
 
-/// Where and how a realm's events are posted.
+/// Settings of the webhook of a realm.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// The address.
+    /// The URL.
     pub url: String,
-    /// One secret, or two while they are exchanged; `whsec_…` is base64, anything else is taken as it is.
+    /// One secret, or two during a rotation; `whsec_…` is base64, anything else is used literally.
     pub secrets: Vec<String>,
     /// The form.
     pub form: Form,
     /// The timing.
     pub timing: Timing,
-    /// The waits before each further attempt after an answer that is not 2xx.
+    /// Delays before each retry after an answer that is not 2xx.
     pub retries: Vec<Duration>,
 }
 
 impl Webhook {
-    /// usersync's own listener, posting after the commit, with a few quick retries.
+    /// Returns usersync's own listener: posts after the commit, with a few quick retries.
     pub fn listener(url: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -62,26 +62,26 @@ impl Webhook {
         }
     }
 
-    /// p2-inc's listener; it gives up at once when nobody answers, and retries answers that are not 2xx.
+    /// Returns p2-inc's listener: it gives up at once if it cannot connect, and retries answers that are not 2xx.
     pub fn p2(url: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { form: Form::P2, ..Self::listener(url, secret) }
     }
 
-    /// The same with another timing.
+    /// Sets the timing.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
         self
     }
 
-    /// The same with these waits between attempts; none: one attempt.
+    /// Sets the delays between attempts; none: one attempt.
     #[must_use]
     pub fn retries(mut self, retries: Vec<Duration>) -> Self {
         self.retries = retries;
         self
     }
 
-    /// The same with a second secret, whose signature is sent too (own listener only).
+    /// Adds a second secret; its signature is sent too (own listener only).
     #[must_use]
     pub fn and_secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
@@ -92,17 +92,17 @@ impl Webhook {
 /// One call of the webhook.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The `webhook-id`, or p2's `uid`; the same over all attempts.
+    /// The `webhook-id`, or p2's `uid`; the same for all attempts.
     pub id: String,
     /// The body.
     pub body: Value,
-    /// The status answered; `None` where nobody answered.
+    /// The status of the answer; `None`: no answer.
     pub status: Option<u16>,
     /// When the call ended.
     pub at: SystemTime,
 }
 
-/// What happens to events.
+/// State of the sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
     #[default]
@@ -127,7 +127,7 @@ pub(crate) struct Sender {
 
 #[derive(Debug)]
 struct Shared {
-    // Made at the first delivery: setting up TLS takes longer than starting a server.
+    // Created at the first delivery: setting up TLS takes longer than starting a server.
     client: OnceLock<reqwest::Client>,
     open: AtomicUsize,
     deliveries: Mutex<Vec<Delivery>>,
@@ -152,7 +152,7 @@ impl Shared {
 }
 
 impl Sender {
-    /// Starts a sender without an address.
+    /// Starts a sender without a URL.
     pub(crate) fn start() -> Self {
         let (queue, events) = unbounded_channel();
         let shared = Arc::new(Shared {
@@ -169,12 +169,12 @@ impl Sender {
         self.shared.setup().webhook = webhook;
     }
 
-    /// Off: events are lost, as they are while Keycloak restarts.
+    /// Turns the sender off: events are lost, as they are while Keycloak restarts.
     pub(crate) fn switch(&self, on: bool) {
         self.shared.setup().mode = if on { Mode::On } else { Mode::Off };
     }
 
-    /// Events are kept back until they are sent by hand.
+    /// Holds events back until they are sent manually.
     pub(crate) fn hold(&self) {
         self.shared.setup().mode = Mode::Held;
     }
@@ -183,7 +183,7 @@ impl Sender {
         std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The wait between post and commit, where the webhook posts first.
+    /// Returns the delay between post and commit, if the webhook posts before the commit.
     pub(crate) fn pre_commit(&self) -> Option<Duration> {
         let setup = self.shared.setup();
         match (setup.mode, &setup.webhook) {
@@ -192,7 +192,7 @@ impl Sender {
         }
     }
 
-    /// What of a change's events is posted, in the form asked for.
+    /// Returns the events of a change that are posted, in the configured form.
     pub(crate) fn prepare(&self, realm_id: &str, realm_name: &str, happenings: &[Happening]) -> Vec<Value> {
         let setup = self.shared.setup();
         let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
@@ -210,7 +210,7 @@ impl Sender {
         shown
     }
 
-    /// Posts events in the background, one batch for a call where nothing waits.
+    /// Posts events in the background; one batch per call if nothing is queued.
     pub(crate) fn queue(&self, events: Vec<Value>) {
         if events.is_empty() {
             return;
@@ -221,7 +221,7 @@ impl Sender {
         }
     }
 
-    /// Posts events and returns when they were answered, or the attempts used up.
+    /// Posts events; returns when they are answered or the attempts used up.
     pub(crate) async fn post(&self, events: Vec<Value>) {
         let webhook = self.shared.setup().webhook.clone();
         if let Some(webhook) = webhook.filter(|_| !events.is_empty()) {
@@ -229,7 +229,7 @@ impl Sender {
         }
     }
 
-    /// Returns when everything queued was posted or given up.
+    /// Returns when everything in the queue is posted or given up.
     pub(crate) async fn idle(&self) {
         while self.shared.open.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -312,7 +312,7 @@ async fn attempt(
 }
 
 fn hmac(secret: &[u8], text: &[u8]) -> Vec<u8> {
-    // HMAC takes keys of any length, so this never fails.
+    // HMAC accepts keys of any length, so this never fails.
     Hmac::<Sha256>::new_from_slice(secret).map_or_else(
         |_| Vec::new(),
         |mut mac| {
@@ -322,7 +322,7 @@ fn hmac(secret: &[u8], text: &[u8]) -> Vec<u8> {
     )
 }
 
-/// The signatures of Standard Webhooks, one for each secret.
+/// Returns the signatures of Standard Webhooks, one per secret.
 pub(crate) fn standard_signatures(secrets: &[String], id: &str, at: i64, body: &str) -> String {
     let signed = format!("{id}.{at}.{body}");
     let one = |secret: &String| {
@@ -333,7 +333,7 @@ pub(crate) fn standard_signatures(secrets: &[String], id: &str, at: i64, body: &
     secrets.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// User events that say something about the directory; the rest would be noise.
+/// User events that concern the directory; the listener does not post the others.
 const TOLD: &[&str] = &[
     "REGISTER",
     "UPDATE_PROFILE",
@@ -346,7 +346,7 @@ const TOLD: &[&str] = &[
     "USER_DISABLED_BY_PERMANENT_LOCKOUT",
 ];
 
-/// usersync's own form: ids and names that say where to look, nothing else.
+/// usersync's own form: only the ids and names that say what to read.
 fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Value> {
     let mut shown = match happening {
         Happening::Admin(event, subject) => json!({
@@ -377,7 +377,7 @@ fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<V
     Some(shown)
 }
 
-/// p2-inc's unified webhook form; it knows no model events, and tells all user events.
+/// p2-inc's unified webhook form; it has no model events, and posts all user events.
 fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Value> {
     let mut shown = match happening {
         Happening::Admin(event, subject) => {
@@ -385,7 +385,7 @@ fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Va
             for (key, value) in event.details.iter().flatten() {
                 details.insert((*key).to_owned(), json!(value));
             }
-            // Only for the bare path of a user; after a deletion the name is gone.
+            // Only for the bare path of a user; after a deletion the name is no longer available.
             let path = event.resource_path.as_deref().unwrap_or_default();
             if let Some(user) = path.strip_prefix("users/").filter(|rest| !rest.contains('/')) {
                 details.insert("userId".into(), json!(user));

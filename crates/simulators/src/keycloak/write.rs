@@ -1,4 +1,4 @@
-//! Which change answers which path.
+//! Routing of changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn apply_settings(realm: &mut Realm, mut sent: Map<String, Value>) {
     settings.extra.extend(sent);
 }
 
-/// What a changing request comes with.
+/// Context of a changing request.
 struct Call<'a> {
     cell: &'a RealmCell,
     actor: &'a Actor,
@@ -62,7 +62,7 @@ struct Call<'a> {
     base: String,
 }
 
-/// Answers what is not a GET below `/admin/realms/{realm}`.
+/// Answers a request other than GET below `/admin/realms/{realm}`.
 pub(crate) async fn answer(
     keycloak: &Keycloak,
     cell: &Arc<RealmCell>,
@@ -111,7 +111,7 @@ impl Call<'_> {
         Err(Refused::error(415, "The content-type header value did not match the value in @Consumes"))
     }
 
-    /// A user that is to be changed: those who may look are told that it is not there, the others are refused.
+    /// Returns a user to change. A caller that may read learns that it is missing; any other is refused.
     fn manage_user(&self, id: &str) -> Result<(), Refused> {
         demand(self.rights.query_users())?;
         if !self.cell.versions.read(None, |realm| realm.users.contains_key(id)) {
@@ -133,7 +133,7 @@ impl Call<'_> {
             ("POST", ["users"]) => {
                 demand(self.rights.manage_users())?;
                 self.json_only()?;
-                // The id is Keycloak's to choose.
+                // Keycloak chooses the id.
                 let rep = UserRep { id: None, ..UserRep::read(&self.request.body)? };
                 let id = cell.change(actor, |tx| tx.create_user(&rep)).await?;
                 Ok(self.created(&format!("users/{id}")))
@@ -209,7 +209,7 @@ impl Call<'_> {
                 demand(self.rights.manage_users())?;
                 let rep = GroupRep::read(&self.request.body)?;
                 rep.named()?;
-                // With an id it is a move to the top.
+                // With an id it is a move to the top level.
                 if let Some(id) = &rep.id {
                     cell.change(actor, |tx| tx.move_group(id, None)).await?;
                     return Ok(Reply::empty(204));
@@ -300,7 +300,7 @@ impl Call<'_> {
             }
             ("DELETE", ["admin-events"]) => {
                 demand(self.rights.manage_events())?;
-                // Clearing leaves no trace.
+                // Clearing leaves no event.
                 cell.change(actor, |tx| {
                     tx.realm.admin_events.clear();
                     Ok(())

@@ -1,4 +1,4 @@
-//! Who is let in, and where access tokens are given (RFC 6749, section 4.4).
+//! Authentication, and the endpoint that issues access tokens (RFC 6749, section 4.4).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::front::{Reply, Request};
 /// The path of the token endpoint.
 pub(crate) const TOKEN_PATH: &str = "/oauth/token";
 
-/// Tokens, and the client that is given some.
+/// The static token, the client's credentials and the issued access tokens.
 #[derive(Debug)]
 pub(crate) struct Access {
     token: String,
@@ -27,7 +27,7 @@ impl Access {
         Self { token: token.to_owned(), client: client.clone(), given: HashMap::new(), number: 0 }
     }
 
-    /// Lets a request in whose token is good.
+    /// Checks the bearer token of a request.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), Refused> {
         let bearer = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         let good = bearer.is_some_and(|bearer| {
@@ -36,22 +36,22 @@ impl Access {
         if good { Ok(()) } else { Err(Refused::new(401, None, "Bearer token required")) }
     }
 
-    /// Takes another token for the one that is good for ever.
+    /// Replaces the static token, which never expires.
     pub(crate) fn set_token(&mut self, token: &str) {
         token.clone_into(&mut self.token);
     }
 
-    /// Gives the client another secret.
+    /// Replaces the client's secret.
     pub(crate) fn set_secret(&mut self, secret: &str) {
         secret.clone_into(&mut self.client.1);
     }
 
-    /// Forgets all access tokens that were given.
+    /// Revokes all issued access tokens.
     pub(crate) fn revoke(&mut self) {
         self.given.clear();
     }
 
-    /// Gives an access token.
+    /// Issues an access token.
     pub(crate) fn give(&mut self, request: &Request, life: u64) -> Reply {
         let refused = |status: u16, error: &str| {
             Reply::json(status, &json!({ "error": error, "error_description": "Invalid client credentials" }))

@@ -1,4 +1,4 @@
-//! Several requests in one (RFC 7644, section 3.7).
+//! Bulk requests: several operations in one (RFC 7644, section 3.7).
 
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Scim, refused::Refused, render::answer};
 use crate::front::{Reply, Request};
 
-/// `POST /Bulk`: each is done by itself, whatever became of those before.
+/// `POST /Bulk`: runs each operation independently, whatever the result of those before it.
 pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply, Refused> {
     let sent: Value = serde_json::from_slice(&request.body).map_err(|_| Refused::value("not JSON"))?;
     let operations = sent["Operations"].as_array().ok_or_else(|| Refused::value("Operations is missing"))?;

@@ -1,4 +1,4 @@
-//! What the server says of itself (RFC 7643, sections 5 to 7).
+//! Discovery endpoints (RFC 7643, sections 5 to 7).
 
 use serde_json::{Value, json};
 

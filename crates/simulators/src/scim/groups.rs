@@ -33,7 +33,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>, id: &str) -> Result<Reply, Ref
     shown(world, call, id, 200)
 }
 
-/// The ids that a list of members names; all of them are there.
+/// Returns the ids in a list of members; all must exist.
 fn members(world: &World, value: Option<&Value>) -> Result<BTreeSet<String>, Refused> {
     let items = match value {
         None | Some(Value::Null) => return Ok(BTreeSet::new()),

@@ -1,4 +1,4 @@
-//! The Rust side of a SCIM server: seeds, changes behind everybody's back, switches and a look at the bare state.
+//! The Rust API of a simulated SCIM server: seeds, drift, switches and the bare state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -10,45 +10,45 @@ use super::state::{Item, World};
 use super::{ScimSwitches, SimulatedScim};
 use crate::agree::{Held, HeldAccount, Holds};
 
-/// An account to be seeded.
+/// An account to seed.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
     /// The login.
     pub name: String,
     /// The display name.
     pub display_name: String,
-    /// The e-mail address; none if empty.
+    /// The e-mail address; empty: none.
     pub email: String,
-    /// Not active.
+    /// Whether it is inactive.
     pub inactive: bool,
-    /// Groups to be in; made if they are missing.
+    /// Groups of the account; missing groups are created.
     pub groups: Vec<String>,
     /// Further attributes.
     pub others: Map<String, Value>,
 }
 
 impl NewAccount {
-    /// An active account `name` with a display name and an address made from it.
+    /// Returns an active account `name`; display name and address are derived from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { display_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
     }
 
-    /// The same in these groups.
+    /// Adds these groups.
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> Self {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
         self
     }
 
-    /// The same, not active.
+    /// Makes the account inactive.
     #[must_use]
     pub fn inactive(mut self) -> Self {
         self.inactive = true;
         self
     }
 
-    /// The same with one more attribute.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.others.insert(name.to_owned(), value);
@@ -56,30 +56,30 @@ impl NewAccount {
     }
 }
 
-/// An account as it is.
+/// Current state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// The login.
     pub name: String,
-    /// Active.
+    /// Whether it is active.
     pub active: bool,
     /// All its attributes.
     pub fields: Map<String, Value>,
-    /// The names of the groups that it is in.
+    /// Names of the account's groups.
     pub groups: BTreeSet<String>,
 }
 
-/// A server's users and groups as they are.
+/// Users and groups of a server at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScimSnapshot {
     /// Accounts by id.
     pub accounts: BTreeMap<String, AccountState>,
-    /// Logins of members by name of group.
+    /// Logins of members by group name.
     pub groups: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ScimSnapshot {
-    /// The account with this login.
+    /// Returns the account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         self.accounts.values().find(|account| account.name == name)
     }
@@ -108,43 +108,43 @@ impl SimulatedScim {
         result
     }
 
-    /// Turns switches.
+    /// Changes the switches.
     pub fn switch(&self, work: impl FnOnce(&mut ScimSwitches)) {
         work(&mut self.scim.switches.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Takes another token for the one that is good for ever.
+    /// Replaces the static token, which never expires.
     pub fn set_token(&self, token: &str) {
         self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_token(token);
     }
 
-    /// Gives the client another secret.
+    /// Replaces the client's secret.
     pub fn set_client_secret(&self, secret: &str) {
         self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_secret(secret);
     }
 
-    /// Forgets all access tokens that were given.
+    /// Revokes all issued access tokens.
     pub fn revoke_tokens(&self) {
         self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).revoke();
     }
 
-    /// Seeds an account; gives its id.
+    /// Seeds an account; returns its id.
     pub fn add_account(&self, account: NewAccount) -> String {
         let apart = self.scim.switches().names_apart;
         self.change(|world| seed(world, account, apart))
     }
 
-    /// Seeds a group; gives its id.
+    /// Seeds a group; returns its id.
     pub fn add_group(&self, name: &str) -> String {
         self.change(|world| group(world, name))
     }
 
-    /// Drift: puts an account into a group.
+    /// Drift: adds a member to a group.
     pub fn add_member(&self, group: &str, name: &str) {
         self.membership(group, name, |item, id| item.members.insert(id));
     }
 
-    /// Drift: takes an account out of a group.
+    /// Drift: removes a member from a group.
     pub fn remove_member(&self, group: &str, name: &str) {
         self.membership(group, name, |item, id| item.members.remove(&id));
     }
@@ -173,7 +173,7 @@ impl SimulatedScim {
         });
     }
 
-    /// Drift: takes an account away.
+    /// Drift: deletes an account.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
             if let Some(id) = world.user_named(name).map(|user| user.id.clone()) {
@@ -182,17 +182,17 @@ impl SimulatedScim {
         });
     }
 
-    /// How many accounts there are.
+    /// Returns the number of accounts.
     pub fn len(&self) -> usize {
         self.scim.versions.read(None, |world| world.users.len())
     }
 
-    /// Whether there is no account.
+    /// Returns whether there are no accounts.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Users and groups as they are.
+    /// Returns the current users and groups.
     pub fn snapshot(&self) -> ScimSnapshot {
         self.scim.versions.read(None, |world| {
             let login = |id: &String| world.users.get(id).map(|user| user.text("userName").to_owned());

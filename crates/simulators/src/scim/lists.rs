@@ -13,7 +13,7 @@ use crate::front::Reply;
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// A filter of the only form that is known here: `attribute eq "value"`.
+/// A filter of the only supported form: `attribute eq "value"`.
 struct Equals {
     attribute: String,
     value: String,
@@ -28,13 +28,13 @@ impl Equals {
     }
 }
 
-/// The value of the filter in a path as `members[value eq "x"]`.
+/// Returns the value of the filter in a path such as `members[value eq "x"]`.
 pub(crate) fn inner_filter(path: &str) -> Option<String> {
     let inside = path.strip_prefix("members[")?.strip_suffix(']')?;
     Equals::read(inside).filter(|equals| equals.attribute == "value").map(|equals| equals.value)
 }
 
-/// The items that a request's filter lets through.
+/// Returns the items that match a request's filter.
 fn filtered<'w>(world: &'w World, call: &Call<'_>, shelf: &'w Shelf) -> Result<Vec<&'w Arc<Item>>, Refused> {
     let Some(text) = call.request.param("filter") else { return Ok(shelf.all().collect()) };
     let equals = Equals::read(&text).ok_or_else(|| Refused::filter(&text))?;
@@ -69,7 +69,7 @@ fn filtered<'w>(world: &'w World, call: &Call<'_>, shelf: &'w Shelf) -> Result<V
     Ok(shelf.all().filter(|item| fits(item)).collect())
 }
 
-/// One page of a shelf.
+/// Returns a page of a shelf.
 pub(crate) fn page(
     world: &World,
     call: &Call<'_>,

@@ -1,5 +1,5 @@
-//! A simulator of a SCIM 2.0 service provider (RFC 7643, RFC 7644; cursors by RFC 9865), with what real ones do
-//! otherwise as switches, and with an OAuth token endpoint beside it.
+//! A simulator of a SCIM 2.0 service provider (RFC 7643, RFC 7644; cursors by RFC 9865) with an OAuth token endpoint.
+//! The deviations of real servers are switches.
 
 mod access;
 mod bulk;
@@ -30,25 +30,25 @@ use super::versions::Versions;
 pub use handle::{AccountState, NewAccount, ScimSnapshot};
 pub use switches::{Counted, Filters, MemberAddition, MemberRemoval, Odd, ScimSwitches, Told};
 
-/// How long a PATCH takes between reading and writing, where such race.
+/// Delay of a PATCH between its read and its write, if PATCH requests race.
 const RACE: Duration = Duration::from_millis(30);
 
-/// How a simulated SCIM server is set up.
+/// Options of a simulated SCIM server.
 #[derive(Clone, Debug)]
 pub struct ScimOptions {
-    /// The path below which everything lies.
+    /// Base path.
     pub base_path: String,
-    /// The port; 0 takes a free one.
+    /// The port; 0: a free one.
     pub port: u16,
-    /// A token that is good for ever.
+    /// A static token that never expires.
     pub token: String,
-    /// Id and secret of the client that access tokens are given to.
+    /// Id and secret of the client that may request access tokens.
     pub client: (String, String),
-    /// What it does.
+    /// Switches of the server.
     pub switches: ScimSwitches,
-    /// Whether requests are recorded.
+    /// Whether the journal records requests.
     pub journal: bool,
-    /// How many earlier states are kept for stale reads; 0 for none.
+    /// Number of earlier states kept for stale reads; 0: none.
     pub history: usize,
 }
 
@@ -67,13 +67,13 @@ impl Default for ScimOptions {
 }
 
 impl ScimOptions {
-    /// One that does as Keycloak's SCIM server was seen to do, in the realm `acme`.
+    /// Returns the options of a server that behaves as Keycloak's SCIM server was observed to, in the realm `acme`.
     pub fn keycloak() -> Self {
         Self { base_path: "/realms/acme/scim/v2".into(), switches: ScimSwitches::keycloak(), ..Self::default() }
     }
 }
 
-/// The server's state.
+/// State of the server.
 #[derive(Debug)]
 pub(crate) struct Scim {
     base_path: String,
@@ -82,11 +82,11 @@ pub(crate) struct Scim {
     access: Mutex<Access>,
 }
 
-/// One request on its way through.
+/// A request that is being handled.
 pub(crate) struct Call<'a> {
     request: &'a Request,
     switches: &'a ScimSwitches,
-    /// The base as the caller wrote it.
+    /// The base URL as the caller wrote it.
     base: String,
 }
 
@@ -104,7 +104,8 @@ impl Scim {
         self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Answers a request; `read` is a group as it was read before, which is written back with the change.
+    /// Answers a request. `read` is an earlier state of the group; the change is applied to it and overwrites the
+    /// current one.
     fn route(&self, request: &Request, stale: Option<Stale>, read: Option<Arc<Item>>) -> Result<Reply, Refused> {
         let switches = self.switches();
         let nothing = || Refused::new(404, None, "There is nothing at this address.");
@@ -157,7 +158,7 @@ impl Scim {
 impl App for Scim {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
         if request.method == "PATCH" && self.switches().patch_races {
-            // The group as it is read before, on which the write rests.
+            // An early read of the group, on which the write is based.
             let segments = request.segments(&self.base_path).unwrap_or_default();
             let read = segments.last().and_then(|id| self.versions.read(None, |world| world.groups.get(id).cloned()));
             tokio::time::sleep(RACE).await;
@@ -183,20 +184,20 @@ impl App for Scim {
     }
 }
 
-/// A running simulated SCIM server; it ends when this is dropped.
+/// A running simulated SCIM server; dropping it stops the server.
 #[derive(Debug)]
 pub struct SimulatedScim {
     server: Server,
     scim: Arc<Scim>,
     token: String,
-    /// Its faults.
+    /// Faults of this server.
     pub faults: Faults,
-    /// What was asked of it.
+    /// Journal of the requests.
     pub journal: Journal,
 }
 
 impl SimulatedScim {
-    /// Starts an empty one on a loopback port.
+    /// Starts an empty server on a loopback port.
     pub async fn start(options: ScimOptions) -> io::Result<Self> {
         let scim = Arc::new(Scim::new(&options));
         let (faults, journal) = (Faults::default(), Journal::new(options.journal));
@@ -205,22 +206,22 @@ impl SimulatedScim {
         Ok(Self { server, scim, token: options.token, faults, journal })
     }
 
-    /// Where it is: the SCIM base, without a slash at the end.
+    /// Returns the SCIM base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.server.address(), self.scim.base_path)
     }
 
-    /// Where access tokens are given.
+    /// Returns the URL of the token endpoint.
     pub fn token_url(&self) -> String {
         format!("http://{}{}", self.server.address(), access::TOKEN_PATH)
     }
 
-    /// The token that is good for ever.
+    /// Returns the static token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Closes the port and returns when it is closed.
+    /// Stops the server; returns when the port is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }

@@ -7,7 +7,7 @@ use super::refused::Refused;
 
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// What an operation does.
+/// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Add,
@@ -15,14 +15,14 @@ pub(crate) enum Verb {
     Replace,
 }
 
-/// One operation.
+/// An operation of a PATCH.
 pub(crate) struct Operation {
     pub(crate) verb: Verb,
     pub(crate) path: Option<String>,
     pub(crate) value: Option<Value>,
 }
 
-/// Reads a PATCH.
+/// Reads the operations of a PATCH.
 pub(crate) fn operations(call: &Call<'_>) -> Result<Vec<Operation>, Refused> {
     let body: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::syntax())?;
     let right = body["schemas"].as_array().is_some_and(|schemas| schemas.iter().any(|schema| schema == PATCH));
@@ -45,7 +45,7 @@ pub(crate) fn operations(call: &Call<'_>) -> Result<Vec<Operation>, Refused> {
         .collect()
 }
 
-/// Applies an operation to simple attributes and to sub-attributes as `name.formatted`.
+/// Applies an operation to simple attributes and to sub-attributes such as `name.formatted`.
 pub(crate) fn apply(fields: &mut Map<String, Value>, operation: &Operation) -> Result<(), Refused> {
     let Some(path) = &operation.path else {
         let Some(Value::Object(values)) = &operation.value else { return Err(Refused::syntax()) };

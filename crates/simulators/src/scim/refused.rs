@@ -5,10 +5,10 @@ use serde_json::json;
 use super::render::answer;
 use crate::front::Reply;
 
-/// The schema of a refusal.
+/// Schema of an error.
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// Why something was not done.
+/// A refusal: an HTTP status and an error body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     status: u16,
@@ -22,7 +22,7 @@ impl Refused {
         Self { status, kind, detail: detail.into(), own: true }
     }
 
-    /// In a shape that is not the standard's.
+    /// Returns an error that does not have the standard's form.
     pub(crate) fn otherwise(status: u16, detail: impl Into<String>) -> Self {
         Self { own: false, ..Self::new(status, None, detail) }
     }
@@ -47,7 +47,7 @@ impl Refused {
         Self::new(400, Some("invalidFilter"), format!("The filter {filter} is not supported."))
     }
 
-    /// A name that is taken.
+    /// Refuses a name that is taken.
     pub(crate) fn taken(told: bool) -> Self {
         let detail = "A resource with the same unique attribute already exists";
         if told { Self::new(409, Some("uniqueness"), detail) } else { Self::otherwise(409, detail) }

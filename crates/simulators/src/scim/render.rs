@@ -1,4 +1,4 @@
-//! From state to JSON.
+//! Resources as JSON.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,14 +12,14 @@ pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 pub(crate) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
-/// An answer in SCIM's media type.
+/// Returns an answer with SCIM's media type.
 pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(status, body);
     reply.headers = vec![("content-type".into(), "application/scim+json;charset=UTF-8".into())];
     reply
 }
 
-/// One resource as an answer, with its version where there are such.
+/// Returns one resource as an answer, with its version if the server has versions.
 pub(crate) fn one(call: &Call<'_>, status: u16, item: &Item, shown: &Value) -> Reply {
     let reply = answer(status, shown);
     let reply = if call.switches.etag { reply.with("etag", item.tag(call.switches)) } else { reply };
@@ -29,7 +29,7 @@ pub(crate) fn one(call: &Call<'_>, status: u16, item: &Item, shown: &Value) -> R
     }
 }
 
-/// Which attributes a request wants.
+/// Attributes that a request wants.
 struct Wanted {
     named: Vec<String>,
     excluded: Vec<String>,
@@ -39,7 +39,7 @@ impl Wanted {
     fn of(call: &Call<'_>) -> Self {
         let names = |name: &str| {
             let all = call.request.param(name).unwrap_or_default();
-            // Of an extension all is shown that any of it is asked for.
+            // An attribute of an extension selects the whole extension.
             let first = |name: &str| match name.rsplit_once(':') {
                 Some((schema, _)) => schema.trim().to_lowercase(),
                 None => name.split('.').next().unwrap_or_default().trim().to_lowercase(),
@@ -49,7 +49,7 @@ impl Wanted {
         Self { named: names("attributes"), excluded: names("excludedAttributes") }
     }
 
-    /// Whether an attribute that is told in this way is to be shown.
+    /// Returns whether an attribute with this visibility is shown.
     fn shows(&self, name: &str, told: Told, list: bool) -> bool {
         let name = name.to_lowercase();
         let named = self.named.contains(&name);
@@ -85,7 +85,7 @@ fn shown(call: &Call<'_>, item: &Item, kind: &str, schema: &str) -> (Map<String,
     (fields, wanted)
 }
 
-/// A user; `list` where it stands in one.
+/// A user; `list`: as an entry of a list.
 pub(crate) fn user(world: &World, call: &Call<'_>, item: &Item, list: bool) -> Value {
     let (mut fields, wanted) = shown(call, item, "User", USER);
     if wanted.shows("groups", call.switches.groups_told, list) {
@@ -113,7 +113,7 @@ pub(crate) fn user(world: &World, call: &Call<'_>, item: &Item, list: bool) -> V
     Value::Object(fields)
 }
 
-/// A group; `list` where it stands in one.
+/// A group; `list`: as an entry of a list.
 pub(crate) fn group(world: &World, call: &Call<'_>, item: &Item, list: bool) -> Value {
     let (mut fields, wanted) = shown(call, item, "Group", GROUP);
     if wanted.shows("members", call.switches.members_told, list) && !item.members.is_empty() {

@@ -1,4 +1,4 @@
-//! What a SCIM server holds.
+//! State of a simulated SCIM server.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 
 use super::ScimSwitches;
 
-/// A user or a group: its attributes as they were written, without what the server adds.
+/// A user or a group: its attributes as written, without those that the server adds.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) id: String,
-    /// Where it stands in lists.
+    /// Position in lists.
     pub(crate) number: u64,
     pub(crate) version: u64,
     pub(crate) fields: Map<String, Value>,
-    /// Of a group: ids of its members.
+    /// Ids of a group's members.
     pub(crate) members: BTreeSet<String>,
 }
 
 impl Item {
-    /// Its version as a tag.
+    /// Returns the version as an entity tag.
     pub(crate) fn tag(&self, switches: &ScimSwitches) -> String {
         if switches.etag_weak { format!("W/\"{}\"", self.version) } else { format!("\"{}\"", self.version) }
     }
@@ -39,17 +39,17 @@ impl Item {
     }
 }
 
-/// How names are compared.
+/// Folds a name for comparison.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// Users or groups, by id and in the order of lists.
+/// Users or groups, by id and in listing order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
     items: BTreeMap<u64, Arc<Item>>,
     numbers: HashMap<String, u64>,
-    /// Of users: by login, as logins are compared.
+    /// Numbers of users by folded login.
     logins: HashMap<String, BTreeSet<u64>>,
 }
 
@@ -58,7 +58,7 @@ impl Shelf {
         self.numbers.get(id).and_then(|number| self.items.get(number))
     }
 
-    /// To change anything but the login.
+    /// Returns an item for a change in place of anything except the login.
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
         let number = self.numbers.get(id)?;
         self.items.get_mut(number).map(Arc::make_mut)
@@ -72,7 +72,7 @@ impl Shelf {
         self.items.len()
     }
 
-    /// The first user with this login.
+    /// Returns the first user with this login.
     fn named(&self, login: &str) -> Option<&Arc<Item>> {
         self.logins.get(&fold(login)).and_then(BTreeSet::first).and_then(|number| self.items.get(number))
     }
@@ -98,7 +98,7 @@ impl Shelf {
     }
 }
 
-/// The whole of it.
+/// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) users: Shelf,
@@ -107,7 +107,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A new item that stands on no shelf yet.
+    /// Returns a new item that is not on a shelf yet.
     pub(crate) fn item(&mut self, fields: Map<String, Value>) -> Item {
         self.last += 1;
         let id = uuid::Uuid::new_v4().to_string();

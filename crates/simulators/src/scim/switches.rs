@@ -1,88 +1,88 @@
-//! What can be switched about a SCIM server while it runs; by default it does as the standard says.
+//! Switches of a running SCIM server; by default it follows the standard.
 
 use serde_json::Value;
 
-/// How a member can be taken out of a group.
+/// Supported ways to remove a member from a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberRemoval {
-    /// By filter; by value it removes all members, as the letter of the standard has it.
+    /// By filter; by value it removes all members, as a literal reading of the standard says.
     Strict,
     /// By filter; by value it is refused.
     Filter,
     /// By value; by filter it is refused.
     Value,
-    /// By filter; by value it answers well and does nothing.
+    /// By filter; by value it reports success and changes nothing.
     FilterElseNothing,
     /// By value it removes all members, by filter it is refused.
     ValueRemovesAll,
-    /// In whatever form, it removes all members (github.com/msaad00/agent-bom#3533).
+    /// In any form, it removes all members (github.com/msaad00/agent-bom#3533).
     AlwaysRemovesAll,
 }
 
-/// What adding a member by PATCH does.
+/// Effect of a PATCH that adds a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberAddition {
     /// It adds the member.
     Adds,
-    /// It replaces the members by the one that is added (github.com/msaad00/agent-bom#3533).
+    /// It replaces all members with the added one (github.com/msaad00/agent-bom#3533).
     Replaces,
-    /// It answers well and does nothing (github.com/pond/scimitar#8).
+    /// It reports success and changes nothing (github.com/pond/scimitar#8).
     Nothing,
 }
 
-/// What becomes of filters.
+/// Handling of filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filters {
-    /// They work.
+    /// They are applied.
     On,
     /// They are refused.
     Off,
-    /// They are passed over: all comes.
+    /// They are ignored: all items are returned.
     Ignored,
     /// They find nothing.
     Empty,
-    /// They are refused with 400, in a shape that is not the standard's.
+    /// They are refused with 400, not in the standard's form.
     Broken,
 }
 
-/// When an attribute is told.
+/// Visibility of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Unless it is excluded.
     Always,
-    /// With one resource, but not in lists.
+    /// In single resources, but not in lists.
     NotInLists,
-    /// In lists, but not with one resource.
+    /// In lists, but not in single resources.
     OnlyInLists,
-    /// Only where it is asked for by name.
+    /// Only if it is requested by name.
     OnRequest,
-    /// As an empty list, whatever there is (github.com/microsoft/Policy-Weaver#103).
+    /// As an empty list, whatever its values are (github.com/microsoft/Policy-Weaver#103).
     Empty,
-    /// Not at all (github.com/Captain-P-Goldfish/scim-for-keycloak#97).
+    /// Never (github.com/Captain-P-Goldfish/scim-for-keycloak#97).
     Never,
 }
 
-/// What `totalResults` counts.
+/// Items that `totalResults` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// All that there is.
+    /// All items.
     All,
-    /// What is on the page.
+    /// The items of the page.
     Page,
-    /// All that there is, while nothing of it is shown: too few rights.
+    /// All items, while none of them is shown: too few rights.
     AllButShownNone,
 }
 
-/// A field of an answer that is not as it should be.
+/// An invalid field of an answer.
 #[derive(Clone, Debug)]
 pub struct Odd {
-    /// The path in which the request has to hold this.
+    /// Text that the request's path must contain.
     pub path: &'static str,
-    /// Of the resource with this id; of the whole answer where there is none.
+    /// Id of the resource to change; `None`: the whole answer.
     pub id: Option<String>,
-    /// Where, as a JSON pointer.
+    /// JSON pointer to the field.
     pub at: String,
-    /// What is there instead; `None`: the field is missing.
+    /// The new value; `None`: the field is removed.
     pub value: Option<Value>,
 }
 
@@ -92,89 +92,89 @@ pub struct Odd {
 pub struct ScimSwitches {
     /// PATCH works.
     pub patch: bool,
-    /// The server says that PATCH works.
+    /// The server advertises PATCH.
     pub patch_announced: bool,
     /// A PATCH is answered with 200 and the resource, else with 204.
     pub patch_tells: bool,
-    /// How members are taken out.
+    /// Supported ways to remove members.
     pub member_removal: MemberRemoval,
-    /// How members are added by PATCH.
+    /// Effect of a PATCH that adds a member.
     pub member_addition: MemberAddition,
-    /// Two PATCH requests for one group at the same time: the later one writes over what the first one did
+    /// Of two concurrent PATCH requests for one group, the later one overwrites the effect of the first
     /// (github.com/fleetdm/fleet#50724, github.com/scimmyjs/scimmy#79).
     pub patch_races: bool,
-    /// Filters by `userName`, `displayName` and the like.
+    /// Handling of filters by `userName`, `displayName` and similar attributes.
     pub filters: Filters,
-    /// Filters for groups by a member.
+    /// Handling of filters for groups by a member.
     pub member_filters: Filters,
-    /// Filters by `externalId` find something.
+    /// Filters by `externalId` find matches.
     pub filter_external_id: bool,
-    /// Filters mind upper and lower case.
+    /// Filters are case-sensitive.
     pub filter_case: bool,
-    /// Members that one PATCH may name.
+    /// Maximum number of members in one PATCH.
     pub members_per_patch: usize,
     /// Groups can be renamed.
     pub group_rename: bool,
     /// Logins can be changed.
     pub login_rename: bool,
-    /// PUT clears what it does not name.
+    /// PUT clears attributes that it does not contain.
     pub put_clears: bool,
-    /// A taken name is refused in the standard's words, else with a 409 of another shape.
+    /// A taken name is refused in the standard's form; else with a 409 in another form.
     pub uniqueness_told: bool,
-    /// Two groups cannot have one name.
+    /// Two groups cannot have the same name.
     pub group_unique: bool,
-    /// Group names that differ in case only are one name.
+    /// Group names that differ only in case are the same name.
     pub group_unique_fold: bool,
-    /// Logins and group names that are taken although nobody is shown who has them
+    /// Logins and group names that are taken although no resource with them is visible
     /// (github.com/Metatavu/keycloak-scim-server#74).
     pub hidden: Vec<&'static str>,
-    /// Two accounts cannot have one address; the second is answered with 500.
+    /// Two accounts cannot have the same address; the second is answered with 500.
     pub email_unique: bool,
-    /// What a page holds at most.
+    /// Maximum number of entries on a page.
     pub page_cap: usize,
-    /// What the server says a page holds at most.
+    /// Page size limit that the server advertises.
     pub page_told: usize,
-    /// What is counted.
+    /// Items that `totalResults` counts.
     pub counted: Counted,
-    /// So many operations are taken in one request; 0 for none, as the server says.
+    /// Maximum number of operations in a bulk request, as advertised; 0: no bulk requests.
     pub bulk: usize,
     /// Resources have versions.
     pub etag: bool,
-    /// The versions are weak ones (RFC 9110, section 8.8.1), as in the examples of RFC 7644.
+    /// Versions are weak entity tags (RFC 9110, section 8.8.1), as in the examples of RFC 7644.
     pub etag_weak: bool,
-    /// Who is not there is answered with a page for people instead of the standard's form.
+    /// A missing resource is answered with an HTML page instead of the standard's form.
     pub absent_page: bool,
-    /// Answers to several operations in one request come in another order, without the operation's `bulkId`.
+    /// Answers to bulk operations come in another order, without the operation's `bulkId`.
     pub bulk_reversed: bool,
     /// Positions beyond the first page are refused.
     pub one_page: bool,
-    /// Lists can be walked by cursor, and the server says so.
+    /// Lists can be paged by cursor, and the server advertises it.
     pub cursor: bool,
-    /// Truth values are written as text.
+    /// Boolean values are written as strings.
     pub booleans_as_text: bool,
-    /// When an account's groups are told.
+    /// Visibility of an account's groups.
     pub groups_told: Told,
-    /// When a group's members are told.
+    /// Visibility of a group's members.
     pub members_told: Told,
-    /// Given and family name are kept, `displayName` is not, and `name.formatted` is made of the two.
+    /// Given and family name are stored, `displayName` is not; `name.formatted` is built from the two.
     pub names_apart: bool,
-    /// Logins are kept in lower case.
+    /// Logins are stored in lower case.
     pub lower_logins: bool,
-    /// There are no groups.
+    /// The server has no groups.
     pub no_groups: bool,
-    /// The server does not describe itself.
+    /// The discovery endpoints are off.
     pub discovery_off: bool,
-    /// The base that it has for itself, where a proxy in front gives it another address.
+    /// Base path that the server reports, if a proxy in front of it has another; `None`: its own.
     pub own_base: Option<&'static str>,
-    /// Attributes that lists do not tell.
+    /// Attributes that lists do not include.
     pub not_in_lists: Vec<&'static str>,
     /// Attributes that are refused.
     pub refuses: Vec<&'static str>,
-    /// Attributes that are taken, and not kept.
+    /// Attributes that are accepted but not stored.
     pub drops: Vec<&'static str>,
-    /// A field that is not as it should be (RFC 7643, section 2.5: null and an empty array are as none).
+    /// An invalid field (RFC 7643, section 2.5: null and an empty array are equal to no value).
     pub odd: Option<Odd>,
-    /// How long an access token lives; seconds.
+    /// Lifetime of an access token, in seconds.
     pub token_life: u64,
 }
 
@@ -228,7 +228,7 @@ impl Default for ScimSwitches {
 }
 
 impl Odd {
-    /// Makes an answer odd.
+    /// Makes the field of an answer invalid.
     pub(crate) fn apply(&self, answer: &mut Value) {
         let resources = match (&self.id, answer.get("Resources").is_some()) {
             (None, _) => return self.set(answer),
@@ -267,7 +267,7 @@ impl Odd {
 }
 
 impl ScimSwitches {
-    /// As Keycloak 26.7.0 was seen to do, see `docs/targets/scim.md`.
+    /// Returns the switches of Keycloak 26.7.0 as observed; see `docs/targets/scim.md`.
     pub fn keycloak() -> Self {
         Self {
             member_removal: MemberRemoval::FilterElseNothing,

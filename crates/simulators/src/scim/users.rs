@@ -1,4 +1,4 @@
-//! Users: reading, making, changing, deleting.
+//! Users: read, create, change, delete.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>, id: &str) -> Result<Reply, Ref
     shown(world, call, id, 200)
 }
 
-/// The version that a request wants to change is still the one that is there.
+/// Checks that the version in `If-Match` is still current.
 pub(crate) fn demand_version(call: &Call<'_>, item: &Item) -> Result<(), Refused> {
     let wanted = call.request.header("if-match").filter(|_| call.switches.etag);
     match wanted {
@@ -40,13 +40,13 @@ pub(crate) fn demand_version(call: &Call<'_>, item: &Item) -> Result<(), Refused
     }
 }
 
-/// The attributes that a body gives, without what is the server's to say.
+/// Returns the attributes of a body, without those that only the server sets.
 pub(crate) fn sent(call: &Call<'_>) -> Result<Map<String, Value>, Refused> {
     let body: Map<String, Value> = serde_json::from_slice(&call.request.body).map_err(|_| Refused::syntax())?;
     if body.get("schemas").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(Refused::syntax());
     }
-    // An extension is named among the schemas (RFC 7643, section 3.3).
+    // The schemas must list an extension (RFC 7643, section 3.3).
     let named =
         |schema: &str| body["schemas"].as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(schema)));
     if let Some(schema) = body.keys().find(|name| name.starts_with("urn:") && !named(name)) {
@@ -56,7 +56,7 @@ pub(crate) fn sent(call: &Call<'_>) -> Result<Map<String, Value>, Refused> {
     Ok(body.into_iter().filter(|(name, value)| !own.contains(&name.as_str()) && !value.is_null()).collect())
 }
 
-/// Checks what an account is to be, and makes it as this server keeps it.
+/// Checks the attributes of an account, and converts them to the form that this server stores.
 fn check(
     world: &World,
     call: &Call<'_>,
@@ -74,7 +74,7 @@ fn check(
     }
     let other = |item: &Arc<Item>| present.is_none_or(|present| present.id != item.id);
     if world.user_named(&login).is_some_and(other) || switches.hidden.contains(&login.as_str()) {
-        // Keycloak, for one, says it otherwise when it changes something.
+        // Keycloak words this error differently when it changes a user.
         return Err(Refused::taken(switches.uniqueness_told));
     }
     let before = |name: &str| present.and_then(|item| item.fields.get(name));
