@@ -1,5 +1,5 @@
-//! From a change in Keycloak to the last write that it causes in Jira, against the same HTTP calls made one after another
-//! by a bare client. Both simulators take 5 ms a call.
+//! Time from a change in Keycloak to its last write in Jira, against a bare client that makes the same HTTP calls one
+//! after another. Both simulators have a latency of 5 ms a call.
 
 mod support;
 
@@ -13,9 +13,9 @@ use usersync_simulators::{
 };
 
 const LATENCY: Duration = Duration::from_millis(5);
-/// Rounds before anything is counted.
+/// Warm-up rounds, which are not counted.
 const WARM: usize = 3;
-/// Users beside those that are worked, so that no safety limit holds any.
+/// Users that the rounds do not change, so that no safety limit is reached.
 const STAFF: usize = 700;
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl Change {
         format!("{}-{round:03}", self.name())
     }
 
-    /// Whether this is the last write that the change causes.
+    /// Returns whether this is the last write that the change causes.
     fn is_last_write(self, entry: &Entry) -> bool {
         match self {
             Self::Create => entry.method == "POST" && entry.path.ends_with("/group/user"),
@@ -49,7 +49,7 @@ impl Change {
     }
 }
 
-/// One call, on its way to be made again.
+/// A recorded call, to be repeated.
 struct Call {
     at_jira: bool,
     entry: Entry,
@@ -83,12 +83,12 @@ impl Bench {
         self.servers.jira.journal.clear();
     }
 
-    /// When the last write of a change took effect, once it has.
+    /// Returns when the last write of a change took effect; waits for it.
     async fn written(&self, change: Change) -> SystemTime {
         for _ in 0..20_000 {
             let writes = self.servers.jira.journal.matching(|entry| change.is_last_write(entry));
             if let Some(last) = writes.last() {
-                // A request is noted when it was read, and takes effect after the latency.
+                // The journal has the time of the read; the request takes effect after the latency.
                 return last.at + LATENCY;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -96,7 +96,7 @@ impl Bench {
         panic!("the {} did not reach Jira: {:#?}", change.name(), self.stack.metrics.encode())
     }
 
-    /// Makes the change in Keycloak; how long it takes to its last write, and which calls were made up to that.
+    /// Makes the change in Keycloak. Returns the time to its last write, and the calls up to that write.
     async fn by_event(&self, change: Change, round: usize) -> (f64, Vec<Call>) {
         let (realm, login) = (&self.servers.realm, change.login(round));
         let known = realm.snapshot().user(&login).map(|user| user.id.clone());
@@ -129,13 +129,13 @@ impl Bench {
         (took, calls)
     }
 
-    /// All is done, whatever else the events of the change asked for.
+    /// Waits until everything is done, including the other events of the change.
     async fn settle(&self) {
         self.servers.realm.webhook_idle().await;
         self.stack.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");
     }
 
-    /// The same calls, one after another; a new user's for another login, so that they do the same once more.
+    /// Repeats the same calls one after another; a new user gets another login, so that the calls have the same effect.
     async fn by_bare_client(&self, change: Change, round: usize, calls: &[Call], token: &str) -> f64 {
         let (login, other) = (change.login(round), format!("b{}", change.login(round)));
         let again = |text: &str| match change {

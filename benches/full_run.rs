@@ -1,5 +1,5 @@
-//! A full reconcile that finds nothing to do, against a bare walk of the same pages: decoded, with the same parallelism, and
-//! thrown away. The simulators are served by another process.
+//! A full reconcile that finds nothing to do, against a bare walk that decodes and discards the same pages with the
+//! same parallelism. The simulators run in another process.
 
 mod support;
 
@@ -39,10 +39,10 @@ use usersync_simulators::{
 
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";
-/// Users on one page of Keycloak, accounts on one of Jira, members on one of either.
+/// Page sizes: users of Keycloak, accounts of Jira, members of either.
 const USERS_PAGE: usize = 500;
 const MEMBERS_PAGE: usize = 50;
-/// Pages of users side by side, and lists of members.
+/// Parallelism: pages of users, lists of members.
 const USERS_PARALLEL: usize = 4;
 const MEMBERS_PARALLEL: usize = 8;
 
@@ -97,7 +97,7 @@ async fn serve(size: Size) {
     let _ = ended.await;
 }
 
-/// The other process, and where it serves.
+/// The server process and its URLs.
 struct Servers {
     child: Child,
     keycloak: Url,
@@ -133,7 +133,7 @@ impl Servers {
     }
 }
 
-/// What the bare walk decodes, as much as the product reads.
+/// Fields that the bare walk decodes, the same as usersync reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code, reason = "decoding it is what is measured")]
@@ -186,7 +186,7 @@ struct Bare {
     token: String,
 }
 
-/// What a walk met.
+/// Counts of a walk.
 #[derive(Debug, PartialEq, Eq)]
 struct Walked {
     users: usize,
@@ -287,7 +287,7 @@ impl Bare {
     }
 }
 
-/// The most memory that this process held since the last call, in bytes.
+/// Returns the peak memory of this process since the last call, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
@@ -297,7 +297,7 @@ fn peak() -> u64 {
     kilobytes * 1024
 }
 
-/// Calls so far to the source or the target.
+/// Returns the number of calls so far to the source or the target.
 fn calls(metrics: &Metrics, peer: &str) -> u64 {
     let text = metrics.encode().expect("written to memory");
     let of = format!("usersync_calls_total{{peer=\"{peer}\"");
@@ -305,7 +305,7 @@ fn calls(metrics: &Metrics, peer: &str) -> u64 {
     counts.filter_map(|count| count.parse::<u64>().ok()).sum()
 }
 
-/// Prints what a run took, and a user's share beyond the 60 MiB that all runs may take.
+/// Prints the memory of a run: the total, and the bytes per user beyond the 60 MiB that every run may use.
 fn print_memory(run: &str, size: Size) {
     let (peak, base) = (peak(), 60 * 1024 * 1024);
     let share = peak.saturating_sub(base) / size.users as u64;
@@ -315,7 +315,7 @@ fn print_memory(run: &str, size: Size) {
 async fn compare(size: Size) {
     let mut servers = Servers::start(size).await;
     let folder = support::folder();
-    // A million users are adopted in minutes, not in hours, where nothing waits for the disk.
+    // Without waits for the disk, the adoption of a million users takes minutes instead of hours.
     let durable = support::number("DURABLE", 1) != 0;
     let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
     let store = SqliteStore::open(folder.path().join("run.db"), options).await;
@@ -334,7 +334,7 @@ async fn compare(size: Size) {
     println!("full_run_idle: the first run adopted {} accounts in {:.1} s", size.users, began.elapsed().as_secs_f64());
 
     let mut sides = support::Sides::default();
-    // One round more than is counted: connections, caches.
+    // One more round than is counted, to warm up connections and caches.
     for round in 0..=size.rounds {
         let began = Instant::now();
         peak();

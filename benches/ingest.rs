@@ -1,5 +1,5 @@
-//! Durable ingest against the same handler without a store: `POST /hooks/{connector}` at 256 connections, each request
-//! one signed event of about 880 bytes with an id of its own. A process of its own makes the load.
+//! Durable ingest against the same handler without a store: `POST /hooks/{connector}` at 256 connections. Each request
+//! is one signed event of about 880 bytes with its own id. A separate process generates the load.
 
 mod support;
 
@@ -34,19 +34,19 @@ use uuid::Uuid;
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const CONNECTOR: &str = "acme";
 const SUBJECTS: u64 = 2_000;
-/// What a body is filled up to.
+/// Size that a body is padded to, in bytes.
 const BODY: usize = 880;
-/// Requests of each connection that are sent before the clock runs.
+/// Warm-up requests per connection, which are not measured.
 const WARM: usize = 4;
 
-/// How much is done.
+/// Size of the benchmark.
 #[derive(Clone, Copy)]
 struct Size {
     connections: usize,
-    /// Of each connection in one round.
+    /// Requests per connection in one round.
     requests: usize,
     rounds: usize,
-    /// Events that are there before the first round.
+    /// Events stored before the first round.
     rows: usize,
 }
 
@@ -64,7 +64,7 @@ impl Size {
     }
 }
 
-/// Takes everything and keeps nothing.
+/// A store that accepts everything and keeps nothing.
 struct Nowhere;
 
 #[async_trait]
@@ -84,10 +84,10 @@ impl Inbox for Nowhere {
     }
 }
 
-/// The id of a request's event.
+/// Returns the id of a request's event.
 fn event_id(round: usize, connection: usize, nth: usize) -> Uuid {
     let mixed = (round as u64) << 40 | (connection as u64) << 20 | nth as u64;
-    // Ids of random kind are what Keycloak makes; a sequence would be kind to the index.
+    // Keycloak's ids are random; a sequence would favour the index.
     let high = mixed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Uuid::from_u64_pair(high ^ (high >> 29), mixed)
 }
@@ -96,7 +96,7 @@ fn subject(nth: u64) -> String {
     format!("0f3b6a52-7c1e-4d55-9a7b-{:012x}", nth % SUBJECTS)
 }
 
-/// One admin event as the listener sends it, with a representation that fills it up.
+/// Returns an admin event as the listener sends it, padded with a representation.
 fn body(id: Uuid, user: &str, time: i64) -> String {
     let event = |filling: &str| {
         format!(
@@ -107,7 +107,7 @@ fn body(id: Uuid, user: &str, time: i64) -> String {
     event(&"x".repeat(short))
 }
 
-/// A whole signed request.
+/// Returns a complete signed request.
 fn request(address: &str, secret: &WebhookSecret, id: Uuid, user: &str, time: i64) -> Vec<u8> {
     let (body, now) = (body(id, user, time), Timestamp::now());
     let signature = secret.sign(&id.to_string(), now, body.as_bytes()).expect("signed");
@@ -120,7 +120,7 @@ fn request(address: &str, secret: &WebhookSecret, id: Uuid, user: &str, time: i6
     .into_bytes()
 }
 
-/// Sends a request and reads its answer whole; the status.
+/// Sends a request and reads the complete answer; returns the status.
 async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> u16 {
     stream.write_all(request).await.expect("sent");
     buffer.clear();
@@ -136,8 +136,8 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
     }
 }
 
-/// The load of one round: all is signed and connected before the clock runs. Prints the time that it took, the
-/// latencies, and how many requests of each connection were answered 202.
+/// Generates the load of one round; all requests are signed and all connections open before the clock starts. Prints
+/// the duration, the latencies, and the number of 202 answers per connection.
 async fn load(address: &str, round: usize, connections: usize, requests: usize) {
     let secret = WebhookSecret::parse(&SECRET.to_owned().into()).expect("a good secret");
     let base = Timestamp::now().as_millisecond();
@@ -147,7 +147,7 @@ async fn load(address: &str, round: usize, connections: usize, requests: usize) 
         let prepared: Vec<_> = (0..WARM + requests)
             .map(|nth| {
                 let user = subject((connection * 7_919 + nth) as u64);
-                // Events come about as they happened, whichever connection they take.
+                // Events arrive roughly in the order of their times, on any connection.
                 let time = base + i64::try_from(nth).expect("few");
                 request(address, &secret, event_id(round, connection, nth), &user, time)
             })
@@ -181,14 +181,14 @@ async fn load(address: &str, round: usize, connections: usize, requests: usize) 
     println!("{} {seconds} {} {}", took.len(), support::median(&took), support::quantile(&took, 0.99));
 }
 
-/// What one round came to.
+/// Result of one round.
 struct Round {
     rate: f64,
     p50: f64,
     p99: f64,
 }
 
-/// Has another process make the load of one round.
+/// Starts a process that generates the load of one round.
 async fn measure(server: &Server, round: usize, size: Size) -> Round {
     let mut child = Command::new(std::env::current_exe().expect("our own program"))
         .args(["load", &server.address().to_string()])
@@ -246,7 +246,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
     }
 }
 
-/// Every acknowledged id has to be in the store.
+/// Checks that every acknowledged id is in the store.
 async fn verify(store: &SqliteStore, size: Size) -> usize {
     let mut missing: HashSet<String> = HashSet::new();
     for round in 0..size.rounds {

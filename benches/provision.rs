@@ -1,6 +1,6 @@
-//! Provisioning an empty target that takes 20 ms a call, against a bare client that makes the same calls, as many side by
-//! side. The simulators are served by another process, which counts what it is asked. And whether a slow target slows
-//! another one, and how many people come into one group.
+//! Provisioning of an empty target with a latency of 20 ms a call, against a bare client that makes the same calls with
+//! the same parallelism. The simulators run in another process, which counts the calls. Also: whether a slow target
+//! slows another one, and how fast many users are added to one group.
 
 mod fill_group;
 mod support;
@@ -37,9 +37,9 @@ use usersync_simulators::{JiraOptions, KeycloakOptions, SimulatedJira, Simulated
 
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";
-/// What a call takes in the simulated Jira.
+/// Latency of a call to the simulated Jira.
 const LATENCY: Duration = Duration::from_millis(20);
-/// Calls side by side.
+/// Calls in parallel.
 const PARALLEL: usize = 16;
 
 #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@ impl Size {
         }
     }
 
-    /// The groups of a user, each another.
+    /// Returns the groups of a user, all different.
     fn groups_of(self, user: usize) -> Vec<String> {
         (0..self.groups_each).map(|nth| format!("group-{:04}", (user + nth * 7) % self.groups)).collect()
     }
@@ -73,7 +73,7 @@ fn login(user: usize) -> String {
     format!("user-{user:06}")
 }
 
-/// Serves a full realm and an empty Jira; tells at each line of its input what was asked of the Jira so far.
+/// Serves a full realm and an empty Jira. For each line of its input it prints the calls to the Jira so far.
 async fn serve(size: Size, slow: bool) {
     let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
     let keycloak = keycloak.expect("a simulated Keycloak");
@@ -98,7 +98,7 @@ async fn serve(size: Size, slow: bool) {
     }
 }
 
-/// The other process, and where it serves.
+/// The server process and its URLs.
 struct Servers {
     _child: Child,
     input: ChildStdin,
@@ -107,7 +107,7 @@ struct Servers {
     jira: Url,
 }
 
-/// What was asked of the simulated Jira.
+/// Calls to the simulated Jira.
 #[derive(Debug)]
 struct Asked {
     calls: BTreeMap<String, usize>,
@@ -176,7 +176,7 @@ impl Servers {
     }
 }
 
-/// A store on a real disk, and an engine over it.
+/// A store on a real disk, and an engine that uses it.
 struct Ours {
     engine: Engine,
     store: Arc<SqliteStore>,
@@ -194,7 +194,7 @@ impl Ours {
         Self { engine, store, _folder: folder }
     }
 
-    /// The first run of a pair; how long it took.
+    /// Runs the first full reconcile of a pair; returns its duration.
     async fn provision(&self, pair: &Pair, users: usize) -> Duration {
         let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
         let began = Instant::now();
@@ -204,8 +204,8 @@ impl Ours {
     }
 }
 
-/// The same calls by a bare client: groups, then each user with its groups, one user after another in each of so many
-/// places. `reads` are the looks that the product takes at each account that it made.
+/// Makes the same calls with a bare client: groups, then users with their groups, one user after another in each
+/// parallel slot. `reads` is the number of reads that usersync makes of each account that it created.
 async fn bare(jira: &Url, size: Size, reads: usize) -> Duration {
     let client = reqwest::Client::new();
     let api = format!("{}/rest/api/2", jira.as_str().trim_end_matches('/'));
@@ -249,7 +249,7 @@ async fn compare(size: Size) {
         let took = ours.provision(&pair, size.users).await;
         let asked = servers.asked().await;
         ours.store.close().await;
-        // The administrator is there beside them.
+        // The administrator is an additional account.
         assert_eq!(asked.accounts, size.users + 1);
         assert_eq!(asked.writes(), size.users * (1 + size.groups_each) + size.groups, "each write once: {asked:#?}");
         let reads = asked.calls.get("GET /rest/api/2/user").copied().unwrap_or_default() / size.users;
@@ -260,7 +260,7 @@ async fn compare(size: Size) {
         if round == 0 {
             println!("provision: {:.3} calls for each user that was made", asked.all() as f64 / size.users as f64);
         }
-        // Rates: ours against the bare one's.
+        // Rates: usersync's against the bare client's.
         #[allow(clippy::cast_precision_loss)]
         let rate = |took: Duration| size.users as f64 / took.as_secs_f64();
         sides.push(rate(took), rate(alone));
@@ -269,8 +269,8 @@ async fn compare(size: Size) {
     sides.print(name, "users/s");
 }
 
-/// The same realm into two targets at once, of which one takes fifty times as long: how fast the other is beside it,
-/// against how fast it is alone.
+/// Provisions two targets from one realm at once, where one has fifty times the latency. Compares the speed of the fast
+/// one with its speed alone.
 async fn beside_a_slow_one(size: Size) {
     let size = Size { users: size.users.min(500), rounds: size.rounds, ..size };
     let mut sides = support::Sides::default();
@@ -281,7 +281,7 @@ async fn beside_a_slow_one(size: Size) {
         let both = Ours::start(fast.connector(&["jira", "slow"]), ports, &pairs).await;
         let beside = async {
             let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
-            // Given up when the other has ended.
+            // Cancelled when the other one has ended.
             let slowly = both.engine.run(&pairs[1], &first);
             tokio::select! {
                 took = both.provision(&pairs[0], size.users) => took,

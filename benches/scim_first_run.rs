@@ -1,5 +1,5 @@
-//! The first full reconcile into an empty SCIM server that shows no groups of users and does not filter by member, against
-//! a bare client that makes the fewest calls. The simulators are served by another process, which counts the calls.
+//! The first full reconcile into an empty SCIM server that shows no groups of users and does not filter by member,
+//! against a bare client that makes the fewest calls. The simulators run in another process, which counts the calls.
 
 mod support;
 
@@ -39,7 +39,7 @@ use usersync_simulators::{
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";
 const PARALLEL: usize = 8;
-/// Members of one write.
+/// Members per write.
 const AT_ONCE: usize = 100;
 const EACH: usize = 5;
 
@@ -66,8 +66,8 @@ fn login(user: usize) -> String {
     format!("user-{user:06}")
 }
 
-/// Serves a full realm and an empty SCIM server with a latency of so many milliseconds; tells the calls at each line of
-/// its input.
+/// Serves a full realm and an empty SCIM server with this latency in milliseconds. For each line of its input it prints
+/// the number of calls.
 async fn serve(size: Size, latency: u64) {
     let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
     let keycloak = keycloak.expect("a simulated Keycloak");
@@ -120,7 +120,7 @@ impl Servers {
         Self { _child: child, input, output, keycloak, scim }
     }
 
-    /// The calls so far, and the memberships.
+    /// Returns the number of calls so far, and of memberships.
     async fn asked(&mut self) -> (usize, usize) {
         self.input.write_all(b"\n").await.expect("asked");
         let line = self.output.next_line().await.expect("read").expect("an answer");
@@ -155,7 +155,7 @@ async fn ours(servers: &Servers, size: Size) -> Duration {
     took
 }
 
-/// Groups, then users, then one write for each hundred members.
+/// Creates groups, then users, then adds a hundred members per write.
 async fn bare(scim: &Url, size: Size) -> Duration {
     let client = reqwest::Client::new();
     let base = scim.as_str().trim_end_matches('/').to_owned();

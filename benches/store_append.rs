@@ -1,6 +1,6 @@
-//! How many single-event appends a second the embedded store takes, durably, from many callers at once. A plain
-//! program: `cargo bench --bench store_append`, with `CALLERS`, `MILLIS`, `ROWS`, `WAITING`, `TARGETS` and
-//! `DURABLE` in the environment.
+//! Durable single-event appends per second of the embedded store, with many concurrent callers. A plain program: `cargo
+//! bench --bench store_append`, with `CALLERS`, `MILLIS`, `ROWS`, `WAITING`, `TARGETS` and `DURABLE` in the
+//! environment.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn event(nth: u64) -> NewEvent {
     }
 }
 
-/// How long a claim and its completion take while 100 000 tasks wait.
+/// Measures the duration of a claim and its completion while 100 000 tasks wait.
 async fn claims(store: &SqliteStore, waiting: u64) {
     let (pair, now) = (Pair::new("corp", "waiting"), Timestamp::now());
     let subjects: Vec<Subject> = (0..waiting).map(|nth| Subject::user(format!("user-{nth}"))).collect();
@@ -49,7 +49,7 @@ async fn claims(store: &SqliteStore, waiting: u64) {
         let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await.expect("claimed");
         claiming += began.elapsed();
         held.extend(claimed.map(|claimed| claimed.token));
-        // Sixteen workers hold one each.
+        // Sixteen workers hold one claim each.
         if held.len() > 16 {
             let began = Instant::now();
             store.complete(held.remove(0), Step::default(), Vec::new(), now, now).await.expect("completed");

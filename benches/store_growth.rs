@@ -1,6 +1,5 @@
-//! How claim, step, completion and the counts of `status` slow down as tasks, links and memberships grow:
-//! `cargo bench --bench store_growth`, with `SMALL`, `LARGE` and `TIMES` in the environment. The goal is a ratio of at
-//! most 1.5.
+//! Slowdown of claim, step, completion and the counts of `status` as tasks, links and memberships grow: `cargo bench
+//! --bench store_growth`, with `SMALL`, `LARGE` and `TIMES` in the environment. The goal is a ratio of at most 1.5.
 
 mod support;
 
@@ -23,10 +22,10 @@ fn pair() -> Pair {
     Pair::new("corp", "jira")
 }
 
-/// So many tasks and links, each link with ten memberships, and as many changes.
+/// Fills a store with this many tasks and links, each link with ten memberships, and as many changes.
 async fn fill(file: &Path, rows: usize) {
     let mut conn = SqliteConnectOptions::new().filename(file).connect().await.expect("opened");
-    // Ten numbers of groups, each one more than the one before: its packed form is one byte each.
+    // Ten consecutive group numbers; the packed form of each is one byte.
     let sql = format!(
         "INSERT INTO target_group (target, id)
             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {GROUPS})
@@ -50,8 +49,8 @@ async fn fill(file: &Path, rows: usize) {
     conn.close().await.expect("closed");
 }
 
-/// Milliseconds of a claim, of a step with its limit, of a completion, of a group's members, and of the counts for
-/// `status` and metrics; half of all take less.
+/// Returns median durations in milliseconds: a claim, a step with its limit, a completion, a group's members, and the
+/// counts for `status` and metrics.
 async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
     let file = folder.join(format!("{rows}.db"));
     let options = || OpenOptions { durable: false, ..OpenOptions::new(Timestamp::now()) };
@@ -87,7 +86,8 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
         store.complete(claimed.token, last, Vec::new(), now, now).await.expect("completed");
         took[2].push(support::ms(began.elapsed()));
     }
-    // Who was given a group, here one without members: it is asked whenever a group is deleted or moved.
+    // Reads the members that were added to a group, here one without members; each deletion or move of a group reads
+    // them.
     for nth in 0..times {
         let began = Instant::now();
         store.given(&pair, &format!("g{}", 150 + nth % 50).into()).await.expect("read");

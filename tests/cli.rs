@@ -1,4 +1,4 @@
-//! The command line, as a person or a script meets it: the built binary against a store file, beside a running server,
+//! The command line as operators and scripts use it: the built binary against a store file, beside a running server,
 //! and against simulated servers.
 
 #[path = "cli/alone.rs"]

@@ -1,4 +1,4 @@
-//! The configuration: what it takes, what it says to what it does not take, and what it never shows.
+//! The configuration: accepted values, error messages for refused ones, and secrets, which are never shown.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use usersync::{
 const TOKEN: &str = "NjM0OTk3ODQ2-Jira-token";
 const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A configuration that is right, without anything that has a default.
+/// A valid configuration without any optional key.
 const SMALL: &str = r#"[[target]]
 name = "jira-prod"
 kind = "jira"
@@ -42,7 +42,7 @@ client_secret_file = "client.secret"
 targets = ["jira-prod"]
 "#;
 
-/// A folder with the files that `SMALL` and the example name.
+/// A folder with the files that `SMALL` and the example refer to.
 struct Folder(TempDir);
 
 impl Folder {
@@ -75,7 +75,7 @@ impl Folder {
         Config::load(&path, env)
     }
 
-    /// The errors of a configuration as plain text, without the folder.
+    /// Returns the errors of a configuration as plain text, without the folder.
     fn errors(&self, text: &str) -> String {
         self.errors_with(text, &Env::of([("ACME_HOOK_SECRET", HOOK)]))
     }
@@ -92,7 +92,7 @@ impl Folder {
     }
 }
 
-/// `SMALL` with lines put below `[[target]]` (2) or `[[connector]]` (7 and on), or with something replaced.
+/// Returns `SMALL` with lines added below `[[target]]` (2) or `[[connector]]` (7 and later), or with a replacement.
 fn small(from: &str, to: &str) -> String {
     assert!(SMALL.contains(from), "{from}");
     SMALL.replacen(from, to, 1)
@@ -114,7 +114,7 @@ fn berlin() -> TimeZone {
     TimeZone::get("Europe/Berlin").unwrap()
 }
 
-// ---- what it takes
+// ---- accepted values
 
 #[test]
 fn defaults_fill_what_is_not_written() {
@@ -227,7 +227,7 @@ percent = 7
     assert_eq!(next, at("2026-01-01T01:30:00Z"));
 }
 
-/// `SMALL` with a SCIM server instead of the Jira.
+/// Returns `SMALL` with a SCIM server instead of the Jira.
 fn scim(lines: &str) -> String {
     let scim = small("kind = \"jira\"\n", "kind = \"scim\"\n");
     scim.replacen("token_file = \"jira.token\"\n", &format!("{lines}\n"), 1)
@@ -346,7 +346,7 @@ fn variables_override_the_servers_own_settings() {
     ]);
     let config = folder.load_with(&format!("[server]\nlisten = \"127.0.0.1:1\"\n{SMALL}"), &env).unwrap();
     assert_eq!((config.server.listen.to_string().as_str(), config.server.behind_proxy), ("[::]:80", true));
-    // A path in a variable starts where the command is run, as everywhere in a shell.
+    // A path in a variable is relative to the working directory, as in a shell.
     assert_eq!(config.store.path, Path::new("data/other.db"));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::WARN));
 }
@@ -407,7 +407,7 @@ fn a_file_that_cannot_be_read_is_told() {
 
 // ---- the list of keys
 
-/// Sections, keys and values of the example, those behind a # too.
+/// Returns sections, keys and values of the example, including those behind a #.
 fn example_keys() -> BTreeMap<(String, String), String> {
     let mut section = String::new();
     let mut keys = BTreeMap::new();
@@ -419,7 +419,7 @@ fn example_keys() -> BTreeMap<(String, String), String> {
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         {
             let value = value.split(" #").next().unwrap_or_default().trim();
-            // What is called by the administrator's own names stands for all such.
+            // Keys that an administrator names freely stand for all such keys.
             if section == "[target.token_parameters]" {
                 keys.insert((section.clone(), "NAME".to_owned()), value.to_owned());
                 continue;
@@ -461,7 +461,7 @@ fn the_example_names_every_key_with_its_default() {
 fn the_parser_reads_every_key_of_the_list() {
     let folder = Folder::new();
     for row in reference() {
-        // A list of lists is wrong for every key, so each that is read complains.
+        // A list of lists is invalid for every key, so each key that is read reports an error.
         let mut text = String::new();
         let mut wrong_line = 0;
         let mut lines: Vec<String> = Vec::new();
@@ -528,7 +528,7 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     let mut model = BTreeSet::new();
     flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
     let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
-    // What is wanted of single targets has no default.
+    // Required keys of single targets have no default.
     let rows: Vec<_> = rows.filter(|row| !row.section.contains(".targets.")).collect();
     let listed: BTreeSet<String> =
         rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();
@@ -550,9 +550,9 @@ fn the_table_for_people_has_every_key() {
     assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), reference().len());
 }
 
-// ---- what it says to what it does not take
+// ---- errors
 
-/// The whole text of the errors, so that places, marks and advice are all looked at.
+/// Returns the complete text of the errors, so that positions, marks and advice are all checked.
 #[test]
 fn all_errors_are_told_at_once_in_the_order_of_the_file() {
     let text = r#"[server]
@@ -611,14 +611,14 @@ fn each_mistake_has_its_place_and_its_words() {
         // syntax
         ("[server\n".into(), "usersync.toml:1:8: this is not TOML: unclosed table, expected `]`"),
         (format!("{SMALL}realm = \"b\"\n"), "usersync.toml:13:1: this is not TOML: duplicate key"),
-        // unknown things
+        // unknown keys
         (format!("[serverr]\n{SMALL}"), "usersync.toml:1:2: unknown key `serverr`\n"),
         (
             with_target("realm = \"x\""),
             "usersync.toml:4:1: unknown key `realm` in [[target]]\n    realm = \"x\"\n    ^^^^^\n    `realm` belongs in [[connector]]",
         ),
         (format!("[store]\nxyz = 1\n{SMALL}"), "    known here: path, retention"),
-        // kinds of values
+        // types of values
         (
             small("[[target]]", "[target]"),
             "usersync.toml:1:1: target: this is a table, where a list of tables is wanted",
@@ -672,7 +672,7 @@ fn each_mistake_has_its_place_and_its_words() {
             "usersync.toml:3:15: body_budget: body_budget must be 1 MiB",
         ),
         (format!("[server]\nbody_limit = \"2 GiB\"\n{SMALL}"), "body_limit: `2 GiB` is not between 1 KiB and 1 GiB"),
-        // addresses
+        // URLs
         (
             format!("[server]\nlisten = \"localhost:80\"\n{SMALL}"),
             "usersync.toml:2:10: listen: `localhost:80` is not an IP address with a port",
@@ -720,7 +720,7 @@ fn each_mistake_has_its_place_and_its_words() {
             small("[\"jira-prod\"]", "[\"jira-prod\", \"jira-prod\"]"),
             "usersync.toml:12:25: connector acme: targets: `jira-prod` is named twice",
         ),
-        // signing in
+        // authentication
         (
             small("token_file = \"jira.token\"\n", ""),
             "usersync.toml:1:1: target jira-prod: a way to sign in is missing",
@@ -743,7 +743,7 @@ fn each_mistake_has_its_place_and_its_words() {
             small("kind = \"jira\"", "kind = \"bitbucket\""),
             "usersync.toml:5:14: target jira-prod: token_file: a target of kind bitbucket takes no token: Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    add an administrator's login as user, and password_file; or token_url, client_id and client_secret_file",
         ),
-        // the way there
+        // network settings
         (
             with_target("proxy = \"http://proxy.example.org:3128\"\nproxy_user = \"me\""),
             "usersync.toml:5:14: target jira-prod: proxy_user: there is no password",
@@ -875,13 +875,13 @@ fn each_mistake_has_its_place_and_its_words() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// A target of kind crowd, and a connector that fills it, with these lines after its own.
+/// Returns a target of kind crowd, and a connector that fills it with these lines appended.
 fn with_crowd(lines: &str) -> String {
     let text = SMALL.replace("kind = \"jira\"", "kind = \"crowd\"\nuser = \"usersync\"");
     format!("{}\n{lines}\n", text.replace("token_file = \"jira.token\"", "password_file = \"jira.token\""))
 }
 
-/// A target of kind scim, and a connector that fills it, with these lines after its own.
+/// Returns a target of kind scim, and a connector that fills it with these lines appended.
 fn with_scim(lines: &str) -> String {
     let text = SMALL.replace("kind = \"jira\"", "kind = \"scim\"");
     format!("{text}\n{lines}\n")
@@ -1144,11 +1144,11 @@ fn errors_never_show_a_secret() {
         // beside an error of another key
         small("token_file = \"jira.token\"", &format!("token = \"{s}\"\nuser = \"x\"")),
         small("token_file = \"jira.token\"", &format!("\"token\" = '{s}' # {s}\nuser = \"x\"")),
-        // wrong themselves
+        // invalid values
         with_connector(&format!("hook_secret = \"{s}\"")),
         with_connector(&format!("hook_secret = [\"{s}\",\n\"{s}\"]")),
         with_connector(&format!("hook_secret = \"\"\"\n{s}\n{s}\"\"\"")),
-        // misspelt, or in the wrong place
+        // misspelt, or in the wrong section
         with_target(&format!("tokn = \"{s}\"")),
         with_target(&format!("secret = \"{s}\"")),
         with_connector(&format!("policy = {{ token = \"{s}\" }}")),
@@ -1279,7 +1279,7 @@ fn cron_expressions_mean_what_quartz_and_unix_say() {
                 "Fri 2026-07-10 06:00:00",
             ],
         ),
-        // Unix: with both day fields, either will do.
+        // Unix: with both day fields, either one matches.
         ("0 6 4 * MON", &["Sat 2026-07-04 06:00:00", "Mon 2026-07-06 06:00:00"]),
         ("@daily", &["Thu 2026-07-02 00:00:00"]),
     ];
@@ -1342,7 +1342,7 @@ fn the_clocks_changes_lose_no_daily_run_and_double_none() {
         times("0 30 2 * * ?", &berlin(), "2026-10-24T12:00:00Z", 2),
         ["Sun 2026-10-25 02:30:00 +02:00", "Mon 2026-10-26 02:30:00 +01:00"]
     );
-    // Hourly ones follow the clock: 23 hours in spring, 25 in autumn.
+    // Hourly schedules follow the clock: 23 hours in spring, 25 in autumn.
     assert_eq!(
         times("0 0 * * * ?", &berlin(), "2026-03-29T00:30:00Z", 2),
         ["Sun 2026-03-29 03:00:00 +02:00", "Sun 2026-03-29 04:00:00 +02:00"]
@@ -1381,7 +1381,7 @@ fn an_expression_that_ends_has_no_next_time() {
 
 // ---- arbitrary input
 
-/// Pieces of a configuration in any order, with anything between.
+/// Generates pieces of a configuration in any order, with arbitrary text between.
 fn tomlish() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "[server]",

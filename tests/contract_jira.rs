@@ -1,4 +1,5 @@
-//! Every answer of the simulated Jira is held against the vendor's description, and its ways against the facts.
+//! Checks every answer of the simulated Jira against the vendor's description, and its behaviour against the known
+//! facts.
 
 #[path = "support/jira_contract.rs"]
 mod jira_contract;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use usersync_simulators::jira::{NewAccount, RateLimit};
 use usersync_simulators::{JiraOptions, SimulatedJira};
 
-/// A simulator with a client that is signed in by token.
+/// A simulator with a client that signs in by token.
 struct Jira {
     simulator: SimulatedJira,
     http: reqwest::Client,
@@ -79,7 +80,7 @@ impl Jira {
         list.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect()
     }
 
-    /// All that was asked so far keeps to the description.
+    /// Checks all requests so far against the description.
     fn assert_contract(&self) -> Vec<String> {
         let (problems, unused) = jira_contract::check(&self.simulator.journal.entries(), "");
         assert_eq!(problems, Vec::<String>::new());
@@ -93,7 +94,7 @@ async fn send(request: reqwest::RequestBuilder) -> Answer {
     Answer { status, headers, body: answer.text().await.expect("a body") }
 }
 
-/// Goes once through everything, so that every deviation is met.
+/// Runs through everything once, so that every deviation occurs.
 #[tokio::test]
 async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let jira = Jira::version("10.3.24").await;
@@ -172,7 +173,7 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let manifest = send(jira.request("GET", "/rest/applinks/1.0/manifest")).await.json();
     assert_eq!(manifest["id"], jira.simulator.server_id());
 
-    // The shadowed account comes to light when the one before it goes.
+    // The shadowed account becomes effective when the one before it is deleted.
     jira.expect("DELETE", "/user?username=ada.l", None, 204, "").await;
     jira.expect("DELETE", "/user?username=ada.l", None, 403, "read-only").await;
 
@@ -315,7 +316,7 @@ async fn what_is_protected_stays() {
     let path = "/group/user?groupname=jira-administrators&username=admin";
     jira.expect("DELETE", path, None, 400, "last group").await;
 
-    // An administrator who is no system administrator may not touch those.
+    // An administrator that is no system administrator may not change those.
     jira.simulator.set_admin_group("helpers", true, false);
     jira.simulator.add_account(NewAccount::named("sync").in_groups(&["helpers"]));
     jira.simulator.set_credentials("sync", "p", "sync-token");

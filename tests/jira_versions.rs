@@ -1,4 +1,4 @@
-//! The Jira client against the simulated Jira, version by version; all that it sends is held against the vendor's
+//! The Jira client against the simulated Jira, version by version; all requests are checked against the vendor's
 //! description.
 
 #[path = "support/jira_contract.rs"]
@@ -91,7 +91,7 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!((read.protected, read.immutable), (None, None));
         assert_eq!(jira.account_named("Ada").await.expect("an answer").expect("there").id, id);
 
-        // Twice is as once.
+        // A second time changes nothing.
         let fields = UserFields {
             display_name: Some("Ada L".to_owned()),
             email: Some("ada.l@example.org".to_owned()),
@@ -140,7 +140,7 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!(jira.members(&group.id, None).await, Ok(None));
         assert!(jira.free_seats().await.is_ok());
         all(&jira).await;
-        // The description is of a version that has this listing; older ones are asked for it, too.
+        // The description's version has this listing; older versions are asked for it too.
         let described = |entry: &Entry| !entry.path.ends_with("/user/list") || entry.status != Some(404);
         let described = server.journal.matching(described);
         assert_eq!(jira_contract::check(&described, "/jira").0, Vec::<String>::new(), "{version}");

@@ -1,5 +1,5 @@
-//! What a real Keycloak's event store said about each change, and what is made of it. The files are recorded anew by
-//! `scripts/record-captures URL FILE`.
+//! Events of a real Keycloak's event store for each change, and their decoded form. `scripts/record-captures URL FILE`
+//! records the files again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ fn decoded(events: &[Value]) -> Vec<NewEvent> {
     decode(Verified::read_at_source(&body), &context).unwrap()
 }
 
-/// The kind, and whom it asks to look at: ids by their first group of digits.
+/// Returns the kind, and the subjects to read: ids by their first group of digits.
 fn told(event: &NewEvent) -> String {
     let outcome = match &event.outcome {
         EventOutcome::Ignored(why) => format!("- {why}"),
@@ -138,7 +138,7 @@ fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
     );
 }
 
-/// Recorded from the listener's own jar in a real Keycloak: its user events name their user in `authDetails` alone.
+/// Recorded from the listener's own jar in a real Keycloak: its user events have their user only in `authDetails`.
 #[test]
 fn every_request_of_the_p2_listener_says_whom_to_look_at() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/p2-inc/keycloak-events-0.59.json");
@@ -174,7 +174,7 @@ fn no_address_or_session_of_a_capture_is_kept() {
                     let session = session.as_str().unwrap_or("none there");
                     assert!(!kept.body.contains(session), "{}", kept.body);
                 }
-                // Keycloak 26.0 does not tell its events' ids: then it is a hash.
+                // Keycloak 26.0 omits the ids of its events: then a hash is used.
                 match event["id"].as_str() {
                     Some(id) => assert_eq!(kept.id, id),
                     None => assert_eq!(kept.id.len(), 64),
@@ -196,7 +196,7 @@ fn files() -> Vec<String> {
     files
 }
 
-/// What an event looks like and what is made of it, ids and times left out.
+/// Returns an event and its decoded form, without ids and times.
 fn shape(decoded: &NewEvent) -> String {
     let segment = |segment: &str| if uuid::Uuid::try_parse(segment).is_ok() { "ID".into() } else { segment.to_owned() };
     let path: Vec<_> = decoded.about.split('/').map(segment).collect();
@@ -211,7 +211,7 @@ fn what_is_recorded_anew_has_the_shapes_that_are_known() {
     for file in files() {
         let capture = capture(&file);
         for step in capture.steps {
-            // Events of one request can share their millisecond.
+            // Events of one request can share a millisecond.
             let mut shapes: Vec<_> = decoded(&step.events).iter().map(shape).collect();
             shapes.sort();
             let (version, before) =
@@ -221,7 +221,7 @@ fn what_is_recorded_anew_has_the_shapes_that_are_known() {
     }
 }
 
-/// The names of all fields within, an element of a list counting as one; `representation` is JSON in a text.
+/// Collects the names of all fields at any depth; list elements count as one. `representation` is JSON in a string.
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let text = value.as_str().filter(|_| path == ".representation").and_then(|text| serde_json::from_str(text).ok());
     match text.as_ref().unwrap_or(value) {
@@ -235,7 +235,7 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What a step left, ids and times left out: a kind, a path and the fields of each event.
+/// Returns the effects of a step without ids and times: kind, path and fields of each event.
 fn tells(step: &Step) -> BTreeSet<String> {
     let tell = |event: &Value| {
         let mut found = BTreeSet::new();
@@ -247,7 +247,7 @@ fn tells(step: &Step) -> BTreeSet<String> {
     step.events.iter().map(tell).collect()
 }
 
-/// A version that is not among the recorded ones is compared with the newest of them.
+/// A version without a recording is compared with the newest recording.
 #[test]
 fn a_real_keycloak_still_tells_what_was_recorded() {
     let Ok(file) = std::env::var("USERSYNC_TEST_CAPTURE") else {

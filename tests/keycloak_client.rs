@@ -1,4 +1,4 @@
-//! What the client makes of a Keycloak that misbehaves, and of what stands before it.
+//! The client against a faulty Keycloak, and against proxies in front of it.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn source(server: &Faulty) -> KeycloakSource {
     KeycloakSource::new(settings(&server.url())).unwrap()
 }
 
-/// The same answer to every read of the users' count.
+/// Answers every read of the number of users with the same reply.
 async fn count(reply: Reply) -> (Result<usize, SourceError>, Faulty) {
     let server = Faulty::start(move |target, _| target.starts_with(COUNT).then(|| reply.clone())).await;
     (source(&server).user_count().await, server)

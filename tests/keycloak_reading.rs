@@ -1,4 +1,4 @@
-//! Reading a whole realm: complete while others come and go, and never forever.
+//! Reading a complete realm: complete despite concurrent changes, and never endless.
 
 mod support;
 
@@ -20,7 +20,7 @@ use usersync_simulators::{
     keycloak::{NewUser, RealmHandle},
 };
 
-/// Users that the realm begins with: more than are read with one request.
+/// Users of the realm at the start: more than one request reads.
 const USERS: usize = 65;
 
 fn settings(url: &str, page: usize) -> KeycloakSettings {
@@ -32,7 +32,7 @@ fn source(url: &str, page: usize) -> KeycloakSource {
     KeycloakSource::new(settings(url, page)).unwrap()
 }
 
-/// A realm whose users were created over the years, thirty of them in one moment.
+/// A realm with users created over years, thirty of them at the same time.
 async fn realm() -> (SimulatedKeycloak, RealmHandle) {
     let (keycloak, realm) = SimulatedKeycloak::start_with_realm().await.unwrap();
     let created = |number: usize| {
@@ -54,7 +54,7 @@ fn names(walked: &Walked<UserId, Packed<UserState>>) -> BTreeSet<String> {
     names
 }
 
-/// Does this once, when a page of users has been read.
+/// Runs this once, after a page of users is read.
 fn at_first_page(work: impl Fn() + Send + Sync + 'static) -> Fault {
     let done = AtomicBool::new(false);
     Fault::edit(move |page| {
@@ -70,7 +70,7 @@ async fn nobody_is_missed_while_others_are_deleted_and_created() {
     for by_creation in [true, false] {
         let (keycloak, realm) = realm().await;
         if !by_creation {
-            // An older server ignores what it does not know.
+            // An older server ignores unknown parameters.
             let all = USERS.to_string();
             let count = Fault::status(200, all).header("content-type", "application/json");
             keycloak.faults.add(count.path("count?createdAfter"));
@@ -213,7 +213,7 @@ async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_fit_to
     assert_eq!(members(&[(0, &[1, 2]), (3, &[1, 2])]).await, (2, true), "a repeated page");
 }
 
-/// Keycloak fails over lists that hold one of these users.
+/// Makes Keycloak fail lists that contain one of these users.
 fn fail_over(keycloak: &SimulatedKeycloak, realm: &RealmHandle, logins: &[&str]) {
     for login in logins {
         keycloak.faults.add(Fault::fails_over(realm.snapshot().user(login).unwrap().id.as_str()));
@@ -272,7 +272,7 @@ async fn a_server_that_fails_over_everything_or_too_much_ends_the_listing_soon()
     assert!(asked <= 25, "{asked}");
 
     keycloak.faults.clear();
-    // Each second user, so that there is always something between them.
+    // Every second user, so that there is always one between them.
     let many: Vec<String> = (0..USERS).step_by(2).map(|number| format!("u{number:02}")).collect();
     fail_over(&keycloak, &realm, &many.iter().map(String::as_str).collect::<Vec<_>>());
     let failed = source(&keycloak.url(), 500).users(&|_, _| {}).await.unwrap_err();

@@ -1,6 +1,6 @@
-//! The client and the setting up against a real Keycloak, where `USERSYNC_TEST_KEYCLOAK_URL` names one that may be
-//! changed (its administrator: `USERSYNC_TEST_KEYCLOAK_ADMIN` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, by default admin
-//! and admin). Each test makes a realm of its own and removes it.
+//! The client and the setup against a real Keycloak, if `USERSYNC_TEST_KEYCLOAK_URL` names one that may be changed (its
+//! administrator: `USERSYNC_TEST_KEYCLOAK_ADMIN` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, by default admin and admin).
+//! Each test creates its own realm and deletes it.
 
 mod support;
 

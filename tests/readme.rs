@@ -1,4 +1,4 @@
-//! The documents say what the program says.
+//! The documents match the program's output.
 
 #[test]
 fn the_configuration_tables_are_the_programs_own() {

@@ -1,9 +1,9 @@
 //! Simulations: the real engine and the real store between simulators of a source and a target, under thousands of
-//! interleavings of workers, runs, changes, events, crashes, late requests and time. A seed decides all of one
-//! interleaving; a failure tells its seed and every step in words.
+//! interleavings of workers, runs, changes, events, crashes, late requests and time. A seed determines one interleaving
+//! completely; a failure prints its seed and every step.
 //!
-//! `USERSYNC_SIM_RUNS=1000` simulates each scenario that often; `USERSYNC_SIM_SEED=17` begins with that seed, and with
-//! `USERSYNC_SIM_RUNS=1` repeats exactly what it told.
+//! `USERSYNC_SIM_RUNS=1000` simulates each scenario that often. `USERSYNC_SIM_SEED=17` starts with that seed, and with
+//! `USERSYNC_SIM_RUNS=1` repeats exactly the printed simulation.
 
 #[path = "simulation/checks.rs"]
 mod checks;
@@ -29,7 +29,7 @@ use scenario::{Budget, Kind::*, NOBODY, ONE, Scenario, THREE, TWO};
 use store::Sabotage;
 use usersync::store::sqlite::{OpenOptions, SqliteStore};
 
-/// What a simulation that failed tells.
+/// Report of a failed simulation.
 struct Failure {
     seed: u64,
     wrong: Vec<String>,
@@ -40,7 +40,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// Simulates `runs` interleavings, beginning with seed `first`, up to the first that fails.
+/// Simulates `runs` interleavings, starting with seed `first`; stops at the first failure.
 fn simulate(scenario: &Scenario, sabotage: Sabotage, first: u64, runs: u64) -> Option<Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
@@ -59,7 +59,7 @@ fn simulate(scenario: &Scenario, sabotage: Sabotage, first: u64, runs: u64) -> O
     })
 }
 
-/// Simulates a scenario and fails with all that a person needs to see why.
+/// Simulates a scenario; a failure prints everything needed to understand it.
 fn holds(scenario: &Scenario, runs: u64) {
     let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
     let runs = number("USERSYNC_SIM_RUNS").unwrap_or(runs);
@@ -76,7 +76,7 @@ fn holds(scenario: &Scenario, runs: u64) {
     println!("{}: {runs} interleavings from seed {first} on, {:.1?}", scenario.name, began.elapsed());
 }
 
-/// Each scenario is a test of its own, so that they run side by side.
+/// Each scenario is a separate test, so that they run in parallel.
 macro_rules! scenarios {
     ($($name:ident: $runs:literal, $what:literal, $base:ident { $($field:ident: $value:expr),* $(,)? };)*) => {
         /// All scenarios, for the sabotages.
@@ -93,7 +93,7 @@ macro_rules! scenarios {
     };
 }
 
-/// Nothing goes wrong, and nothing is left to happen.
+/// Nothing goes wrong, and nothing more can happen.
 const NONE: Budget = Budget {
     change: 0,
     early: 0,
@@ -107,7 +107,7 @@ const NONE: Budget = Budget {
     store: 0,
     hide: 0,
 };
-/// Three users and one who is born later, in two groups, of whom a call adds two at once.
+/// Three users and one that is created later, in two groups; a call adds two members at once.
 const WAVE: Scenario = Scenario {
     people: &[("u0", "x", &["g0"]), ("u1", "y", &[]), ("u2", "z", &["g0"])],
     logins: &["x", "y", "z", "w"],
@@ -124,7 +124,7 @@ const WAVE: Scenario = Scenario {
     members_at_once: 2,
     ..THREE
 };
-/// The process dies once, one request is left unanswered, one reading fails.
+/// One crash of the process, one unanswered request, one failed read.
 const FAULTS: Budget = Budget { crash: 1, timeout: 1, fault: 1, ..NONE };
 
 scenarios! {
@@ -339,7 +339,7 @@ scenarios! {
         };
 }
 
-/// A lie of the store is noticed by one of these scenarios.
+/// Checks that one of these scenarios detects a sabotage of the store.
 fn is_noticed(sabotage: Sabotage, scenarios: &[Scenario]) {
     let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
     let noticed = scenarios.iter().find_map(|scenario| {
@@ -380,7 +380,7 @@ fn sabotage_a_claim_that_stays_when_its_ending_cannot_be_written_is_noticed() {
     is_noticed(Sabotage::ClaimsStay, &[all::store]);
 }
 
-/// How a simulation went.
+/// Returns the steps of a simulation.
 fn story(scenario: &Scenario, seed: u64) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! What every store has to do, asked of each implementation; and what the embedded one promises besides.
+//! Expectations for every store, run against each implementation; and further guarantees of the embedded one.
 
 #[path = "store_support/approvals.rs"]
 mod approvals;
@@ -23,7 +23,7 @@ mod tasks;
 #[path = "store_support/world.rs"]
 mod world;
 
-/// The list of expectations, for one implementation.
+/// The list of expectations for one implementation.
 macro_rules! conformance {
     ($name:ident, $open:path, $($module:ident: { $($test:ident),* $(,)? })*) => {
         mod $name {
@@ -37,7 +37,7 @@ macro_rules! conformance {
     };
 }
 
-/// Every store is asked the same.
+/// Every store gets the same tests.
 macro_rules! every_expectation {
     ($name:ident, $open:path) => {
         conformance! { $name, $open,

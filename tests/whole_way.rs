@@ -1,4 +1,4 @@
-//! A change in Keycloak is in Jira, all the way: simulated Keycloak, signed webhook, store, engine, simulated Jira.
+//! A change in Keycloak reaches Jira: simulated Keycloak, signed webhook, store, engine, simulated Jira.
 
 use jiff::SignedDuration;
 use usersync::{
@@ -9,8 +9,8 @@ use usersync_simulators::keycloak::{NewUser, UserChange};
 
 async fn stack(options: StackOptions) -> (SimulatedServers, Stack) {
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
-    // A realm of a size at which one person more or less is below every safety limit; and "gone" is only
-    // believed while somebody else reads well.
+    // A realm of a size at which one user more or less is below every safety limit. A deletion is only confirmed while
+    // another user can be read.
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")));
     servers.realm.import_users(staff).expect("imported");
     let stack = servers.build().await.expect("the stack stands");
@@ -18,7 +18,7 @@ async fn stack(options: StackOptions) -> (SimulatedServers, Stack) {
     (servers, stack)
 }
 
-/// All events delivered, all tasks done.
+/// Waits until all events are delivered and all tasks done.
 async fn settled(servers: &SimulatedServers, stack: &Stack) {
     servers.realm.webhook_idle().await;
     stack.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");

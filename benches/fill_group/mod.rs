@@ -1,5 +1,5 @@
-//! Many people who have accounts join one new group, in a Bitbucket and in a SCIM server that take 20 ms a call, against a
-//! bare client that joins each by a call of its own, as many side by side.
+//! Many users with accounts are added to one new group, in a Bitbucket and in a SCIM server with a latency of 20 ms a
+//! call. The bare client adds each member with a call of its own, with the same parallelism.
 
 use std::{process::Stdio, sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ use crate::{LATENCY, PARALLEL, login, support};
 
 const GROUP: &str = "everybody";
 
-/// Which simulator.
+/// Kind of the simulator.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Bitbucket,
@@ -69,8 +69,8 @@ impl Kind {
     }
 }
 
-/// Serves one that holds everybody, and tells at each line of its input how many writes it was asked for and how many are
-/// in the group.
+/// Serves a simulator with all accounts. For each line of its input it prints the number of writes and the number of
+/// members of the group.
 pub async fn serve(kind: &str, users: usize) {
     let everybody = (0..users).map(login);
     let asked = || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
@@ -86,7 +86,7 @@ pub async fn serve(kind: &str, users: usize) {
         }
     } else {
         let mut options = ScimOptions::default();
-        // A whole group in each answer is a measure of something else.
+        // A complete group in each answer would be a different measurement.
         options.switches.patch_tells = false;
         let server = SimulatedScim::start(options).await.expect("a simulated SCIM server");
         for name in everybody {
@@ -101,7 +101,7 @@ pub async fn serve(kind: &str, users: usize) {
     }
 }
 
-/// The other process, a client of it, and who is to join what.
+/// The server process, a client of it, and the members to add.
 struct Place {
     _child: Child,
     input: ChildStdin,
@@ -140,7 +140,7 @@ impl Place {
         Self { _child: child, input, output, kind, url, target, group, people }
     }
 
-    /// How many writes there were; all are members.
+    /// Returns the number of writes; checks that all users are members.
     async fn writes(&mut self) -> usize {
         self.input.write_all(b"\n").await.expect("asked");
         let line = self.output.next_line().await.expect("read").expect("an answer");
@@ -191,7 +191,7 @@ fn adding(account: &str) -> Value {
     })
 }
 
-/// Both sides in turns; tells the writes of ours.
+/// Measures both sides in turn; prints the number of usersync's writes.
 pub async fn compare(kind: Kind, users: usize, rounds: usize) {
     let mut sides = support::Sides::default();
     #[allow(clippy::cast_precision_loss)]

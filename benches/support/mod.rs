@@ -1,14 +1,14 @@
-//! What the benchmarks share: how they were called, medians and spread, and the lines that they print.
+//! Shared parts of the benchmarks: arguments, medians and spread, and printed lines.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::{path::Path, time::Duration};
 
-/// The product's own allocator.
+/// usersync's own allocator.
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Whether it is only to be shown that all works, as `cargo test --all-targets` asks: `cargo bench` says `--bench`.
+/// Returns whether only a smoke test is wanted, as with `cargo test --all-targets`; `cargo bench` passes `--bench`.
 pub fn is_smoke() -> bool {
     let mut bench = false;
     for argument in std::env::args() {
@@ -21,34 +21,34 @@ pub fn is_smoke() -> bool {
     !bench
 }
 
-/// What follows this word on the command line.
+/// Returns the arguments after this word on the command line.
 pub fn after(word: &str) -> Option<Vec<String>> {
     let mut arguments = std::env::args().skip_while(|argument| argument != word);
     arguments.next()?;
     Some(arguments.collect())
 }
 
-/// A number from the environment.
+/// Returns a number from the environment.
 pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A folder on a real disk, beside what is built; never one in memory.
+/// Returns a folder on a real disk, beside the build output; never in memory.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a folder")
 }
 
-/// The runtime of the measured side.
+/// Returns the runtime of the measured side.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime")
 }
 
-/// Milliseconds.
+/// Returns a duration in milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// The value below which so much of all lies.
+/// Returns the value below which this share of all values lies.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -57,12 +57,12 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-/// Half of all are below it.
+/// Returns the median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// Both sides of one measurement, taken in turns.
+/// Both sides of a measurement, taken in turn.
 #[derive(Default)]
 pub struct Sides {
     ours: Vec<f64>,
@@ -76,7 +76,7 @@ impl Sides {
         self.bare.push(bare);
     }
 
-    /// The median of the rounds' ratios, so that a machine that is busy for a while slows both sides of a round.
+    /// Returns the median of the rounds' ratios: a machine that is busy for a while slows both sides of a round.
     pub fn ratio(&self) -> f64 {
         median(&self.ratios())
     }

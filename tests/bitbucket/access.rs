@@ -1,4 +1,4 @@
-//! Keeping people out by taking their access away, and giving it back.
+//! Deactivation by revoking access, and activation by granting it again.
 
 use usersync::{
     model::ErrorClass::Permanent,
@@ -65,14 +65,14 @@ async fn what_was_not_written_down_is_not_taken() {
     let groups = ["group:STASH-users", "group:developers"];
     place.refused(&deactivate(&ada, "ada", &groups), NotFound, "permission:LICENSED_USER meanwhile").await;
     assert_eq!(place.writes(), 0);
-    // A group that was given a permission since it was read counts, too.
+    // A group that was granted a permission since the last read counts too.
     place.server.set_user_permission("ada", None);
     place.see("ada").await;
     place.server.set_group_permission("readers", Some(Permission::LicensedUser));
     place.refused(&deactivate(&ada, "ada", &groups), NotFound, "group:readers meanwhile").await;
     assert_eq!(place.writes(), 0);
     place.server.set_group_permission("readers", None);
-    // More than it has was told: that is taken which is there.
+    // The request lists more than the account has: what exists is revoked.
     let more = ["group:stash-users", "group:Developers", "group:other", "permission:LICENSED_USER"];
     place.done(&deactivate(&ada, "ada", &more)).await;
     assert_eq!(place.groups("ada"), ["readers"]);
@@ -145,7 +145,7 @@ async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() 
     }
     place.done(&activate(&eve, "eve", &["group:gone", "permission:LICENSED_USER", "permission:PROJECT_CREATE"])).await;
     assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
-    // One that she has is not replaced by a smaller one.
+    // A permission that she has is not replaced by a lower one.
     place.done(&activate(&eve, "eve", &["permission:LICENSED_USER"])).await;
     assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
     place.keeps_to_the_description();

@@ -1,4 +1,4 @@
-//! Many accounts join one group at the same time: few calls, and each gets its own answer.
+//! Concurrent additions to one group: few calls, and each addition gets its own answer.
 
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -24,7 +24,7 @@ const CALL: &str = "/admin/groups/add-users";
 
 type Came = Vec<Result<Applied, TargetError>>;
 
-/// A place with so many people, all of them seen lately, and the joins of all into `crowd`.
+/// Returns a place with this many accounts, all read recently, and the operations that add them to `crowd`.
 async fn crowd(people: usize) -> (Place, Vec<Operation>) {
     let place = place().await;
     place.server.add_group("crowd");
@@ -43,7 +43,7 @@ async fn crowd(people: usize) -> (Place, Vec<Operation>) {
 }
 
 impl Place {
-    /// Begins all joins; the first is held back until the others wait, and `then` is done.
+    /// Starts all additions. The first is held back until the others wait and `then` is done.
     async fn side_by_side(&self, adds: &[Operation], then: impl Future<Output = ()>) -> Came {
         let gate = Gate::default();
         let held = self.server.faults.add(Fault::late(&gate).path(CALL).once());
@@ -66,7 +66,7 @@ impl Place {
         self.server.journal.count("POST", CALL)
     }
 
-    /// Whom each call named, in the order of the calls.
+    /// Returns the users that each call names, in the order of the calls.
     fn named(&self) -> Vec<Vec<String>> {
         let calls = self.server.journal.matching(|entry| entry.path.ends_with(CALL));
         let users = |entry: &usersync_simulators::Entry| entry.json()["users"].as_array().cloned().unwrap_or_default();

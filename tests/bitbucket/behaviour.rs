@@ -1,4 +1,4 @@
-//! What operations do, twice as once, and what refusals come to.
+//! Effects of operations, which are idempotent, and the meaning of refusals.
 
 use usersync::{
     model::{ErrorClass::Permanent, UserFields},
@@ -79,7 +79,7 @@ async fn no_text_repeats_the_password_whoever_says_it() {
         let sent = place.server.journal.writes().pop().expect("it was sent");
         let secret = sent.query.split('&').find_map(|pair| pair.strip_prefix("password=")).expect("a password");
         assert!(!error.text.contains(secret) && !error.text.contains("password="), "{}", error.text);
-        // A proxy may say the whole address.
+        // A proxy may repeat the whole URL.
         place.server.faults.clear();
         place.target.forget_refusal();
     }
@@ -152,7 +152,7 @@ async fn who_is_deleted_is_gone_and_stays_so() {
     place.done(&delete(&ada, "ada")).await;
     place.done(&delete(&ada, "ada")).await;
     assert_eq!(place.target.account(&ada).await, Ok(None));
-    // Somebody new with the old login is somebody else.
+    // A new account with the old login is another account.
     place.server.add_account(NewAccount::named("ada"));
     place.done(&delete(&ada, "ada")).await;
     assert!(place.server.snapshot().account("ada").is_some());
@@ -238,7 +238,7 @@ async fn nobody_else_is_touched_who_got_the_login() {
         place.refused(&operation, NotFound, "another account's now").await;
     }
     assert_eq!(place.writes(), 0);
-    // Once it is gone altogether, it is out of every group.
+    // A deleted account is in no group.
     place.server.remove_account("joseph");
     place.done(&leave("readers", &joe, "joe")).await;
     assert_eq!(place.groups("joe"), ["readers"]);
@@ -275,7 +275,7 @@ async fn what_another_directory_keeps_is_not_possible_and_says_where() {
         place.refused(&operation, Unsupported, "Corporate Crowd").await;
     }
     assert_eq!(place.writes(), 0, "the account tells before anything is sent");
-    // Who was seen lately is not read again, and Bitbucket's own refusal says it.
+    // An account read recently is not read again; Bitbucket's own refusal reports it.
     place.refused(&join("readers", &kim, "kim"), Unsupported, "read-only").await;
 }
 

@@ -1,4 +1,4 @@
-//! Signing in.
+//! Authentication.
 
 use axum::{Json, Router, routing::post};
 use usersync::{
@@ -12,7 +12,7 @@ use usersync_simulators::Fault;
 
 use super::world::{client, create, not_done, password, place, settings, soon};
 
-/// A client that is given this access token by a server of its own.
+/// Returns a client that gets this access token from its own token server.
 async fn by_access_token(settings: BitbucketSettings, token: &'static str) -> BitbucketTarget {
     let answer = move || async move { Json(serde_json::json!({ "access_token": token, "expires_in": 300 })) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -89,7 +89,7 @@ async fn refused_tokens_and_passwords_are_sent_once() {
             assert!(!error.text.contains("wrong"), "{}", error.text);
         }
         assert_eq!(target.apply(&create("bob"), soon()).await.expect_err("refused").kind, not_done(Credentials));
-        // A token that was fetched for the call is not fetched again.
+        // A token fetched for the call is not fetched again.
         assert_eq!(place.server.journal.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Goes once through everything, so that every deviation from the description is met.
+//! Runs through all operations, so that every deviation from the description occurs.
 
 use usersync::target::Target;
 use usersync_simulators::bitbucket::{NewAccount, Permission};
@@ -10,7 +10,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     let place = place().await;
     place.target.probe().await.expect("an answer");
     for (operation, ..) in writes(&place) {
-        // In this order some find gone what they are about.
+        // In this order some operations find their subject deleted.
         let _ = place.apply(&operation).await;
     }
     let (joe, eve) = (place.id("joe"), place.id("eve"));
@@ -26,7 +26,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     place.target.members(&"no such group".into(), None).await.expect("an answer");
     let _ = place.apply(&join("Developers", &joe, "joe")).await;
     let _ = place.apply(&leave("no such group", &joe, "joe")).await;
-    // Renamed between the user and its groups.
+    // Renamed between the reads of the user and of its groups.
     place.server.freeze();
     place.server.rename_account("joe", "joseph");
     let earlier = usersync_simulators::Fault::stale(usersync_simulators::fault::Stale::Frozen);

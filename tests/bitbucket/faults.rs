@@ -1,4 +1,4 @@
-//! Every fault, for a read and for every write: what it means, and what is said about it.
+//! Every fault, for a read and for every write: its meaning and its message.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ fn check(case: &Case, of: &str, error: &TargetError, kind: TargetErrorKind) {
     assert!(!error.text.contains("Aa1-"), "{name} on {of} tells a password: {}", error.text);
 }
 
-/// A place whose client has read what holds for all accounts, with whom the operations are about.
+/// Returns a place with a client that has read the server's general data and the accounts of the operations.
 async fn warm() -> Place {
     let place = place().await;
     for name in ["ada", "joe"] {
@@ -160,7 +160,7 @@ async fn each_fault_means_the_right_thing_for_reads() {
 async fn each_fault_means_the_right_thing_for_every_write() {
     for case in cases() {
         for at in 0..WRITES {
-            // Sign-in pages to writes count in a row, so each write has a client of its own.
+            // Sign-in pages in answer to writes count in a row, so each write has its own client.
             let place = warm().await;
             let before = place.server.snapshot();
             let (operation, method, path) = writes(&place)[at].clone();
@@ -183,7 +183,7 @@ async fn a_conflict_in_bitbucket_s_own_words_is_its_last_word() {
         let kind = match operation.verb() {
             "create" => Err(not_done(Permanent)),
             "create_group" => Err(NameTaken),
-            // He is not in the group any more, as far as a look tells.
+            // As far as a read shows, he is no longer a member.
             _ => Err(Unsupported),
         };
         assert_eq!(answer.map(|_| ()).map_err(|error| error.kind), kind, "{operation}");
@@ -245,7 +245,7 @@ async fn past_its_deadline_nothing_is_sent() {
 
 #[tokio::test]
 async fn nonsense_as_the_answer_of_a_write_is_not_a_success() {
-    // Those whose answers are read.
+    // The calls with a body that the client reads.
     for at in [1, 2, 6] {
         for body in ["done, more or less", "{}", "[]", "7"] {
             let place = warm().await;

@@ -1,4 +1,4 @@
-//! Finding an account by its id, which Bitbucket cannot be asked for.
+//! Finding an account by its id, which Bitbucket has no query for.
 
 use usersync::target::Target;
 use usersync_simulators::{Fault, bitbucket::NewAccount};
@@ -130,7 +130,8 @@ async fn who_is_renamed_while_he_is_read_has_not_lost_his_groups() {
     let ada = place.see("ada").await;
     let fresh = client(settings(&place.server));
     fresh.account_named("joe").await.expect("an answer");
-    // Between the user and its groups it is renamed: the answer is an empty page, then nobody has the login.
+    // The account is renamed between the reads of the user and of its groups: first an empty page, then no account has
+    // the login.
     place.server.freeze();
     place.server.rename_account("ada", "ada.l");
     let earlier = usersync_simulators::fault::Stale::Frozen;

@@ -13,7 +13,7 @@ use usersync_simulators::{
 
 use super::world::{Place, client, not_done, password, place, settings};
 
-/// Lists everything; the accounts, and why they may not be all.
+/// Lists all accounts; returns them, and why the list may be incomplete.
 async fn list(place: &Place) -> (Vec<Account>, Option<String>) {
     let (mut cursor, mut accounts, mut incomplete) = (None, Vec::new(), None);
     loop {

@@ -1,4 +1,4 @@
-//! The Bitbucket client and the simulated Bitbucket, against each other and against the vendor's description.
+//! Tests of the Bitbucket client and the simulated Bitbucket, against each other and against the vendor's description.
 
 mod access;
 mod batch;

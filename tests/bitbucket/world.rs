@@ -1,4 +1,4 @@
-//! A Bitbucket with usersync's own account, another administrator, and a few people.
+//! A Bitbucket with usersync's own account, another administrator, and a few users.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,8 @@ pub fn client(settings: BitbucketSettings) -> BitbucketTarget {
     BitbucketTarget::new(settings).expect("good settings")
 }
 
-/// `bsync` and `root` administer; `ada` may sign in by two groups, `eve` by her own permission, `joe` may not.
+/// Starts a place. `bsync` and `root` are administrators; `ada` may sign in by two groups, `eve` by her own permission,
+/// `joe` may not.
 pub async fn place() -> Place {
     let server = SimulatedBitbucket::start(options()).await.expect("a free port");
     server.set_group_permission("Developers", Some(Permission::ProjectCreate));
@@ -63,7 +64,7 @@ pub async fn place() -> Place {
 }
 
 impl Place {
-    /// The account with a login, as the client sees it.
+    /// Returns the account with a login, as the client reads it.
     pub async fn see(&self, name: &str) -> Account {
         self.target.account_named(name).await.expect("an answer").expect("it is there")
     }
@@ -77,12 +78,12 @@ impl Place {
         self.target.apply(operation, soon()).await
     }
 
-    /// Does an operation that has to go well.
+    /// Applies an operation that must succeed.
     pub async fn done(&self, operation: &Operation) -> Applied {
         self.apply(operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"))
     }
 
-    /// Does an operation that has to be refused so, with these words.
+    /// Applies an operation that must be refused with this kind and these words.
     pub async fn refused(&self, operation: &Operation, kind: TargetErrorKind, words: &str) {
         let error = self.apply(operation).await.expect_err("refused");
         assert_eq!(error.kind, kind, "{operation}: {}", error.text);
@@ -93,12 +94,12 @@ impl Place {
         self.server.snapshot().account(name).expect("it is there").groups.iter().cloned().collect()
     }
 
-    /// How many requests asked for a change.
+    /// Returns the number of write requests.
     pub fn writes(&self) -> usize {
         self.server.journal.writes().len()
     }
 
-    /// All that was asked and answered so far keeps to the description; the deviations that nothing made use of.
+    /// Checks all requests and answers so far against the description; returns the unused deviations.
     pub fn keeps_to_the_description(&self) -> Vec<String> {
         let mut contract = Contract::new(DESCRIPTION, DEVIATIONS, "/rest").alias("/api/1.0/", "/api/latest/");
         let problems = contract.check(&self.server.journal.entries(), "");
@@ -175,10 +176,10 @@ pub fn leave(group: &str, account: &AccountId, name: &str) -> Operation {
     }
 }
 
-/// How many writes there are.
+/// Number of writes.
 pub const WRITES: usize = 10;
 
-/// Every write there is, on the people of [`place`], with the method and a piece of the address that does it.
+/// Returns every write, on the users of [`place`], with its method and a part of its path.
 pub fn writes(place: &Place) -> [(Operation, &'static str, &'static str); WRITES] {
     let (ada, joe) = (place.id("ada"), place.id("joe"));
     [

@@ -1,4 +1,5 @@
-//! A target without a switch: who leaves loses what lets him in, and gets the same back, whatever happens in between.
+//! A target without an active flag: a leaver loses the permissions that let the user sign in and gets the same ones
+//! back, whatever happens in between.
 
 use std::sync::Arc;
 
@@ -25,17 +26,17 @@ pub struct Git {
 }
 
 impl Git {
-    /// A stack that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
+    /// Starts a stack with a Bitbucket target too; alice has a permission of her own beside the licensed group.
     pub async fn start() -> Self {
         Self::with(options()).await
     }
 
-    /// The same, set up so.
+    /// The same with these options.
     pub async fn with(options: StackOptions) -> Self {
         Self::set(options, |_| {}).await
     }
 
-    /// The same, with these settings of the target.
+    /// The same with these settings of the target.
     pub async fn set(options: StackOptions, set: impl FnOnce(&mut BitbucketSettings)) -> Self {
         let server = Arc::new(SimulatedBitbucket::start(BitbucketOptions::default()).await.expect("a free port"));
         let (user, password) = BitbucketOptions::default().admin;
@@ -88,7 +89,7 @@ async fn who_leaves_loses_access_and_gets_the_same_back() {
 async fn what_a_broken_deactivation_took_is_given_back_whole() {
     let git = Git::start().await;
     let before = git.alice();
-    // The group goes, the permission does not; the second time sees only the rest.
+    // The group is removed, the permission is not; the second attempt sees only the rest.
     git.server.faults.add(Fault::cut().method("DELETE").path("/admin/permissions/users").once());
     git.enable(false).await;
     assert!(!git.alice().licensed);
@@ -102,7 +103,7 @@ async fn a_broken_activation_gives_the_rest_later() {
     let git = Git::start().await;
     let before = git.alice();
     git.enable(false).await;
-    // The group comes back, so the account counts as active, and the answer for the permission never comes.
+    // The group is added back, so the account counts as active; the answer for the permission is lost.
     git.server.faults.add(Fault::cut().method("PUT").path("/admin/permissions/users").once());
     git.enable(true).await;
     assert_eq!(git.alice(), before);
@@ -112,14 +113,14 @@ async fn a_broken_activation_gives_the_rest_later() {
 #[tokio::test]
 async fn what_was_refused_to_be_taken_is_not_given_back_later() {
     let git = Git::start().await;
-    // Bitbucket refuses to take the group, so nothing was taken.
+    // Bitbucket refuses to remove the group, so nothing was revoked.
     let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":null}]}"#;
     let fault = Fault::status(409, refusal).method("POST").path("/admin/users/remove-group");
     let fault = git.server.faults.add(fault);
     git.enable(false).await;
     git.server.faults.remove(fault);
     assert_eq!(git.taken().await, Vec::<String>::new());
-    // An administrator does it himself.
+    // An administrator removes it manually.
     git.server.remove_member("stash-users", "alice");
     git.server.set_user_permission("alice", None);
     git.enable(true).await;

@@ -1,5 +1,5 @@
-//! Plans and reports are complete: every planned operation is listed with its cause and has a fate, and counts and lists
-//! agree, for a full reconcile, for events and for one user alone.
+//! Plans and reports are complete: every planned operation is listed with its cause and has an outcome. Counts and
+//! lists agree for a full reconcile, for events and for a single user.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ use usersync_simulators::{
     keycloak::{NewUser, RealmHandle, UserChange},
 };
 
-/// An engine that works only when it is told to, between a realm and a Jira.
+/// An engine that works only on request, between a realm and a Jira.
 struct Desk {
     realm: RealmHandle,
     jira: SimulatedJira,
@@ -44,7 +44,7 @@ fn pair() -> Pair {
 }
 
 impl Desk {
-    /// With staff at both sides, in sync.
+    /// Starts with staff on both sides, in sync.
     async fn start() -> Self {
         let desk = Self::empty().await;
         desk.realm
@@ -88,7 +88,7 @@ impl Desk {
         self.realm.snapshot().user(login).expect("there").id.clone()
     }
 
-    /// Changes of every kind, of which some are done, some wait, some are unsupported and some fail.
+    /// Makes changes of every kind: some succeed, some wait, some are unsupported and some fail.
     async fn upset(&self) {
         let realm = &self.realm;
         let group = realm.create_group(None, "new").await.expect("made");
@@ -107,7 +107,7 @@ impl Desk {
         realm.leave(&self.id("staff10"), &staff).await.expect("left");
         self.jira.set_display_name("staff11", "Somebody");
         let refusal = r#"{"errorMessages":["The name is not allowed."],"errors":{}}"#;
-        // carol's account is refused for good; alice's is the other one that is created.
+        // carol's account is refused for good; alice's is the other created account.
         self.jira.faults.add(Fault::status(400, refusal).method("POST").path("/rest/api/2/user").once());
     }
 
@@ -136,7 +136,7 @@ impl Desk {
     }
 }
 
-/// All kinds of fates are in it, and they add up.
+/// Checks that every kind of outcome occurs and that the counts add up.
 fn assert_all_fates(tally: Tally) {
     assert!(tally.adds_up(), "{tally:?}");
     assert!(tally.done >= 5 && tally.held >= 1 && tally.failed >= 1, "{tally:?}");
@@ -267,7 +267,7 @@ async fn a_membership_that_one_answer_does_not_show_is_done_or_reported() {
     let staff = desk.realm.snapshot().group("/staff").expect("there").id.clone();
     desk.realm.leave(&desk.id("staff3"), &staff).await.expect("left");
     let account = desk.jira.snapshot().account("staff3").expect("there").clone();
-    // A server whose answer for one account leaves its groups out.
+    // A server whose answer for one account lacks its groups.
     let body = serde_json::json!({
         "key": account.key, "name": "staff3", "displayName": account.display_name, "emailAddress": account.email,
         "active": true, "applicationRoles": { "size": 1, "items": [{ "key": "jira-software", "name": "Jira" }] },

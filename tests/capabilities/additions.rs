@@ -1,4 +1,4 @@
-//! Several groups for one person: written down together, sent by one call where the target has such a call.
+//! Several groups for one user: stored together as intents, and sent by one call where the target has such a call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const BLUE: &[&str] = &["/blue-one", "/blue-two", "/blue-three"];
 
-/// Makes groups, and somebody who is in all of them.
+/// Creates groups and a user that is in all of them.
 async fn join_all(git: &Git, login: &str) {
     for group in BLUE {
         git.w.realm().create_group(None, &group[1..]).await.expect("made");
@@ -28,14 +28,14 @@ async fn join_all(git: &Git, login: &str) {
     git.w.calm().await;
 }
 
-/// The calls that put somebody into groups, by the end of their path.
+/// Returns the calls that add members to groups, by the end of their path.
 fn joining(git: &Git) -> Vec<String> {
     let ends = ["add-groups", "add-users"];
     let writes = git.server.journal.writes().into_iter();
     writes.filter_map(|call| ends.into_iter().find(|end| call.path.ends_with(end)).map(str::to_owned)).collect()
 }
 
-/// How the joins of somebody in one target ended.
+/// Returns how the additions of a user in one target ended.
 async fn adds(w: &World, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
     let changes = w.changes_of(&w.id(login)).await;
     let adds = changes.into_iter().filter(|one| one.verb == "add_member" && one.pair.target.as_str() == target);
@@ -124,7 +124,7 @@ async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() 
         w.realm().create_group(None, &group[1..]).await.expect("made");
     }
     w.calm().await;
-    // Somebody deletes the first of them there, and nobody told.
+    // The first of them is deleted at the target, without an event.
     let gone = scim.group_named("blue-one").await.expect("a look").expect("made");
     let delete = Operation::DeleteGroup { group: gone.id, name: gone.name };
     scim.apply(&delete, Timestamp::now() + SignedDuration::from_secs(30)).await.expect("deleted");
@@ -140,7 +140,7 @@ async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() 
     let given = async || w.stack.store.link(&pair, &w.id("bob").into()).await.expect("read").expect("linked").given;
     assert_eq!(given().await.len(), 2, "what was given is known, so that it can be taken");
 
-    // A run makes the group anew.
+    // A full reconcile recreates the group.
     let run = RunOptions::apply(RunTrigger::Schedule);
     Box::pin(w.stack.engine.run(&pair, &run)).await.expect("the run ends");
     w.calm().await;
@@ -188,7 +188,7 @@ async fn what_was_written_down_and_not_sent_leaves_no_change() {
 async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
     let people: Vec<String> = (0..12).map(|number| format!("person-{number:02}")).collect();
     for fault in [None, Some(Fault::cut()), Some(Fault::cut_after())] {
-        // Time enough for everybody, on a busy machine too.
+        // Enough time even on a busy machine.
         let times = EngineTimes { call: SignedDuration::from_secs(4), ..EngineTimes::hasty() };
         let git = Git::with(StackOptions { times, ..options() }).await;
         let group = git.w.realm().create_group(None, "crew").await.expect("made");
@@ -199,7 +199,7 @@ async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
         if let Some(fault) = fault.clone() {
             git.server.faults.add(fault.path("add-users").after(1).once());
         }
-        // The first is held back until others have been looked at, and a while longer.
+        // The first is held back until others have been read, and longer.
         let gate = Gate::default();
         let held = git.server.faults.add(Fault::late(&gate).path("add-users").once());
         git.server.faults.add(Fault::delay_after(Duration::from_millis(500)).path("add-users").once());

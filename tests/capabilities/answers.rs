@@ -1,5 +1,5 @@
-//! Answers of targets whose fields are null, missing, empty or of another type: never a panic, never a removal, and a bad
-//! account or group is its own problem only.
+//! Answers of targets with null, missing, empty or mistyped fields never cause a panic or a removal. A bad account or
+//! group affects only itself.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ use usersync_simulators::{
 
 use crate::support::{World, on, options, servers};
 
-/// Where a server tells which one it is, who usersync is there, and who has which global permission. Without these nothing
-/// may be written, so a run ends with an error.
+/// Places where a server reports its identity, usersync's account, and global permissions. Without these no write is
+/// allowed, so a run ends with an error.
 const IDENTITY: [&str; 7] = [
     "/myself",
     "/user/current",
@@ -33,10 +33,10 @@ const IDENTITY: [&str; 7] = [
     "/admin/license",
     "/admin/permissions/",
 ];
-/// The same, where a server tells it by what it tells of every account.
+/// The same for servers that report it in every account.
 const OWN_ACCOUNT: [&str; 3] = ["reading admin:", "reading our own account", "reading the groups of admin"];
 
-/// All that a run and an event met: where, the field, and a value of it.
+/// Returns all fields that a run and an event read: place, field, and a value.
 fn fields(journal: &Journal) -> Vec<(String, String, Value)> {
     fn collect(
         at: &str,
@@ -67,7 +67,7 @@ fn fields(journal: &Journal) -> Vec<(String, String, Value)> {
     found
 }
 
-/// What a value is turned into.
+/// Returns the replacements of a value.
 fn mangled(value: &Value) -> Vec<Option<Value>> {
     let (empty, other) = match value {
         Value::String(_) => (json!(""), json!(7)),
@@ -106,7 +106,7 @@ impl Side<'_> {
         Box::pin(self.w.stack.engine.run(&self.pair, &options)).await.map(|(_, report)| report)
     }
 
-    /// A run, and an event of one user beside it.
+    /// Runs a full reconcile, and an event of one user beside it.
     async fn work(&self) -> Result<usersync::engine::Report, WorkError> {
         self.w.realm().user_action(&self.w.id("alice"), "logout").await.expect("an event");
         self.w.realm().webhook_idle().await;
@@ -123,7 +123,7 @@ impl Side<'_> {
         assert!(fields.len() > 10, "{fields:?}");
         let before = self.server.held();
         let mut wrong = Vec::new();
-        // What stops a target for good comes last.
+        // Faults that stop a target for good come last.
         let told = |at: &str| IDENTITY.iter().any(|own| at.contains(own));
         let (identity, other): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(at, ..)| told(at));
         let last = other.len();
@@ -134,7 +134,7 @@ impl Side<'_> {
             }
             for into in mangled(&value) {
                 for first_only in [true, false] {
-                    // One bad entry among good ones: null stands for the others.
+                    // One bad entry among good ones: null represents the other values.
                     if first_only && into != Some(Value::Null) {
                         continue;
                     }

@@ -13,7 +13,7 @@ use usersync_simulators::{CrowdOptions, Fault, SimulatedCrowd, keycloak::NewUser
 
 use crate::support::{World, policy, world_with};
 
-/// A stack that fills a Crowd, titles with it, which are cleared where there are none.
+/// Starts a stack that fills a Crowd, including titles, which are cleared if empty.
 async fn titled() -> (World, SimulatedCrowd) {
     let crowd = SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port");
     let (application, password) = crowd.application();

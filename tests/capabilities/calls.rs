@@ -1,4 +1,4 @@
-//! How many calls a run and a change cost at each product: the table in the documentation is made from this.
+//! Number of calls per run and per change for each product; source of the table in the documentation.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ use crate::support::{World, id_of, options, servers};
 
 const PAGE: &str = "docs/targets/README.md";
 const PEOPLE: usize = 120;
-/// Each has half of the people; one more group is that of the staff.
+/// Each group has half of the users; one more group has all staff.
 const GROUPS: usize = 24;
 
 fn people() -> impl Iterator<Item = NewUser> {
@@ -37,7 +37,7 @@ struct Counted {
     journal: Journal,
 }
 
-/// The calls that each product got meanwhile.
+/// Returns the calls that each product got during the work.
 async fn counted<T>(products: &[Counted], work: impl Future<Output = T>) -> Vec<usize> {
     for product in products {
         product.journal.clear();
@@ -61,12 +61,12 @@ async fn the_table_of_calls_is_true() {
     others.retain(|other| other.product != Product::Scim);
     let other_targets = others.iter().map(|other| other.other_target().expect("an address")).collect();
     let mut options = StackOptions { other_targets, ..options() };
-    // Nobody looks in between whether a target is well.
+    // No health probe runs in between.
     options.times.contact = SignedDuration::from_hours(10);
     let servers = servers(options).await;
     servers.realm.import_users(people()).expect("imported");
     let stack = servers.build().await.expect("the stack stands");
-    // Four first runs of thousands of memberships take a busy machine longer than one wait.
+    // Four first runs with thousands of memberships take a busy machine longer than one wait.
     for _ in 0..10 {
         if stack.in_service().await.is_ok() {
             break;
@@ -81,7 +81,7 @@ async fn the_table_of_calls_is_true() {
         pair: Pair { connector: CONNECTOR.into(), target: other.product.target_name() },
         journal: other.journal.clone(),
     }));
-    // What is read back the first time, and what is remembered, is behind us.
+    // From here on, first-time reads are done and their results cached.
     run(&w, &products, RunTrigger::Schedule).await;
     let id = |login: &str| id_of(w.realm(), login);
     let group = |name: &str| w.realm().snapshot().group(name).expect("there").id.clone();
@@ -128,7 +128,7 @@ async fn the_table_of_calls_is_true() {
     }
     let page = std::fs::read_to_string(PAGE).expect("the page is there");
     assert!(page.contains(&table), "{PAGE} should hold this table:\n\n{table}");
-    // One call a group, and the accounts.
+    // One call per group, and the accounts.
     let idle = rows[0].1[0];
     assert!(idle <= GROUPS + 20, "Jira: {idle} calls for {GROUPS} groups");
 }

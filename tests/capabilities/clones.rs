@@ -1,4 +1,4 @@
-//! A server is its id and its own base URL, as a clone has the id of its original.
+//! A server is identified by its id and its base URL, because a clone has the id of its original.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ async fn a_clone_in_productions_place_stops_the_target_until_an_operator_confirm
     w.stack.in_service().await.unwrap();
     w.settled().await;
     assert!(w.account("alice").active);
-    // Where the server does not report it for once, it is still the same.
+    // If the server once omits the base URL, it is still the same server.
     w.jira().set_base_url("");
     w.run().await;
     assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::InService);
@@ -58,7 +58,7 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
         "{error}"
     );
     assert!(error.contains("another server, such as a clone: usersync target confirm jira"), "{error}");
-    // While it is stopped, one account gets another login, and a user leaves the group in Keycloak.
+    // While it is stopped, one account gets another login, and a user leaves its group in Keycloak.
     w.jira().rename_account("staff1", "somebody");
     let group = w.realm().snapshot().group("/staff").expect("there").id.clone();
     w.realm().leave(&w.id("staff2"), &group).await.unwrap();
@@ -90,7 +90,7 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     assert_eq!(kept(&after), kept(&links));
     assert_eq!(store.managed_groups(&Stack::pair().target).await.unwrap(), groups);
     assert!(!w.members("staff").contains(&"staff2".to_owned()), "what usersync gave can be taken without an approval");
-    // The link whose account has another login is listed and dropped, the account left alone.
+    // The link with the changed login is listed and dropped; the account is unchanged.
     assert!(w.account("somebody").groups.contains("staff"));
     let changes = w.changes().await;
     let dropped: Vec<_> = changes.iter().filter(|change| change.verb == "drop_link").collect();

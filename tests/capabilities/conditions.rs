@@ -1,4 +1,4 @@
-//! What is wrong is reported for as long as it is.
+//! A condition is reported for as long as it lasts.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use usersync_simulators::{Fault, clock::DrivenClock, keycloak::UserChange};
 
 use crate::support::{options, policy, servers, world_with};
 
-/// Waits until the store's conditions are so.
+/// Waits until the store's conditions match.
 async fn until(stack: &Stack, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
     for _ in 0..1_000 {
         let conditions = stack.store.conditions().await.expect("readable");
@@ -165,7 +165,7 @@ async fn a_due_task_that_nobody_works_is_reported_until_it_is_worked() {
     let w = world_with(StackOptions { times, ..options() }).await;
     let (store, pair) = (&w.stack.store, Stack::pair());
     let about = About::Pair(pair.clone());
-    // Nobody else claims while the connector is paused; so the claim stays without an owner, as a defect would leave it.
+    // No worker claims while the connector is paused, so the claim stays without an owner, as after a defect.
     store.set_paused(&pair.connector, true, "ann", Timestamp::now()).await.expect("paused");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let subject = Subject::user(w.id("staff1").as_str());

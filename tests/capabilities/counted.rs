@@ -1,4 +1,4 @@
-//! Groups that did not change are counted, not read.
+//! Unchanged groups are counted, not read.
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
@@ -14,7 +14,7 @@ use crate::support::{World, on, options, servers};
 const MEMBERS: usize = 160;
 
 impl World {
-    /// A scheduled run, and how many pages of the group's members it read.
+    /// Makes a scheduled run; returns its report and the number of member pages that it read.
     async fn counted_run(&self) -> (Report, usize) {
         self.jira().journal.clear();
         let report = self.run().await;
@@ -26,7 +26,7 @@ impl World {
         (report, pages.len())
     }
 
-    /// A day goes by for what is recorded.
+    /// Moves the recorded times back by a day.
     async fn a_day_later(&self) {
         let pair = Stack::pair();
         let old = |one: MembersRead| MembersRead { at: one.at - SignedDuration::from_hours(25), ..one };
@@ -37,7 +37,7 @@ impl World {
     }
 }
 
-/// A stack that has read the group whole once.
+/// Returns a stack that has read the complete group once.
 async fn settled() -> World {
     let servers = servers(options()).await;
     let members = (0..MEMBERS).map(|number| NewUser::named(format!("p{number:03}")).in_groups(&["/big"]));
@@ -57,7 +57,7 @@ async fn a_group_whose_count_is_the_same_is_not_read_again() {
         assert_eq!((report.counted, pages), (1, 1), "{report:?}");
         assert!(report.planned.is_empty() && report.unchanged > MEMBERS, "{report:?}");
     }
-    // What usersync does itself is known.
+    // usersync's own changes are known.
     w.realm().switch_webhook(true);
     w.realm().create_user(NewUser::named("newcomer").in_groups(&["/big"])).await.unwrap();
     w.calm().await;
@@ -77,7 +77,7 @@ async fn a_change_by_hand_changes_the_count_and_is_found_at_once() {
     assert!(w.members("big").contains(&"p007".to_owned()), "{report:?}");
     w.counted_run().await;
     assert_eq!(w.counted_run().await.1, 1);
-    // One more by hand: a user of Keycloak is taken out again, an unmanaged account stays and is counted from then on.
+    // A manual change: a user of Keycloak is removed again; an unmanaged account stays and is counted from then on.
     w.jira().add_member("big", "staff1");
     assert_eq!(w.counted_run().await.1, 4);
     assert!(!w.members("big").contains(&"staff1".to_owned()));

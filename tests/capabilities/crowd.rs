@@ -1,4 +1,4 @@
-//! A Crowd beside the Jira: all memberships by one reading, and inactive groups.
+//! A Crowd beside the Jira: all memberships in one read, and inactive groups.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,7 +16,7 @@ use usersync_simulators::{
 
 use crate::support::{World, on, options, policy, servers};
 
-/// So many that all memberships are asked for at once.
+/// Number of groups above which all memberships are read at once.
 const MANY: usize = 30;
 const PEOPLE: usize = 9;
 
@@ -25,7 +25,7 @@ struct Crowded {
     crowd: Arc<SimulatedCrowd>,
 }
 
-/// A run's report, and how often it asked for all memberships, and for those of one group.
+/// Report of a run, and its numbers of reads of all memberships and of one group's.
 struct Ran {
     report: Report,
     at_once: usize,
@@ -36,7 +36,7 @@ fn group(number: usize) -> String {
     format!("G&T {number}")
 }
 
-/// Each is in every third group.
+/// Each user is in every third group.
 fn is_in(person: usize, number: usize) -> bool {
     (person + number).is_multiple_of(3)
 }
@@ -50,7 +50,7 @@ fn people(groups: usize) -> impl Iterator<Item = NewUser> {
 }
 
 impl Crowded {
-    /// A stack that fills an empty Crowd with people and so many groups, and has done so.
+    /// Starts a stack and fills an empty Crowd with users and this many groups.
     async fn start(groups: usize) -> Self {
         Self::on(groups, options(), SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port")).await
     }
@@ -84,7 +84,7 @@ impl Crowded {
 #[tokio::test]
 async fn one_call_finds_what_a_call_for_each_group_finds() {
     let c = Crowded::start(MANY).await;
-    // One is gone, one is there who should not, a stranger, a group in a group.
+    // One member is missing, one is wrong, one is unmanaged, and one group is nested.
     assert!(c.crowd.remove_member(&group(3), "person0") && c.crowd.add_member(&group(4), "person0"));
     c.crowd.add_user(NewCrowdUser::named("stranger").in_groups(&[&group(5)]));
     c.crowd.nest(&group(6), &group(7));
@@ -141,7 +141,7 @@ async fn an_answer_that_cannot_be_used_takes_nobody_out() {
         assert_eq!(c.crowd.journal.writes().len(), 0, "{name}");
         c.crowd.faults.remove(fault);
     }
-    // Where nothing else can be read, either, that is the run's error.
+    // If nothing else can be read either, the run fails.
     let fault = c.crowd.faults.add(Fault::unavailable().path("/group/"));
     assert!(c.try_run(RunMode::Apply).await.is_err());
     c.crowd.faults.remove(fault);
@@ -181,7 +181,7 @@ async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
     c.run(RunMode::Apply).await;
     c.w.calm().await;
     assert_eq!(members(0), 3);
-    // One in our care that somebody makes inactive stays so, and is filled on.
+    // A managed group that is deactivated by hand stays inactive and is still filled.
     c.crowd.set_group_active(&group(0), false);
     assert!(c.crowd.remove_member(&group(0), "person0"));
     let ran = c.run(RunMode::Apply).await;

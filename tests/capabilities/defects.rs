@@ -1,4 +1,4 @@
-//! A defect of usersync itself ends one piece of work, and is told; nothing else stands still.
+//! A defect of usersync ends one piece of work and is reported; all other work goes on.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use usersync_simulators::keycloak::NewUser;
 
 use crate::support::{World, options, world_with};
 
-/// Breaks over one login, and over listing accounts where it is told to.
+/// Panics for one login, and on request when it lists accounts.
 struct Fragile {
     inner: Arc<dyn Target>,
     breaks_listing: std::sync::atomic::AtomicBool,
-    /// How often it was asked for a name that it calls taken and that it finds nowhere.
+    /// Number of calls for a name that it reports as taken but never finds.
     taken: std::sync::atomic::AtomicUsize,
 }
 
@@ -97,12 +97,12 @@ async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
     let (_, report) = Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("the run ends");
     assert_eq!(report.done.get("create"), Some(&1), "{report:?}");
     assert!(report.errors.iter().any(|text| text.contains("usersync itself failed")), "{report:?}");
-    // The request may have gone out before it broke, so it is looked at again; the error is kept with the task.
+    // The request may have been sent before the panic, so the target is read again; the error stays with the task.
     let all = TaskFilter { limit: 10, ..TaskFilter::default() };
     let tasks = w.stack.store.tasks(&all).await.expect("read");
     let classes: Vec<_> = tasks.iter().filter_map(|task| task.error.as_ref().map(|(class, _)| *class)).collect();
     assert_eq!(classes, [ErrorClass::Bug], "{tasks:?}");
-    // It holds nothing that others need.
+    // The panic holds nothing that others need.
     w.realm()
         .update_user(&w.id("robust"), usersync_simulators::keycloak::UserChange::enabled(false))
         .await
@@ -142,7 +142,7 @@ async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
     let report = run().await;
     assert!(report.unsupported.iter().any(|text| text.contains("finds no such group")), "{report:?}");
     let asked = target.taken.load(std::sync::atomic::Ordering::Relaxed);
-    // Twice for the user, whom each run tries again, and once for the group, whoever works it.
+    // Twice for the user, which each run tries again, and once for the group.
     assert_eq!(asked, 3, "not for ever");
     w.calm().await;
     run().await;

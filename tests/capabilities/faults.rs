@@ -1,4 +1,5 @@
-//! Each remote call fails in each way; nothing is lost, nothing is done twice, and all is in step when the fault ends.
+//! Each remote call fails in each way: nothing is lost, nothing is done twice, and both sides are in sync when the
+//! fault ends.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use crate::{
     support::{World, world},
 };
 
-/// Somebody comes, somebody changes, somebody leaves, somebody joins and leaves a group.
+/// Makes a joiner, a changed user, a leaver, and membership changes.
 async fn change_a_little(w: &World, mark: &str) {
     let realm = w.realm();
     let group = realm.create_group(None, &format!("group-{mark}")).await.unwrap();
@@ -29,7 +30,7 @@ async fn change_a_little(w: &World, mark: &str) {
     realm.webhook_idle().await;
 }
 
-/// Undoes what must not pile up over several faults.
+/// Undoes changes that would add up over several faults.
 async fn change_back(w: &World) {
     let realm = w.realm();
     let staff = realm.snapshot().group("/staff").unwrap().id.clone();
@@ -38,10 +39,10 @@ async fn change_back(w: &World) {
     w.calm().await;
 }
 
-/// What goes wrong, in words, and how to make it do so.
+/// Name of a fault, and how to make it.
 type NamedFault = (&'static str, fn() -> Fault);
 
-/// That many requests asked Jira to make this account.
+/// Returns the number of requests to create this account.
 fn makings(w: &World, login: &str) -> usize {
     let makes = |one: &usersync_simulators::journal::Entry| {
         one.method == "POST" && one.path.ends_with("/api/2/user") && one.json()["name"] == login && !one.faulted

@@ -1,4 +1,4 @@
-//! The lives of groups: made, renamed, moved, adopted, let go.
+//! Life cycle of groups: created, renamed, moved, adopted, released.
 
 use usersync::model::ApprovalKind;
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
@@ -24,7 +24,7 @@ async fn an_empty_group_is_made_too_and_a_sub_group_by_its_leaf_name() {
     assert!(w.jira().snapshot().groups.contains_key("child"));
     w.realm().join(&w.id("staff1"), &child).await.unwrap();
     w.settled().await;
-    // Moving it leaves its leaf name as it is.
+    // A move keeps its leaf name.
     let written = w.written_by(async {
         w.realm().move_group(&child, None).await.unwrap();
         w.settled().await;

@@ -1,4 +1,4 @@
-//! The listener: what it takes, what it refuses and how, and that nothing secret ever leaves it.
+//! The webhook endpoint: what it accepts, what it refuses and how; and that no secret leaks.
 
 use std::{
     sync::{Arc, Mutex},
@@ -26,7 +26,7 @@ use usersync::{
 const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const P2_SECRET: &str = "a-p2-secret-that-is-long-enough";
 
-/// A hook, its store, and nothing else.
+/// A webhook endpoint and its store, without the rest.
 struct Listener {
     hooks: Arc<Hooks>,
     store: Arc<sqlite::SqliteStore>,
@@ -52,7 +52,7 @@ fn connector(name: &str, removed: bool, secrets: &[&str], p2: Option<&str>) -> H
 }
 
 impl Listener {
-    /// One that is not open yet.
+    /// Returns a listener that is not open yet.
     async fn closed() -> Self {
         Self::closed_with(|hooks| hooks).await
     }
@@ -88,7 +88,7 @@ impl Listener {
         listener
     }
 
-    /// Waits until `/readyz` answers so.
+    /// Waits until `/readyz` answers with this status.
     async fn until_ready_is(&self, status: StatusCode) {
         let ready = format!("http://{}/readyz", self.server.address());
         for _ in 0..500 {
@@ -133,7 +133,7 @@ impl Listener {
     }
 }
 
-/// An event, the same one each time for the same number.
+/// Returns an event; the same one for the same number.
 fn event(id: u32) -> Value {
     json!({
         "id": format!("00000000-0000-4000-8000-{id:012}"), "time": 1_790_000_000_000_i64 + i64::from(id), "realmName": "acme",
@@ -237,7 +237,7 @@ async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
     }
     assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
     assert_eq!(l.events().await.len(), 0);
-    // Clocks a few minutes apart are none of that.
+    // A clock skew of a few minutes is accepted.
     for skew in [SignedDuration::from_mins(4), SignedDuration::from_mins(-4)] {
         assert_eq!(l.post_at("acme", HOOK_SECRET, now + skew, body.clone()).await.status(), StatusCode::ACCEPTED);
     }
@@ -294,7 +294,7 @@ async fn who_sends_too_much_at_once_is_asked_to_slow_down() {
     let l = Listener::open().await;
     let mut other = SqliteConnectOptions::new().filename(&l.file).connect().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
-    // Two at once are let in, and wait for the store.
+    // Two concurrent ones are admitted and wait for the store.
     let posts = (0..4).map(async |id| l.post("acme", HOOK_SECRET, &event(id)).await);
     let answers = futures::future::join_all(posts).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS).collect();
@@ -305,7 +305,7 @@ async fn who_sends_too_much_at_once_is_asked_to_slow_down() {
     assert_eq!(l.post("acme", HOOK_SECRET, &event(3)).await.status(), StatusCode::ACCEPTED);
 }
 
-/// Headers of a request whose signature could be one, and is none.
+/// Returns the headers of a request with a well-formed but invalid signature.
 fn forged(connector: &str, length: usize) -> String {
     let (now, tag) = (Timestamp::now().as_second(), "A".repeat(43));
     format!(
@@ -353,7 +353,7 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
 #[tokio::test]
 async fn a_signed_sender_gets_through_whatever_unfinished_bodies_hold() {
     let l = Listener::with(|hooks| hooks.with_budget(256 << 10)).await;
-    // Sixteen of them fill the quarter for bodies that nobody has verified; later ones push out the first.
+    // Sixteen of them fill the quarter for unverified bodies; later ones evict the first.
     let mut slow = Vec::new();
     for _ in 0..64 {
         slow.push(opened(&l, format!("{}{{\"a\":", forged("acme", 4000)).as_bytes()).await);
@@ -365,7 +365,7 @@ async fn a_signed_sender_gets_through_whatever_unfinished_bodies_hold() {
     assert!(pushed_out.starts_with("HTTP/1.1 429") && pushed_out.contains("retry-after"), "{pushed_out}");
 }
 
-/// What is kept of refused requests once the server has stopped.
+/// Returns what is stored of refused requests after the server has stopped.
 async fn kept(l: Listener) -> Vec<(Option<String>, RefusalReason, u64)> {
     let Listener { server, store, .. } = l;
     server.shutdown(Duration::from_secs(1)).await;
@@ -481,7 +481,7 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || written.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // A call site that another test meets for the first time while this subscriber is registered would stay silent.
+    // A call site that another test reaches first while this subscriber is registered would stay silent.
     tracing::callsite::rebuild_interest_cache();
     let l = Listener::open().await;
     let mut told = String::new();
@@ -493,7 +493,7 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
     }
     told += &l.post_p2("p2", P2_SECRET, &json!({})).await.text().await.unwrap();
     told += &reqwest::get(format!("http://{}/metrics", l.server.address())).await.unwrap().text().await.unwrap();
-    // Refusals are logged beside the answers.
+    // Refusals are logged concurrently with the answers.
     let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for _ in 0..500 {
         if text().contains("refused") {

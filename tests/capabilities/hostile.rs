@@ -1,6 +1,6 @@
-//! The hook under attack: ten thousand hostile connections of six kinds beside one sender that signs.
+//! The webhook endpoint under attack: ten thousand hostile connections of six kinds beside one sender that signs.
 //!
-//! What is measured is printed as `ratio NAME VALUE`, past the capture of tests; nothing of it is asserted.
+//! Measurements are printed as `ratio NAME VALUE`, even with captured test output; nothing of it is asserted.
 
 use std::{
     io::Write as _,
@@ -25,28 +25,28 @@ use usersync::{
 
 /// Connections of each kind.
 const OF_EACH: usize = 10_000 / 6 + 1;
-/// Connections that are made at the same time.
+/// Connections that are opened concurrently.
 const AT_ONCE: usize = 64;
-/// Between two connections: the attackers' own work is not to be what is measured, as they run on the same cores.
+/// Pause between two connections: the attackers run on the same cores, and their work must not be measured.
 const PACE: Duration = Duration::from_millis(1);
-/// Requests of the signed sender before the attack, and at least so many during it.
+/// Requests of the signed sender before the attack, and the minimum during it.
 const SIGNED: usize = 200;
 const BUDGET: usize = 64 << 20;
 
-/// What a hostile connection does.
+/// Kind of a hostile connection.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Half of a request's headers, and no more.
+    /// Only half of a request's headers.
     UnfinishedHeaders,
-    /// A body that announces a lot and sends a little.
+    /// A body shorter than its announced length.
     UnfinishedBody,
-    /// A body that grows, a byte a chunk, without an end.
+    /// A body that grows by a byte per chunk, without an end.
     EndlessChunks,
-    /// No signature, and a large body at once.
+    /// No signature, with a large body sent at once.
     Unsigned,
-    /// A whole request for a connector that is not there.
+    /// A complete request for an unknown connector.
     UnknownConnector,
-    /// A whole request that is signed with another secret.
+    /// A complete request that is signed with another secret.
     WrongSecret,
 }
 
@@ -91,13 +91,13 @@ impl Kind {
         }
     }
 
-    /// Whether the connection stays open as long as the server lets it.
+    /// Returns whether the connection stays open as long as the server allows.
     fn stays(self) -> bool {
         matches!(self, Self::UnfinishedHeaders | Self::UnfinishedBody | Self::EndlessChunks)
     }
 }
 
-/// Connects, sends, and gives the connection back if it is one that stays.
+/// Connects and sends; returns the connection if its kind stays open.
 async fn attack(address: std::net::SocketAddr, kind: Kind, nth: usize) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(kind.first(nth).as_bytes()).await.ok()?;
@@ -108,7 +108,7 @@ async fn attack(address: std::net::SocketAddr, kind: Kind, nth: usize) -> Option
     None
 }
 
-/// One signed request on a connection of its own; how long it took.
+/// Sends one signed request on its own connection; returns the duration.
 async fn signed(address: std::net::SocketAddr, nth: usize) -> Duration {
     let body = format!(
         r#"{{"id":"00000000-0000-4000-8000-{nth:012}","time":1790000000000,"realmName":"acme","operationType":"UPDATE","resourceType":"USER","resourcePath":"users/u{nth}"}}"#
@@ -129,7 +129,7 @@ fn p99(mut times: Vec<Duration>) -> f64 {
     times[times.len() * 99 / 100].as_secs_f64()
 }
 
-/// The process's memory in use; bytes.
+/// Returns the process's memory in use, in bytes.
 fn memory() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
@@ -177,7 +177,7 @@ async fn a_signed_sender_gets_through_ten_thousand_hostile_connections() {
         peak = peak.max(memory());
     }
     let open = attackers.await.unwrap();
-    // With all of those that stay still there.
+    // While all lasting connections are still open.
     for _ in 0..SIGNED {
         attacked.push(signed(address, SIGNED + attacked.len()).await);
         peak = peak.max(memory());

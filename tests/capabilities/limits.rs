@@ -1,4 +1,4 @@
-//! Servers that limit their callers: calls wait for their turn and are sent again, and the pace that was learned is kept.
+//! Rate-limited servers: calls wait and are sent again, and the learned rate is kept.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use usersync_simulators::{
 
 use crate::support::{options, servers, world};
 
-/// A realm and a SCIM server, and an engine between them whose time is rushed.
+/// A realm and a SCIM server, with an engine between them on a rushed clock.
 struct Rushed {
     clock: DrivenClock,
     server: SimulatedScim,
@@ -46,7 +46,7 @@ impl Rushed {
         Self::start_every(Duration::from_millis(1)).await
     }
 
-    /// The same; its time goes on so often.
+    /// The same with this clock interval.
     async fn start_every(every: Duration) -> Self {
         let clock = DrivenClock::default();
         let mut options_of_server = ScimOptions::default();
@@ -55,7 +55,8 @@ impl Rushed {
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
-        // More than there are workers: who waits for a place sleeps until its deadline, and a rushed clock goes there.
+        // More than there are workers: a caller that waits for a slot sleeps until its deadline, and a rushed clock
+        // jumps to it.
         settings.http.clock = Arc::new(clock.clone());
         settings.http.parallel = 32;
         let target = Arc::new(ScimTarget::new(settings).expect("good settings")) as Arc<dyn Target>;
@@ -75,7 +76,7 @@ impl Rushed {
         self.clock.clone()
     }
 
-    /// How many intents were ever written down.
+    /// Returns the number of intents ever stored.
     async fn intents(&self) -> i64 {
         let file = sqlx::sqlite::SqliteConnectOptions::new().filename(self.store.folder().join("usersync.db"));
         let mut reader = sqlx::SqliteConnection::connect_with(&file.read_only(true)).await.expect("opens");
@@ -83,7 +84,7 @@ impl Rushed {
         last.fetch_one(&mut reader).await.expect("readable")
     }
 
-    /// Runs, and gives how long that took by its clock.
+    /// Runs a full reconcile; returns the report and the duration by its clock.
     async fn run(&self, options: &RunOptions) -> (Report, SignedDuration) {
         let began = self.clock.now();
         let (_, report) = Box::pin(self.engine.run(&pair(), options)).await.expect("it ends well");
@@ -125,14 +126,14 @@ async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
     assert_eq!(report.errors.total(), 0, "{report:#?}");
     assert_eq!(r.server.snapshot().accounts.len(), 500);
     assert!(took < SignedDuration::from_mins(4), "{took:#}");
-    // Those that were under way when the minute's were used up, and few after them.
+    // Those in flight when the minute's calls were used up, and few after them.
     let refused = r.server.faults.hits(fault);
     assert!(refused <= 20, "{refused}");
 }
 
 #[tokio::test]
 async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
-    // A call is answered before time goes on.
+    // A call is answered before the clock advances.
     let r = Rushed::start_every(Duration::from_millis(10)).await;
     let staff = r.servers.realm.snapshot().group("/staff").expect("there").id.clone();
     r.servers.realm.delete_group(&staff).await.expect("deleted");
@@ -143,7 +144,7 @@ async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
     let (report, took) = r.run(&options).await;
     assert_eq!(report.errors.total(), 0, "{:#?}", report.errors);
     assert_eq!(r.server.snapshot().accounts.len(), 50);
-    // Three minutes at best; those that were under way when the limit was found out are written down once more.
+    // Three minutes at best; calls in flight when the limit was found are stored once more.
     assert!(took < SignedDuration::from_mins(5), "{took:#}");
     let (intents, refused) = (r.intents().await, r.server.faults.hits(fault));
     assert!(intents <= 50 + 10, "{intents} intents, {refused} calls refused");

@@ -1,4 +1,4 @@
-//! An operator links and unlinks users: every conflict has a way out, and nothing else is touched.
+//! An operator links and unlinks users: every conflict can be resolved, and nothing else changes.
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
@@ -13,7 +13,7 @@ use usersync_simulators::{
 
 use crate::support::{World, on, options, policy, servers, world, world_with};
 
-/// Orders this of the server and waits; how it ended.
+/// Sends this order to the server and waits; returns how it ended.
 async fn order(w: &World, user: &str, account: Option<&str>) -> OrderEnd {
     let (user, account) = (UserId::from(user), account.map(AccountId::from));
     let store = &w.stack.store;

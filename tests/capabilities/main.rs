@@ -1,4 +1,4 @@
-//! The whole product between its simulators: one module a capability.
+//! The complete product between its simulators: one module per capability.
 #![allow(missing_docs)]
 
 mod access;

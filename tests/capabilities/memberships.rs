@@ -1,4 +1,4 @@
-//! Memberships where a target shows less of them than there are.
+//! Memberships at a target that shows only some of them.
 
 use usersync::{model::ApprovalKind, store::Store};
 use usersync_simulators::{Fault, jira::ShownGroups, keycloak::NewUser};
@@ -7,7 +7,7 @@ use crate::support::{World, world};
 
 const GROUPS: [&str; 3] = ["/a-team", "/b-team", "/c-team"];
 
-/// Somebody in three groups of hers and `staff`, in a Jira that shows so much of it.
+/// Returns a world with a user in three groups and `staff`, in a Jira that shows this much of it.
 async fn somebody(shown: ShownGroups) -> World {
     let w = world().await;
     let alice = NewUser::named("alice").in_groups(&["/staff", "/a-team", "/b-team"]);
@@ -59,7 +59,7 @@ async fn a_new_account_gets_its_groups_where_the_account_does_not_show_them() {
 #[tokio::test]
 async fn memberships_that_cannot_be_read_are_an_error_that_names_the_user() {
     let w = somebody(ShownGroups::Missing).await;
-    // The group's list is cut as well: it counts two and shows none.
+    // The group's list is truncated as well: it counts two and shows none.
     let short = r#"{"startAt":0,"maxResults":50,"total":2,"isLast":true,"values":[]}"#;
     let fault = Fault::status(200, short).header("content-type", "application/json").path("groupname=b-team");
     let fault = w.jira().faults.add(fault);
@@ -107,7 +107,7 @@ async fn a_removal_is_read_back_again_when_it_is_planned_again() {
     leave(&w, "bob", "/c-team").await;
     w.settled().await;
     assert!(w.members("c-team").is_empty(), "the first removal of its kind is read back");
-    // From here on a proxy answers; the next one is believed once, and no longer.
+    // From here on a proxy answers; one more answer is trusted, and no further one.
     let fault = w.jira().faults.add(swallowed());
     leave(&w, "alice", "/a-team").await;
     w.settled().await;
@@ -133,7 +133,7 @@ async fn a_removal_that_is_undone_again_and_again_is_reported() {
     w.agrees();
 }
 
-/// Staff with accounts, in a Jira whose access group a group of Keycloak feeds with `alice` alone.
+/// Staff with accounts, in a Jira with an access group that gets only `alice` from a Keycloak group.
 async fn with_access_group() -> World {
     let w = world().await;
     let staff = w.members("jira-software-users");

@@ -1,4 +1,4 @@
-//! Accounts that the target does not find: for a while, or for good.
+//! Accounts that the target does not find, temporarily or for good.
 
 use std::{
     collections::BTreeSet,
@@ -43,12 +43,12 @@ impl Forgetful {
         !self.hidden.lock().unwrap().contains(&account.name)
     }
 
-    /// What is there, whether it is found or not.
+    /// Returns an existing account, whether the target finds it or not.
     async fn account_there(&self, login: &str) -> Option<Account> {
         self.inner.account_named(login).await.unwrap()
     }
 
-    /// Deletes an account behind the back of usersync.
+    /// Deletes an account without usersync.
     async fn delete(&self, login: &str) {
         let account = self.account_there(login).await.unwrap();
         let delete = Operation::DeleteUser { account: account.id, name: account.name };
@@ -137,7 +137,7 @@ impl Place {
         self.w.stack.store.link(&pair(), &self.w.id(login).as_str().into()).await.unwrap()
     }
 
-    /// Waits until the link of this user is so.
+    /// Waits until the link of this user matches.
     async fn until(&self, login: &str, fits: impl Fn(Option<&Link>) -> bool) {
         for _ in 0..1_000 {
             if fits(self.link(login).await.as_ref()) {
@@ -203,7 +203,7 @@ async fn an_account_that_stays_away_is_not_read_again_after_a_day() {
     assert_eq!(place.w.tasks().await, []);
 }
 
-/// Waits until this holds.
+/// Waits until the condition holds.
 async fn until(holds: impl AsyncFn() -> bool) {
     for _ in 0..1_000 {
         if holds().await {
@@ -253,7 +253,7 @@ async fn a_target_that_finds_none_of_the_linked_accounts_is_not_believed() {
     let logins: Vec<String> = (0..STAFF).map(|number| format!("staff{number}")).collect();
     place.target.hide(&logins.iter().map(String::as_str).collect::<Vec<_>>());
     place.run().await;
-    // Long past the time after which an account alone would be called gone.
+    // Well past the time after which a single account would be reported as deleted.
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     let is_doubted = async || {
         let errors = place.w.tasks().await.into_iter().filter_map(|task| task.error);
@@ -278,7 +278,7 @@ async fn a_target_that_finds_none_of_the_linked_accounts_is_not_believed() {
 #[tokio::test]
 async fn many_accounts_that_are_gone_at_once_are_replaced_after_an_approval_only() {
     let place = place().await;
-    // At most half of the accounts may be replaced in an hour, and each that is dropped makes the whole smaller.
+    // At most half of the accounts may be replaced in an hour; each dropped one lowers the total.
     let gone: Vec<String> = (0..STAFF - 2).map(|number| format!("staff{number}")).collect();
     for login in &gone {
         place.target.delete(login).await;

@@ -1,4 +1,4 @@
-//! What Keycloak answers may be odd in one place: that is one subject's failure, and nobody loses anything by it.
+//! An invalid field in a Keycloak answer fails one subject; no user loses anything.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,7 +11,7 @@ use usersync_simulators::{
 
 use crate::support::{STAFF, World, on, options, servers, world};
 
-/// The answers that a full reconcile reads: part of the path, and where in the answer the edited object is.
+/// Answers that a full reconcile reads: part of the path, and where the edited object is in the answer.
 const ANSWERS: [(&str, &str); 7] = [
     ("/users?", "/3"),
     ("/users/count", ""),
@@ -22,12 +22,12 @@ const ANSWERS: [(&str, &str); 7] = [
     ("groups by id", "/0"),
 ];
 
-/// What each field of an answer is replaced by; `None`: the field is missing.
+/// Returns the replacements of a field; `None`: the field is missing.
 fn replacements() -> [Option<Value>; 7] {
     [None, Some(Value::Null), Some(json!("")), Some(json!(7)), Some(json!([])), Some(json!({})), Some(json!([null]))]
 }
 
-/// Who is active and who is a member of what.
+/// Returns active accounts and memberships.
 fn granted(w: &World) -> BTreeSet<String> {
     let jira = w.jira().snapshot();
     let active =
@@ -168,7 +168,7 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
         assert_eq!(w.account("staff8").email, "eight@example.com");
         assert_eq!(report.users, STAFF - 8);
         if lists == "/users?" {
-            // So many planned leavers are past the safety limit.
+            // This many planned leavers exceed the safety limit.
             assert_eq!(report.limits_reached, [Limited::Deactivate]);
             continue;
         }
@@ -204,7 +204,7 @@ async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent
     w.realm().update_user(&w.id("staff2"), UserChange::enabled(false)).await.unwrap();
     w.realm().vanish_user(&w.id("staff3")).unwrap();
     let odd = w.id("staff5");
-    // Every list that holds the user fails as a whole, and so does the user.
+    // Every list that contains the user fails completely, and so does the user.
     w.servers.keycloak.faults.add(Fault::fails_over(odd.as_str()));
     w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
     let report = w.try_run().await.unwrap();

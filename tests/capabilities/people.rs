@@ -1,4 +1,4 @@
-//! The lives of users: they come, change, swap names, leave and come back.
+//! Life cycle of users: they are created, change, swap names, leave and return.
 
 use jiff::SignedDuration;
 use usersync::model::ApprovalKind;
@@ -85,7 +85,7 @@ async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_
     w.agrees_but_for(&["boss"]);
 }
 
-/// `left` and `right` have each other's login afterwards.
+/// Swaps the logins of `left` and `right`.
 async fn swap(w: &crate::support::World, left: &str, right: &str) {
     w.realm().update_user(left, UserChange::username("between")).await.unwrap();
     w.realm().update_user(right, UserChange::username("staff1")).await.unwrap();
@@ -294,7 +294,7 @@ async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody
     let id = w.id("staff1");
     w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
     w.settled().await;
-    // Both sides are enabled again behind our back.
+    // Both users are enabled again without an event.
     w.realm().change_quietly(&id, &UserChange::enabled(true)).unwrap();
     w.jira().set_active("staff1", true);
     w.run().await;
@@ -365,7 +365,7 @@ async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
     let newcomer = NewUser { email: Some("newcomer@example.org".into()), ..NewUser::named("root") };
     w.realm().create_user(newcomer).await.unwrap();
     w.realm().webhook_idle().await;
-    // The task of the renamed one ends, as nothing can be done; that of the new one stays.
+    // The task of the renamed user ends, as nothing can be done; that of the new user stays.
     let only_one_waits = async {
         while w.tasks().await.len() != 1 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -376,7 +376,7 @@ async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
     let second = std::time::Duration::from_secs(1);
     tokio::time::sleep(second).await;
     let asked = w.jira().journal.len() - asked;
-    // A look at both, each `EngineTimes::settle` of 300 ms.
+    // One read of both, each after `EngineTimes::settle` of 300 ms.
     assert!(asked <= 24, "{asked} requests in a second");
     assert_eq!(w.account("root").groups.len(), 1);
 }
@@ -434,13 +434,13 @@ async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() 
         assert_eq!((plan.unsupported.len(), plan.planned_total()), (1, 0));
     });
     assert_eq!(later.await, Vec::<String>::new());
-    // A change at the source deserves another try.
+    // A change at the source allows another attempt.
     let changed = w.written_by(async {
         w.realm().update_user(&id, UserChange::email("two@example.org")).await.unwrap();
         w.settled().await;
     });
     assert_eq!(changed.await.len(), 1);
-    // So does a person who put it right.
+    // So does a manual fix.
     w.jira().set_read_only(false);
     w.run().await;
     assert_eq!(w.account("staff1").email, "staff1@example.org");
@@ -525,7 +525,7 @@ async fn who_leaves_is_out_before_an_import_is_in() {
     while w.account("staff1").active {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    // The time of twenty calls, of which eight are under way at once.
+    // The time of twenty calls, of which eight run concurrently.
     let calls = w.jira().journal.len() - asked;
     assert!(calls <= 160, "{calls} calls, {waiting} creates waited");
     w.jira().faults.remove(slow);

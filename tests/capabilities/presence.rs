@@ -1,4 +1,4 @@
-//! Nothing is removed on doubt: whatever Keycloak answers while it is not well, nobody loses anything.
+//! Nothing is removed unless its absence is confirmed: no user loses anything, whatever a faulty Keycloak answers.
 
 use jiff::Timestamp;
 use usersync::{
@@ -16,7 +16,7 @@ use usersync_simulators::{
 
 use crate::support::{STAFF, World, on, options, servers, world, world_with};
 
-/// Runs while Keycloak answers like this; nothing may be taken from anybody, and all is well again afterwards.
+/// Runs while Keycloak answers with this fault. Nothing may be removed, and both sides must be in sync afterwards.
 async fn nothing_is_taken(w: &World, fault: Fault) {
     let before = w.jira().snapshot();
     let fault = w.servers.keycloak.faults.add(fault);
@@ -58,7 +58,7 @@ async fn a_page_that_lacks_people_takes_nothing_from_them() {
     w.run().await;
     w.agrees();
     let before = w.jira().snapshot();
-    // The pages come from before, the count is of now.
+    // The pages are old, the count is current.
     let stale = w.servers.keycloak.faults.add(Fault::stale(Stale::Frozen).path("/users?"));
     let report = w.run().await;
     assert!(report.incomplete.is_some(), "{report:?}");
@@ -158,7 +158,8 @@ async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
     w.agrees();
 }
 
-/// Users of a federation that stores nothing in Keycloak: not imported LDAP users, or those of another provider.
+/// Users of a federation that stores nothing in Keycloak: LDAP users that are not imported, or users of another
+/// provider.
 async fn outside(make: impl Fn(NewUser) -> NewUser) -> World {
     let servers = servers(options()).await;
     let outside = (0..3).map(|number| make(NewUser::named(format!("out{number}")).in_groups(&["/staff"])));
@@ -212,7 +213,7 @@ async fn another_realm_behind_the_same_address_stops_the_connector() {
     let w = world().await;
     let before = w.jira().snapshot();
     let keycloak = &w.servers.keycloak;
-    // The realm is recreated under its old name, client and secret included, with other people in it.
+    // The realm is recreated with the same name, client and secret, but with other users.
     let client = reqwest::Client::new();
     let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin"), ("password", "admin")];
     let token = format!("{}/realms/master/protocol/openid-connect/token", keycloak.url());
@@ -265,7 +266,7 @@ async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has
     let keys: Vec<String> = (3..STAFF).map(|number| w.account(&format!("staff{number}")).key).collect();
     let other = w.account("staff1").key;
     w.jira().set_identity("another-server", "Another");
-    // What was staff1's id is another person's there, and staff2 is unknown.
+    // staff1's id belongs to another user there, and staff2 is unknown.
     w.jira().rename_account("staff1", "somebody");
     w.jira().remove_account("staff2");
     w.jira().add_account(NewAccount::named("staff2"));
@@ -328,7 +329,7 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     w.agrees();
 }
 
-/// A count that is larger than what is read.
+/// A count that is larger than the list.
 fn miscounted() -> Fault {
     Fault::status(200, "30").header("content-type", "application/json").path("/users/count")
 }
@@ -359,7 +360,7 @@ async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
     w.agrees();
 }
 
-/// A world with the group `extra`, in which staff1 is.
+/// Adds the group `extra` with staff1.
 async fn with_extra(w: &World) -> String {
     let extra = w.realm().create_group(None, "extra").await.unwrap();
     w.realm().join(&w.id("staff1"), &extra).await.unwrap();
@@ -369,7 +370,7 @@ async fn with_extra(w: &World) -> String {
     extra
 }
 
-/// Whether this group of Keycloak feeds one of Jira.
+/// Returns whether this Keycloak group feeds a Jira group.
 async fn feeds(w: &World, group: &str) -> bool {
     let mappings = w.stack.store.group_mappings(&Stack::pair()).await.unwrap();
     mappings.iter().any(|(id, mapping)| *id == GroupId::from(group) && matches!(mapping, GroupMapping::Managed { .. }))
@@ -406,7 +407,7 @@ async fn a_group_that_is_gone_by_a_run_is_read_again_after_a_while() {
     let faults = &w.servers.keycloak.faults;
     faults.add(Fault::stale(Stale::Frozen).path(format!("/{CONNECTOR}/groups?")));
     faults.add(Fault::stale(Stale::Frozen).path("/groups/count"));
-    // Keycloak calls it gone for a moment, in its own words.
+    // Keycloak reports it as deleted for a moment, with its own message.
     let answer = "{\"error\":\"Could not find group by id\"}";
     let gone = Fault::status(404, answer).header("content-type", "application/json").path(format!("/groups/{extra}"));
     let gone = faults.add(gone);

@@ -1,4 +1,4 @@
-//! Groups that are never changed, and accounts that are not.
+//! Protected groups and accounts, which are never changed.
 
 use usersync::{
     engine::{Report, RunOptions},
@@ -20,7 +20,7 @@ async fn run(git: &Git) -> Report {
     report
 }
 
-/// The users who are stored as protected.
+/// Returns the users that are stored as protected.
 async fn noted(git: &Git) -> Vec<Subject> {
     let all = git.w.stack.store.unsupported(&pair()).await.expect("read");
     all.into_iter().filter(|one| one.key == Unsupported::PROTECTED).map(|one| one.subject).collect()
@@ -42,7 +42,7 @@ async fn rename(git: &Git, login: &str, name: &str) {
 
 #[tokio::test]
 async fn a_protected_group_is_left_alone_and_the_users_in_it_are_changed() {
-    // Nobody has made it yet: it is not created either.
+    // It does not exist yet: it is not created either.
     let git = Git::set(options(), |settings| settings.protected_groups = vec!["Board".to_owned()]).await;
     let board = git.w.realm().create_group(None, "board").await.expect("made");
     git.w.realm().join(&git.w.id("alice"), &board).await.expect("joined");
@@ -83,7 +83,7 @@ async fn users_in_a_frozen_group_are_not_changed_and_events_and_runs_count_them(
     assert_eq!(display_name(&git, "staff1"), before);
     assert_eq!(noted(&git).await, [Subject::user(git.w.id("staff1"))], "counted from an event");
 
-    // A full reconcile counts whom no event was about, and forgets who is not in the group any more.
+    // A full reconcile also counts users without an event, and forgets those that are no longer in the group.
     git.server.add_member("board", "staff2");
     git.server.remove_member("board", "staff1");
     let report = run(&git).await;

@@ -1,4 +1,4 @@
-//! Redirects: a maintenance, or a sign-in page for a moment, costs nobody anything.
+//! Redirects: maintenance or a temporary sign-in page removes nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::world;
 #[tokio::test]
 async fn a_leaver_outlives_more_redirects_than_a_task_has_attempts() {
     let w = world().await;
-    // Only the write is redirected, so that the first contact succeeds and nothing keeps the work away.
+    // Only the write is redirected, so that the first contact succeeds and nothing stops the work.
     let away = Fault::login_redirect("https://login.example.org/maintenance").method("PUT");
     let fault = w.jira().faults.add(away);
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();

@@ -1,5 +1,5 @@
-//! A refused answer stops a side only until the next probe: after 1, 5 and 15 minutes, then every hour. A CAPTCHA stops it
-//! until the secret changes or an operator says so.
+//! Refused credentials stop a side only until the next probe: after 1, 5 and 15 minutes, then every hour. A CAPTCHA
+//! stops it until the secret changes or an operator resumes it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use usersync_simulators::{Fault, clock::DrivenClock, fault::FaultId, keycloak::U
 
 use crate::support::{World, options, world_with};
 
-/// A stack whose time the test moves.
+/// Returns a stack with a clock that the test moves.
 async fn driven(other_target: Option<&SimulatedTarget>) -> (World, DrivenClock) {
     let clock = DrivenClock::default();
     let other_targets = other_target.map(|server| server.other_target().expect("a client")).into_iter().collect();
@@ -28,7 +28,7 @@ fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-/// Waits until the stored conditions are so.
+/// Waits until the stored conditions match.
 async fn until(w: &World, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
     for _ in 0..1_000 {
         let conditions = w.stack.store.conditions().await.expect("readable");
@@ -52,7 +52,7 @@ async fn change(w: &World, mark: &str) {
     w.realm().webhook_idle().await;
 }
 
-/// Has this answer every call with credentials; what Jira tells everybody is asked without.
+/// Makes every authenticated call fail with this fault; Jira's public resources are read without credentials.
 fn every_sign_in(w: &World, fault: &Fault) -> Vec<FaultId> {
     let paths = ["/rest/api/2/user", "/rest/api/2/my"];
     paths.into_iter().map(|path| w.jira().faults.add(fault.clone().path(path))).collect()
@@ -62,12 +62,12 @@ fn hits(w: &World, faults: &[FaultId]) -> u64 {
     faults.iter().map(|fault| w.jira().faults.hits(*fault)).sum()
 }
 
-/// Long enough for several contacts, as tests wait between them.
+/// Waits long enough for several contacts at test intervals.
 async fn a_while() {
     tokio::time::sleep(Duration::from_millis(900)).await;
 }
 
-/// The side answers again, and what has waited is done.
+/// Checks that the side answers again and that the waiting work is done.
 async fn well(w: &World) {
     until(w, "it is well", <[Condition]>::is_empty).await;
     w.calm().await;

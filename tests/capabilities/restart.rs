@@ -1,4 +1,4 @@
-//! Stopped and started again on the same store in the middle of work.
+//! Stop and restart on the same store in the middle of work.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use usersync_simulators::{
 
 use crate::support::{World, on, options, world_with};
 
-/// Runs that write, newest first.
+/// Returns the runs that write, newest first.
 async fn runs(w: &World) -> Vec<RunRecord> {
     let mut runs = w.stack.store.runs(Some(&Stack::pair()), 20).await.unwrap();
     runs.retain(|run| run.mode == RunMode::Apply);
@@ -28,7 +28,7 @@ fn a_run() -> Request {
     Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: RunTrigger::Person }
 }
 
-/// For as long as something would need to be done at the latest.
+/// Checks that a condition holds for as long as any work could take.
 async fn stays<F: Future<Output = bool>>(holds: impl Fn() -> F) -> bool {
     for _ in 0..60 {
         if !holds().await {
@@ -99,7 +99,8 @@ async fn a_run_that_was_broken_off_and_what_was_asked_for_meanwhile_are_made_up_
     assert_eq!(runs(&w).await[1].outcome, RunOutcome::Stopped);
 }
 
-/// Each write that Jira took has its change, and no intent is left open. Ending sessions belongs to a deactivation.
+/// Checks that each write that Jira accepted has its change, and that no intent is open. Ending sessions is part of a
+/// deactivation.
 pub async fn every_write_has_its_change(w: &World) {
     let took = |one: &&usersync_simulators::journal::Entry| {
         (!one.faulted || one.status.is_none()) && !one.path.contains("/user/session/")

@@ -1,4 +1,5 @@
-//! The full reconcile: finds what was missed, tells beforehand what it will do, does nothing twice, holds what could hurt.
+//! The full reconcile: it finds missed changes, shows its plan beforehand, does nothing twice, and holds harmful
+//! operations for approval.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +18,7 @@ use usersync_simulators::{
 
 use crate::support::{World, on, options, policy, servers, world, world_with};
 
-/// All kinds of changes at once, none of which is told by an event.
+/// Makes changes of all kinds, without any event.
 async fn change_much(w: &World) {
     let realm = w.realm();
     realm.switch_webhook(false);
@@ -125,7 +126,7 @@ async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
     w.agrees();
 }
 
-/// Waits until the first run is planned; gives the approval.
+/// Waits until the first run is planned; returns the approval.
 async fn waits_for_approval(w: &World) -> i64 {
     for _ in 0..600 {
         if w.stack.store.pair_state(&Stack::pair()).await.unwrap() == PairState::Held {
@@ -216,13 +217,13 @@ async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
     assert_eq!(w.account("staff8").email, "eight@example.com");
     assert!(w.has_account("alice"));
 
-    // Events hold from there on, and join the set.
+    // From there on events hold their operations too, and add them to the approval.
     w.realm().switch_webhook(true);
     w.realm().update_user(&w.id("staff9"), UserChange::enabled(false)).await.unwrap();
     w.settled().await;
     assert_eq!(w.waiting(kind).await.len(), 7);
 
-    // One of them, once.
+    // Approves one item, once.
     let (set, items) = w.held(kind).await.unwrap();
     let one = items.iter().find(|item| item.item.what.contains("staff3")).unwrap().id;
     w.decide_items(set.id, vec![one], true).await;
@@ -231,12 +232,12 @@ async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
     w.run().await;
     assert_eq!(w.waiting(kind).await.len(), 6);
 
-    // Who is back at the source does not wait any more.
+    // A user that returns at the source waits no longer.
     w.realm().update_user(&w.id("staff4"), UserChange::enabled(true)).await.unwrap();
     w.settled().await;
     assert_eq!(w.waiting(kind).await.len(), 5);
 
-    // The rest as a whole.
+    // Approves the rest as a whole.
     w.decide(kind, true).await;
     assert_eq!(w.waiting(kind).await, Vec::<String>::new());
     w.agrees();
@@ -264,7 +265,7 @@ async fn a_rejection_stands_while_the_operation_would_do_the_same() {
     w.settled().await;
     assert_eq!(w.account("staff0").email, "staff0@example.org");
     assert!(w.account("staff0").active, "another address changes nothing of what was rejected");
-    // Enabled and disabled again is a new deactivation.
+    // A user enabled and disabled again is a new deactivation.
     w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
     w.settled().await;
     w.realm().update_user(&w.id("staff0"), UserChange::enabled(false)).await.unwrap();
@@ -411,7 +412,7 @@ async fn a_removal_is_read_again_right_before_it_is_sent() {
     w.servers.keycloak.freeze();
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(true)).await.unwrap();
     w.realm().join(&w.id("staff2"), &staff).await.unwrap();
-    // The walk's pages come from an hour ago; what is read by id is of now.
+    // The pages of the walk are an hour old; reads by id are current.
     let stale = || Fault::stale(usersync_simulators::fault::Stale::Frozen);
     w.servers.keycloak.faults.add(stale().path("users?"));
     w.servers.keycloak.faults.add(stale().path("/members"));
@@ -577,7 +578,7 @@ async fn a_login_that_was_given_away_during_a_run_makes_nobody_else_a_member() {
     realm.switch_webhook(false);
     let group = realm.create_group(None, "new").await.unwrap();
     realm.join(&w.id("staff4"), &group).await.unwrap();
-    // Between the walk, which sees staff4, and the join the group is made, which takes its time.
+    // The group is created between the walk, which sees staff4, and the addition; its creation takes time.
     let slow = w.jira().faults.add(Fault::delay_after(Duration::from_millis(400)).method("POST").path("/group").once());
     let given_away = async {
         while w.jira().faults.hits(slow) == 0 {
@@ -587,7 +588,7 @@ async fn a_login_that_was_given_away_during_a_run_makes_nobody_else_a_member() {
         w.jira().rename_account("eve", "staff4");
     };
     let (report, ()) = tokio::join!(w.run(), given_away);
-    // Only the linked account joins, whatever it is called by now.
+    // Only the linked account is added, whatever its current login is.
     assert_eq!(w.members("new"), ["elsewhere"], "{report:?}");
 }
 

@@ -1,4 +1,5 @@
-//! A SCIM service beside the Jira: further attributes by the policy's templates, and groups that are renamed in place.
+//! A SCIM service beside the Jira: further attributes from the policy's templates, and groups that are renamed in
+//! place.
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ fn pair() -> Pair {
 }
 
 impl Wiki {
-    /// A stack that fills a SCIM service too, with title and department, where alice of the group `dev` has both.
+    /// Starts a stack with a SCIM service, including title and department; alice of the group `dev` has both.
     async fn start() -> Self {
         Self::switched(|_| {}).await
     }
@@ -64,7 +65,7 @@ impl Wiki {
         Self { w: on(servers).await, server, target }
     }
 
-    /// What the service keeps of alice: title, department, locale.
+    /// Returns the service's title, department and locale of alice.
     fn alice(&self) -> [Value; 3] {
         let fields = self.server.snapshot().account("alice").expect("there").fields.clone();
         let of = |value: Option<&Value>| value.cloned().unwrap_or_default();
@@ -85,7 +86,7 @@ impl Wiki {
         Box::pin(self.w.stack.engine.run(&pair(), &options)).await.expect("the run ends well").1
     }
 
-    /// What a run would do, in words.
+    /// Returns the plan of a run, as text.
     async fn plan(&self) -> Vec<String> {
         let report = self.run(RunOptions::dry(RunTrigger::Person)).await;
         report.lines.iter().map(|line| line.operation.to_string()).collect()
@@ -98,12 +99,12 @@ async fn attributes_follow_keycloak_by_events_and_by_runs() {
     assert_eq!(wiki.alice(), [json!("Med"), json!("R&D"), json!("en")]);
     wiki.set("title", &["Prof", "Dr"]).await;
     assert_eq!(wiki.alice(), [json!("Prof"), json!("R&D"), json!("en")], "the first value counts");
-    // An empty title keeps what is there, an empty department takes it away.
+    // An empty title keeps the current value; an empty department removes it.
     wiki.set("title", &[]).await;
     wiki.set("dept", &[]).await;
     assert_eq!(wiki.alice(), [json!("Prof"), Value::Null, json!("en")]);
 
-    // What somebody changes there is mended; what was for new accounts only is the service's own by now.
+    // A manual change there is reverted; a value for new accounts only belongs to the service by now.
     wiki.set("dept", &["ops"]).await;
     wiki.server.set("alice", ENTERPRISE, json!({ "department": "Sales", "costCenter": "7" }));
     wiki.server.set("alice", "locale", json!("de"));
@@ -119,7 +120,7 @@ async fn attributes_follow_keycloak_by_events_and_by_runs() {
     let changes = wiki.w.changes_of(&wiki.w.id("alice")).await;
     let last = changes.iter().rfind(|change| change.pair == pair()).expect("it left a change");
     assert_eq!(last.before[format!("{ENTERPRISE}:department")], json!("Sales"));
-    // The Jira beside it, which has no such attributes, has heard of nothing but alice herself.
+    // The Jira beside it has no such attributes, and got no requests except about alice herself.
     assert!(wiki.w.agrees().holds());
 }
 
@@ -136,10 +137,10 @@ async fn a_group_that_is_renamed_in_keycloak_is_renamed_and_its_members_stay() {
     let writes: Vec<String> =
         wiki.server.journal.writes().iter().map(|one| format!("{} {}", one.method, one.path)).collect();
     assert_eq!(writes, [format!("PATCH /scim/v2/Groups/{id}")], "nobody was moved");
-    // Jira cannot: there it is another group by now, with the same members.
+    // Jira does not support this: there it is another group now, with the same members.
     assert_eq!(wiki.w.members("engineering").len() + wiki.w.members("Engineering").len(), 1);
 
-    // The same by a run, which tells it beforehand.
+    // The same by a full reconcile, which shows it in its plan.
     wiki.w.realm().switch_webhook(false);
     wiki.w.realm().rename_group(&group, "R&D").await.expect("renamed");
     assert_eq!(wiki.plan().await, ["rename group Engineering → R&D"]);
@@ -159,7 +160,7 @@ async fn a_group_whose_new_name_a_stranger_holds_is_not_renamed() {
     let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
     wiki.w.realm().rename_group(&group, "Taken").await.expect("renamed");
     wiki.w.calm().await;
-    // Adopting it waits for approval; alice is in no group of that name so far, nor in one of the former.
+    // Adopting it waits for approval; alice is in no group of that name so far, nor in one of the former name.
     assert_eq!(wiki.id_of("dev").await, Some(id));
     let groups = wiki.server.snapshot().groups;
     assert!(groups["Taken"].is_empty() && groups["dev"].is_empty(), "{groups:?}");
@@ -216,7 +217,7 @@ async fn an_attribute_that_is_refused_holds_up_nothing_else() {
     assert_eq!(now.fields["emails"][0]["value"], json!("new@example.org"));
     let dead = wiki.w.dead().await;
     assert!(dead.len() == 1 && dead[0].contains("title is not well-formed"), "{dead:?}");
-    // Nor is anybody new kept out.
+    // New users are not blocked either.
     realm.create_user(NewUser::named("bob").in_groups(&["/dev"]).attribute("title", "X")).await.expect("made");
     wiki.w.calm().await;
     assert_eq!(wiki.server.snapshot().groups["dev"], ["bob".to_owned()].into());

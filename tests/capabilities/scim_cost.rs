@@ -1,4 +1,4 @@
-//! Calls that full reconciles and events cost on a SCIM server, on servers of different habits.
+//! Calls per full reconcile and per event on SCIM servers with different habits.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,7 +47,7 @@ fn login(number: usize) -> String {
 }
 
 impl Scene {
-    /// A realm with so many users, five groups each, that fills an empty SCIM server with these switches.
+    /// Starts a realm with this many users, five groups each, and an empty SCIM server with these switches.
     async fn start(users: usize, groups: usize, work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut scim = ScimOptions::default();
         work(&mut scim.switches);
@@ -56,7 +56,7 @@ impl Scene {
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
         let target: Arc<dyn Target> = Arc::new(ScimTarget::new(settings).expect("good settings"));
-        // Nothing is late on a busy machine.
+        // No deadline is missed on a busy machine.
         let times = EngineTimes { call: SignedDuration::from_secs(30), ..EngineTimes::hasty() };
         let other_targets = vec![OtherTarget { name: "wiki".into(), target }];
         let servers = servers(StackOptions { other_targets, times, ..options() }).await;
@@ -91,7 +91,7 @@ impl Scene {
 async fn a_first_run_costs_a_call_a_user_and_one_a_batch_of_members() {
     let scene = Scene::start(300, 60, plain).await;
     let (users, groups) = (scene.users + STAFF, scene.groups + 1);
-    // All users of the run go by one wave, and no group has more than a hundred.
+    // All users of the run are in one wave, and no group has more than a hundred.
     let bound = (users + groups) * 3 / 2;
     let creating_groups = 2 * groups;
     assert!(scene.first <= bound + creating_groups, "{} calls: {:?}", scene.first, scene.by_kind());
@@ -104,7 +104,7 @@ async fn a_first_run_costs_a_call_a_user_and_one_a_batch_of_members() {
     assert!(calls <= 25, "{calls} calls: {:?}", scene.by_kind());
 }
 
-/// Makes a simulated server behave so.
+/// Changes the switches of a simulated server.
 type Habit = fn(&mut ScimSwitches);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +130,7 @@ async fn a_first_run_is_as_cheap_whatever_the_server_does() {
     for (habit, work) in habits {
         let scene = Scene::start(60, 20, work).await;
         let (users, groups) = (scene.users + STAFF, scene.groups + 1);
-        // A group that is written back whole is read before.
+        // A group that is replaced as a whole is read before.
         let batches = if habit == "no PATCH" { 2 * groups } else { groups };
         let bound = (users + batches) * 3 / 2 + 2 * groups;
         assert!(scene.first <= bound, "{habit}: {} calls, at most {bound}: {:?}", scene.first, scene.by_kind());
@@ -147,7 +147,7 @@ async fn an_event_costs_what_it_changes_and_a_run_finds_what_was_changed_by_hand
     scene.server.journal.clear();
     realm.update_user(&scene.w.id(&login(1)), UserChange::enabled(false)).await.expect("changed");
     scene.w.calm().await;
-    // The account is read, written, and read by the second look after an event.
+    // The account is read, written, and read again by the recheck after an event.
     assert!(scene.server.journal.len() <= 3, "{:?}", scene.by_kind());
     let group = |name: &str| realm.snapshot().group(name).expect("there").id.clone();
     let (left, joined) = (group("/g002"), group("/g039"));
@@ -158,7 +158,7 @@ async fn an_event_costs_what_it_changes_and_a_run_finds_what_was_changed_by_hand
     let snapshot = scene.server.snapshot();
     assert!(!snapshot.groups["g002"].contains(&login(2)) && snapshot.groups["g039"].contains(&login(2)));
 
-    // What somebody takes away there is given again by a full reconcile, and what somebody gives is taken away.
+    // A full reconcile adds removed members again and removes added ones.
     scene.server.remove_member("g039", &login(2));
     scene.server.add_member("g002", &login(2));
     let report = scene.run().await;

@@ -1,4 +1,4 @@
-//! Somebody who leaves loses open sessions, where the product can end them.
+//! A leaver's open sessions are ended, if the product supports it.
 
 use usersync::{
     demo::stack::{Stack, StackOptions},

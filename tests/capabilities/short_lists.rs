@@ -1,4 +1,4 @@
-//! Lists that are shorter than what they list: nobody is believed to be absent by them.
+//! Incomplete lists: they confirm no absence.
 
 use usersync::{
     demo::stack::Stack,
@@ -12,7 +12,7 @@ use usersync_simulators::{
 
 use crate::support::{STAFF, World, world};
 
-/// A list of this realm without these entries.
+/// Returns a fault that removes these entries from a list of this realm.
 fn without(path: &str, ids: Vec<String>) -> Fault {
     Fault::edit(move |list| {
         if let Some(list) = list.as_array_mut() {
@@ -27,7 +27,7 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     let w = world().await;
     w.realm().switch_webhook(false);
     let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
-    // Somebody left in truth, somebody was taken out at the target only.
+    // One user really left; another was removed only at the target.
     w.realm().leave(&w.id("staff3"), &staff).await.unwrap();
     w.jira().remove_member("staff", "staff4");
     w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
@@ -41,7 +41,7 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     assert!(!w.members("staff").contains(&"staff3".to_owned()));
     w.servers.keycloak.faults.clear();
     w.agrees();
-    // What a run plans is what is explained: by the user's own groups.
+    // The explanation shows what a run plans: from the user's own groups.
     let connector = w.stack.engine.connector(&"acme".into()).unwrap();
     let user = connector.source.user(&w.id("staff1").as_str().into()).await.unwrap().unwrap();
     assert_eq!(user.groups.len(), 1);
@@ -110,7 +110,7 @@ async fn many_who_are_gone_are_asked_for_by_one_request_before_each_is_confirmed
     for id in &gone {
         assert_eq!(w.servers.keycloak.journal.count("GET", &format!("/users/{id}")), 0);
     }
-    // A server that finds nobody by several ids is not believed.
+    // An empty answer to a query for several ids is not trusted.
     let nobody = Fault::edit(|list| *list = serde_json::json!([])).path("search=id");
     w.servers.keycloak.faults.add(nobody);
     w.run().await;
@@ -146,7 +146,7 @@ async fn members_of_a_group_whose_list_cannot_be_read_lose_nothing_and_others_go
     w.agrees();
 }
 
-/// A listing of the target that repeats its first page for ever.
+/// A target listing that repeats its first page forever.
 #[tokio::test]
 async fn a_listing_of_the_target_that_repeats_ends_and_is_reported() {
     let w: World = world().await;

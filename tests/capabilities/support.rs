@@ -1,4 +1,4 @@
-//! A usersync between its simulators, and words for what tests do with it.
+//! A usersync between its simulators, and helpers of the tests.
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
@@ -13,8 +13,8 @@ use usersync_simulators::{
     keycloak::{NewUser, RealmHandle},
 };
 
-/// How many people a realm has from the start, all of them in the group `staff`: so many that one more or less is
-/// below every safety limit.
+/// Number of users of a realm from the start, all in the group `staff`: enough that one more or less stays below every
+/// safety limit.
 pub const STAFF: usize = 10;
 
 pub struct World {
@@ -22,7 +22,7 @@ pub struct World {
     pub stack: Stack,
 }
 
-/// A stack that waits for nothing longer than it must.
+/// Returns options with the shortest possible waits.
 pub fn options() -> StackOptions {
     StackOptions { times: EngineTimes::hasty(), patience: std::time::Duration::from_secs(2), ..StackOptions::default() }
 }
@@ -37,14 +37,14 @@ pub fn staff() -> impl Iterator<Item = NewUser> {
     (0..STAFF).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]))
 }
 
-/// Servers with staff, nothing in Jira yet.
+/// Starts servers with staff; the Jira is empty.
 pub async fn servers(options: StackOptions) -> SimulatedServers {
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     servers.realm.import_users(staff()).expect("imported");
     servers
 }
 
-/// A stack in service on these servers.
+/// Starts a stack on these servers.
 pub async fn on(servers: SimulatedServers) -> World {
     let stack = servers.build().await.expect("the stack stands");
     stack.in_service().await.expect("the first run ends");
@@ -90,7 +90,7 @@ impl World {
         jira.groups.get(group).map(|members| members.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// All events delivered, all that is due done; whatever came of it.
+    /// Waits until all events are delivered and all due work is done, whatever the result.
     pub async fn calm(&self) {
         self.realm().webhook_idle().await;
         if let Err(error) = self.stack.quiet(SignedDuration::from_secs(3)).await {
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// The same, and nothing went wrong.
+    /// The same; also checks that nothing failed.
     pub async fn settled(&self) {
         self.calm().await;
         let troubled: Vec<_> = self.tasks().await.into_iter().filter(|task| task.error.is_some()).collect();
@@ -110,14 +110,14 @@ impl World {
         self.stack.store.tasks(&all).await.expect("readable")
     }
 
-    /// The texts of dead letters.
+    /// Returns the texts of the dead letters.
     pub async fn dead(&self) -> Vec<String> {
         let dead = TaskFilter { dead: Some(true), limit: 1_000, ..TaskFilter::default() };
         let tasks = self.stack.store.tasks(&dead).await.expect("readable");
         tasks.into_iter().map(|task| task.error.map(|(_, text)| text).unwrap_or_default()).collect()
     }
 
-    /// A full reconcile as the schedule makes one, and the tasks that it raised.
+    /// Makes a scheduled full reconcile, and works on the tasks that it raised.
     pub async fn run(&self) -> Report {
         let report = self.try_run().await.expect("the run ends well");
         self.calm().await;
@@ -134,7 +134,7 @@ impl World {
         Box::pin(self.stack.engine.run(&Stack::pair(), &options)).await.expect("the plan is made").1
     }
 
-    /// What Keycloak has, Jira has.
+    /// Compares Keycloak with Jira.
     pub fn agrees(&self) -> Agreement {
         self.agrees_but_for(&[])
     }
@@ -145,12 +145,12 @@ impl World {
         agreement
     }
 
-    /// The writes that Jira was asked for and did, or answered at all.
+    /// Returns the write requests that Jira answered.
     pub fn writes(&self) -> Vec<Entry> {
         self.jira().journal.writes()
     }
 
-    /// Does this and gives what was written at Jira meanwhile, as `METHOD path?query`.
+    /// Does this work; returns the writes to Jira meanwhile, as `METHOD path?query`.
     pub async fn written_by<T>(&self, work: impl Future<Output = T>) -> Vec<String> {
         let before = self.writes().len();
         work.await;
@@ -169,7 +169,7 @@ impl World {
         self.changes().await.into_iter().filter(|change| change.subject == subject).collect()
     }
 
-    /// The open approval of this kind, and what waits in it.
+    /// Returns the open approval of this kind and its items.
     pub async fn held(&self, kind: ApprovalKind) -> Option<(Approval, Vec<ApprovalItem>)> {
         let sets = self.stack.store.approvals(true).await.expect("readable");
         let set = sets.into_iter().find(|set| set.kind == kind)?;
@@ -177,7 +177,7 @@ impl World {
         Some((set, items))
     }
 
-    /// What waits in the open set of this kind, in words.
+    /// Returns the items of the open approval of this kind, as text.
     pub async fn waiting(&self, kind: ApprovalKind) -> Vec<String> {
         let mut waiting: Vec<String> = match self.held(kind).await {
             Some((_, items)) => items
@@ -191,7 +191,7 @@ impl World {
         waiting
     }
 
-    /// A person decides all of the open set of this kind.
+    /// Decides all items of the open approval of this kind, as an operator does.
     pub async fn decide(&self, kind: ApprovalKind, approve: bool) {
         let (set, _) = self.held(kind).await.expect("something waits");
         self.decide_items(set.id, Vec::new(), approve).await;
@@ -203,7 +203,7 @@ impl World {
         self.calm().await;
     }
 
-    /// A person puts back to work what was given up or not possible.
+    /// Replays dead letters and unsupported operations, as an operator does.
     pub async fn replay_dead(&self) {
         let all = TaskFilter { limit: 10_000, ..TaskFilter::default() };
         self.stack.store.replay_dead(&all, "ann", Timestamp::now()).await.expect("replayed");

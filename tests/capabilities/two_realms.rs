@@ -1,4 +1,5 @@
-//! Two realms fill one Jira: each account is one realm's, a group may be both's, and neither touches the other's.
+//! Two realms fill one Jira: each account belongs to one realm, a group may belong to both, and neither changes the
+//! other's.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use usersync_simulators::{
     keycloak::{NewUser, RealmHandle, UserChange},
 };
 
-/// So many more in each realm, so that one who leaves is no mass.
+/// Further users in each realm, so that one leaver stays below the safety limit.
 const OTHERS: usize = 8;
 
 struct Two {
@@ -38,7 +39,7 @@ fn pair(realm: &str) -> Pair {
 }
 
 impl Two {
-    /// Both have a group `staff`; ann and the others are in the north's, sue and others in the south's.
+    /// Both realms have a group `staff`; ann and others are in the north's, sue and others in the south's.
     async fn start() -> Self {
         let keycloak = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
         let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
@@ -85,7 +86,7 @@ impl Two {
         self.engine.work_due(&pair(realm), &CancellationToken::new()).await.expect("worked off");
     }
 
-    /// A full reconcile of one realm, and what it asked for.
+    /// Makes a full reconcile of one realm; returns its report.
     async fn run(&self, realm: &str) -> Report {
         let options = RunOptions::apply(RunTrigger::Schedule);
         let (_, report) = Box::pin(self.engine.run(&pair(realm), &options)).await.expect("the run ends well");
@@ -93,7 +94,7 @@ impl Two {
         report
     }
 
-    /// Full reconciles of both find nothing to do.
+    /// Checks that full reconciles of both find nothing to do.
     async fn calm(&self) {
         let writes = self.jira.journal.writes().len();
         for realm in ["north", "south"] {
@@ -152,7 +153,7 @@ async fn a_group_that_one_realm_gives_up_stays_the_others() {
     for _ in 0..3 {
         two.run("north").await;
     }
-    // So many leave at once that it waits for approval; the south's are not among them.
+    // So many users leave at once that it waits for approval; the south's are not among them.
     for set in two.store.approvals(true).await.expect("read") {
         assert_eq!(set.pair.connector.as_str(), "north", "{set:?}");
         let decision =
@@ -180,14 +181,14 @@ async fn a_login_of_both_realms_is_the_firsts_and_a_conflict_for_the_other() {
     assert!(report.conflicts.iter().any(|text| text.contains("ann") && text.contains("north")), "{report:?}");
     assert_eq!(two.snapshot().account("ann").expect("there"), &before);
 
-    // Whatever becomes of the one who has no account here, it is not done to the other's.
+    // Changes of the user without an account here do not affect the other realm's account.
     two.south.update_user(&id(&two.south, "ann"), UserChange::enabled(false)).await.expect("disabled");
     two.run("south").await;
     two.south.delete_user(&id(&two.south, "ann")).await.expect("deleted");
     two.run("south").await;
     assert_eq!(two.snapshot().account("ann").expect("there"), &before);
 
-    // And the one whose it is still has it in hand.
+    // The realm that owns the account still controls it.
     two.north.update_user(&id(&two.north, "ann"), UserChange::enabled(false)).await.expect("disabled");
     two.run("north").await;
     assert!(!two.snapshot().account("ann").expect("there").active);

@@ -1,5 +1,5 @@
-//! Additions to groups that a full reconcile sends for many users at once: what a lost call means for them, and what
-//! becomes of an event that comes meanwhile.
+//! Group additions that a full reconcile sends for many users at once: the effect of a lost call, and of an event that
+//! arrives meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ fn crew(users: usize) -> impl Iterator<Item = NewUser> {
     (0..users).map(|number| NewUser::named(format!("crew{number:03}")).in_groups(&["/crew"]))
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     for _ in 0..2_000 {
         if is_so().await {
@@ -49,7 +49,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 impl Scene {
-    /// A realm whose staff is in an SCIM server.
+    /// Starts a realm with its staff in a SCIM server.
     async fn start(times: EngineTimes) -> Self {
         let server = Arc::new(SimulatedScim::start(ScimOptions::default()).await.expect("a free port"));
         let token = server.token().to_owned();
@@ -65,7 +65,7 @@ impl Scene {
         Self { w, server, clock }
     }
 
-    /// A full reconcile beside the test.
+    /// Starts a full reconcile beside the test.
     fn run(&self) -> tokio::task::JoinHandle<Report> {
         let engine = Arc::clone(&self.w.stack.engine);
         let options = RunOptions::apply(RunTrigger::Schedule);
@@ -108,7 +108,7 @@ async fn a_lost_call_for_many_users_is_one_failure_and_no_attempt_of_any_of_them
     let scene = Scene::start(EngineTimes { call, ..EngineTimes::hasty() }).await;
     scene.w.realm().import_users(crew(30)).expect("imported");
     let fault = scene.server.faults.add(Fault::cut_after().method("PATCH").path("/Groups").once());
-    // The run goes on to its end: one call is no reason to leave the target alone.
+    // The run continues to its end: one lost call does not stop the target.
     let report = scene.run().await.expect("no panic");
     assert_eq!(scene.server.faults.hits(fault), 1);
     assert_eq!(report.errors.total(), 30, "{:?}", report.errors);
@@ -123,7 +123,7 @@ async fn a_lost_call_for_many_users_is_one_failure_and_no_attempt_of_any_of_them
     scene.clock.advance(call * 2);
     scene.w.settled().await;
     assert_eq!(scene.members(), 30);
-    // It took effect, which is found by reading.
+    // It took effect; a read confirms this.
     let changes = scene.w.changes().await;
     let found =
         changes.iter().filter(|change| change.verb == "add_member" && change.outcome == ChangeOutcome::FoundDone);
@@ -146,7 +146,7 @@ async fn a_call_for_many_users_that_is_refused_for_a_while_opens_no_breaker() {
 async fn a_leaver_does_not_wait_for_the_other_users_of_a_full_reconcile() {
     let scene = Scene::start(patient()).await;
     let realm = scene.w.realm();
-    // The leaver is in scope of the run, too: there is a group to be added to.
+    // The leaver is in scope of the run too: it has a group to be added to.
     let leaver = scene.w.id("staff1");
     let group = realm.import_group("/crew").expect("imported");
     realm.import_memberships([(leaver.as_str(), group.as_str())]).expect("imported");
@@ -186,7 +186,7 @@ async fn a_wave_that_gets_on_is_no_defect_and_one_that_does_not_is() {
     scene.server.faults.set_latency(Duration::from_millis(20));
     let run = scene.run();
     let (mut seen, mut advanced) = (scene.server.journal.len(), 0);
-    // A second passes whenever a call was answered, so that all of the wave takes far longer than ten.
+    // A second passes with every answered call, so that the whole wave takes far longer than ten seconds.
     while !run.is_finished() {
         let now = scene.server.journal.len();
         if now > seen && scene.accounts() < STAFF + 150 {
@@ -200,7 +200,7 @@ async fn a_wave_that_gets_on_is_no_defect_and_one_that_does_not_is() {
     assert!(advanced >= 15, "{advanced}");
     assert_eq!(run.await.expect("no panic").errors.total(), 0);
 
-    // The answer to one call does not come.
+    // The answer to one call is lost.
     scene.server.faults.set_latency(Duration::ZERO);
     scene.w.realm().import_users((0..5).map(|n| NewUser::named(format!("late{n}")).in_groups(&["/crew"]))).expect("in");
     let gate = Gate::default();

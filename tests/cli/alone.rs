@@ -1,4 +1,4 @@
-//! Against a store file, where no server runs.
+//! Commands on a store file without a running server.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -41,7 +41,7 @@ pub async fn claim(store: &SqliteStore) -> Claimed {
     store.claim(&jira(), &[acme()], Timestamp::now()).await.expect("claims").expect("something is due")
 }
 
-/// A store with one of everything: events, a change, a link, a task, a dead letter, a run, approvals.
+/// Fills a store with one of everything: events, a change, a link, a task, a dead letter, a run, approvals.
 pub async fn full(place: &Place) {
     let store = place.store().await;
     let pair = Stack::pair();

@@ -1,4 +1,4 @@
-//! Beside a running server: commands write intentions, which it finds at once.
+//! Commands beside a running server: they store intentions, which the server reads at once.
 
 use usersync::{
     demo::stack::{HOOK_SECRET, SimulatedServers, Stack, StackOptions},
@@ -12,7 +12,7 @@ use usersync_simulators::{
 
 use crate::place::Place;
 
-/// Simulators, a place, and a server that works with its store in this process.
+/// Starts simulators, a place, and a server that works with its store in this process.
 async fn running(policy: Policy) -> (SimulatedServers, Place, Stack) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Some(folder.path().join("usersync.db"));
@@ -46,7 +46,7 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     stack.in_service().await.expect("in service");
     place.run(&["status"]).await.ended(0).says("In sync.").says("The server runs");
 
-    // A change that no event tells of.
+    // A change without an event.
     servers.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
     let planned = place.run(&["plan", "--list"]).await;
     planned.ended(0).says("create").says("  create alice").says("(complete)");
@@ -165,7 +165,7 @@ async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
     assert_eq!((code, &document["refused"][0]["reason"]), (1, &serde_json::json!("wrong_secret")));
     place.run(&["check"]).await.ended(1).says("Refused: wrong secret");
 
-    // As it is once the secret is right again.
+    // As after the secret is corrected.
     servers.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", stack.url()), HOOK_SECRET)));
     servers.realm.create_user(NewUser::named("bob")).await.expect("made");
     servers.realm.webhook_idle().await;
@@ -354,7 +354,7 @@ async fn a_signal_ends_every_command_that_waits_for_the_server_with_a_code_of_it
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        // It waits now, for longer than this.
+        // Now it waits, for longer than this.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let pid = child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());

@@ -1,4 +1,4 @@
-//! The demo, as somebody who has just downloaded the product meets it.
+//! The demo, as after a fresh download.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::place::Place;
 
-/// A demo that goes on until it is told to end, also where a test fails.
+/// A demo process that is always ended, even if a test fails.
 struct Kept(Child);
 
 impl Drop for Kept {
@@ -67,7 +67,7 @@ async fn e10_a_demo_that_is_kept_can_be_used_and_ends_cleanly() {
     let config = config.unwrap_or_else(|| panic!("no configuration in {told}"));
     for args in [&["status"][..], &["check"], &["plan"], &["explain", "alicia"], &["changes"], &["config", "check"]] {
         let ran = place.run(&[args, &["--config", &config]].concat()).await;
-        // 1: one of the targets cannot rename a login, which is a problem to see to.
+        // Exit code 1: one target cannot rename a login, which is reported as a problem.
         assert!(ran.code <= 1, "{args:?}: {ran}");
     }
     assert!(std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill").success());

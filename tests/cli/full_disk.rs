@@ -1,4 +1,4 @@
-//! The disk of the store is full, and has room again.
+//! The disk of the store is full, and later has space again.
 
 use std::{
     fs::File,
@@ -14,12 +14,12 @@ use usersync_simulators::keycloak::{NewUser, UserChange, Webhook};
 
 use crate::served::Served;
 
-/// How long anything may take. A request whose answer was not written down is protected for 35 s.
+/// Timeout of every wait. A request without a stored answer is protected for 35 s.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Users whose tasks are under way when the disk is full; few enough to be deactivated without an approval.
+/// Users with tasks in progress when the disk is full; few enough to be deactivated without an approval.
 const JOINERS: usize = 4;
 
-/// A small file system of its own; unmounted with it.
+/// A small file system, unmounted when it is dropped.
 struct Disk {
     folder: TempDir,
 }
@@ -44,7 +44,7 @@ impl Disk {
         self.folder.path().join(name)
     }
 
-    /// Takes all the room that is left.
+    /// Uses up all free space.
     fn fill(&self) {
         let mut ballast = File::create(self.path("ballast")).expect("a file");
         for size in [1 << 20, 1 << 16, 1 << 12] {
@@ -66,12 +66,12 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily, should a process still have it open.
+        // Lazily, in case a process still has it open.
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
     }
 }
 
-/// Waits until this is so.
+/// Waits until the condition holds.
 async fn until(served: &Served, what: &str, is_so: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !is_so().await {
@@ -111,7 +111,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
     realm.webhook_idle().await;
     until(&served, "a user is being worked on", async || jira.snapshot().account(&joiner(0)).is_some()).await;
     disk.fill();
-    // The log of the store is used again from its start, so that writes succeed until the database has to grow.
+    // The log of the store is reused from its start, so writes succeed until the database has to grow.
     let began = Instant::now();
     for number in 0.. {
         realm.create_user(NewUser::named(format!("late{number}"))).await.expect("created");
@@ -120,7 +120,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
             break;
         }
         assert!(began.elapsed() < PATIENCE, "status never reports the full disk\n{}", served.log());
-        // The simulated servers run on this thread, too.
+        // The simulated servers run on this thread too.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (code, ready) = served.get("/readyz").await;

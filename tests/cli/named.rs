@@ -9,12 +9,12 @@ use regex::Regex;
 
 use crate::place::Place;
 
-/// Words that follow the product's name where no command is meant.
+/// Words after the product's name that are not commands.
 const PROSE: &[&str] = &["activates", "failed", "itself", "listens"];
-/// Keys within the value of another key.
+/// Keys inside the value of another key.
 const INNER: &[&str] = &["template", "when", "empty"];
 
-/// The commands as `--help` shows them.
+/// Commands as `--help` shows them.
 struct Commands {
     /// Options of each command, by its words, and whether they take a value.
     options: BTreeMap<Vec<String>, BTreeMap<String, bool>>,
@@ -59,12 +59,12 @@ impl Commands {
         self.options.keys().any(|known| known.len() > words.len() && known.starts_with(words))
     }
 
-    /// What is wrong with a mention, if anything: the text after `usersync `.
+    /// Returns what is wrong with a mention, the text after `usersync `; `None`: nothing.
     fn wrong(&self, mention: &str) -> Option<String> {
         let mut path: Vec<String> = Vec::new();
         let mut options: Vec<&str> = Vec::new();
         let mut tokens = mention.split(' ').filter(|token| !token.is_empty()).peekable();
-        // Options before the command are those of every command.
+        // Options before the command are global options.
         while let Some(token) = tokens.peek().copied() {
             if token.starts_with("--") {
                 options.extend(tokens.next());
@@ -109,7 +109,7 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The product's sources and documents, by path.
+/// Returns the product's sources and documents, by path.
 fn texts(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -126,7 +126,7 @@ fn texts(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
 
 const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "keycloak-spi-notes", "benches"];
 
-/// Strings of Rust sources, with the ends of their lines joined.
+/// Returns the strings of Rust sources, with continued lines joined.
 fn strings(text: &str) -> Vec<String> {
     let string = Regex::new(r#""((?:[^"\\]|\\.|\\\n\s*)*)""#).expect("a pattern");
     let joined = Regex::new(r"\\\n\s*").expect("a pattern");
@@ -135,8 +135,8 @@ fn strings(text: &str) -> Vec<String> {
     string.captures_iter(&code).map(|found| joined.replace_all(&found[1], "").replace("\\\"", "\"")).collect()
 }
 
-/// Where a text names a command: after a colon, in backticks, at the beginning of a line; not where it speaks of the
-/// product.
+/// Returns the places where a text names a command: after a colon, in backticks, at the beginning of a line. Prose
+/// about the product is not included.
 fn mentions(text: &str) -> Vec<String> {
     let named = Regex::new(
         r"(?m)(?:^\s*(?:\$ |sudo -u usersync )?|: |`(?:sudo -u usersync )?|   |[a-z] or: |&& )(?:\S*/)?usersync((?: +(?:--[a-z-]+(?:[ =][A-Za-z./{}0-9-]+)?|[a-z][a-z-]*|\{[a-z0-9_.]*\}|[A-Z]+|[0-9]+))+)",
@@ -145,7 +145,7 @@ fn mentions(text: &str) -> Vec<String> {
     named.captures_iter(text).map(|found| found[1].trim().to_owned()).collect()
 }
 
-/// The code of a document, a line each: fenced blocks, and what stands in backticks.
+/// Returns the code of a document, one line each: fenced blocks and text in backticks.
 fn code(text: &str) -> String {
     let span = Regex::new(r"`([^`]+)`").expect("a pattern");
     let (mut code, mut fenced) = (Vec::new(), false);
@@ -197,7 +197,7 @@ async fn every_option_that_a_command_names_alone_is_one_of_its_own() {
             .flat_map(|(_, options)| options.keys())
             .collect();
         for text in strings(&text) {
-            // A command that is named has its own options, which the test above compares.
+            // A named command has its own options, which the test above compares.
             let alone = text.split("usersync ").next().expect("a part");
             for found in option.find_iter(alone).map(|found| found.as_str().to_owned()) {
                 let elsewhere = found.starts_with("--spi-");
@@ -261,7 +261,7 @@ async fn every_configuration_key_and_variable_that_is_named_exists() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What the messages of a product must never show: `1 operations`, `..`, a prefix twice.
+/// Text that a message must never contain: `1 operations`, `..`, a doubled prefix.
 #[track_caller]
 pub fn assert_well_written(text: &str) {
     let one = Regex::new(r"(?:^|[^0-9.,\u{2009}])1 (?:operations|users|groups|accounts|members|tasks|runs|events|items|dead letters|memberships)\b")

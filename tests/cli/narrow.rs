@@ -1,4 +1,4 @@
-//! Every command at 80 and at 120 columns, and where the width is not known, with long names.
+//! Every command at 80 and at 120 columns, and with unknown width, with long names.
 
 use serde_json::json;
 use usersync::{
@@ -12,7 +12,7 @@ use crate::{alone, place::Place};
 
 const LONG: &str = "maximiliane.von-und-zu-hohenstein-oberkirchberg-langenfeld";
 
-/// A store with one of everything, whose names are long.
+/// Fills a store with one of everything, with long names.
 async fn long_names(place: &Place) {
     alone::full(place).await;
     let store = place.store().await;
@@ -54,7 +54,7 @@ const CALLS: &[&[&str]] = &[
     &["explain", "alice"],
 ];
 
-/// Lines that are longer, but for those that are one word: an address, a path, an id.
+/// Returns lines that are too long, except single words such as a URL, a path or an id.
 fn too_long(text: &str, width: usize) -> Vec<&str> {
     let long = |line: &&str| line.chars().count() > width && line.split_whitespace().count() > 1;
     let word = |line: &&str| line.split_whitespace().all(|word| word.chars().count() + 25 < width);

@@ -12,17 +12,17 @@ use usersync::{
     store::sqlite::{OpenOptions, SqliteStore},
 };
 
-/// Secrets of a place that reaches nothing.
+/// Secrets of a place without reachable servers.
 pub const TOKEN: &str = "very-secret-token-of-jira";
 
-/// A folder that a person works in.
+/// A working folder of an operator.
 pub struct Place {
     folder: TempDir,
     /// Every secret that must never be shown.
     pub secrets: Vec<String>,
 }
 
-/// What came of a command.
+/// Result of a command.
 pub struct Ran {
     pub code: i32,
     pub out: String,
@@ -30,14 +30,14 @@ pub struct Ran {
 }
 
 impl Place {
-    /// With a configuration whose servers are nowhere.
+    /// Creates a configuration with unreachable servers.
     pub fn nowhere() -> Self {
-        // A port that nobody listens on: the discard service's.
+        // A port without a listener: the discard service's.
         let folder = tempfile::tempdir().expect("a folder");
         Self::of(folder, "http://127.0.0.1:9", "http://127.0.0.1:9", TOKEN)
     }
 
-    /// With a configuration of these simulators.
+    /// Creates a configuration of these simulators.
     pub fn at(servers: &SimulatedServers) -> Self {
         Self::within(tempfile::tempdir().expect("a folder"), servers)
     }
@@ -94,7 +94,7 @@ time_zone = "Europe/Berlin"
         self.file("usersync.db")
     }
 
-    /// The store as a server would have it.
+    /// Opens the store as a server would.
     pub async fn store(&self) -> SqliteStore {
         SqliteStore::open(self.store_file(), OpenOptions::new(Timestamp::now())).await.expect("opens")
     }
@@ -113,7 +113,7 @@ time_zone = "Europe/Berlin"
         command
     }
 
-    /// Runs it to its end; no secret may be in what it says.
+    /// Runs a command to its end; its output must not contain a secret.
     pub async fn run(&self, args: &[&str]) -> Ran {
         let mut command = self.command(args);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
@@ -135,7 +135,7 @@ time_zone = "Europe/Berlin"
         ran
     }
 
-    /// Runs it with `--json` and reads the one document.
+    /// Runs a command with `--json` and reads the one document.
     pub async fn json(&self, args: &[&str]) -> (i32, serde_json::Value) {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         let ran = self.run(&args).await;
@@ -151,21 +151,21 @@ impl std::fmt::Display for Ran {
 }
 
 impl Ran {
-    /// It ended like this.
+    /// Checks the exit code.
     #[track_caller]
     pub fn ended(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "{self}");
         self
     }
 
-    /// It says this on standard output.
+    /// Checks that standard output contains this.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
         assert!(self.out.contains(text), "no `{text}` in {self}");
         self
     }
 
-    /// It says this on standard error.
+    /// Checks that standard error contains this.
     #[track_caller]
     pub fn complains(&self, text: &str) -> &Self {
         assert!(self.err.contains(text), "no `{text}` in {self}");

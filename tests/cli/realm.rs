@@ -1,4 +1,4 @@
-//! Setting a realm up, seeing an event arrive, taking it down again.
+//! Set up a realm, check that an event arrives, remove the setup.
 
 use usersync::{
     demo::stack::{SimulatedServers, StackOptions},
@@ -10,7 +10,7 @@ use crate::place::{Place, Ran};
 
 const ADMIN: &str = "a-very-secret-password";
 
-/// As an administrator whose password is in the environment.
+/// Runs a command as an administrator, with the password in the environment.
 async fn administer(place: &Place, args: &[&str]) -> Ran {
     let mut command = place.command(args);
     command.env("KEYCLOAK_ADMIN_PASSWORD", ADMIN);

@@ -1,4 +1,4 @@
-//! What `--json` writes, against the published schemas.
+//! Output of `--json`, against the published schemas.
 
 use std::process::Stdio;
 
@@ -16,7 +16,7 @@ fn schemas() -> Value {
     serde_json::from_str(include_str!("../../docs/schemas/v1.json")).expect("JSON")
 }
 
-/// The definition of a command's document, by its longest name that is known.
+/// Returns the definition of a command's document, by its longest known name.
 fn definition(schemas: &Value, words: &[&str]) -> Option<String> {
     (1..=words.len()).rev().map(|count| words[..count].join("_")).find(|name| schemas["$defs"].get(name).is_some())
 }
@@ -120,7 +120,7 @@ async fn e11_a_failure_has_a_stable_code() {
 
 #[tokio::test]
 async fn e11_a_command_ends_cleanly_on_a_signal() {
-    // A server that accepts and never answers.
+    // A server that accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
     let address = format!("http://{}", silent.local_addr().expect("an address"));
     let place = Place::nowhere();
@@ -128,7 +128,7 @@ async fn e11_a_command_ends_cleanly_on_a_signal() {
     for (signal, exit) in [("-INT", 130), ("-TERM", 143)] {
         let mut command = place.command(&["plan", "--json"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        // It waits for an answer now.
+        // Now it waits for an answer.
         let _connection = silent.accept().await.expect("connected");
         let pid = child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());

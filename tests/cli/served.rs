@@ -15,7 +15,7 @@ use usersync_simulators::{
 
 use crate::place::{Place, Ran};
 
-/// How long anything may take; the store waits 5 s for a lock, and is tried every 5 s.
+/// Timeout of every wait; the store waits 5 s for a lock, and retries every 5 s.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Served {
@@ -39,7 +39,7 @@ fn start(place: &Place) -> Child {
     command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts")
 }
 
-/// Where it says that it listens.
+/// Returns the address on which it listens, from its output.
 async fn address(place: &Place) -> SocketAddr {
     let began = Instant::now();
     loop {
@@ -55,7 +55,7 @@ async fn address(place: &Place) -> SocketAddr {
 }
 
 impl Served {
-    /// With a realm of a few users, served by the binary.
+    /// Serves a realm of a few users with the binary.
     async fn prepare(first_run: &str, prepare: impl FnOnce(&SimulatedServers)) -> Self {
         Self::configured(first_run, prepare, |_| {}).await
     }
@@ -98,7 +98,7 @@ impl Served {
         std::fs::read_to_string(self.place.file("serve.log")).expect("a log")
     }
 
-    /// Waits until the log says so.
+    /// Waits until the log contains this text.
     async fn logs(&self, text: &str) {
         let began = Instant::now();
         while !self.log().contains(text) {
@@ -117,7 +117,7 @@ impl Served {
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// Runs a command until it says so.
+    /// Repeats a command until its output contains this text.
     pub async fn until(&self, args: &[&str], code: i32, text: &str) -> Ran {
         let began = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! Setting up for the first time: what an administrator meets before anything runs.
+//! First setup: the messages before anything runs.
 
 use jiff::Timestamp;
 use usersync::{
@@ -12,7 +12,7 @@ use crate::place::{Place, Ran};
 
 const ADMIN: &str = "a-very-secret-password";
 
-/// As an administrator whose password is in the environment.
+/// Runs a command as an administrator, with the password in the environment.
 async fn administer(place: &Place, args: &[&str]) -> Ran {
     let mut command = place.command(args);
     command.env("KEYCLOAK_ADMIN_PASSWORD", ADMIN);
@@ -25,7 +25,7 @@ async fn keycloak() -> SimulatedKeycloak {
     SimulatedKeycloak::start(options).await.expect("the simulator starts")
 }
 
-/// Adds a connector whose secrets are not there yet.
+/// Adds a connector without its secrets.
 fn add_connector(place: &Place, url: &str) {
     place.configure(|text| {
         format!(
@@ -146,7 +146,7 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0).says("create       1 user");
-    // It starts again, and both sides agree.
+    // It starts again, and both sides are in sync.
     place.run(&["connector", "confirm", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
     place.run(&["sync"]).await.ended(0);
@@ -246,7 +246,7 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
-    // Keycloak sends to the new address already.
+    // Keycloak already sends to the new URL.
     let store = place.store().await;
     let event = crate::alone::event("e-alice", "u-alice", false);
     store.append_events(&"corp".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");

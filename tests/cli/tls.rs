@@ -7,7 +7,7 @@ use crate::{
     served::{PATIENCE, Served},
 };
 
-/// Writes a new certificate and its key; the certificate.
+/// Writes a new certificate and its key; returns the certificate.
 fn issue(place: &Place) -> String {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(place.file("key.pem"), made.signing_key.serialize_pem()).expect("written");
@@ -15,7 +15,7 @@ fn issue(place: &Place) -> String {
     made.cert.pem()
 }
 
-/// Whether a new connection is shown this certificate.
+/// Returns whether a new connection gets this certificate.
 async fn shows(served: &Served, certificate: &str) -> bool {
     let certificate = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([certificate]).build().expect("a client");
@@ -29,7 +29,7 @@ async fn shows(served: &Served, certificate: &str) -> bool {
     }
 }
 
-/// Waits until the log has this text so many times.
+/// Waits until the log contains this text this many times.
 async fn logged(served: &Served, text: &str, times: usize) {
     let began = Instant::now();
     while served.log().matches(text).count() < times {
@@ -59,7 +59,7 @@ async fn a_certificate_is_reloaded_by_a_signal_and_a_broken_one_changes_nothing(
     assert!(shows(&served, &second).await);
     assert!(!shows(&served, &first).await);
 
-    // The file is there, and holds no certificate; a certificate of another key is none either.
+    // The file contains no certificate; a certificate that does not match the key is refused too.
     let kept = "the certificate from before stays in use";
     std::fs::write(served.place.file("cert.pem"), "no certificate").expect("written");
     served.signal("-HUP");

@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 
-/// Every command, by the words that name it.
+/// Every command, by its words.
 pub const COMMANDS: &[&[&str]] = &[
     &[],
     &["serve"],
@@ -166,7 +166,7 @@ async fn the_file_is_found_by_the_environment_too() {
     place.read(&["config", "path"], &output).ended(0).says("other.toml");
 }
 
-/// Every command with the arguments that it needs, by its words.
+/// Every command with its required arguments.
 pub const CALLS: &[&[&str]] = &[
     &["serve"],
     &["demo"],

@@ -1,4 +1,4 @@
-//! A first day without a server, against simulated Keycloak and Jira.
+//! The first day without a server, against simulated Keycloak and Jira.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ async fn a_first_day_from_plan_to_in_step() {
     place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
     place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
 
-    // One leaver, found by a run; one mover, brought in step alone.
+    // One leaver, found by a full reconcile; one mover, brought in sync alone.
     let staff = |name: &str| servers.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
     servers.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
     let change = UserChange { first_name: Some("Second".into()), ..UserChange::default() };
@@ -205,7 +205,7 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
     assert_eq!(inactive, 30);
 }
 
-/// Runs `sync` until Jira has some accounts, stops it by this signal, and gives what came of it.
+/// Runs `sync` until Jira has some accounts, then stops it by this signal; returns the result.
 #[cfg(unix)]
 async fn stopped_by(signal: &str, servers: &SimulatedServers, place: &Place, args: &[&str]) -> Ran {
     servers.jira.faults.set_latency(Duration::from_millis(40));
@@ -256,7 +256,7 @@ async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on
     place.run(&["status"]).await.ended(0).says("In sync.");
 }
 
-/// Whether the store's tables are as they were while this is done; any commit of another is seen.
+/// Returns whether the store's tables stay unchanged during the command; any commit of another process is detected.
 async fn leaves_the_store_alone(place: &Place, args: &[&str]) {
     let mut conn = SqliteConnectOptions::new().filename(place.store_file()).connect().await.expect("opens");
     let version = "PRAGMA data_version";
@@ -271,10 +271,10 @@ async fn leaves_the_store_alone(place: &Place, args: &[&str]) {
 #[tokio::test]
 async fn a_plan_leaves_the_store_as_it_was() {
     let (_servers, place) = servers().await;
-    // Nothing is known of the pair.
+    // Nothing is known about the pair.
     place.store().await.close().await;
     leaves_the_store_alone(&place, &["plan"]).await;
-    // A run was tried that never reached either side, so that nothing is pinned.
+    // A run was tried that reached neither side, so nothing is pinned.
     let store = place.store().await;
     let now = jiff::Timestamp::now();
     let run = store.begin_run(&Stack::pair(), RunTrigger::First, RunMode::DryRun, now).await.expect("begins");
@@ -282,7 +282,7 @@ async fn a_plan_leaves_the_store_as_it_was() {
     store.end_run(run, failed, serde_json::Value::Null, now).await.expect("ends");
     store.close().await;
     leaves_the_store_alone(&place, &["plan"]).await;
-    // A first run waits, and is done.
+    // A first run waits for approval, and is done.
     place.run(&["sync"]).await.ended(3);
     leaves_the_store_alone(&place, &["plan"]).await;
 }

@@ -1,4 +1,4 @@
-//! What is done to accounts and groups, on every version.
+//! Operations on accounts and groups, on every version.
 
 use std::collections::BTreeSet;
 
@@ -134,7 +134,7 @@ async fn nothing_is_done_to_whoever_has_the_login_now() {
     for account in [&ada, &bob] {
         wiki.done(join(&account.id, &account.name, "confluence-users")).await;
     }
-    // By hand: ada becomes ada.l, and bob takes her login.
+    // Manual change: ada becomes ada.l, and bob gets her login.
     wiki.simulator.rename_account("ada", "ada.l");
     wiki.simulator.rename_account("bob", "ada");
     let before = wiki.simulator.snapshot();

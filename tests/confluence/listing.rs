@@ -1,4 +1,4 @@
-//! Listing everybody, over pages that the server cuts as it likes.
+//! Listing all users, over pages of any size that the server chooses.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The Confluence client against the simulated Confluence, version by version; all that it sends, and all that the simulator
-//! answers, is held against the vendor's description.
+//! The Confluence client against the simulated Confluence, version by version. All requests and all answers are checked
+//! against the vendor's description.
 
 #[path = "../support/contract.rs"]
 mod contract;

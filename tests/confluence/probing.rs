@@ -86,7 +86,7 @@ async fn rights_and_seats_are_told() {
         wiki.simulator.set_credentials("usersync", "p", "sync-token");
         let info = wiki.probe().await;
         let missing = told(&info, NoteState::No, "rights").join(" ");
-        // Before 8.8 nothing that is read here is for administrators alone.
+        // Before 8.8 nothing that is read here is restricted to administrators.
         let unknown = told(&info, NoteState::Note, "rights").join(" ");
         let text = if version == "8.5.16" { unknown } else { missing };
         assert!(text.contains("usersync") && text.contains("Confluence Administrator"), "{version}: {info:?}");
@@ -133,7 +133,7 @@ async fn without_a_manifest_the_server_is_known_by_its_address() {
     let old = Wiki::version("9.2.13").await;
     old.simulator.set_manifest_open(false);
     assert_eq!(old.probe().await.identity.id, old.simulator.url());
-    // Another id would be taken for another server, so a fault is no reason to go by the address.
+    // Another id would look like another server, so the client does not fall back to the URL because of a fault.
     wiki.simulator.set_manifest_open(true);
     wiki.simulator.faults.add(Fault::unavailable().path("manifest"));
     assert_eq!(wiki.target.probe().await.expect_err("not now").kind, not_done(ErrorClass::Transient));
@@ -160,7 +160,7 @@ async fn a_refusal_that_looks_like_an_answer_is_known_for_one() {
     wiki.simulator.refuse_credentials_silently(true);
     let error = wiki.target.accounts(None).await.expect_err("refused");
     assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
-    // The same through a proxy that keeps the headers to itself: only the body tells.
+    // The same through a proxy that removes the headers: only the body shows it.
     let wiki = Wiki::new().await;
     let nobody = "{\"type\": \"anonymous\", \"displayName\": \"Anonymous\"}";
     wiki.simulator.faults.add(Fault::status(200, nobody).path("/user/current"));

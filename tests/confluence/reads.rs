@@ -1,4 +1,4 @@
-//! Looks at one account or group, and what is protected.
+//! Reads of one account or group, and protection.
 
 use serde_json::json;
 use usersync::{
@@ -104,7 +104,7 @@ async fn administrators_and_who_is_named_are_protected() {
         let group = wiki.target.group_named(group).await.expect("an answer").expect("there");
         assert_eq!(group.protected.is_some(), protected, "{}", group.name);
     }
-    // An approved end of an administrator goes through, but not of the last one beside us, nor of us.
+    // An approved deactivation of an administrator succeeds, except of the last other one, and of usersync itself.
     let (admin, master, us) = (find("admin").await, find("master").await, find("usersync").await);
     wiki.done(deactivate(&admin.id, "admin")).await;
     for (account, word) in [(&master, "last active administrator"), (&us, "itself works with")] {

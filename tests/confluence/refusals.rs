@@ -1,4 +1,4 @@
-//! What Confluence and all that stands before it refuses, in words.
+//! Refusals of Confluence and of the proxies in front of it, and their messages.
 
 use usersync::{
     model::{ErrorClass, Operation},
@@ -47,7 +47,7 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
         assert!(error.text.contains("read-only"), "{error}");
     }
     wiki.assert_contract();
-    // In another language than ours the status alone tells, and our rights decide.
+    // In another language only the status counts, and usersync's own rights decide.
     wiki.simulator.set_read_only(false);
     wiki.simulator.faults.add(Fault::status(403, "{\"statusCode\": 403, \"message\": \"Nein.\"}").method("PUT"));
     let error = wiki.refused(join(&ada.id, "ada", "dev")).await;
@@ -61,7 +61,7 @@ async fn a_missing_right_is_named_as_confluence_names_it() {
     let wiki = Wiki::start(options, token("sync-token")).await;
     wiki.simulator.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
     wiki.simulator.set_credentials("usersync", "p", "sync-token");
-    // Protected are only groups whose members may be read.
+    // Only groups with readable members are protected.
     wiki.simulator.remove_group("confluence-administrators");
     let error = wiki.refused(create("ada")).await;
     assert_eq!(error.kind, not_done(ErrorClass::Forbidden), "{error}");
@@ -97,7 +97,7 @@ async fn a_write_that_was_said_to_be_done_is_looked_at() {
     assert_eq!(error.kind, TargetErrorKind::Unsupported);
     assert!(error.text.contains("stayed active"), "{error}");
     wiki.simulator.set_idle_activity(false);
-    // The look after the write fails: whether it was done is open.
+    // The read after the write fails: whether it took effect stays open.
     for fault in [Fault::unavailable(), Fault::html(200, "<html>Welcome</html>"), Fault::cut()] {
         wiki.simulator.set_active("ada", true);
         wiki.simulator.faults.clear();

@@ -1,4 +1,5 @@
-//! Every answer of the simulated Confluence is held against the vendor's description, and its ways against the facts.
+//! Checks every answer of the simulated Confluence against the vendor's description, and its behaviour against the
+//! known facts.
 
 use serde_json::{Value, json};
 use usersync_simulators::{ConfluenceOptions, SimulatedConfluence, confluence::NewAccount};
@@ -42,7 +43,7 @@ fn new_user(name: &str) -> Value {
     json!({ "userName": name, "fullName": "Ada L", "email": "a@example.org", "password": "p", "notifyViaEmail": false })
 }
 
-/// Goes once through everything, so that every deviation is met.
+/// Runs through everything once, so that every deviation occurs.
 #[tokio::test]
 async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let mut site = Site::version("10.0.3").await;
@@ -141,7 +142,7 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let (status, answer) = site.ask("POST", path, Some(rpc("getUser", json!(["nobody"])))).await;
     assert!(status == 200 && answer["error"]["message"].is_string());
 
-    // Whoever may use Confluence, but not administer it; then whoever may not even use it.
+    // A user that may use Confluence but not administer it; then a user that may not even use it.
     site.simulator.add_account(NewAccount::named("eve"));
     site.simulator.set_active("eve", true);
     site.simulator.set_credentials("eve", "secret", "eve-token");

@@ -1,4 +1,4 @@
-//! A simulated Confluence with a client that works it.
+//! A simulated Confluence with a client.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -95,7 +95,7 @@ impl Wiki {
         self.target.probe().await.expect("a first contact")
     }
 
-    /// All accounts' logins, and why they may not be all.
+    /// Returns all logins, and why the list may be incomplete.
     pub async fn logins(&self) -> (Vec<String>, Option<String>) {
         let (mut names, mut incomplete, mut cursor) = (Vec::new(), None, None);
         loop {
@@ -122,7 +122,7 @@ impl Wiki {
         }
     }
 
-    /// All that was asked so far keeps to the description, but for what an older version does not have.
+    /// Checks all requests so far against the description, except for what an older version lacks.
     pub fn assert_contract(&self) {
         let described = |entry: &Entry| {
             let lacking = entry.status == Some(405) || entry.answer_json()["status-code"] == 404;
@@ -134,7 +134,7 @@ impl Wiki {
 
 pub fn contract() -> Contract {
     let description = include_str!("../contracts/confluence-10.0.openapi.json");
-    // What can be done with one's own account is asked of whichever account that is.
+    // The client sends OPTIONS for its own account, so the path contains its own login.
     Contract::new(description, include_str!("../contracts/confluence-deviations.json"), "")
         .alias("/admin/user/usersync", "/admin/user/admin")
 }
@@ -186,7 +186,7 @@ pub fn delete_group(name: &str) -> Operation {
     Operation::DeleteGroup { group: TargetGroupId::from(name.to_lowercase()), name: name.to_owned() }
 }
 
-/// The sentences of a first contact about something.
+/// Returns the sentences of a first contact about a topic.
 pub fn told(info: &TargetInfo, state: NoteState, about: &str) -> Vec<String> {
     let notes = info.notes.iter().filter(|note| note.state == state && note.about == about);
     notes.map(|note| note.text.clone()).collect()

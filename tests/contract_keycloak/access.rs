@@ -94,7 +94,7 @@ pub(crate) async fn rights(case: Arc<Case>) {
         "PUT /default-groups/nope".into(),
         "POST /roles".into(),
     ];
-    // One line a set of rights: the statuses of the paths above, in order; f is 403, n is 404.
+    // One line per set of rights: the statuses of the paths above, in order; f is 403, n is 404.
     let table: &[(&[&str], &str)] = &[
         (&[], "f fff ff f f ff n f f f f f f f f f f f n f f f f n f f f f"),
         (&["view-users"], "2 222 n2 2 2 22 n 2 2 f f f f f f 2 f f n f f f n n f f f f"),
@@ -133,7 +133,7 @@ pub(crate) async fn rights(case: Arc<Case>) {
         }
         assert_eq!(got, expected.replace(' ', ""), "{roles:?}");
     }
-    // Too few rights look like an empty realm.
+    // With too few rights the realm looks empty.
     let token = case.client_with(&["query-users", "query-groups"]).await;
     assert_eq!(case.ask_as(&token, "GET", "/users", None).await.json(), json!([]));
     assert_eq!(case.ask_as(&token, "GET", "/users/count", None).await.json(), 1);

@@ -1,4 +1,4 @@
-//! Tokens, addresses, clients: what comes before users and groups.
+//! Tokens, paths, clients: everything before users and groups.
 
 use std::sync::Arc;
 

@@ -56,7 +56,7 @@ pub(crate) async fn partial_imports(case: Arc<Case>) {
     let both = json!([alice, { "username": "zed", "enabled": true }]);
     let done = case.ask("POST", "/partialImport", import("OVERWRITE", both)).await.json();
     assert_eq!((&done["overwritten"], &done["added"]), (&json!(1), &json!(1)));
-    // The results come in no order.
+    // The results have no defined order.
     let id_of = |name: &str| {
         let results = done["results"].as_array().expect("a list");
         let found = results.iter().find(|one| one["resourceName"] == name);

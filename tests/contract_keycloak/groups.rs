@@ -162,7 +162,7 @@ pub(crate) async fn memberships(case: Arc<Case>) {
     case.expect("PUT", &format!("/users/{bob}/groups/nope"), None, 404, nope.clone()).await;
     case.expect("DELETE", &format!("/users/{bob}/groups/nope"), None, 404, nope).await;
     case.expect("PUT", &format!("/users/nope/groups/{eng}"), None, 404, error("User not found")).await;
-    // A renamed user stays where it is in the roster's order.
+    // A renamed user keeps its position in the roster.
     case.ask("PUT", &in_eng, None).await;
     let anna = case.post("/users", json!({ "username": "mid", "enabled": true, "groups": ["/eng"] })).await;
     assert_eq!(case.names(&format!("/groups/{eng}/members"), "username").await, ["bob", "mid"]);

@@ -1,8 +1,8 @@
 //! One list of expectations for the simulated Keycloak and for a real one.
 //!
-//! The simulator is always tested. A real Keycloak is tested where `USERSYNC_TEST_KEYCLOAK_URL` names one (with
-//! `USERSYNC_TEST_KEYCLOAK_USER` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, both `admin` if not set); every case makes
-//! and deletes a realm of its own there.
+//! The simulator is always tested. A real Keycloak is tested if `USERSYNC_TEST_KEYCLOAK_URL` names one (with
+//! `USERSYNC_TEST_KEYCLOAK_USER` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, both `admin` if not set). Every case creates
+//! and deletes its own realm there.
 
 mod access;
 mod addresses;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use keycloak::{Answer, Keycloak};
 use serde_json::{Map, Value, json};
 
-/// One case's realm.
+/// The realm of one case.
 struct Case {
     keycloak: Arc<Keycloak>,
     realm: String,
@@ -58,9 +58,9 @@ impl Case {
         list.as_array().expect("a list").iter().map(|one| one[field].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The admin events since the last call of this, oldest first: operation, type, path, representation, details.
+    /// Returns the admin events since the last call, oldest first: operation, type, path, representation, details.
     async fn events(&self) -> Vec<Value> {
-        // Keycloak 26.0 knows no direction: the newest come first.
+        // Keycloak 26.0 has no direction parameter: the newest come first.
         let mut events = self.get("/admin-events?max=1000").await;
         events.as_array_mut().expect("a list").reverse();
         self.ask("DELETE", "/admin-events", None).await;
@@ -78,7 +78,7 @@ impl Case {
         events.as_array().expect("a list").iter().map(shown).collect()
     }
 
-    /// A client with a service account that holds these rights; gives its token.
+    /// Creates a client with a service account that has these rights; returns its token.
     async fn client_with(&self, roles: &[&str]) -> String {
         let name = format!("c-{}", roles.join("-"));
         let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
@@ -147,34 +147,34 @@ const CASES: &[(&str, Run)] = cases![
     access::rights,
 ];
 
-/// What is otherwise in Keycloak 26.0 than in 26.7, which the simulator simulates: the case, and what its failure says.
+/// Differences of Keycloak 26.0 from 26.7, which the simulator follows: the case, and text of its failure.
 const OTHERWISE_IN_26_0: &[(&str, &str)] = &[
-    // `view-users` opens roles too.
+    // `view-users` also grants access to roles.
     ("access::rights", "2222n22222n222ffff22ffnfffnnffff"),
     ("addresses::client_in_master", r"left: 200\n right: 403"),
-    // A realm of a name that is taken.
+    // A realm with a name that is taken.
     ("addresses::addresses", "Conflict detected. See logs for details"),
-    // Stored events are read back without their ids.
+    // Stored events are returned without their ids.
     ("events::event_store", r#"left: [\"authDetails\", \"operationType\", \"realmId\""#),
-    // What is deleted is not represented.
+    // Events of deletions have no representation.
     ("groups::group_events", "nothing for children and members"),
     ("users::changing_users", r#"left: Array [String(\"DELETE\"), String(\"USER\")"#),
-    // Neither a search for all groups nor times of creation: the client reads by folders and by pages.
+    // Neither a search for all groups nor creation times: the client reads by folders and by pages.
     ("groups::flat_listing", r"left: 0\n right: 24"),
     ("users::reading_whole_realms", "with service accounts"),
-    // Counts of sub-groups cannot be left away.
+    // Counts of sub-groups cannot be omitted.
     ("groups::groups", "subGroupsCount=false"),
-    // Members in brief have no time of creation, users no right to be given a password.
+    // Brief members have no creation time, and users no right to set a password.
     ("groups::pages", r#"left: [\"emailVerified\""#),
     (
         "users::users",
         r#"right: [\"impersonate\", \"manage\", \"manageGroupMembership\", \"mapRoles\", \"resetPassword\""#,
     ),
-    // Service accounts are counted with those who are searched for.
+    // Service accounts are counted among the search results.
     ("users::searching", "count search=service"),
 ];
 
-/// Runs all cases, each in a realm of its own, and tells of all that failed otherwise than is known.
+/// Runs all cases, each in its own realm, and reports unexpected failures.
 async fn run(keycloak: Keycloak, known: &[(&str, &str)]) {
     let keycloak = Arc::new(keycloak);
     let mut failed = Map::new();

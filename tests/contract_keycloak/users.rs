@@ -116,7 +116,7 @@ pub(crate) async fn changing_users(case: Arc<Case>) {
         .await;
     let taken = json!({ "email": "alice@example.org" });
     case.expect("PUT", &path, Some(taken), 409, message("User exists with same email")).await;
-    // A whole user as it was read can be sent back.
+    // A complete user can be sent back as it was read.
     let whole = case.get(&path).await;
     case.expect("PUT", &path, Some(whole), 204, Value::Null).await;
     case.expect("DELETE", &path, None, 204, Value::Null).await;
@@ -125,7 +125,7 @@ pub(crate) async fn changing_users(case: Arc<Case>) {
     let gone = json!({ "id": id, "username": "bobby" });
     assert_eq!(last, json!(["DELETE", "USER", format!("users/{id}"), gone, null]));
 
-    // Where logins may not be changed, not even an administrator may.
+    // If login changes are not allowed, even an administrator may not make them.
     case.expect("PUT", "", Some(json!({ "editUsernameAllowed": false })), 204, Value::Null).await;
     let alice = case.get("/users?username=alice&exact=true").await[0]["id"].as_str().expect("an id").to_owned();
     let refused =
@@ -212,7 +212,7 @@ pub(crate) async fn searching(case: Arc<Case>) {
     case.expect("GET", "/users?max=x", None, 404, error("HTTP 404 Not Found")).await;
 }
 
-/// What a full reconcile reads by: windows of creation, many users by id.
+/// Reads of a full reconcile: windows of creation times, many users by id.
 pub(crate) async fn reading_whole_realms(case: Arc<Case>) {
     let mut ids = Vec::new();
     for name in ["anna", "bert", "cleo"] {

@@ -1,4 +1,4 @@
-//! What is done to accounts, as Crowd sees it.
+//! Operations on accounts, specific to Crowd.
 
 use std::collections::BTreeMap;
 
@@ -161,7 +161,7 @@ async fn without_keys_the_login_is_all_that_is_known() {
     assert_eq!(error.kind, Unsupported, "{}", error.text);
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(!info.capabilities.rename);
-    // An update of Crowd brings keys: what is known by login alone is not taken for what has a key.
+    // An update of Crowd introduces keys: an account known only by login is not mistaken for one with a key.
     place.simulator.set_tells_keys(true);
     assert_eq!(place.crowd.account(&ada.id).await, Ok(None));
     assert_eq!(place.refused(&deactivate(&ada)).await.kind, NotFound);
@@ -252,7 +252,7 @@ async fn a_membership_that_is_there_or_not_is_a_success_whatever_the_words() {
     for _ in 0..2 {
         place.done(&join(&ada.id, "ada", "dev")).await;
     }
-    // Without Crowd's own reason, a look decides.
+    // Without Crowd's own reason, a read decides.
     for status in [400, 409] {
         let fault = place.simulator.faults.add(Fault::status(status, "already a member").method("POST"));
         place.done(&join(&ada.id, "ada", "dev")).await;

@@ -22,7 +22,7 @@ use usersync_simulators::{
 
 use crate::place::{Place, create, deactivate, give, not_done, rename, settings, update, values};
 
-/// What the policy speaks of in most tests; `badge` is somebody else's.
+/// Attributes of the policy in most tests; `badge` is not managed.
 const OURS: [&str; 3] = ["title", "cost centre", "Größe & Ort"];
 
 async fn place() -> Place {
@@ -37,12 +37,12 @@ fn make(name: &str, of: &[(&str, &str)]) -> Operation {
     operation
 }
 
-/// What Crowd itself has of an account.
+/// Returns Crowd's own attributes of an account.
 fn kept(place: &Place, name: &str) -> BTreeMap<String, Vec<String>> {
     place.simulator.snapshot().user(name).expect("there").attributes.clone()
 }
 
-/// The calls that write attributes, and those that look at one account.
+/// Returns the number of calls that write attributes, and of those that read one account.
 fn calls(place: &Place) -> (usize, usize) {
     let journal = &place.simulator.journal;
     (
@@ -97,12 +97,12 @@ async fn an_answer_without_attributes_does_not_say_that_there_are_none() {
         let fault = place.simulator.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
         let told = place.crowd.account(&ada.id).await.expect("a look").expect("there");
         assert_eq!(told.attributes, values(&[]), "{attributes}");
-        // Where nothing tells, all is written, and taken for kept.
+        // Without any report of the values, all are written and assumed to be stored.
         place.done(&give(&ada, &[("title", "Prof"), ("cost centre", "")])).await;
         place.simulator.faults.remove(fault);
         assert_eq!(kept(&place, "ada")["title"], ["Prof"]);
     }
-    // A list of names alone is completed by looks that tell.
+    // A list of names alone is completed by reads of single accounts.
     place.simulator.set_attribute("ada", "title", &["Dr"]);
     let names = json!({ "users": [{ "name": "ada" }] });
     place.simulator.faults.add(Fault::status(200, names.to_string()).path("/search").once());
@@ -131,7 +131,7 @@ async fn a_login_that_is_somebody_elses_by_now_gives_him_nothing() {
     for operation in [rename(&ada, "tmp"), rename(&bob, "ada"), rename(&ada, "bob")] {
         place.done(&operation).await;
     }
-    // Both operations still name the logins from before.
+    // Both operations still have the old logins.
     place.done(&give(&ada, &[("title", "Countess")])).await;
     place.done(&give(&bob, &[("title", "Builder")])).await;
     assert_eq!(kept(&place, "bob")["title"], ["Countess"]);
@@ -155,7 +155,7 @@ async fn a_new_account_is_not_lost_with_its_attributes() {
         let made = place.apply(&make("ada", &[("title", "Dr")])).await;
         let Ok(Applied::Account(made)) = made else { panic!("{nth}: {made:?}") };
         assert_eq!(made.attributes, values(&[]), "{nth}: that answer does not tell them");
-        // The next look tells what is missing.
+        // The next read shows what is missing.
         let ada = place.crowd.account(&made.id).await.expect("a look").expect("there");
         let lost = nth < 4;
         assert_eq!(ada.attributes["title"], if lost { "" } else { "Dr" }, "{nth}");
@@ -247,7 +247,7 @@ async fn a_value_that_is_not_kept_is_told() {
     assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("Crowd took it, but keeps another cost centre and title"), "{}", error.text);
 
-    // What Crowd has no room for is not sent, and all else is.
+    // A value too long for Crowd is not sent; all others are.
     let (long, fits) = ("ü".repeat(256), "ü".repeat(255));
     place.simulator.journal.clear();
     let error = place.refused(&give(&ada, &[("title", &long), ("cost centre", &fits)])).await;
@@ -273,7 +273,7 @@ async fn a_read_only_directory_takes_attributes_all_the_same() {
     assert_eq!(kept(&place, "lea")["title"], ["Dr"]);
 }
 
-/// What a client does with accounts, and what it is told of them.
+/// Runs all operations on accounts; returns the accounts as read.
 async fn all_of_it(place: &Place) -> Vec<Account> {
     place.crowd.probe().await.expect("a first contact");
     place.done(&make("ada", &[("title", "Dr")])).await;

@@ -1,4 +1,4 @@
-//! All that the client sends and the simulator answers is held against the vendor's description.
+//! Checks all requests of the client and all answers of the simulator against the vendor's description.
 
 use serde_json::json;
 use usersync::target::Target;
@@ -23,7 +23,7 @@ fn crowds_own(entry: &Entry) -> bool {
     !entry.path.contains("/applinks/")
 }
 
-/// The client, through every operation and every look.
+/// Runs every operation and every read of the client.
 async fn all_that_the_client_does(place: &Place) {
     place.simulator.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
     place.crowd.probe().await.expect("a first contact");
@@ -77,7 +77,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
         let problems = contract.check(&place.simulator.journal.matching(crowds_own), &base);
         assert_eq!(problems, Vec::<String>::new(), "{version}");
     }
-    // What only others than the client ask for.
+    // Requests that the client never makes.
     let raw = Raw::start(CrowdOptions::default()).await;
     raw.expect("POST", "/user", Some(person("ada")), 201, "").await;
     raw.expect("POST", "/group", Some(json!({ "name": "dev", "type": "GROUP" })), 201, "").await;

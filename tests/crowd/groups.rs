@@ -1,4 +1,4 @@
-//! What a group is made with, and what an inactive one is told with.
+//! Fields of a new group, and of an inactive one.
 
 use usersync::target::{Applied, Target};
 

@@ -67,7 +67,7 @@ async fn lists_that_give_names_only_are_read_one_by_one() {
     assert_eq!((accounts, incomplete), (whole.clone(), None));
     let members = place.crowd.members(&"everybody".into(), None).await.expect("a look").expect("there");
     assert_eq!(members.items, whole.iter().map(|account| account.id.clone()).collect::<Vec<_>>());
-    // Who is gone by then is told.
+    // A user deleted in the meantime is reported.
     let gone = r#"{"reason": "USER_NOT_FOUND", "message": "x"}"#;
     place.simulator.faults.add(Fault::status(404, gone).path("username=P00001"));
     let (accounts, incomplete) = place.all().await;

@@ -1,5 +1,5 @@
-//! The Crowd client and the simulated Crowd: what is particular to them, and both against the vendor's description.
-//! What every kind of target promises is in `targets`.
+//! Tests specific to the Crowd client and the simulated Crowd, and of both against the vendor's description. Tests of
+//! all kinds of targets are in `targets`.
 
 mod accounts;
 mod attributes;

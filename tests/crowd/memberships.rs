@@ -1,4 +1,4 @@
-//! All memberships by one reading: what it tells, and when it is not used.
+//! All memberships in one read: what it returns, and when it is not used.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind}
 use crate::place::{Place, not_done, settings};
 use crate::simulator::Raw;
 
-/// Names with all that has a meaning in XML, in addresses or to those who trim.
+/// Names with characters that are special in XML or in URLs, or that are often trimmed.
 const ODD: &[&str] = &[
     "R&D <EMEA>",
     "\"quoted\" & 'quoted'",
@@ -35,7 +35,7 @@ fn ids<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<TargetGroupId> 
     names.into_iter().map(|name| name.to_lowercase().into()).collect()
 }
 
-/// Logins by group; `None` where it is to be read group by group.
+/// Returns logins by group; `None`: it must be read group by group.
 async fn told(place: &Place, groups: &BTreeSet<TargetGroupId>) -> Option<BTreeMap<String, BTreeSet<String>>> {
     let told = place.crowd.memberships(groups).await.expect("a look")?;
     let texts = |logins: Vec<_>| logins.iter().map(ToString::to_string).collect();

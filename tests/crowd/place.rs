@@ -42,7 +42,7 @@ impl Place {
         Self::keeping(options, &[]).await
     }
 
-    /// With a client that looks after these attributes of accounts.
+    /// Starts a Crowd with a client that manages these attributes of accounts.
     pub async fn keeping(options: CrowdOptions, attributes: &[&str]) -> Self {
         let simulator = SimulatedCrowd::start(options).await.expect("a free port");
         let attributes = attributes.iter().map(|&name| name.to_owned()).collect();
@@ -81,7 +81,7 @@ impl Place {
         self.crowd.account_named(name).await.expect("a look")
     }
 
-    /// All accounts, and why they may not be all.
+    /// Returns all accounts, and why the list may be incomplete.
     pub async fn all(&self) -> (Vec<Account>, Option<String>) {
         let (mut accounts, mut cursor, mut incomplete) = (Vec::new(), None, None);
         loop {
@@ -118,7 +118,7 @@ pub fn values(of: &[(&str, &str)]) -> BTreeMap<String, String> {
     of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Gives an account these attributes; an empty value takes one away.
+/// Sets these attributes of an account; an empty value removes one.
 pub fn give(account: &Account, of: &[(&str, &str)]) -> Operation {
     let fields = UserFields { attributes: values(of), ..UserFields::default() };
     Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }

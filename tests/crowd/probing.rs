@@ -41,7 +41,7 @@ async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Jira 10.3.5 user server, Crowd 5.1.4");
     assert_eq!(info.identity.id, place.simulator.server_id(), "as the same Jira tells through its own interface");
-    // The identity is not told otherwise because of an outage.
+    // An outage does not change the reported identity.
     place.simulator.faults.add(Fault::status(503, "").path("manifest").once());
     assert!(place.crowd.probe().await.is_err());
 }

@@ -1,4 +1,4 @@
-//! Administrators, protected accounts, and the application that is no account.
+//! Administrators, protected accounts, and the application, which is no account.
 
 use usersync::target::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
 use usersync_simulators::crowd::NewCrowdUser;

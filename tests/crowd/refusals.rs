@@ -1,4 +1,4 @@
-//! What Crowd's refusals come to, and what other answers mean for reads. What they mean for writes is in `targets`.
+//! Meaning of Crowd's refusals, and of other answers to reads. Their meaning for writes is in `targets`.
 
 use serde_json::json;
 use usersync::{

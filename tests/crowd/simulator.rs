@@ -1,4 +1,4 @@
-//! The ways of the simulator itself, asked without the client.
+//! Behaviour of the simulator itself, without the client.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl Raw {
         .await
     }
 
-    /// Asks for a form of the answer.
+    /// Requests this media type.
     pub async fn ask_for(&self, path: &str, media: &str) -> Answer {
         let (name, password) = self.simulator.application();
         let request = self.request("GET", &format!("/rest/usermanagement/1{path}")).basic_auth(name, Some(password));

@@ -1,4 +1,4 @@
-//! The binary itself, with a configuration file: checked, planned, served, approved, killed, served again.
+//! The binary with a configuration file: check, plan, serve, approve, kill, serve again.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -18,7 +18,7 @@ use super::{
     place::hire,
 };
 
-/// How long both sides may take to be in step.
+/// Time limit for both sides to be in sync.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 struct Place {
@@ -36,7 +36,7 @@ impl Place {
         command
     }
 
-    /// Runs it to its end, and gives what it says.
+    /// Runs a command to its end; returns its output.
     async fn run(&self, args: &[&str], code: i32) -> String {
         let (ended, said) = self.ended(args).await;
         assert_eq!(ended, Some(code), "usersync {args:?}\n{said}");
@@ -69,7 +69,7 @@ impl Place {
         server.wait().expect("gone");
     }
 
-    /// Waits until something is so.
+    /// Waits until the condition holds.
     async fn until<T>(&self, what: &str, found: impl AsyncFn() -> Result<T, String>) -> T {
         let began = Instant::now();
         loop {
@@ -104,7 +104,7 @@ fn private(file: &Path, content: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
 }
 
-/// As the README says: the configuration is written, then the realm is set up, which makes the client's secret.
+/// Follows the README: writes the configuration, then sets up the realm, which creates the client's secret.
 async fn prepare(server: &Server, port: u16) -> Place {
     let realm = Realm::fresh(server, "e2e-binary").await;
     hire(&realm).await;

@@ -1,12 +1,12 @@
-//! Every change that Keycloak knows, one after the other: those of `tests/captures`, and those that its event store does
-//! not tell of.
+//! Every change that Keycloak supports, one after the other: those of `tests/captures`, and those that its event store
+//! does not record.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{keycloak::Realm, place::Place};
 
-/// What makes a user.
+/// Returns the body that creates a user.
 pub fn user(login: &str) -> Value {
     json!({"username": login, "enabled": true, "firstName": login, "lastName": "Example",
         "email": format!("{login}@example.org")})
@@ -31,7 +31,7 @@ async fn delete(place: &mut Place, what: &str, path: &str) {
     place.step(what, async |realm| realm.delete(path).await).await;
 }
 
-/// The stable key of a login's account.
+/// Returns the stable key of a login's account.
 pub fn key(place: &Place, login: &str) -> String {
     let jira = place.jira.snapshot();
     jira.account(login).unwrap_or_else(|| panic!("{login} has no account")).key.clone()

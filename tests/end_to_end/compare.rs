@@ -1,4 +1,4 @@
-//! Keycloak and Jira side by side, each as it is.
+//! Comparison of Keycloak with Jira, by their bare states.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use usersync_simulators::jira::JiraSnapshot;
 
 use super::keycloak::{Person, Realm};
 
-/// Groups that a Jira has from the start, and its administrator.
+/// Groups that a new Jira has, and its administrator.
 const OWN_GROUPS: [&str; 2] = ["jira-administrators", "jira-software-users"];
 const ADMINISTRATOR: &str = "admin";
 
-/// What differs between the realm and the Jira, a line each; none if they are in step.
+/// Returns the differences between the realm and the Jira, one per line; empty: they are in sync.
 pub async fn differences(realm: &Realm, jira: &JiraSnapshot) -> Vec<String> {
     let people = realm.people().await;
     let groups = realm.groups().await;
@@ -19,7 +19,7 @@ pub async fn differences(realm: &Realm, jira: &JiraSnapshot) -> Vec<String> {
     lines
 }
 
-/// Whoever has an active account: enabled, with the e-mail address that Jira demands.
+/// Returns whether a user must have an active account: enabled, with the e-mail address that Jira requires.
 fn belongs(person: &Person) -> bool {
     person.enabled && person.email.is_some()
 }
@@ -69,7 +69,7 @@ fn memberships(
     let mut lines = Vec::new();
     let nobody = BTreeSet::new();
     for (group, sources) in &wanted {
-        // Two groups of one name stand in nobody's place.
+        // Groups that share a name are not synced.
         let [wanted] = sources.as_slice() else { continue };
         let Some(found) = found.get(group) else {
             lines.push(format!("the group {group} is not in Jira"));

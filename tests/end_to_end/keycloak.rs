@@ -1,4 +1,4 @@
-//! The real Keycloak, changed and read by bare REST: nothing here knows how usersync reads it.
+//! The real Keycloak, changed and read by plain REST calls, independently of usersync's client.
 
 use std::{
     collections::BTreeMap,
@@ -9,17 +9,17 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-/// What the environment says of the Keycloak that may be changed.
+/// Environment settings of the Keycloak that may be changed.
 pub struct Server {
     pub url: String,
     pub version: String,
     pub hook_secret: String,
-    /// The first of the ports to which its listener may send.
+    /// First of the ports that its listener may post to.
     pub hook_port: u16,
 }
 
 impl Server {
-    /// Says so and gives none where no Keycloak is named.
+    /// Reads the environment; prints a note and returns `None` if no Keycloak is named.
     pub fn named() -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok();
         let (Some(url), Some(version), Some(file), Some(port)) = (
@@ -41,7 +41,7 @@ impl Server {
     }
 }
 
-/// A realm of one test.
+/// The realm of one test.
 pub struct Realm {
     pub url: String,
     pub name: String,
@@ -49,7 +49,7 @@ pub struct Realm {
     token: Mutex<Option<(String, Instant)>>,
 }
 
-/// What was answered.
+/// An answer of Keycloak.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -63,7 +63,7 @@ impl Answer {
     }
 }
 
-/// A user as Keycloak tells it.
+/// A user as Keycloak returns it.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub login: String,
@@ -73,7 +73,7 @@ pub struct Person {
 }
 
 impl Realm {
-    /// A new realm of this name; what an earlier round left of it is removed.
+    /// Creates a realm of this name; remains of an earlier round are removed.
     pub async fn fresh(server: &Server, name: &str) -> Self {
         let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let realm = Self { url: server.url.clone(), name: name.to_owned(), http, token: Mutex::default() };
@@ -111,7 +111,7 @@ impl Realm {
         self.http.post(url).form(&form).send().await.expect("it answers").json().await.expect("JSON")
     }
 
-    /// A request of the administrator, whatever is answered.
+    /// Sends a request as the administrator, whatever the answer is.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let url = format!("{}/admin/realms/{}/{path}", self.url, self.name);
         let mut request = self.http.request(method, url.trim_end_matches('/')).bearer_auth(self.token().await);
@@ -134,7 +134,7 @@ impl Realm {
         self.must(Method::GET, path, None).await.json()
     }
 
-    /// Makes something and gives its id.
+    /// Creates something; returns its id.
     pub async fn post(&self, path: &str, body: &Value) -> String {
         let answer = self.must(Method::POST, path, Some(body)).await;
         if let Some((_, id)) = answer.location.rsplit_once('/') {
@@ -163,19 +163,19 @@ impl Realm {
         self.put("events/config", &config).await;
     }
 
-    /// Takes the realm away, without telling: the listener would wait for whoever comes to this port next.
+    /// Deletes the realm without an event: the listener would otherwise retry until the next server on this port.
     pub async fn leave(&self) {
         self.listeners(&["jboss-logging"]).await;
         self.delete("").await;
     }
 
-    /// A user by login.
+    /// Returns a user's id by login.
     pub async fn user(&self, login: &str) -> String {
         let found = self.get(&format!("users?username={login}&exact=true")).await;
         found[0]["id"].as_str().unwrap_or_else(|| panic!("{login} is in Keycloak")).to_owned()
     }
 
-    /// All users but service accounts, by id.
+    /// Returns all users except service accounts, by id.
     pub async fn people(&self) -> BTreeMap<String, Person> {
         let users = self.get("users?max=100000&briefRepresentation=false").await;
         let users = users.as_array().expect("a list");
@@ -194,7 +194,7 @@ impl Realm {
         people.filter(|(_, person)| !person.login.starts_with("service-account-")).collect()
     }
 
-    /// All groups by path, with the ids of their direct members.
+    /// Returns all groups by path, with the ids of their direct members.
     pub async fn groups(&self) -> BTreeMap<String, Vec<String>> {
         let mut found = BTreeMap::new();
         let mut open = vec!["groups".to_owned()];
@@ -212,7 +212,7 @@ impl Realm {
         found
     }
 
-    /// Fills in the registration form as a browser would.
+    /// Submits the registration form as a browser does.
     pub async fn register(&self, login: &str) {
         let query = format!("client_id=web&response_type=code&scope=openid&redirect_uri={}/done", self.url);
         let url = format!("{}/realms/{}/protocol/openid-connect/registrations?{query}", self.url, self.name);
@@ -238,7 +238,7 @@ impl Realm {
         assert_eq!(answer.status(), StatusCode::FOUND, "{login} could not register");
     }
 
-    /// Changes a profile as its owner does in the account pages.
+    /// Changes a profile as its owner does in the account console.
     pub async fn change_own_profile(&self, login: &str, password: &str, changes: &Value) {
         let token = self.sign_in(&self.name, "web", login, password).await;
         let token = token["access_token"].as_str().expect("the user can sign in");

@@ -1,10 +1,10 @@
-//! How long each change took from Keycloak's answer to the writes in Jira.
+//! Time of each change from Keycloak's answer to the writes in Jira.
 
 use std::time::{Duration, SystemTime};
 
 use usersync_simulators::Entry;
 
-/// What was measured in one place.
+/// Measurements of one place.
 pub struct Latencies {
     title: String,
     steps: Vec<Step>,
@@ -22,7 +22,8 @@ impl Latencies {
         Self { title: format!("Keycloak {version}, {realm}"), steps: Vec::new() }
     }
 
-    /// A write before the answer counts as one at once; where all were before, the change itself waited for them.
+    /// Records a latency. A write before the answer counts as immediate; if all were before, the change itself waited
+    /// for them.
     pub fn note(&mut self, what: &str, answered: SystemTime, writes: &[Entry]) {
         let after = |entry: &Entry| entry.at.duration_since(answered).unwrap_or_default();
         let (Some(first), Some(last)) = (writes.first(), writes.last()) else { return };

@@ -1,6 +1,7 @@
-//! A change in a real Keycloak is in Jira: real Keycloak, real listener, signed webhook, store, engine, simulated Jira.
+//! A change in a real Keycloak reaches Jira: real Keycloak, real listener, signed webhook, store, engine, simulated
+//! Jira.
 //!
-//! `scripts/test` starts the Keycloak. The listener is told of these realms, and of as many ports, when Keycloak starts.
+//! `scripts/test` starts the Keycloak, and passes these realms and their ports to the listener.
 
 mod binary;
 mod changes;
@@ -14,7 +15,7 @@ use keycloak::Server;
 use place::Place;
 use tokio::sync::Mutex;
 
-/// One test at a time: they share one Keycloak, and latencies are measured.
+/// Runs one test at a time: they share one Keycloak, and latencies are measured.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What happens while one side does not hear the other.
+//! Changes while one side cannot reach the other.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{
     place::{Place, full_run},
 };
 
-/// A change while the listener is switched off is told by nobody; the full reconcile finds it.
+/// A change while the listener is off has no event; the full reconcile finds it.
 pub async fn deaf(place: &mut Place) {
     place.realm.listeners(&["jboss-logging"]).await;
     let kim = place.realm.post("users", &user("kim")).await;
@@ -27,7 +27,7 @@ pub async fn deaf(place: &mut Place) {
     place.idle_step("another full reconcile finds nothing", async |_| full_run(&store).await).await;
 }
 
-/// What happens while usersync is away comes once it is back: the listener keeps it and tries again.
+/// Changes while usersync is down arrive once it is up: the listener keeps the events and retries.
 pub async fn away(place: &mut Place) {
     let lena = place.step("a user is made", async |realm| realm.post("users", &user("lena")).await).await;
     let account = key(place, "lena");
@@ -45,7 +45,7 @@ pub async fn away(place: &mut Place) {
     assert_eq!(key(place, "leni"), account, "the account was renamed, not recreated");
 }
 
-/// usersync goes and comes while events stream in.
+/// usersync stops and starts while events stream in.
 pub async fn coming_and_going(place: &mut Place) {
     let realm = Arc::clone(&place.realm);
     let changes = tokio::spawn(async move {

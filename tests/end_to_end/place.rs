@@ -1,4 +1,4 @@
-//! A realm of the real Keycloak, set up by usersync itself, a simulated Jira, and a usersync that serves between them.
+//! A realm of the real Keycloak, set up by usersync itself, a simulated Jira, and a running usersync between them.
 
 use std::{
     path::PathBuf,
@@ -28,19 +28,19 @@ use super::{
     latency::Latencies,
 };
 
-/// How long the listener may take to deliver, its own waiting after a failed attempt included.
+/// Time limit for the listener's delivery, including its delay after a failed attempt.
 const DELIVERED_WITHIN: Duration = Duration::from_mins(1);
-/// Retries that are due sooner than this are waited for.
+/// Retries due sooner than this are waited for.
 const HORIZON: SignedDuration = SignedDuration::from_secs(10);
-/// So many users are there from the start, so that one person more or less is below every safety limit.
+/// Users from the start: enough that one more or less stays below every safety limit.
 const STAFF: usize = 100;
 
-/// All of it.
+/// A realm, a Jira, and the usersync between them.
 pub struct Place {
     pub server: Server,
     pub realm: Arc<Realm>,
     pub jira: SimulatedJira,
-    /// The usersync, while it runs.
+    /// The usersync; `None`: it is stopped.
     stack: Option<Stack>,
     client_secret: String,
     port: u16,
@@ -49,7 +49,7 @@ pub struct Place {
     latencies: Latencies,
 }
 
-/// The options of `usersync keycloak setup` for a realm.
+/// Returns the options of `usersync keycloak setup` for a realm.
 pub fn setup_options(server: &Server, realm: &str, port: u16) -> SetupOptions {
     let sign_in =
         SignIn::Password { realm: "master".into(), username: "admin".into(), password: "admin".to_owned().into() };
@@ -61,8 +61,8 @@ pub fn setup_options(server: &Server, realm: &str, port: u16) -> SetupOptions {
 }
 
 impl Place {
-    /// A fresh realm with its staff, set up, and a usersync in service; `None` where no Keycloak is named. Each test has
-    /// a realm and a port of its own among those that the listener is told of.
+    /// Prepares a new realm with its staff, set up, and a running usersync; `None`: no Keycloak is named. Each test has
+    /// its own realm and port among those that the listener is configured with.
     pub async fn prepare(realm: &str, port: u16) -> Option<Self> {
         let server = Server::named()?;
         let port = server.hook_port + port;
@@ -110,13 +110,13 @@ impl Place {
         }
     }
 
-    /// Starts usersync, over the store that it left.
+    /// Starts usersync on its existing store.
     pub async fn start(&mut self) {
         assert!(self.stack.is_none(), "it runs");
         self.stack = Some(self.site().build().await.expect("usersync starts"));
     }
 
-    /// Stops usersync in order; Keycloak and Jira go on.
+    /// Stops usersync gracefully; Keycloak and Jira keep running.
     pub async fn stop(&mut self) {
         self.stack.take().expect("it runs").stop().await;
     }
@@ -125,14 +125,14 @@ impl Place {
         self.stack.as_ref().expect("it runs")
     }
 
-    /// Makes a change that has to show in Jira, and sees that it does.
+    /// Makes a change that must reach Jira, and checks that it does.
     pub async fn step<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> T {
         let (made, writes) = self.change(what, change).await;
         assert!(writes > 0, "{what}: nothing was written, {}", self.told().await);
         made
     }
 
-    /// Makes a change that leaves Jira as it is.
+    /// Makes a change that must leave Jira unchanged.
     pub async fn idle_step<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> T {
         let (made, writes) = self.change(what, change).await;
         let written: Vec<_> = self.jira.journal.writes().into_iter().rev().take(writes).collect();
@@ -151,13 +151,13 @@ impl Place {
         (made, writes.len())
     }
 
-    /// Waits until all that the listener had to send has come, and all work is done.
+    /// Waits until everything from the listener has arrived and all work is done.
     pub async fn quiet(&mut self) {
         self.fences += 1;
         let fence = format!("fence-{}", self.fences);
         self.realm.post("roles", &json!({"name": fence})).await;
         let about = format!("roles/{fence}");
-        // The listener sends in order, so what was before the fence has come when the fence has.
+        // The listener sends in order, so everything before the fence arrives before it.
         let began = Instant::now();
         while !self.events(20).await.iter().any(|event| event.1 == about) {
             assert!(began.elapsed() < DELIVERED_WITHIN, "{about} did not come, {}", self.told().await);
@@ -171,19 +171,19 @@ impl Place {
         }
     }
 
-    /// Kind and object of the events that came last, the newest first.
+    /// Returns kind and object of the latest events, newest first.
     pub async fn events(&self, limit: usize) -> Vec<(String, String)> {
         let filter = EventFilter { limit, ..EventFilter::default() };
         let events = self.stack().store.events(&filter).await.expect("readable");
         events.into_iter().map(|event| (event.kind, event.about)).collect()
     }
 
-    /// What was told lately, for a failure's message.
+    /// Returns the latest events, for a failure's message.
     async fn told(&self) -> String {
         format!("the last events are {:#?}", self.events(10).await)
     }
 
-    /// Both sides as they are, side by side.
+    /// Compares the current states of both sides.
     pub async fn compare(&self, what: &str) {
         let differences = differences(&self.realm, &self.jira.snapshot()).await;
         if differences.is_empty() {
@@ -194,7 +194,7 @@ impl Place {
         panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
     }
 
-    /// Prints how long it took, stops, and takes the realm away.
+    /// Prints the latencies, stops, and deletes the realm.
     pub async fn leave(mut self) {
         self.latencies.print();
         self.realm.leave().await;
@@ -202,8 +202,8 @@ impl Place {
     }
 }
 
-/// Sets the realm up as `usersync keycloak setup` does, and sees that doing it again changes nothing. Gives the client's
-/// secret.
+/// Sets the realm up as `usersync keycloak setup` does, and checks that a second setup changes nothing. Returns the
+/// client's secret.
 pub async fn set_up(server: &Server, realm: &Realm, port: u16) -> String {
     let setup = Setup::connect(setup_options(server, &realm.name, port)).await.expect("the administrator signs in");
     let plan = setup.plan().await.expect("the realm is readable");
@@ -217,7 +217,7 @@ pub async fn set_up(server: &Server, realm: &Realm, port: u16) -> String {
     done.client_secret.expose_secret().to_owned()
 }
 
-/// People, all in one group, by one import.
+/// Imports users, all in one group.
 pub async fn hire(realm: &Realm) {
     realm.post("groups", &json!({"name": "everybody"})).await;
     let users: Vec<Value> = (0..STAFF)
@@ -229,7 +229,7 @@ pub async fn hire(realm: &Realm) {
     realm.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": users})).await;
 }
 
-/// A full reconcile that a person asked for, to its end.
+/// Requests a full reconcile as an operator does, and waits for its end.
 pub async fn full_run(store: &SqliteStore) {
     let pair = Stack::pair();
     let ended = async || {

@@ -1,4 +1,4 @@
-//! What operations send, and what Jira's refusals come to.
+//! Requests of operations, and the meaning of Jira's refusals.
 
 use serde_json::json;
 use usersync::{
@@ -18,7 +18,7 @@ use super::{
     world::{absent, client, complaint, healthy, member_page, not_done, refusal, settings, soon, user, writes},
 };
 
-/// Does an operation where one call is answered otherwise.
+/// Applies an operation where one call gets another answer.
 async fn refused(at: usize, reply: Reply, rest: fn(&Seen) -> Reply) -> Result<Applied, TargetError> {
     let (operation, method, path) = writes().swap_remove(at);
     let server = Server::start(move |seen| if seen.is(method, path) { reply.clone() } else { rest(seen) }).await;
@@ -33,7 +33,7 @@ fn gone(seen: &Seen) -> Reply {
     if seen.is("GET", "/user") || seen.asks("groupname") == Some("dev") { absent() } else { healthy(seen) }
 }
 
-/// Name, operation, how its call is answered, how all others are, what it comes to, and what is said.
+/// Name, operation, answer of its call, answers of all others, result, and message.
 type Case = (&'static str, usize, Reply, fn(&Seen) -> Reply, Result<(), TargetErrorKind>, &'static str);
 
 const CREATE: usize = 0;

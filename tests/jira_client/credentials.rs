@@ -1,4 +1,4 @@
-//! Credentials that were refused are sent once, and again only when they changed.
+//! Refused credentials are sent once, and again only after they change.
 
 use std::sync::{Arc, Mutex};
 

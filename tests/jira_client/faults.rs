@@ -1,4 +1,4 @@
-//! Every fault, for a read and for every write: what it means, and what is said about it.
+//! Every fault, for a read and for every write: its meaning and its message.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::{
     world::{client, healthy, not_done, refusal, settings, soon, user, writes},
 };
 
-/// For checks after a refusal, the world is one in which the write was not done.
+/// For checks after a refusal: a world in which the write did not take effect.
 fn leftover(seen: &Seen) -> Reply {
     if seen.is("GET", "/user") && seen.asks("key") == Some("JIRAUSER10") {
         return Reply::json(200, user("JIRAUSER10", "ada", &[]));
@@ -358,7 +358,7 @@ async fn a_directory_that_cannot_be_written_is_told_once() {
                     assert_eq!(error.kind, Unsupported, "{operation}: {}", error.text);
                     assert!(error.text.contains("read-only"), "{}", error.text);
                 }
-                // A look after 400 showed that it is so already.
+                // A read after 400 showed that the member was already added.
                 Ok(_) => assert!(operation.to_string().starts_with("add_member"), "{operation} {reply:?}"),
             }
         }

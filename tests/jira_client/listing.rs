@@ -10,7 +10,7 @@ use super::{
     world::{client, healthy, user},
 };
 
-/// Lists everything; the names, and why they may not be all.
+/// Lists all accounts; returns the names, and why the list may be incomplete.
 async fn list(jira: &JiraTarget) -> (Vec<String>, Option<String>) {
     let (mut cursor, mut names, mut incomplete) = (None, Vec::new(), None);
     loop {
@@ -36,7 +36,7 @@ fn people(count: usize) -> Vec<Value> {
         .collect()
 }
 
-/// A Jira of a version without `/user/list`, whose search gives blocks of at most `cap`, or `cap` altogether.
+/// A Jira of a version without `/user/list`; its search returns blocks of at most `cap`, or `cap` in total.
 fn searching(version: &'static str, count: usize, cap: usize, paged: bool) -> impl Fn(&Seen) -> Reply + Send + Sync {
     let people = people(count);
     move |seen| {
@@ -125,7 +125,7 @@ async fn before_10_the_search_is_paged() {
         let jira = JiraTarget::new(roomy).expect("good settings");
         let (names, incomplete) = list(&jira).await;
         assert_eq!(names.len(), count);
-        // A round number is how a search that is cut off looks, too.
+        // A truncated search also returns a round number.
         assert_eq!(incomplete.is_some(), count == 100 || count == 1000, "{count}: {incomplete:?}");
     }
 }

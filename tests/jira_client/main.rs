@@ -1,4 +1,4 @@
-//! The Jira client against a small server that answers, and misbehaves, as told.
+//! The Jira client against a small server with scripted answers and faults.
 
 mod behaviour;
 mod credentials;

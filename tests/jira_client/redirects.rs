@@ -1,4 +1,4 @@
-//! Redirects and sign-in pages in the place of an answer.
+//! Redirects and sign-in pages instead of an answer.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ use super::{
     world::{client, healthy, not_done, soon},
 };
 
-/// What the calls about one account are answered with, by number from 0; `None`: as ever.
+/// Answers of the calls about one account, by number from 0; `None`: the normal one.
 async fn answering(answers: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> Server {
     let asked = Arc::new(AtomicUsize::new(0));
     Server::start(move |seen: &Seen| {
@@ -56,7 +56,7 @@ async fn only_several_sign_in_pages_in_a_row_say_that_the_credentials_do_not_get
         |form| Reply::html(200, form),
     ];
     for page in pages {
-        // Two pages and an answer, again and again.
+        // Two pages and an answer, repeatedly.
         let server = answering(move |nth| (nth % 3 < 2).then(|| page(form))).await;
         let jira = client(&server.url);
         for nth in 0..9 {
@@ -84,7 +84,7 @@ async fn sign_in_pages_to_writes_are_counted_whatever_reads_are_answered() {
     let form = "<html><form action='/j_security_check'><input type='password' name='p'></form></html>";
     for (page, first) in [
         (Reply::empty(302).header("Location", "/login.jsp"), not_done(Maintenance)),
-        // It may stand for the answer to a write that was done.
+        // It may replace the answer to a write that took effect.
         (Reply::html(200, form), TargetErrorKind::Unanswered),
     ] {
         let server =

@@ -1,4 +1,4 @@
-//! A server on the loopback that keeps a journal, and can do what HTTP libraries don't let one do.
+//! A loopback server with a journal and with faults that HTTP libraries do not allow.
 
 use std::{
     collections::HashMap,
@@ -37,14 +37,14 @@ impl Seen {
     }
 }
 
-/// What the server does with a request.
+/// Reaction of the server to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Answers.
+    /// Sends an answer.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Close,
-    /// Announces more than it sends, then closes.
+    /// Announces more bytes than it sends, then closes.
     Truncated(u16, String),
     /// Never answers.
     Hang,
@@ -77,7 +77,7 @@ impl Reply {
 
 type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
-/// The server; it ends with this value.
+/// The server; dropping it stops the server.
 pub struct Server {
     pub url: Url,
     journal: Arc<Mutex<Vec<Seen>>>,

@@ -1,4 +1,4 @@
-//! Administrators' groups beyond those that the group picker shows.
+//! Administrators' groups beyond the page of the group picker.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use usersync::{
 };
 use usersync_simulators::{JiraOptions, SimulatedJira, jira::NewAccount};
 
-/// A Jira with more groups than its picker shows. `owners` makes administrators, comes after the first thousand, and has
-/// no word in its name that tells; `boss` is in it, and `ada` in a plain group behind it.
+/// A Jira with more groups than its picker shows. `owners` grants administration, comes after the first thousand, and
+/// its name does not show it; `boss` is its member, and `ada` is in a plain group behind it.
 async fn crowded() -> (SimulatedJira, JiraTarget) {
     let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     for number in 0..1_010 {
@@ -50,7 +50,7 @@ async fn an_administrator_of_a_group_that_the_picker_does_not_show_is_protected(
     let asked = info.notes.iter().find(|note| note.about == "protected" && note.state == NoteState::Note);
     assert!(asked.is_some_and(|note| note.text.contains("frozen_groups")), "{:?}", info.notes);
     let (boss, ada) = (id(&simulator, "boss"), id(&simulator, "ada"));
-    // A listing does not tell groups: what is planned from it is refused before it is sent.
+    // A listing has no groups: an operation planned from it is refused before it is sent.
     let fields = UserFields { display_name: Some("No Boss".to_owned()), ..UserFields::default() };
     for operation in [
         Operation::UpdateUser { account: boss.clone(), name: "boss".into(), fields },
@@ -80,7 +80,7 @@ fn fresh(simulator: &SimulatedJira) -> JiraTarget {
 #[tokio::test]
 async fn nothing_is_removed_from_members_of_a_group_whose_standing_jira_does_not_show() {
     let (simulator, _) = crowded().await;
-    // Fewer are shown than have the group's name in theirs.
+    // Fewer groups are shown than contain the group's name in theirs.
     simulator.set_picker_cap(20);
     for number in 0..30 {
         simulator.add_group(&format!("a-plain-{number:02}"));

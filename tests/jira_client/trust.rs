@@ -1,4 +1,4 @@
-//! TLS with an authority of one's own.
+//! TLS with a private certificate authority.
 
 use axum::{Json, Router, routing::get};
 use axum_server::tls_rustls::RustlsConfig;

@@ -1,4 +1,4 @@
-//! A Jira with one person, one group and one administrator, in which every call goes well.
+//! A Jira with one user, one group and one administrator, where every call succeeds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use usersync::{
 
 use super::server::{Reply, Seen};
 
-/// A person as Jira tells of one.
+/// Returns a user as Jira renders it.
 pub fn user(key: &str, name: &str, groups: &[&str]) -> Value {
     let items: Vec<_> = groups.iter().map(|name| json!({"name": name, "self": "x"})).collect();
     json!({
@@ -24,12 +24,12 @@ pub fn user(key: &str, name: &str, groups: &[&str]) -> Value {
     })
 }
 
-/// Jira's own refusal.
+/// Returns Jira's own refusal.
 pub fn refusal(status: u16, message: &str) -> Reply {
     Reply::json(status, json!({"errorMessages": [message], "errors": {}}))
 }
 
-/// Jira's own refusal of a field.
+/// Returns Jira's own refusal of a field.
 pub fn complaint(field: &str, message: &str) -> Reply {
     Reply::json(400, json!({"errorMessages": [], "errors": {field: message}}))
 }
@@ -43,7 +43,7 @@ pub fn member_page(values: &[Value], start: usize, total: usize) -> Reply {
     Reply::json(200, json!({"startAt": start, "maxResults": 50, "total": total, "isLast": last, "values": values}))
 }
 
-/// Everything goes well.
+/// Answers every call with success.
 pub fn healthy(seen: &Seen) -> Reply {
     let path = seen.path.strip_prefix("/rest/api/2").unwrap_or_default();
     match (seen.method.as_str(), path) {
@@ -109,7 +109,7 @@ pub fn healthy(seen: &Seen) -> Reply {
     }
 }
 
-/// Settings with short time-outs.
+/// Returns settings with short timeouts.
 pub fn settings(url: &Url) -> JiraSettings {
     let token = Credentials::Token(Arc::new(|| Ok("s3cr3t-token".to_owned().into())));
     let mut settings = JiraSettings::new(url.clone(), token);
@@ -126,7 +126,7 @@ pub fn soon() -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(20)
 }
 
-/// Every write there is, with the method and path that does it.
+/// Returns every write, with its method and path.
 pub fn writes() -> Vec<(Operation, &'static str, &'static str)> {
     let (account, name, group) = (|| "JIRAUSER10".into(), || "ada".to_owned(), || "dev".to_owned());
     let fields = || UserFields {

@@ -1,7 +1,7 @@
-//! Killed between a write and our commit, for each kind of target and each operation: what happened is settled by
-//! looking, nothing is done twice, and nobody is left behind whom no link knows.
+//! Kill between a write and the commit, for each kind of target and each operation. Intents are resolved by reading the
+//! target, nothing is done twice, and no account is left without a link.
 //!
-//! Each world has a target of each kind. A change in Keycloak is one write to each of them; all five are held back, and
+//! Each world has a target of each kind. A change in Keycloak is one write to each of them. All five are held back, and
 //! the process is killed when the last one has arrived.
 
 use std::{
@@ -25,23 +25,23 @@ use crate::{
     scene::{Filled, Scene, until},
 };
 
-/// No answer comes so late: the process is dead by then.
+/// Delay that no answer outlasts: the process is dead by then.
 const NEVER: Duration = Duration::from_hours(1);
 
 pub async fn cut_off_every_write() {
     let began = Instant::now();
     let worlds = When::ALL.into_iter().flat_map(|when| Deed::WORLDS.map(|deeds| tokio::spawn(play(when, deeds))));
     let mut cut_off = 0;
-    // All to their end, so that each tells what is wrong with it.
+    // Awaits all, so that each failure is reported.
     for world in futures::future::join_all(worlds).await {
         cut_off += world.unwrap_or_default();
     }
     println!("{cut_off} writes of 5 kinds cut off by a kill, in {} s", began.elapsed().as_secs());
-    // Eleven changes in Keycloak, each once for each moment of the kill, on five kinds; Confluence renames nobody.
+    // Eleven changes in Keycloak, each once per moment of the kill, on five kinds; Confluence renames no user.
     assert_eq!(cut_off, (11 * 5 - 1) * 3);
 }
 
-/// One world, one deed after the other; how many writes were cut off.
+/// Plays one world, one deed after the other; returns how many writes were cut off.
 async fn play(when: When, deeds: &'static [Deed]) -> usize {
     let scene = Scene::set(when.call()).await;
     let mut cut_off = 0;
@@ -51,23 +51,23 @@ async fn play(when: When, deeds: &'static [Deed]) -> usize {
     cut_off
 }
 
-/// A deed whose writes are cut off.
+/// A deed with writes that are cut off.
 struct Cut<'a> {
     scene: &'a Scene,
     deed: Deed,
     when: When,
     subject: Subject,
-    /// How many requests each target had seen before.
+    /// Number of requests of each target before the deed.
     requests: Vec<usize>,
-    /// The newest change before.
+    /// Id of the newest change before the deed.
     change: i64,
 }
 
 impl<'a> Cut<'a> {
-    /// Does it in Keycloak and kills the process when each target that can do it has the write; then starts the next.
+    /// Makes the change in Keycloak, kills the process when each capable target has the write, then starts the next.
     async fn begin(scene: &'a Scene, deed: Deed, when: When) -> Self {
         if deed == Deed::Activate {
-            // Only whom we deactivated we activate.
+            // usersync activates only accounts that it deactivated.
             Deed::keep_out(&scene.servers.realm).await;
             scene.quiet().await;
         }
@@ -99,12 +99,12 @@ impl<'a> Cut<'a> {
         scene.kill().await;
         cut.is_open(held_back.len()).await;
         for target in &scene.targets {
-            // Neither what is done again nor what follows is held back.
+            // Neither repeated nor later writes are held back.
             target.faults.clear();
         }
         scene.start().await;
         if when == When::DoneLater {
-            // The next process is there and works, but does not look before the time.
+            // The next process works, but does not read the target before the deadline.
             scene.works_on_others().await;
             cut.is_open(held_back.len()).await;
             gate.open();
@@ -118,7 +118,7 @@ impl<'a> Cut<'a> {
         format!("{:?}, {:?}", self.deed, self.when)
     }
 
-    /// Waits until each target that can has done the write, for which nobody waits any more.
+    /// Waits until each capable target has done the write, whose sender is gone.
     async fn wait_for_effect(&self) {
         for (target, since) in self.scene.targets.iter().zip(&self.requests) {
             let Some(write) = self.deed.write(target.kind) else { continue };
@@ -127,7 +127,8 @@ impl<'a> Cut<'a> {
         }
     }
 
-    /// What was written down on so many targets has not ended, and is not late: else it was not the kill that cut it off.
+    /// Checks that the intents on this many targets are open and not late; otherwise it was not the kill that cut them
+    /// off.
     async fn is_open(&self, targets: usize) {
         let (open, now) = (self.scene.open().await, Timestamp::now());
         let kind =
@@ -144,7 +145,7 @@ impl<'a> Cut<'a> {
         assert_eq!(open.len(), targets * self.deed.written_down(), "{about}: {open:#?}");
     }
 
-    /// Waits until all is done, and looks at each target; how many writes were cut off.
+    /// Waits until all is done, and checks each target; returns how many writes were cut off.
     async fn and_settle(self) -> usize {
         let (scene, about) = (self.scene, self.about());
         scene.quiet().await;
@@ -172,7 +173,7 @@ impl<'a> Cut<'a> {
         cut_off
     }
 
-    /// The target says itself that it can not, and is left as it was.
+    /// Checks that the target reports the operation as unsupported and is unchanged.
     async fn is_unsupported(&self, target: &Filled) {
         assert_eq!((target.kind, self.deed), (Kind::Other(Product::Confluence), Deed::Rename), "all else is possible");
         let (former, later) = RENAMED;

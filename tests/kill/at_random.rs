@@ -1,7 +1,7 @@
-//! Killed at random instants while anything changes: what was acknowledged is in the store, what was written has its
-//! change, and in the end both sides agree.
+//! Kill at random times during changes: acknowledged events are in the store, each write has its change, and in the end
+//! both sides are in sync.
 //!
-//! `USERSYNC_KILLS=50` kills more often, `USERSYNC_SEED=7` at the same instants again.
+//! `USERSYNC_KILLS=50` kills more often; `USERSYNC_SEED=7` repeats the same times.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use usersync_simulators::keycloak::{NewUser, UserChange};
 
 use crate::child::Orders;
 
-/// One change of somebody, by chance.
+/// Makes one random change of a user.
 async fn change_something(servers: &SimulatedServers, dice: &mut SmallRng, number: usize) {
     let realm = &servers.realm;
     let snapshot = realm.snapshot();
@@ -42,7 +42,7 @@ async fn change_something(servers: &SimulatedServers, dice: &mut SmallRng, numbe
     }
 }
 
-/// Each event that was answered with 202 is in the store.
+/// Checks that each event answered with 202 is in the store.
 async fn nothing_acknowledged_is_lost(servers: &SimulatedServers, store: &sqlite::SqliteStore) {
     let all = EventFilter { limit: 1_000_000, ..EventFilter::default() };
     let stored = store.events(&all).await.expect("readable");
@@ -91,12 +91,12 @@ pub async fn kill_again_and_again() {
     stack.in_service().await.expect("the first run ends");
     servers.realm.webhook_idle().await;
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
-    // What was posted while nobody listened, and given up, a run finds.
+    // A full reconcile finds events that were posted and given up while the process was down.
     let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Person);
     stack.engine.run(&Stack::pair(), &options).await.expect("the run ends well");
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     nothing_acknowledged_is_lost(&servers, &stack.store).await;
-    // So many changes are above the safety limits; a person lets them pass.
+    // So many changes are above the safety limits; an operator approves them.
     for _ in 0..10 {
         for set in stack.store.approvals(true).await.expect("readable") {
             let decision = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };

@@ -1,4 +1,4 @@
-//! The process that is killed: a usersync between simulators that its parent holds.
+//! The process that is killed: a usersync between simulators of its parent process.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -17,19 +17,19 @@ use usersync::{
 };
 use usersync_simulators::keycloak::Webhook;
 
-/// What the process finds its orders in.
+/// Environment variable with the orders of the process.
 pub const ORDERS: &str = "USERSYNC_KILL_CHILD";
 
-/// Where the process works, and how.
+/// Paths, URLs and timeouts of the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Orders {
-    /// Its store.
+    /// Path of the store.
     pub store: PathBuf,
-    /// Where targets are that it fills beside the Jira, in the order of [`Product::ALL`].
+    /// URLs of the targets beside the Jira, in the order of [`Product::ALL`].
     pub other_targets: Vec<String>,
-    /// How long a write may take.
+    /// Timeout of a write.
     pub call: SignedDuration,
-    /// How long a read may take, and a write to Jira.
+    /// Timeout of a read, and of a write to Jira.
     pub patience: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Orders {
         })
     }
 
-    /// Starts the process and waits until it listens; from then on it is told what happens in Keycloak.
+    /// Starts the process and waits until it listens; from then on it receives Keycloak's events.
     pub async fn start(&self, servers: &SimulatedServers) -> Child {
         let orders = (servers.keycloak.url(), servers.jira.url(), self);
         let mut child = Command::new(std::env::current_exe().expect("a path"))
@@ -61,7 +61,7 @@ impl Orders {
     }
 }
 
-/// Says where it listens, and works until it is killed.
+/// Prints its address, and works until it is killed.
 pub async fn live(orders: &str) {
     let (keycloak, jira, orders): (String, String, Orders) = serde_json::from_str(orders).expect("orders");
     let place = Place::new(keycloak, jira, orders.options().expect("good addresses"));

@@ -1,7 +1,7 @@
-//! What is done in Keycloak, and the one write to each kind of target that it comes to.
+//! Changes in Keycloak, and the one write to each kind of target that each causes.
 //!
-//! Deleting a user and deleting a group are left out: neither the planner nor the engine ever sends them (who is deleted
-//! in Keycloak is deactivated, a group that is deleted there is let go), so no change in Keycloak leads to one.
+//! Deletions of users and groups are left out: neither the planner nor the engine ever sends them. An account is
+//! deactivated when its user is deleted in Keycloak, and a deleted group is released.
 
 use jiff::SignedDuration;
 use usersync::{
@@ -17,7 +17,7 @@ pub enum Kind {
     Other(Product),
 }
 
-/// A change in Keycloak that is one operation on a target, or one after what was done before it.
+/// A change in Keycloak that is one operation on a target, or one more after earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     Create,
@@ -29,48 +29,48 @@ pub enum Deed {
     CreateGroup,
     RenameGroup,
     AddMember,
-    /// Somebody new joins two groups at once: both are written down together.
+    /// A new user is added to two groups: both are stored together.
     AddMembers,
     RemoveMember,
 }
 
-/// When the process is killed.
+/// Moment of the kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// The target has done it, its answer does not come any more.
+    /// The target has done it; its answer is lost.
     Done,
     /// The target has read the request, and never does it.
     NeverDone,
-    /// The target does it after the process is gone and the next one is there.
+    /// The target does it after the process is gone and the next one runs.
     DoneLater,
 }
 
-/// What a deed comes to on one target.
+/// Result of a deed on one target.
 pub struct Expected {
-    /// The writes that the target does, no more and no less; those before the one that is cut off count too.
+    /// Number of writes that the target does, including those before the one that is cut off.
     pub writes: usize,
-    /// The changes that are written, in order.
+    /// The recorded changes, oldest first.
     pub changes: Vec<(&'static str, ChangeOutcome)>,
 }
 
 impl When {
     pub const ALL: [Self; 3] = [Self::Done, Self::NeverDone, Self::DoneLater];
 
-    /// How long a write may take. So long a request can arrive, and so long nobody looks whether it did: long enough for a
-    /// busy machine to get a write to every target and a kill, and the next process to its work where that is part of it;
-    /// short enough to be waited for.
+    /// Returns the timeout of a write. A request can arrive until then, and no worker checks it earlier. It is long
+    /// enough for a busy machine to get a write to every target, a kill, and the next process to its work where needed.
+    /// It is short enough to wait for.
     pub fn call(self) -> SignedDuration {
         SignedDuration::from_secs(if self == Self::DoneLater { 25 } else { 10 })
     }
 
-    /// Whether the write that is cut off takes effect.
+    /// Returns whether the write that is cut off takes effect.
     pub fn takes_effect(self) -> bool {
         self != Self::NeverDone
     }
 }
 
 impl Deed {
-    /// All of them, each row for one world; what a target cannot do comes last.
+    /// All deeds, one row per world; those that a target does not support come last.
     pub const WORLDS: [&[Self]; 4] = [
         &[Self::Create, Self::Update, Self::RemoveMember, Self::RenameGroup],
         &[Self::AddMember, Self::AddMembers, Self::CreateGroup],
@@ -78,7 +78,7 @@ impl Deed {
         &[Self::Activate, Self::Rename],
     ];
 
-    /// The word for the operation. A group is recreated where none can be renamed.
+    /// Returns the name of the operation. A group is recreated if the target cannot rename.
     pub fn verb(self, kind: Kind) -> &'static str {
         match self {
             Self::Create => "create",
@@ -94,7 +94,7 @@ impl Deed {
         }
     }
 
-    /// Method and a part of the address of the write; `None` where a target cannot do it.
+    /// Returns method and part of the path of the write; `None`: the target does not support it.
     pub fn write(self, kind: Kind) -> Option<(&'static str, &'static str)> {
         Some(match (kind, self) {
             (kind, Self::RenameGroup) if kind != Kind::Other(Product::Scim) => return Self::CreateGroup.write(kind),
@@ -146,16 +146,16 @@ impl Deed {
         })
     }
 
-    /// How many operations are written down when the process is killed.
+    /// Returns the number of stored operations at the kill.
     pub fn written_down(self) -> usize {
         if self == Self::AddMembers { 2 } else { 1 }
     }
 
-    /// What it comes to in the end.
+    /// Returns the final result.
     pub fn expected(self, kind: Kind, when: When) -> Expected {
         use ChangeOutcome::{Done, FoundDone, FoundNotDone, NotSeen};
         let verb = self.verb(kind);
-        // Confluence tells no addresses: whether one was written cannot be seen, so it is written once more.
+        // Confluence does not show addresses: whether one was written cannot be read, so it is written again.
         let unseen = (kind, self) == (Kind::Other(Product::Confluence), Self::ChangeEmail);
         let found = match (unseen, when.takes_effect()) {
             (true, _) => NotSeen,
@@ -181,13 +181,13 @@ impl Deed {
         Expected { writes, changes }
     }
 
-    /// Disables who is activated later.
+    /// Disables the user that is activated later.
     pub async fn keep_out(realm: &RealmHandle) {
         let id = realm.snapshot().user(Self::Activate.whom()).expect("imported").id.clone();
         realm.update_user(&id, UserChange::enabled(false)).await.expect("changed");
     }
 
-    /// Does it in Keycloak; tells whose task it is.
+    /// Makes the change in Keycloak; returns the subject of its task.
     pub async fn act(self, realm: &RealmHandle) -> Subject {
         match self {
             Self::Create => Subject::user(realm.create_user(NewUser::named("new")).await.expect("made")),
@@ -205,7 +205,7 @@ impl Deed {
         }
     }
 
-    /// The login of who is changed by it, who is there from the start, in the group `staff`; nobody for who is made.
+    /// Returns the login of the changed user, which is in the group `staff` from the start; empty for a new user.
     fn whom(self) -> &'static str {
         match self {
             Self::Update => "updated",
@@ -246,13 +246,13 @@ impl Deed {
     }
 }
 
-/// The former and the later login of who is renamed.
+/// Old and new login of the renamed user.
 pub const RENAMED: (&str, &str) = ("renamed", "renamed-since");
 
-/// Somebody who stays as he is.
+/// A user that does not change.
 pub const WITNESS: &str = "witness";
 
-/// Fills a realm: so many people that one more or less is below every safety limit.
+/// Fills a realm with enough users that one more or less stays below every safety limit.
 pub async fn prepare(realm: &RealmHandle) {
     for group in ["more", "others", "teams"] {
         realm.create_group(None, group).await.expect("made");

@@ -1,4 +1,4 @@
-//! One realm with a target of each kind, the process that fills them, and all that can be seen of it from outside.
+//! One realm with a target of each kind, the process that fills them, and everything that can be observed from outside.
 
 use std::{
     collections::BTreeSet,
@@ -29,20 +29,20 @@ use crate::{
     deeds::{Kind, WITNESS},
 };
 
-/// What does not come about in this time never will.
+/// Timeout of every wait.
 const AT_MOST: Duration = Duration::from_mins(3);
 
-/// A target, seen from outside.
+/// A target, observed from outside.
 pub struct Filled {
     pub kind: Kind,
     pub pair: Pair,
     pub faults: Faults,
     pub journal: Journal,
-    /// What it held before anybody filled it.
+    /// State before usersync filled it.
     brought: Held,
 }
 
-/// An operation that was written down and has not ended.
+/// An operation that is stored and has not ended.
 #[derive(Debug)]
 pub struct Open {
     pub target: String,
@@ -56,22 +56,22 @@ pub struct Scene {
     pub targets: Vec<Filled>,
     other_targets: Vec<SimulatedTarget>,
     orders: Orders,
-    /// The store, beside the process that works on it.
+    /// The store, opened beside the process that works on it.
     store: sqlite::SqliteStore,
-    /// Its bare state, as far as the store does not tell it.
+    /// A plain connection to the store's file, for data that its interface does not return.
     bare: Mutex<SqliteConnection>,
     child: Mutex<Option<Child>>,
     _folder: tempfile::TempDir,
 }
 
 impl Scene {
-    /// All in service, nothing left to do. A write may take so long.
+    /// Starts everything and waits until no work is left; `call` is the timeout of a write.
     pub async fn set(call: SignedDuration) -> Self {
         let other_targets = targets::all().await.expect("free ports");
         let folder = tempfile::tempdir().expect("a folder");
         let file: PathBuf = folder.path().join("usersync.db");
         let urls = other_targets.iter().map(|other| other.url.clone()).collect();
-        // Reads may take their time; what is cut off is cut off by the kill, never by impatience.
+        // Reads have a long timeout; only the kill cuts writes off, never a timeout.
         let orders = Orders { store: file.clone(), other_targets: urls, call, patience: AT_MOST };
         let servers = SimulatedServers::prepare(orders.options().expect("good addresses")).await.expect("free ports");
         crate::deeds::prepare(&servers.realm).await;
@@ -103,7 +103,7 @@ impl Scene {
         scene
     }
 
-    /// Waits until the first runs have ended.
+    /// Waits until the first runs end.
     async fn in_service(&self) {
         let began = Instant::now();
         for target in &self.targets {
@@ -114,7 +114,7 @@ impl Scene {
         }
     }
 
-    /// Ends the process as `kill -9` does.
+    /// Kills the process with `kill -9`.
     pub async fn kill(&self) {
         let mut child = self.child.lock().await.take().expect("it runs");
         child.kill().await.expect("killed");
@@ -125,8 +125,8 @@ impl Scene {
         *self.child.lock().await = Some(self.orders.start(&self.servers).await);
     }
 
-    /// Waits until the process has looked, twice, at somebody for whom there is nothing to do: all that was due before is
-    /// under way by then.
+    /// Waits until the process has twice worked on a user without any difference: all that was due before is in
+    /// progress then.
     pub async fn works_on_others(&self) {
         let realm = &self.servers.realm;
         let id = realm.snapshot().user(WITNESS).expect("imported").id.clone();
@@ -140,7 +140,7 @@ impl Scene {
         }
     }
 
-    /// Waits until there is nothing to do any more, now or later.
+    /// Waits until no work is left, now or later.
     pub async fn quiet(&self) {
         self.servers.realm.webhook_idle().await;
         let tasks = async || {
@@ -154,14 +154,14 @@ impl Scene {
         }
     }
 
-    /// Tasks that were given up.
+    /// Returns the tasks that failed for good.
     pub async fn dead(&self) -> Vec<String> {
         let dead = TaskFilter { dead: Some(true), ..TaskFilter::default() };
         let tasks = self.store.tasks(&dead).await.expect("readable");
         tasks.into_iter().map(|task| format!("{} {}: {:?}", task.pair, task.subject, task.error)).collect()
     }
 
-    /// What is written down and has not ended.
+    /// Returns the stored operations that have not ended.
     pub async fn open(&self) -> Vec<Open> {
         let mut bare = self.bare.lock().await;
         let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
@@ -179,7 +179,7 @@ impl Scene {
         rows.into_iter().map(open).collect()
     }
 
-    /// The changes of a subject on a target that are newer than `since`, oldest first.
+    /// Returns the changes of a subject on a target that are newer than `since`, oldest first.
     pub async fn changes(&self, pair: &Pair, subject: &Subject, since: i64) -> Vec<Change> {
         let filter = ChangeFilter {
             connector: Some(pair.connector.clone()),
@@ -193,13 +193,13 @@ impl Scene {
         changes
     }
 
-    /// The id of the newest change.
+    /// Returns the id of the newest change.
     pub async fn newest_change(&self) -> i64 {
         let newest = ChangeFilter { limit: 1, ..ChangeFilter::default() };
         self.store.changes(&newest).await.expect("readable").first().map_or(0, |change| change.id)
     }
 
-    /// A client of our own for one of the targets.
+    /// Returns a separate client for one of the targets.
     pub fn client(&self, product: Product) -> Arc<dyn Target> {
         let other = self.other_targets.iter().find(|other| other.product == product).expect("one of each kind");
         other.other_target().expect("a good address").target
@@ -215,12 +215,12 @@ impl Scene {
         }
     }
 
-    /// What differs between the realm and a target, in words.
+    /// Returns the differences between the realm and a target, as text.
     pub fn differences(&self, target: &Filled) -> Vec<String> {
         compare(&self.servers.realm.snapshot(), &self.held(target), &[]).differences
     }
 
-    /// The accounts and groups that came to be in a target and that nobody knows; and the links that lead to nothing.
+    /// Returns new accounts and groups of a target without a link, and links without an account or group.
     pub async fn strangers(&self, target: &Filled) -> Vec<String> {
         let held = self.held(target);
         let links = self.store.links(&target.pair).await.expect("readable");
@@ -236,11 +236,11 @@ impl Scene {
 }
 
 impl Filled {
-    /// What the target was asked for and did, from the `since`th request on. Over RPC it is only read here.
+    /// Returns the writes that the target did, from request number `since` on. RPC is only used for reads here.
     pub fn writes(&self, since: usize) -> Vec<String> {
         let done = |entry: &Entry| {
             let succeeded = entry.status.is_some_and(|status| status < 300);
-            // Ending sessions belongs to a deactivation.
+            // Ending sessions is part of a deactivation.
             let counts = !entry.path.contains("/rpc/") && !entry.path.contains("/user/session/");
             entry.is_write() && succeeded && counts
         };
@@ -248,14 +248,14 @@ impl Filled {
         entries.iter().filter(|entry| done(entry)).map(|entry| format!("{} {}", entry.method, entry.target())).collect()
     }
 
-    /// How many of these are by this method on an address with this in it.
+    /// Returns how many of these writes use this method and a path with this text.
     pub fn wrote(&self, since: usize, (method, path): (&str, &str)) -> usize {
         let writes = self.writes(since);
         writes.iter().filter(|write| write.starts_with(method) && write.contains(path)).count()
     }
 }
 
-/// Asks until it is so.
+/// Polls until the condition holds.
 pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {

@@ -1,4 +1,4 @@
-//! Further attributes of accounts: to any path of the schemas.
+//! Further attributes of accounts, to any path of the schemas.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ const WORK_PHONE: &str = "phoneNumbers[type eq \"work\"].value";
 const HOME_PHONE: &str = "phoneNumbers[type eq \"home\"].value";
 const ALL: [&str; 5] = ["title", DEPARTMENT, WORK_PHONE, HOME_PHONE, "name.middleName"];
 
-/// A server, worked by a client that is to write these attributes.
+/// Starts a server and a client that writes these attributes.
 async fn world(paths: &[&str], switches: impl FnOnce(&mut ScimSwitches)) -> World {
     let mut options = ScimOptions::default();
     switches(&mut options.switches);
@@ -48,7 +48,7 @@ fn make(name: &str, of: &[(&str, &str)]) -> Operation {
     operation
 }
 
-/// Whether a server takes PATCH, and whether a client has to ask for groups by name.
+/// Whether a server supports PATCH, and whether a client must request groups by name.
 const WAYS: [(bool, bool); 3] = [(true, false), (false, false), (true, true)];
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn what_a_server_does_not_keep_is_no_failure_and_what_it_keeps_otherwise_i
     assert_eq!(ada.attributes, values(&[("title", "Dr")]), "nobody knows what it makes of the other");
     world.done(&give(&ada, &[("nickName", "B")])).await;
 
-    // One that was seen to be kept is missed.
+    // An attribute that was once seen as stored is missed if it disappears.
     world.server.switch(|switches| switches.drops = vec!["title"]);
     let error = world.apply(&give(&ada, &[("title", "Prof")])).await.expect_err("not kept");
     assert_eq!(error.kind, Unsupported);
@@ -140,7 +140,7 @@ async fn a_list_that_tells_less_than_an_account_itself_says_nothing_of_what_it_l
     assert_eq!(world.account("ada").await.attributes["title"], "Dr");
     let listed = async || world.scim.accounts(None).await.expect("a page").items.remove(0).attributes;
     assert_eq!(listed().await, BTreeMap::new());
-    // Once lists have told one, who lacks it there has none.
+    // After lists have shown an attribute, an account without it has none.
     world.server.switch(|switches| switches.not_in_lists = vec![]);
     assert_eq!(listed().await.len(), 2);
     world.server.set("ada", "title", json!(null));
@@ -156,7 +156,7 @@ async fn an_attribute_that_is_refused_keeps_nobody_out() {
     let error = world.apply(&give(&ada, &[("nickName", "A")])).await.expect_err("refused");
     assert!(error.text.contains("nickName is not well-formed"), "{error}");
     world.done(&give(&ada, &[("title", "Dr")])).await;
-    // A login that is refused is refused with and without attributes.
+    // An invalid login is refused with and without attributes.
     let error = world.apply(&make(" ", &[("title", "Dr")])).await.expect_err("no login");
     assert!(error.text.contains("userName is required"), "{error}");
 }

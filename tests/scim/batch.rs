@@ -1,4 +1,4 @@
-//! Many accounts join one group at the same time: few writes, and each gets its own answer.
+//! Concurrent additions to one group: few writes, and each addition gets its own answer.
 
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -12,10 +12,10 @@ use super::world::World;
 
 type Came = Vec<Result<Applied, TargetError>>;
 
-/// A server with so many people, and the joins of all into `crowd`.
+/// Starts a server with this many users; returns the operations that add all of them to `crowd`.
 async fn crowd(people: usize, work: impl FnOnce(&mut ScimSwitches)) -> (World, Vec<Operation>) {
     let world = World::switched(work).await;
-    // A group that the client made is known to be empty.
+    // A group created by the client is known to be empty.
     world.done(&Operation::CreateGroup { name: "crowd".into() }).await;
     let group = world.group("crowd").await;
     let join = |number| {
@@ -28,7 +28,7 @@ async fn crowd(people: usize, work: impl FnOnce(&mut ScimSwitches)) -> (World, V
 }
 
 impl World {
-    /// Begins all joins; the first write is held back until the others wait.
+    /// Starts all additions; the first write is held back until the others wait.
     async fn side_by_side(&self, adds: &[Operation]) -> Came {
         let gate = Gate::default();
         let late = |method: &str| Fault::late(&gate).method(method).path("/Groups/").once();
@@ -118,7 +118,7 @@ async fn a_write_that_anothers_came_before_is_tried_again() {
     let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!((world.inside("crowd").len(), world.writes()), (20, 3));
-    // Not for ever.
+    // Not forever.
     let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1));
     let came = world.side_by_side(&adds).await;

@@ -1,4 +1,4 @@
-//! Requests of the client and answers of the simulator against the schemas of RFC 7643 and RFC 7644.
+//! Requests of the client and answers of the simulator, checked against the schemas of RFC 7643 and RFC 7644.
 
 use serde_json::json;
 use usersync::{
@@ -21,7 +21,7 @@ use super::{
 const DESCRIPTION: &str = include_str!("../contracts/scim-rfc7643.json");
 const DEVIATIONS: &str = include_str!("../contracts/scim-deviations.json");
 
-/// All operations, twice, with some that are refused, and all readings.
+/// Runs all operations twice, some that are refused, and all reads.
 async fn everything(world: &World) {
     world.scim.probe().await.expect("a first contact");
     for name in ["ada", "bob"] {
@@ -105,7 +105,7 @@ async fn what_is_sent_and_answered_is_as_the_standard_has_it() {
     println!("{checked} requests with their answers are as the standard has it");
 }
 
-/// A client that does not know of it cannot make accounts there.
+/// Returns whether the server stores names separately; a client that does not expect this cannot create accounts.
 fn world_keeps_names_apart(world: &World) -> bool {
     let state = world.server.snapshot();
     state.account("seed0").is_some_and(|account| !account.fields.contains_key("displayName"))

@@ -1,4 +1,4 @@
-//! Calls that one change costs, on servers of different habits.
+//! Calls per change, on servers with different habits.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,11 @@ use super::world::{World, create, set_active, soon, update};
 const GROUPS: usize = 60;
 const PEOPLE: usize = 40;
 
-/// Makes a simulated server behave so.
+/// Changes the switches of a simulated server.
 type Habit = fn(&mut ScimSwitches);
 
-/// What a server does: its name, and the calls of creating an account with three groups, joining, leaving and moving.
+/// Habits of servers: name, switches, and the calls to create an account with three groups, add, remove and move a
+/// member.
 const HABITS: [(&str, Habit, [usize; 4]); 5] = [
     ("plain", plain, [4, 2, 3, 5]),
     (
@@ -56,14 +57,14 @@ const HABITS: [(&str, Habit, [usize; 4]); 5] = [
     ),
 ];
 
-/// Shows no groups of users, finds none by a member, takes one operation a call.
+/// Shows no groups of users, has no filter by member, and accepts one operation per call.
 fn plain(switches: &mut ScimSwitches) {
     switches.groups_told = Told::Never;
     switches.member_filters = Filters::Broken;
     switches.bulk = 0;
 }
 
-/// A server that was worked with for a while: what it does is known by now.
+/// Returns a server that was used for a while: its behaviour is known by now.
 async fn in_service(work: fn(&mut ScimSwitches)) -> World {
     let world = World::switched(work).await;
     for number in 0..PEOPLE {
@@ -99,7 +100,7 @@ async fn listed(world: &World) -> BTreeSet<TargetGroupId> {
     all
 }
 
-/// What a task does for a membership: reads the account, and of those groups which it is to leave, then writes.
+/// Does the membership part of a task: reads the account and the groups to leave, then writes.
 async fn member(world: &World, adds: &[Operation], leaves: &[Operation]) {
     let Some(Operation::AddMember { account, .. } | Operation::RemoveMember { account, .. }) =
         adds.iter().chain(leaves).next()

@@ -1,4 +1,4 @@
-//! Signing in: with a token, and with access tokens that a client is given.
+//! Authentication with a token, and with access tokens that a client requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -68,7 +68,7 @@ async fn a_token_that_is_over_or_revoked_is_renewed_and_the_call_sent_again_once
     assert_eq!(client.server.len(), 1);
     let posts = client.server.journal.matching(|entry| entry.method == "POST" && entry.path.ends_with("/Users"));
     assert_eq!(posts.iter().map(|post| post.status).collect::<Vec<_>>(), [Some(401), Some(201)]);
-    // Tokens that end at once are fetched for each call.
+    // Tokens that expire at once are fetched for each call.
     client.server.switch(|switches| switches.token_life = 0);
     client.server.revoke_tokens();
     let error = client.scim.accounts(None).await.expect_err("never good");
@@ -93,7 +93,7 @@ async fn a_refused_secret_is_sent_once_and_a_new_one_is_taken() {
     assert_eq!(client.tokens(), 1);
     "s3cr:t&ü%+".clone_into(&mut client.secret.lock().expect("a lock"));
     client.scim.accounts(None).await.expect("taken");
-    // A secret that is rotated while a token is still good is used for the next one.
+    // A secret rotated while a token is valid is used for the next token.
     client.server.set_client_secret("another");
     "another".clone_into(&mut client.secret.lock().expect("a lock"));
     client.scim.accounts(None).await.expect("taken");

@@ -1,4 +1,4 @@
-//! Servers that do something else than asked to a group's members: nobody else is removed.
+//! Servers that change other members than requested: no other member is removed.
 
 use futures::future::join_all;
 use usersync::{

@@ -1,4 +1,4 @@
-//! Listing everybody, by position and by cursor.
+//! Listing all accounts, by position and by cursor.
 
 use usersync::{
     model::ErrorClass::{Transient, Unconfirmed},
@@ -53,14 +53,14 @@ async fn a_page_that_shrinks_on_the_way_loses_nobody() {
 
 #[tokio::test]
 async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
-    // Somebody goes while the list is read: everything behind moves up.
+    // An account is deleted while the list is read: everything behind it moves up.
     let world = people(30, |switches| switches.page_cap = 10).await;
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.remove_account("user000");
     let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
     let incomplete = second.incomplete.expect("a doubt");
     assert!(incomplete.contains("moved") && incomplete.contains("30 at first and 29 later"), "{incomplete}");
-    // One goes and one comes: the count alone would not tell.
+    // One is deleted and one is created: the count alone would not show it.
     let world = people(30, |switches| switches.page_cap = 10).await;
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.remove_account("user000");

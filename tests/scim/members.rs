@@ -1,4 +1,4 @@
-//! Memberships, where servers differ.
+//! Memberships, on servers with different behaviour.
 
 use usersync::{
     model::{Operation, TargetGroupId},
@@ -14,7 +14,7 @@ use usersync_simulators::{
 
 use super::world::{World, delete_group, names, soon};
 
-/// A server with three people in a group.
+/// Starts a server with a group of three members.
 async fn three(profile: &str, work: impl FnOnce(&mut usersync_simulators::ScimSwitches)) -> World {
     let world = World::as_profile(profile, work).await;
     for name in ["ada", "bob", "eve"] {
@@ -25,7 +25,7 @@ async fn three(profile: &str, work: impl FnOnce(&mut usersync_simulators::ScimSw
 
 #[tokio::test]
 async fn one_member_is_taken_out_whatever_form_the_server_takes() {
-    // Where no filter is taken, the group is written back whole: a value might take out everybody.
+    // Without filter support the group is replaced as a whole: a value might remove all members.
     for (removal, puts) in [(MemberRemoval::Strict, 0), (MemberRemoval::Filter, 0), (MemberRemoval::Value, 1)] {
         for tells in [true, false] {
             let world = three("generic", |switches| {
@@ -56,7 +56,7 @@ async fn a_server_that_would_take_all_members_out_is_never_asked_to() {
 
 #[tokio::test]
 async fn a_removal_that_does_nothing_is_noticed() {
-    // A profile that names the wrong form.
+    // A profile with the wrong form.
     let world = three("atlassian-cloud", |switches| switches.member_removal = MemberRemoval::FilterElseNothing).await;
     let error = world.apply(&world.leave("bob", "dev").await).await.expect_err("ignored");
     assert_eq!(error.kind, Unsupported);
@@ -80,7 +80,7 @@ async fn without_patch_a_group_is_written_back_whole() {
         world.done(&world.leave("bob", "dev").await).await;
         assert_eq!(world.inside("dev"), names(&["ada", "eve", "new"]), "{told:?}");
         assert_eq!(world.server.journal.count("PUT", "/Groups"), 2, "the second join had nothing to write");
-        // Several at once do not write over each other.
+        // Concurrent writes do not overwrite each other.
         for nth in 0..6 {
             world.server.add_account(NewAccount::named(format!("at-once-{nth}")));
         }
@@ -139,14 +139,14 @@ async fn groups_of_one_name_are_told_apart_or_doubted() {
     }
     assert_ne!(world.group("Dev").await.id, world.group("DEV").await.id);
     assert_eq!(world.scim.group_named("dev").await, Ok(None), "names mind case there");
-    // Where case does not count, the name as it is spelled decides, and none is guessed.
+    // If names are case-insensitive, the exact spelling decides, and none is guessed.
     let world = World::switched(|switches| switches.group_unique = false).await;
     for name in ["Dev", "DEV"] {
         world.server.add_group(name);
     }
     assert_eq!(world.group("Dev").await.name, "Dev");
     assert!(world.scim.group_named("dev").await.expect_err("which").text.contains("several groups"));
-    // Where two could have one name, a second is not made.
+    // If two groups could have one name, a second is not created.
     let again = world.apply(&Operation::CreateGroup { name: "Dev".to_owned() }).await.expect_err("taken");
     assert_eq!(again.kind, usersync::target::TargetErrorKind::NameTaken);
     let gone = world.group("DEV").await;
@@ -185,7 +185,7 @@ async fn several_groups_are_joined_in_bulk_and_what_is_refused_is_named() {
     assert_eq!(world.server.journal.count("POST", "/Bulk"), 2);
     assert_eq!(world.server.journal.count("PATCH", "/Groups"), 0);
 
-    // Whether it took effect is not known.
+    // Whether it took effect is unknown.
     for fault in [Fault::cut_after(), Fault::truncate(30), Fault::status(200, "{}"), Fault::status(500, "")] {
         world.server.faults.add(fault.path("/Bulk").once());
         assert_eq!(join(&[(&one, "one"), (&two, "two")]).await.expect_err("no whole answer").kind, Unanswered);

@@ -1,4 +1,4 @@
-//! The name shown to people in all attributes that hold it, `externalId` of groups, and what the settings add to calls.
+//! The display name in all attributes that hold it, `externalId` of groups, and the effect of the settings on calls.
 
 use serde_json::json;
 use usersync::{

@@ -1,5 +1,5 @@
-//! Every field of every answer is null, missing, empty or of another type once: nobody is believed to be gone for it, and
-//! what is wrong with one account or group is wrong with no other.
+//! Every field of every answer is null, missing, empty or of another type once. No account counts as deleted because of
+//! it, and a bad account or group affects no other.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use usersync_simulators::scim::{NewAccount, Odd};
 
 use super::world::{World, names, settings};
 
-/// What stands in place of a field; `None`: it is missing.
+/// Returns the replacements of a field; `None`: it is missing.
 fn values(one: bool) -> Vec<Option<Value>> {
     let mut all = vec![None, Some(Value::Null), Some(json!([])), Some(json!(7))];
     if one {
@@ -72,7 +72,7 @@ const SCHEMAS: [&str; 6] = [
     "/Resources/0/attributes/0/mutability",
 ];
 
-/// All places, each with the path of the answers and whether it is of one resource only.
+/// Returns all fields, each with the path of the answers and whether it belongs to one resource only.
 fn places() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
     let of = |path, all: &'static [&'static str], one| all.iter().map(move |at| (path, *at, one));
     let lists =
@@ -85,14 +85,14 @@ fn places() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
         .chain(lists)
 }
 
-/// Everything that is read of a server.
+/// Results of all reads of a server.
 struct Readings {
     probe: Result<(), TargetError>,
     listed: Result<(BTreeSet<String>, bool), TargetError>,
     by_id: Vec<Result<bool, TargetError>>,
     by_name: Vec<Result<bool, TargetError>>,
     groups: Vec<Result<bool, TargetError>>,
-    /// How many members, and whether these are all.
+    /// Number of members, and whether the list is complete.
     members: Vec<Result<Option<(usize, bool)>, TargetError>>,
 }
 
@@ -124,10 +124,10 @@ async fn read(world: &World, accounts: &[String; 2], groups: &[String; 2]) -> Re
     Readings { probe, listed: listed.await, by_id, by_name, groups: found, members }
 }
 
-/// What is believed that should not be.
+/// Returns results that the client must not trust.
 fn faults(read: &Readings, path: &str, at: &str, value: Option<&Value>, one: bool) -> Vec<String> {
     let mut faults = Vec::new();
-    // Another name is another name.
+    // A changed name counts as another name.
     let renamed = (at == "/userName" || at == "/displayName")
         && matches!(value, Some(Value::String(_) | Value::Number(_)))
         && value != Some(&json!(""));
@@ -136,7 +136,7 @@ fn faults(read: &Readings, path: &str, at: &str, value: Option<&Value>, one: boo
     if read.by_id.iter().chain(named).any(|there| *there == Ok(false)) {
         faults.push(format!("gone: {:?} {:?} {:?}", read.by_id, read.by_name, read.groups));
     }
-    // A list that lacks one is a list all the same.
+    // A list without one entry is still a valid list.
     let shorter = at == "/members/0" && value.is_none();
     let unbelievable = |told: &Result<Option<(usize, bool)>, TargetError>| match told {
         Ok(None) => true,

@@ -40,7 +40,7 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     assert!(info.capabilities.email_required && !info.capabilities.rename_group);
     assert_eq!(lines(&info, "profile")[0].1, "atlassian-cloud, as the settings say");
     assert!(lines(&info, "deleting")[0].1.contains("only a new record"));
-    // Behind a proxy the address tells nothing, but the server does.
+    // Behind a proxy the URL does not identify the server, but its answers do.
     let world = World::switched(|switches| switches.own_base = Some("/realms/acme/scim/v2")).await;
     let info = world.scim.probe().await.expect("a first contact");
     let (state, text) = &lines(&info, "profile")[0];
@@ -49,7 +49,7 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     let told = ScimSettings { profile: Some("generic".into()), ..settings(&world.server) };
     let info = ScimTarget::new(told).expect("good settings").probe().await.expect("a first contact");
     assert_eq!(lines(&info, "profile")[0].1, "generic, as the settings say");
-    // Habit by habit, whatever the profile.
+    // Each habit individually, whatever the profile.
     let habits = Habits { rename_group: Some(true), email_required: Some(false), ..Habits::default() };
     let other = ScimSettings { profile: Some("atlassian-cloud".into()), habits, ..settings(&world.server) };
     let info = ScimTarget::new(other).expect("good settings").probe().await.expect("a first contact");

@@ -1,5 +1,5 @@
-//! The SCIM server inside a real Keycloak (26.7, `--features=scim-api`), where `USERSYNC_TEST_KEYCLOAK_URL` names one:
-//! what it does is in `docs/targets/scim.md`.
+//! The SCIM server inside a real Keycloak (26.7, `--features=scim-api`), if `USERSYNC_TEST_KEYCLOAK_URL` names one: its
+//! behaviour is described in `docs/targets/scim.md`.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,12 +21,12 @@ use super::{
     world::{create, delete, delete_group, lines, not_done, rename, set_active, soon, update},
 };
 
-/// A realm whose SCIM API is on, and a client for it.
+/// Returns a realm with the SCIM API enabled, and a client for it.
 async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
     place_with(what, audience, roles, &[]).await
 }
 
-/// The same with a client that is to write further attributes.
+/// The same with a client that writes further attributes.
 pub async fn place_with(
     what: &str,
     audience: bool,
@@ -102,7 +102,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
     let error = scim.apply(&update(&ada, None, Some("bob@example.org")), soon()).await.expect_err("taken");
     assert_eq!(error.kind, Unsupported, "{error}");
 
-    // Two people swap their logins.
+    // Two users swap their logins.
     assert_eq!(scim.apply(&rename(&ada, "bob"), soon()).await.expect_err("taken").kind, NameTaken);
     for (who, to) in [(&ada, "ada.moved"), (&bob, "ada"), (&ada, "bob")] {
         done(&scim, &rename(who, to)).await;
@@ -241,7 +241,7 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
     realm.remove().await;
 }
 
-/// What the profile and the simulator rest on; a Keycloak that does otherwise is a reason to look at both again.
+/// Basis of the profile and the simulator; if a Keycloak differs, review both.
 #[tokio::test]
 async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
     let Some((realm, scim)) = place("scim-habits", true, &["manage-users"]).await else { return };
@@ -269,7 +269,7 @@ async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
     let id = made["id"].as_str().expect("an id").to_owned();
     let (_, kept) = call("GET", &format!("/Users/{id}"), None).await;
     assert_eq!((&kept["displayName"], &kept["userName"]), (&Value::Null, &json!("ada")));
-    // 26.7.0 puts blanks around the words, 26.7.5 does not.
+    // 26.7.0 adds spaces around the words, 26.7.5 does not.
     let formatted = kept["name"]["formatted"].as_str().unwrap_or_default();
     assert_eq!(formatted.split_whitespace().collect::<Vec<_>>(), ["Ada", "Lovelace"]);
     assert_eq!(call("POST", "/Users", Some(user("eve", "ada@example.org"))).await.0, 500);

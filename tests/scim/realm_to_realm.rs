@@ -1,5 +1,5 @@
-//! From one realm to another, on a real Keycloak: full reconciles read the one by its Admin API and fill the other by its SCIM
-//! server. What came of it is compared by the Admin API alone.
+//! From one realm to another, on a real Keycloak: full reconciles read one by its Admin API and fill the other by its
+//! SCIM server. The result is compared by the Admin API alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 const USERS: usize = 1_000;
 const GROUPS: usize = 10;
 
-/// What a realm holds, by login and by group name, less its service accounts.
+/// State of a realm, by login and by group name, without its service accounts.
 #[derive(Debug, PartialEq)]
 struct Held {
     /// Display name, address, whether enabled, title, department.
@@ -71,7 +71,7 @@ fn person(number: usize) -> Value {
     })
 }
 
-/// What an attribute of a realm's people is by the SCIM server's words, if it is to be anything there.
+/// Sets the SCIM name of a user attribute in a realm; `None`: the attribute has none.
 async fn profile(realm: &Realm, attributes: &[(&str, Option<&str>)]) {
     let mut profile = realm.get("users/profile").await;
     let all = profile["attributes"].as_array_mut().expect("a list");
@@ -179,7 +179,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     assert_eq!((idle.planned_total(), idle.done.len()), (0, 0), "{idle:?}");
     println!("nothing to do was found in {} s", began.elapsed().as_secs());
 
-    // Somebody is renamed, renamed in name only, disabled, deleted, moved; a group comes, one goes.
+    // Users are renamed, get another display name, are disabled, deleted and moved; one group is created, one deleted.
     let change = async |number, body: Value| {
         from.replace(&format!("users/{}", id(&from, &login(number)).await), &body).await;
     };
@@ -217,7 +217,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
 
     let mut held = Held::by(&from).await;
     let now = Held::by(&to).await;
-    // Who was deleted is kept there, inactive, with the groups.
+    // The account of a deleted user is kept, inactive, with its groups.
     let left = now.people.get(&login(4)).expect("kept");
     assert!(!left.2, "{left:?}");
     held.people.insert(login(4), left.clone());

@@ -1,4 +1,4 @@
-//! Servers that show less than was written.
+//! Servers that show fewer data than were written.
 
 use usersync::{
     model::Operation,
@@ -55,7 +55,7 @@ async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
         assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not show")), "{told:?}");
         let note = &lines(&world.scim.probe().await.expect("a contact"), "hidden members")[0];
         assert!(note.0 == NoteState::No && note.1.contains("does not show the members"), "{note:?}");
-        // What usersync knows of it is enough to remove it.
+        // usersync's own records suffice to remove it.
         world.done(&world.leave("ada", "dev").await).await;
         assert!(world.inside("dev").is_empty(), "{told:?}");
     }

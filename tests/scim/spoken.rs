@@ -1,4 +1,5 @@
-//! What servers say in other words than the standard's: absence, refused PATCH, versions, discovery, bulk answers.
+//! Servers that word answers differently from the standard: missing resources, refused PATCH, versions, discovery, bulk
+//! answers.
 
 use usersync::{
     model::{ErrorClass, TargetGroupId},
@@ -25,7 +26,7 @@ async fn who_is_gone_in_a_servers_own_words_is_gone() {
 
 #[tokio::test]
 async fn a_proxys_404_is_not_gone() {
-    // The proxy answers for this account alone: an invented id is answered by the server itself.
+    // The proxy answers for this account only: the server itself answers for an invented id.
     let world = World::switched(|_| {}).await;
     let ada = world.create("ada").await.expect("created");
     world.create("bob").await.expect("created");
@@ -39,7 +40,7 @@ async fn a_proxys_404_is_not_gone() {
     world.server.faults.add(page().path("/Users/"));
     let error = world.scim.account(&ada.id).await.expect_err("not believed");
     assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{error}");
-    // Nor is an empty list believed.
+    // An empty list is not trusted either.
     world.server.remove_account("ada");
     world.server.remove_account("bob");
     assert!(world.scim.account(&ada.id).await.is_err());
@@ -62,7 +63,7 @@ async fn patch_is_given_up_for_a_kind_in_the_servers_own_words_until_the_next_co
     world.done(&update(&ada, Some("Ada Three"), None)).await;
     assert_eq!(world.server.faults.hits(refused), 2);
 
-    // A proxy's 405 holds for one call.
+    // A proxy's 405 affects one call.
     let world = World::switched(|_| {}).await;
     world.server.add_account(NewAccount::named("ada"));
     let ada = world.account("ada").await;
@@ -88,7 +89,7 @@ async fn a_version_is_sent_where_it_can_be_compared() {
         let versions = writes.iter().filter(|write| write.header("if-match").is_some()).count();
         assert_eq!(versions > 0, sent, "{etag} {weak}");
     }
-    // A server that refuses the very version which it shows is not asked to compare it for ever.
+    // A server that refuses its own version is not asked to compare it forever.
     let world = World::switched(|switches| {
         (switches.patch, switches.patch_announced, switches.etag) = (false, false, true);
     })
@@ -114,13 +115,13 @@ async fn discovery_of_another_form_is_a_note() {
         assert!(!lines(&info, "discovery").is_empty() || body == "[]", "{status} {body}: {:?}", info.notes);
         world.create("ada").await.expect("created");
     }
-    // The bare list of types and schemas is read.
+    // A bare list of types and schemas is accepted.
     let world = World::switched(|_| {}).await;
     let types = r#"[{"schema":"urn:ietf:params:scim:schemas:core:2.0:User","endpoint":"/Users"}]"#;
     world.server.faults.add(Fault::status(200, types).path("/ResourceTypes"));
     let info = world.scim.probe().await.expect("a contact");
     assert!(lines(&info, "cannot").iter().any(|(_, text)| text.contains("this server has none")), "{:?}", info.notes);
-    // Credentials that are refused for accounts too are refused.
+    // If accounts refuse the credentials too, they are refused.
     let world = World::switched(|_| {}).await;
     world.server.set_token("another");
     assert_eq!(world.scim.probe().await.expect_err("refused").kind, not_done(ErrorClass::Credentials));

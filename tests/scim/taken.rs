@@ -1,4 +1,4 @@
-//! Names that the server calls taken although its filter finds nobody.
+//! Names that the server reports as taken although its filter finds no account.
 
 use usersync::{
     model::Operation,

@@ -1,4 +1,4 @@
-//! What is done to accounts, where servers differ.
+//! Operations on accounts, on servers with different behaviour.
 
 use serde_json::{Value, json};
 use usersync::{
@@ -27,7 +27,7 @@ async fn the_id_at_the_source_is_written_as_external_id_and_survives() {
 
 #[tokio::test]
 async fn without_patch_the_whole_is_written_back_and_nothing_of_it_is_lost() {
-    // One says that it takes no PATCH, one only refuses it.
+    // One advertises that it lacks PATCH, one only refuses it.
     for announced in [false, true] {
         let world = World::switched(|switches| {
             switches.patch = false;
@@ -119,11 +119,11 @@ async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
         world.done(&rename(&ada, "Ada")).await;
         assert_eq!(world.account("ada").await.name, "Ada", "the case of one's own login can change");
     }
-    // A filter that minds case does not find it, but somebody has it.
+    // A case-sensitive filter does not find it, but another account has it.
     let world = World::switched(|switches| switches.filter_case = true).await;
     world.create("Ada").await.expect("made");
     assert_eq!(world.create("ada").await.expect_err("taken").kind, NameTaken);
-    // A 409 with nobody of this login is about something else.
+    // A 409 without an account of this login has another reason.
     world.server.faults.add(Fault::status(409, "no").method("POST").once());
     let error = world.create("eve").await.expect_err("refused");
     assert_eq!(error.kind, Unsupported);
@@ -149,7 +149,7 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
     let bob = world.create("bob").await.expect("made");
     let error = world.apply(&update(&bob, None, Some("ada@example.org"))).await.expect_err("taken");
     assert_eq!(error.kind, Unsupported, "{error}");
-    // Names are kept apart there, and one of one word gets a dash that is not shown.
+    // Names are stored separately there; a single word gets a dash that is not shown.
     world.done(&update(&bob, Some("Bob"), None)).await;
     assert_eq!(world.account("bob").await.display_name, "Bob");
     world.done(&update(&bob, Some("Bob de la Cruz"), None)).await;
@@ -159,7 +159,7 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
 
 #[tokio::test]
 async fn what_a_server_does_not_keep_is_said_once() {
-    // This one keeps the names apart, and the client takes it for one that does not.
+    // This server stores the names separately, and the client assumes that it does not.
     let world = World::switched(|switches| switches.names_apart = true).await;
     world.server.add_account(NewAccount::named("ada"));
     let ada = world.account("ada").await;

@@ -1,4 +1,4 @@
-//! A SCIM server with its client, and the operations that are done to it.
+//! A SCIM server with its client, and the operations on it.
 
 use std::collections::BTreeSet;
 
@@ -44,14 +44,14 @@ impl World {
         Self { server, scim }
     }
 
-    /// A server with these switches.
+    /// Starts a server with these switches.
     pub async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut options = ScimOptions::default();
         work(&mut options.switches);
         Self::with(options).await
     }
 
-    /// The same, worked by a client of another profile.
+    /// The same, with a client of another profile.
     pub async fn as_profile(profile: &str, work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut world = Self::switched(work).await;
         let settings = ScimSettings { profile: Some(profile.to_owned()), ..settings(&world.server) };
@@ -71,7 +71,7 @@ impl World {
         self.scim.account_named(name).await.expect("a look").unwrap_or_else(|| panic!("{name} is there"))
     }
 
-    /// The groups that an account is in, as the account shows them, or else as the groups do.
+    /// Returns the groups of an account, as the account shows them, or else as the groups do.
     pub async fn groups_of(&self, name: &str) -> Vec<TargetGroupId> {
         let account = self.account(name).await;
         if let Some(groups) = account.groups {
@@ -84,7 +84,7 @@ impl World {
         self.scim.groups_among(&account.id, &all).await.expect("read")
     }
 
-    /// Does this, and counts the calls.
+    /// Runs the work and counts the calls.
     pub async fn calls<T>(&self, work: impl Future<Output = T>) -> (T, usize) {
         let before = self.server.journal.entries().len();
         let came = work.await;
@@ -118,7 +118,7 @@ impl World {
         Operation::RemoveMember { group: group.id, group_name: group.name, account: account.id, name: account.name }
     }
 
-    /// Lists everybody; the logins in order, and why they may not be all.
+    /// Lists all accounts; returns the logins in order, and why the list may be incomplete.
     pub async fn list(&self) -> (Vec<String>, Vec<String>) {
         let (mut names, mut unconfirmed, mut cursor) = (Vec::new(), Vec::new(), None);
         loop {
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// The logins of a group's members, as the server has it.
+    /// Returns the logins of a group's members from the server's state.
     pub fn inside(&self, group: &str) -> BTreeSet<String> {
         self.server.snapshot().groups[group].clone()
     }
@@ -181,7 +181,7 @@ pub fn names(all: &[&str]) -> BTreeSet<String> {
     all.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// The lines of a first contact about something.
+/// Returns the lines of a first contact about a topic.
 pub fn lines(info: &TargetInfo, about: &str) -> Vec<(NoteState, String)> {
     info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.clone())).collect()
 }

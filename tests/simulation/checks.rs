@@ -1,4 +1,4 @@
-//! What has to be true once all is quiet.
+//! Properties that must hold when no work is left.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::{
     world::{Realm, World},
 };
 
-/// The login of somebody in the target whom no realm knows, a member of the first group.
+/// Login of the unmanaged account in the target, a member of the first group.
 pub const STRANGER: &str = "stranger";
 
-/// What the store knows of one pair.
+/// State of the store for one pair.
 pub struct Known {
     pub realm: usize,
     pub links: Vec<Link>,
@@ -24,7 +24,7 @@ impl Known {
         self.links.iter().find(|link| link.user == *user)
     }
 
-    /// Where the target is not as the source wants it.
+    /// Returns the differences of the target from the source.
     pub fn not_as_desired(&self, world: &World) -> Vec<String> {
         let realm = &world.realms[self.realm];
         let mut wrong = self.wrong_groups(world, realm);
@@ -65,7 +65,7 @@ impl Known {
         (wanted != actual).then(|| format!("{id}: {} is in {actual:?}, not in {wanted:?}", account.id))
     }
 
-    /// The target group that a group feeds.
+    /// Returns the target group that a group feeds.
     fn fed(&self, group: &GroupId) -> Option<TargetGroupId> {
         self.mappings.iter().find(|(id, _)| id == group).and_then(|(_, mapping)| match mapping {
             GroupMapping::Managed { group, .. } => Some(group.clone()),
@@ -73,7 +73,8 @@ impl Known {
         })
     }
 
-    /// A group that has its name alone feeds the target's group of that name; of several with one name at most one does.
+    /// Returns violations of the group rules. A group with a unique name feeds the target's group of that name; of
+    /// several with one name at most one does.
     fn wrong_groups(&self, world: &World, realm: &Realm) -> Vec<String> {
         let mut wrong = Vec::new();
         for (id, name) in &realm.groups {
@@ -98,7 +99,7 @@ impl Known {
     }
 }
 
-/// What must hold in every quiet state, whatever was lost.
+/// Returns violations of the properties of every quiet state, whatever was lost.
 pub fn always(world: &World, known: &[Known], before_run: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for id in &world.never_off {
@@ -124,7 +125,7 @@ pub fn always(world: &World, known: &[Known], before_run: bool) -> Vec<String> {
         if links > 1 {
             wrong.push(format!("{} has {links} links", account.id));
         }
-        // One that the target did not find for long is found again by the next full reconcile.
+        // An account that was hidden for long is found again by the next full reconcile.
         let comes_back = before_run && world.hidden.contains_key(&account.id);
         if links == 0 && account.active && !comes_back {
             wrong.push(format!("{}, called {}, is active and nobody's", account.id, account.name));

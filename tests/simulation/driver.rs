@@ -1,4 +1,4 @@
-//! The driver: owns every actor as a future, and decides alone, by its seed, who goes on and what happens next.
+//! The driver: owns every actor as a future, and decides alone, by its seed, which one continues and what happens next.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,21 +26,21 @@ use crate::{
     world::{MARGIN, Pending, Shared, StoreFault, World},
 };
 
-/// The place of the first realm's run among the actors; the second's is the next.
+/// Number of the first realm's run among the actors; the second realm's is the next.
 const RUN: Actor = 10;
-/// More steps than any simulation needs.
+/// Step limit, more than any simulation needs.
 const MOST_STEPS: usize = 5_000;
-/// A change that is told early is there after this at the latest, before the second look.
+/// Latest commit of a change that is announced early, before the recheck.
 const COMMITS_WITHIN: SignedDuration = SignedDuration::from_secs(4);
 
-/// What every actor stands before first.
+/// Name of the gate at which every actor starts.
 const BEGINS: &str = "begins";
 
 /// How an actor ended.
 enum Ended {
-    /// A worker, who did what there was to do.
+    /// A worker that did its work.
     Worked,
-    /// A worker who found nothing that was due at that time.
+    /// A worker that found nothing due at that time.
     Idle(Timestamp),
     /// A run.
     Ran(Option<Box<Report>>),
@@ -48,7 +48,7 @@ enum Ended {
 
 type Acting = Pin<Box<dyn Future<Output = Ended>>>;
 
-/// What can happen next.
+/// Possible next steps.
 #[derive(Clone, Debug)]
 enum Next {
     Pass { gate: Waiting, fails: bool },
@@ -69,7 +69,7 @@ enum Next {
     Advance,
 }
 
-/// How likely each thing is; drawn anew for each seed, so that some seeds switch often and others hardly ever.
+/// Probability of each step; drawn for each seed, so that some seeds switch often and others hardly ever.
 struct Weights {
     same_actor: u32,
     start: u32,
@@ -79,7 +79,7 @@ struct Weights {
     fault: u32,
     advance: u32,
     run: u32,
-    /// Whether runs begin only after the last change, so that all has to be as desired after them.
+    /// Whether runs start only after the last change, so that both sides must be in sync after them.
     runs_come_last: bool,
 }
 
@@ -113,20 +113,20 @@ pub struct Simulation<'s> {
     engine: Arc<Engine>,
     actors: BTreeMap<Actor, Acting>,
     last_actor: Actor,
-    /// Workers that found nothing to do since anything happened.
+    /// Workers that found nothing to do since the last step.
     idle: BTreeSet<Actor>,
     left: Budget,
     born: BTreeSet<String>,
-    /// Whether something happened that no event told.
+    /// Whether a change happened without an event.
     lost: bool,
-    /// Realms whose run began after the last change, and ended well.
+    /// Realms with a successful run that started after the last change.
     run_since: BTreeSet<usize>,
-    /// Realms whose run under way began after the last change.
+    /// Realms with a current run that started after the last change.
     running_since: BTreeSet<usize>,
     steps: usize,
 }
 
-/// Adds how far a simulation came to the words of a panic.
+/// Adds the progress of a simulation to the message of a panic.
 struct Told<'t>(&'t Scenario, u64, Arc<Shared>);
 
 impl Drop for Told<'_> {
@@ -138,7 +138,8 @@ impl Drop for Told<'_> {
 }
 
 impl<'s> Simulation<'s> {
-    /// The `number`-th simulation on this store: other simulations on it have other names, and so nothing in common.
+    /// Creates the `number`-th simulation on this store. Other simulations on it have other names, and so no data in
+    /// common.
     pub fn new(scenario: &'s Scenario, sabotage: Sabotage, store: Arc<SqliteStore>, number: u64, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let weights = Weights::draw(&mut rng);
@@ -171,13 +172,13 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// Simulates; what is wrong in the end, in words.
+    /// Runs the simulation; returns what is wrong at the end.
     pub async fn run(&mut self) -> Vec<String> {
         let _told = Told(self.scenario, self.seed, Arc::clone(&self.shared));
         self.begin().await;
         self.interleave().await;
         let mut wrong = self.check(self.scenario.safety.is_none()).await;
-        // Where nothing was lost, all is as desired already: looking at a few is enough.
+        // If nothing was lost, both sides are in sync already: a check of a few simulations suffices.
         let worth_while = self.lost || self.seed.is_multiple_of(4);
         if wrong.is_empty() && self.scenario.safety.is_none() && worth_while {
             wrong = self.check_runs().await;
@@ -185,9 +186,9 @@ impl<'s> Simulation<'s> {
         wrong
     }
 
-    // --- beginning and end, one step after the other ---
+    // --- start and end, one step after the other ---
 
-    /// The first run links everybody; then a stranger comes.
+    /// Links all users in a first run, then adds an unmanaged account.
     async fn begin(&mut self) {
         self.store.ensure_pairs(&self.pairs, self.now()).await.expect("the store answers");
         for realm in 0..self.pairs.len() {
@@ -208,7 +209,7 @@ impl<'s> Simulation<'s> {
         world.say(format!("begin: {shown}"));
     }
 
-    /// A whole run while nothing else happens.
+    /// Completes a run while nothing else happens.
     async fn run_alone(&mut self, realm: usize, options: RunOptions) -> Option<Box<Report>> {
         self.start_run(realm, options);
         loop {
@@ -228,7 +229,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// Works all that is due while nothing else happens.
+    /// Does all due work while nothing else happens.
     async fn work_alone(&mut self) {
         while let Some(due) = self.next_due().await {
             {
@@ -252,7 +253,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// After a full reconcile all is as desired; then another finds nothing to do, and neither does a plan.
+    /// Checks that both sides are in sync after a full reconcile, and that another one and a plan find nothing to do.
     async fn check_runs(&mut self) -> Vec<String> {
         self.shared.world().say("--- a full reconcile while nothing else happens");
         for realm in 0..self.pairs.len() {
@@ -283,7 +284,7 @@ impl<'s> Simulation<'s> {
 
     // --- the interleaving ---
 
-    /// Lets things happen until all is quiet and nothing is left to happen.
+    /// Takes steps until all is quiet and no step is left.
     async fn interleave(&mut self) {
         loop {
             self.steps += 1;
@@ -321,7 +322,7 @@ impl<'s> Simulation<'s> {
         None
     }
 
-    /// Steps that lead on, one of which comes in the end.
+    /// Returns steps that make progress, one of which must happen eventually.
     fn must_happen(&self) -> Vec<(u32, Next)> {
         let mut choices = Vec::new();
         let world = self.shared.world();
@@ -349,7 +350,7 @@ impl<'s> Simulation<'s> {
         choices
     }
 
-    /// Steps that need not come: changes, runs, and what goes wrong.
+    /// Returns optional steps: changes, runs, and faults.
     fn may_happen(&self, busy: bool) -> Vec<(u32, Next)> {
         let mut choices = Vec::new();
         let world = self.shared.world();
@@ -431,7 +432,7 @@ impl<'s> Simulation<'s> {
             Next::StartRun(realm) => {
                 self.left.run -= 1;
                 self.shared.world().say(format!("run {realm} begins"));
-                // What is not found now is made up for by a later run.
+                // A later run makes up for accounts that are not found now.
                 let finds_all = {
                     let world = self.shared.world();
                     world.hidden.keys().all(|account| world.finds(account))
@@ -472,7 +473,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    // --- what happens ---
+    // --- steps ---
 
     fn now(&self) -> Timestamp {
         self.shared.world().now
@@ -522,7 +523,7 @@ impl<'s> Simulation<'s> {
         self.act(RUN + realm, Box::pin(acting));
     }
 
-    /// An actor begins by standing before a gate of the driver's.
+    /// Starts an actor at a gate of the driver.
     fn act(&mut self, actor: Actor, acting: Acting) {
         let shared = Arc::clone(&self.shared);
         let acting = async move {
@@ -536,7 +537,7 @@ impl<'s> Simulation<'s> {
         self.actors.insert(actor, acting);
     }
 
-    /// Opens a gate and polls its actor until it stands before the next one, or has ended.
+    /// Opens a gate and polls its actor until the next gate or its end.
     async fn go_on(&mut self, gate: &Waiting) -> Option<Ended> {
         let actor = gate.actor;
         let gates = &self.shared.gates;
@@ -556,7 +557,8 @@ impl<'s> Simulation<'s> {
         .await;
         if ended.is_some() {
             self.actors.remove(&actor);
-            // What an actor abandoned is raised behind a write, and before the next: so the order stays the driver's.
+            // Work that an actor abandoned is raised after one write and before the next, so the driver keeps the
+            // order.
             for _ in 0..2 {
                 self.store.check().await.expect("the store answers");
             }
@@ -600,10 +602,10 @@ impl<'s> Simulation<'s> {
         self.shared.world().say(format!("event of {} is stored", sent.event.about));
         let pair = &self.pairs[sent.realm];
         let targets = [pair.target.clone()];
-        // Through the engine's own store, which may be one that lies.
+        // Through the engine's own store, which may be a sabotaged one.
         let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event.clone()], now).await;
         if stored.is_err() {
-            // It was not acknowledged, so its sender tries again.
+            // It was not acknowledged, so its sender retries.
             self.shared.world().events.push(sent);
         }
     }
@@ -613,7 +615,7 @@ impl<'s> Simulation<'s> {
         self.shared.world().arrive(request);
     }
 
-    /// Nobody who was enabled throughout is deactivated, not even for a moment.
+    /// Checks that no user that was enabled throughout is deactivated, not even for a moment.
     async fn expect_nobody_harmed(&self, request: u64) {
         let hit = {
             let world = self.shared.world();
@@ -634,7 +636,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// The process dies and begins anew: all that was in memory is gone, requests under way are not.
+    /// Crashes and restarts the process: its memory is lost, requests in flight are not.
     async fn crash(&mut self) {
         self.left.crash -= 1;
         self.shared.world().say("crash");
@@ -645,7 +647,7 @@ impl<'s> Simulation<'s> {
         self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
     }
 
-    /// The target does not find an account for a while: as long as a stale node takes, or a resync, or for hours.
+    /// Hides an account from the target for a while: as long as a stale node or a resync takes, or for hours.
     fn hide(&mut self) {
         self.left.hide -= 1;
         self.lost = true;
@@ -660,7 +662,7 @@ impl<'s> Simulation<'s> {
         world.say(format!("target: {} is not found for {minutes} minutes", account.id));
     }
 
-    /// From now on so many calls of the store fail.
+    /// Makes this many calls of the store fail.
     fn store_fails(&mut self) {
         self.left.store -= 1;
         let fault = if self.rng.random_bool(0.7) { StoreFault::Refused } else { StoreFault::Unconfirmed };
@@ -670,7 +672,7 @@ impl<'s> Simulation<'s> {
         world.store_out = Some((fault, calls));
     }
 
-    /// Somebody changes something in the target.
+    /// Changes something in the target without usersync.
     fn drift(&mut self) {
         self.left.drift -= 1;
         self.lost = true;
@@ -701,7 +703,7 @@ impl<'s> Simulation<'s> {
         self.store.next_due(&self.pairs[0].target, &connectors).await.expect("the store answers")
     }
 
-    /// When something comes that only time brings.
+    /// Returns the times of everything that only time triggers.
     async fn times(&self) -> Vec<Timestamp> {
         let due = self.next_due().await;
         let world = self.shared.world();
@@ -724,7 +726,7 @@ impl<'s> Simulation<'s> {
         !self.times().await.is_empty()
     }
 
-    /// Time goes on, mostly to the next thing that it brings.
+    /// Advances the clock, mostly to the next of these times.
     async fn advance(&mut self) {
         let times = self.times().await;
         let Some(first) = times.first() else { return };
@@ -758,7 +760,7 @@ impl<'s> Simulation<'s> {
         world.say(format!("time: {since:#}"));
     }
 
-    /// Nothing can happen any more: that has to be because all is done.
+    /// Checks, when no step is possible, that this is because all work is done.
     async fn stuck(&mut self) {
         let due = self.next_due().await;
         let mut world = self.shared.world();
@@ -768,7 +770,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    // --- what has to be true ---
+    // --- properties ---
 
     async fn known(&self) -> Vec<Known> {
         let mut known = Vec::new();
@@ -780,7 +782,7 @@ impl<'s> Simulation<'s> {
         known
     }
 
-    /// What is wrong now that all is quiet.
+    /// Returns what is wrong when all is quiet.
     async fn check(&self, in_step: bool) -> Vec<String> {
         let known = self.known().await;
         let mut wrong = self.shared.world().violations.clone();
@@ -793,7 +795,7 @@ impl<'s> Simulation<'s> {
             let filter = TaskFilter { connector: Some(pair.connector.clone()), limit: 100, ..TaskFilter::default() };
             for task in self.store.tasks(&filter).await.expect("the store answers") {
                 let property = match &task.error {
-                    // The name of an account that is not found is taken: the next full reconcile links it again.
+                    // The name of a hidden account is taken: the next full reconcile links it again.
                     Some((ErrorClass::Permanent, _)) if self.lost && !self.shared.world().hidden.is_empty() => continue,
                     Some((ErrorClass::Conflict, _)) => "K",
                     _ => "L",
@@ -867,7 +869,7 @@ fn engine(
     Arc::new(Engine::new(Arc::new(watched), clock, Dice::seeded(seed), connectors.collect(), vec![port]))
 }
 
-/// Each planned operation has a fate, and none is lost without an error that names it.
+/// Checks that each planned operation has an outcome, and that none is lost without an error that names it.
 fn assert_accounted(whose: &str, tally: Tally, error: Option<&WorkError>) {
     assert!(tally.adds_up(), "{whose}: {tally:?}");
     assert!(!matches!(error, Some(WorkError::Unaccounted { .. })), "{error:?}");

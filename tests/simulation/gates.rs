@@ -1,5 +1,5 @@
-//! Gates: where work stands still until the driver lets it go on. Only one actor is ever polled at a time, and only up to
-//! its next gate, so that the order of everything is the driver's alone.
+//! Gates, at which work stops until the driver lets it continue. Only one actor is polled at a time, and only up to its
+//! next gate, so that the driver alone decides the order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,23 +11,23 @@ use std::{
 
 use jiff::Timestamp;
 
-/// A worker or a run, by its place.
+/// Number of a worker or a run.
 pub type Actor = usize;
 
-/// What opens a gate.
+/// Condition that opens a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
     /// The driver's choice.
     Chosen,
-    /// The driver's choice; behind it is a reading of the source or the target, which may fail.
+    /// The driver's choice, before a read of the source or the target, which may fail.
     Reading,
-    /// That time.
+    /// This time.
     At(Timestamp),
-    /// The answer to that request.
+    /// The answer to this request.
     Answered(u64),
 }
 
-/// Somebody who stands before a gate.
+/// An actor that waits at a gate.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub gate: u64,
@@ -38,12 +38,12 @@ pub struct Waiting {
 
 #[derive(Default)]
 struct State {
-    /// Who is being polled.
+    /// The actor that is being polled.
     actor: Actor,
     last: u64,
     waiting: BTreeMap<u64, (Waiting, Waker)>,
     opened: BTreeSet<u64>,
-    /// Calls of the store under way, and gates that were opened but not passed yet.
+    /// Calls of the store in progress, and gates that are opened but not passed yet.
     busy: usize,
 }
 
@@ -56,39 +56,39 @@ impl Gates {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stands still until the driver opens.
+    /// Waits until the driver opens the gate.
     pub fn pass(&self, what: impl Into<String>, opens: Opens) -> Gate<'_> {
         Gate { gates: self, what: what.into(), opens, id: None }
     }
 
-    /// Work that ends by itself, without the driver.
+    /// Marks work that ends by itself, without the driver.
     pub fn busy(&self) -> Busy<'_> {
         self.state().busy += 1;
         Busy(self)
     }
 
-    /// From now on this actor is polled.
+    /// Sets the actor that is polled.
     pub fn turn_to(&self, actor: Actor) {
         self.state().actor = actor;
     }
 
-    /// Who is polled.
+    /// Returns the actor that is polled.
     pub fn actor(&self) -> Actor {
         self.state().actor
     }
 
-    /// Whether the actor can do nothing more before the driver opens one of its gates.
+    /// Returns whether the actor cannot continue until the driver opens one of its gates.
     pub fn stands(&self, actor: Actor) -> bool {
         let state = self.state();
         state.busy == 0 && state.waiting.values().any(|(waiting, _)| waiting.actor == actor)
     }
 
-    /// All who wait, in the order in which they came.
+    /// Returns all waiting actors, oldest first.
     pub fn waiting(&self) -> Vec<Waiting> {
         self.state().waiting.values().map(|(waiting, _)| waiting.clone()).collect()
     }
 
-    /// Opens one.
+    /// Opens a gate.
     pub fn open(&self, gate: u64) {
         let mut state = self.state();
         if let Some((_, waker)) = state.waiting.remove(&gate) {

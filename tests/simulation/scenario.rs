@@ -1,4 +1,4 @@
-//! What may happen in a simulation: who is there, which changes the source makes, which faults there are.
+//! Scenario of a simulation: its users and groups, the changes of the source, and the faults.
 
 use std::collections::BTreeSet;
 
@@ -6,57 +6,57 @@ use usersync::model::{GroupId, Subject, UserId};
 
 use crate::world::{Person, Realm};
 
-/// A kind of change at the source. Users and groups whose ids begin with `v` or `h` are those of the second realm.
+/// Kind of a change at the source. Ids of the second realm's users and groups begin with `v` or `h`.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A user is disabled or enabled.
     Toggle(&'static str),
-    /// A user joins or leaves a group.
+    /// A user is added to a group, or removed.
     Member(&'static str, &'static str),
-    /// All of these join a group, or leave it if all are in it; no event tells it, as after an import.
+    /// All of these are added to a group, or removed if all are members; without an event, as after an import.
     Members(&'static [&'static str], &'static str),
     /// A user is deleted; the id never comes back.
     Delete(&'static str),
-    /// A user is born, with any login that is free.
+    /// A user is created, with any free login.
     Born(&'static str),
-    /// A user gets any login that is free.
+    /// A user gets any free login.
     Login(&'static str),
     /// Two users swap their logins.
     Swap(&'static str, &'static str),
-    /// Three logins go round.
+    /// Three users exchange their logins in a cycle.
     Ring(&'static str, &'static str, &'static str),
-    /// A group is made, with any name.
+    /// A group is created, with any name.
     GroupBorn(&'static str),
     /// A group gets any other name.
     GroupName(&'static str),
-    /// A group is deleted, and with it its memberships.
+    /// A group is deleted with its memberships.
     GroupDelete(&'static str),
 }
 
-/// How often each thing may happen.
+/// Number of times that each thing may happen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
     /// Changes at the source.
     pub change: u32,
-    /// Of these, those that are told before they are there.
+    /// Changes that are announced before their commit.
     pub early: u32,
-    /// Events that are lost.
+    /// Lost events.
     pub lose: u32,
-    /// Events that come twice.
+    /// Duplicate events.
     pub double: u32,
-    /// The process dies.
+    /// Crashes of the process.
     pub crash: u32,
-    /// A call at the target gets no answer in time.
+    /// Calls to the target without an answer in time.
     pub timeout: u32,
-    /// A reading fails.
+    /// Failed reads.
     pub fault: u32,
     /// Full reconciles.
     pub run: u32,
-    /// Somebody changes something in the target.
+    /// Changes in the target without usersync.
     pub drift: u32,
-    /// The store fails for a while.
+    /// Outages of the store.
     pub store: u32,
-    /// The target does not find one of its accounts for a while.
+    /// Accounts that the target does not find for a while.
     pub hide: u32,
 }
 
@@ -65,27 +65,28 @@ pub struct Budget {
 pub struct Scenario {
     pub name: &'static str,
     pub what: &'static str,
-    /// Users who are linked from the beginning: id, login, groups.
+    /// Users that are linked from the start: id, login, groups.
     pub people: &'static [(&'static str, &'static str, &'static [&'static str])],
-    /// Groups that are there from the beginning: id, name.
+    /// Groups that exist from the start: id, name.
     pub groups: &'static [(&'static str, &'static str)],
-    /// What the source may do.
+    /// Possible changes of the source.
     pub kinds: &'static [Kind],
-    /// Logins that are given.
+    /// Logins that changes use.
     pub logins: &'static [&'static str],
-    /// Names that groups are given.
+    /// Names that group changes use.
     pub group_names: &'static [&'static str],
-    /// Workers, side by side.
+    /// Number of parallel workers.
     pub workers: usize,
     /// Whether the target is addressed by login.
     pub by_name: bool,
-    /// How many joins one call takes.
+    /// Number of groups that one call can add a user to.
     pub groups_at_once: usize,
-    /// How many accounts one call adds to a group; with more than one, full reconciles collect additions in waves.
+    /// Number of accounts that one call can add to a group; with more than one, full reconciles collect additions in
+    /// waves.
     pub members_at_once: usize,
     /// Whether the target can rename groups.
     pub renames_groups: bool,
-    /// How many removals of a kind the safety limit allows in an hour, if it is to matter.
+    /// Safety limit: removals of a kind per hour; `None`: it does not matter.
     pub safety: Option<u32>,
     pub budget: Budget,
 }
@@ -120,7 +121,7 @@ pub const ONE: Scenario = Scenario {
     },
 };
 
-/// Nobody but the bystander.
+/// No user except the bystander.
 pub const NOBODY: Scenario = Scenario { people: &[], ..ONE };
 
 /// Two users.
@@ -141,21 +142,21 @@ pub struct Change {
     pub hints: Vec<(usize, Subject)>,
 }
 
-/// Which realm a user or group belongs to.
+/// Returns the realm that a user or group belongs to.
 pub fn realm_of(id: &str) -> usize {
     usize::from(id.starts_with(['v', 'h']))
 }
 
-/// Who is in each realm from the beginning to the end, so that there is somebody to be seen alive.
+/// Users that exist in each realm from start to end, so that at least one user can be read.
 pub const BYSTANDERS: [&str; 2] = ["bystander", "vbystander"];
 
 impl Scenario {
-    /// How many realms there are.
+    /// Returns the number of realms.
     pub fn realms(&self) -> usize {
         self.people.iter().map(|(id, ..)| realm_of(id)).max().unwrap_or(0) + 1
     }
 
-    /// The realms as they begin.
+    /// Returns the initial realms.
     pub fn begin(&self) -> Vec<Realm> {
         let mut realms = vec![Realm::default(); self.realms()];
         for (id, name) in self.groups {
@@ -173,7 +174,7 @@ impl Scenario {
         realms
     }
 
-    /// All changes that the source can make now. `born`: ids that were there at some time.
+    /// Returns all changes that the source can make now. `born`: all ids that ever existed.
     pub fn changes(&self, realms: &[Realm], born: &BTreeSet<String>) -> Vec<Change> {
         self.kinds.iter().flat_map(|kind| self.changes_of(*kind, realms, born)).collect()
     }
@@ -261,7 +262,7 @@ fn one_user(realms: &[Realm], id: &str, change: impl FnOnce(&mut Person) -> Stri
     vec![Change { what, after, hints: hint_users(&[id]) }]
 }
 
-/// Those of them who are there join a group, or leave it if all are in it.
+/// Adds the existing ones of these users to a group, or removes them if all are members.
 fn members_move(realms: &[Realm], ids: &[&str], group: &str) -> Option<Change> {
     let mut after = realms.to_vec();
     let realm = &mut after[realm_of(group)];
@@ -280,7 +281,7 @@ fn members_move(realms: &[Realm], ids: &[&str], group: &str) -> Option<Change> {
     Some(Change { what, after, hints: Vec::new() })
 }
 
-/// Each of them gets the next one's login.
+/// Gives each of them the next one's login.
 fn logins_move(realms: &[Realm], ids: &[&str]) -> Vec<Change> {
     let mut after = realms.to_vec();
     let users = &realms[realm_of(ids[0])].users;

@@ -10,7 +10,7 @@ use usersync::{
 
 use crate::world::{Shared, World};
 
-/// One realm of the world.
+/// A realm of the simulated world.
 pub struct SimulatedSource {
     pub shared: Arc<Shared>,
     pub realm: usize,
@@ -92,7 +92,7 @@ impl Source for SimulatedSource {
         let count = self.user_count().await?;
         let mut read: Packed<UserState> = Packed::default();
         let mut incomplete = None;
-        // In pages, between which the world goes on.
+        // In pages, between which the world can change.
         loop {
             let page = self.users_page(read.len()).await?;
             if page.is_empty() {
@@ -141,7 +141,7 @@ fn whole<K, I>(items: I) -> Walked<K, I> {
 }
 
 impl SimulatedSource {
-    /// Two users from this place on, by login.
+    /// Returns two users from this position on, by login.
     async fn users_page(&self, first: usize) -> Result<Vec<UserState>, SourceError> {
         self.read(format!("users from {first} on"), |world| {
             let mut users: Vec<UserState> = world.realms[self.realm]

@@ -1,5 +1,5 @@
-//! The real store, watched: a gate before every call that matters, a note of every claim and intent, and, for the
-//! sabotages, a lie here and there.
+//! The real store under observation: a gate before every relevant call, a record of every claim and intent, and the
+//! sabotages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,23 +30,23 @@ use crate::{
     world::{Intent, Shared, StoreFault},
 };
 
-/// A lie of the store, which the simulations have to notice.
+/// A sabotage of the store, which the simulations must detect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sabotage {
-    /// None.
+    /// No sabotage.
     #[default]
     None,
     /// Subjects are claimed although an old request can still arrive.
     ClaimsDoNotWait,
-    /// What a run found in order is never doubted.
+    /// A run's "in sync" result is never invalidated.
     VerdictsStand,
-    /// A run's plan stands whatever was recorded since it looked.
+    /// A run's plan stands whatever was recorded since its observation.
     OldObservationsWin,
-    /// Nobody looks again after an event that may have come before its change.
+    /// There is no recheck after an event that may precede its commit.
     NoRecheck,
-    /// Who waits for whom is never followed.
+    /// Cycles of waiting subjects are never detected.
     NoRings,
-    /// A claim whose ending could not be written is never released.
+    /// A claim that could not be ended in the store is never released.
     ClaimsStay,
 }
 
@@ -55,9 +55,9 @@ pub struct WatchedStore {
     pub inner: Arc<SqliteStore>,
     pub shared: Arc<Shared>,
     pub sabotage: Sabotage,
-    /// Whether the safety limits count a realm as small as it is; else one so big that no limit matters.
+    /// Whether the safety limits use the realm's real size; else a size at which no limit matters.
     pub gate_matters: bool,
-    /// One call after the other, in the order in which they were made: else threads would decide.
+    /// Runs one call after the other, in call order; otherwise threads would decide.
     turn: Mutex<()>,
 }
 
@@ -66,7 +66,7 @@ impl WatchedStore {
         Self { inner, shared, sabotage, gate_matters, turn: Mutex::default() }
     }
 
-    /// A call that changes nothing for others and rests on nothing that others change. During an outage it fails.
+    /// Runs a call that neither affects nor depends on others. During an outage it fails.
     async fn quietly<T>(&self, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
         let _busy = self.shared.gates.busy();
         let _turn = self.turn.lock().await;
@@ -81,13 +81,13 @@ impl WatchedStore {
         }
     }
 
-    /// A call with a gate before it.
+    /// Runs a call with a gate before it.
     async fn gated<T>(&self, what: impl Into<String>, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
         self.shared.gates.pass(what, Opens::Chosen).await;
         self.quietly(work).await
     }
 
-    /// A call that gives a claim: one that fails has given none.
+    /// Runs a call that returns a claim; a failed call has claimed nothing.
     async fn claiming<T>(&self, what: impl Into<String>, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
         self.shared.gates.pass(what, Opens::Chosen).await;
         let fails = self.shared.world().store_fault().is_some();
@@ -99,7 +99,7 @@ impl WatchedStore {
         work.await
     }
 
-    /// A call that ends a claim, which may be written although the caller is not told.
+    /// Runs a call that ends a claim; it may be stored although the caller gets an error.
     async fn ending(
         &self,
         what: impl Into<String>,
@@ -171,7 +171,7 @@ fn unavailable() -> StoreError {
     StoreError::Unavailable("on purpose".to_owned())
 }
 
-/// Whether an outcome says so.
+/// Whether an outcome means that the write took effect.
 trait TookEffect {
     fn took_effect(&self) -> bool;
 }

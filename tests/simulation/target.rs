@@ -17,13 +17,13 @@ use crate::{
     world::{Shared, World, too_late},
 };
 
-/// The one target of the world.
+/// The only target of the simulated world.
 pub struct SimulatedTarget {
     pub shared: Arc<Shared>,
     pub identity: String,
-    /// How many joins one call takes.
+    /// Number of groups that one call can add a user to.
     pub groups_at_once: usize,
-    /// How many accounts one call adds to a group.
+    /// Number of accounts that one call can add to a group.
     pub members_at_once: usize,
     /// Whether groups can be renamed.
     pub renames_groups: bool,
@@ -49,7 +49,7 @@ fn describe(account: Option<&Account>) -> String {
     format!("    {}: {} {state} {}", account.id, account.name, groups.join("+"))
 }
 
-/// Two on a page, so that there are pages.
+/// Entries per page; few, so that lists have several pages.
 const PAGE: usize = 3;
 
 fn page<T: Clone>(all: &[T], cursor: Option<&str>) -> Page<T> {
@@ -62,7 +62,7 @@ fn page<T: Clone>(all: &[T], cursor: Option<&str>) -> Page<T> {
     }
 }
 
-/// Ends the wait for an answer when the sender dies.
+/// Stops the wait for an answer when the sender is dropped.
 struct Sender<'s> {
     shared: &'s Shared,
     request: u64,

@@ -1,5 +1,5 @@
-//! The world outside: realms, a target, requests under way between them, events on their way, and a clock. Nothing here
-//! moves by itself; the driver moves it.
+//! The simulated world: realms, a target, requests and events in flight, and a clock. Nothing here moves by itself; the
+//! driver moves it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,13 +19,13 @@ use usersync::{
 
 use crate::gates::{Actor, Gates, Opens};
 
-/// How much later than its deadline a request may still arrive; the engine's own margin.
+/// How much later than its deadline a request may arrive; the engine's own margin.
 pub const MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// When every simulation begins.
+/// Start time of every simulation.
 pub const BEGIN: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
-/// Somebody in a realm.
+/// A user of a realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     pub login: String,
@@ -37,41 +37,41 @@ pub struct Person {
 #[derive(Clone, Debug, Default)]
 pub struct Realm {
     pub users: BTreeMap<UserId, Person>,
-    /// By id, with their names.
+    /// Names by id.
     pub groups: BTreeMap<GroupId, String>,
 }
 
-/// A change of the source that is to come.
+/// A future change of the source.
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub what: String,
     pub realms: Vec<Realm>,
-    /// It comes before this.
+    /// Latest time of the change.
     pub by: Timestamp,
 }
 
-/// An event on its way to the store.
+/// An event in flight to the store.
 #[derive(Clone, Debug)]
 pub struct OnItsWay {
     pub realm: usize,
     pub event: NewEvent,
 }
 
-/// A request on its way to the target.
+/// A request in flight to the target.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub operation: Operation,
     pub intent: Option<IntentId>,
-    /// What else is asked for by the same call.
+    /// Further operations of the same call.
     pub also: Vec<(Operation, Option<IntentId>)>,
     /// Whether the call adds accounts to one group: all of them, or none.
     pub additions: bool,
     pub deadline: Timestamp,
-    /// Who waits for the answer; nobody, once the sender has died or given up waiting.
+    /// The actor that waits for the answer; `None`: it has died or given up.
     pub sender: Option<Actor>,
 }
 
-/// An intent as it was written down.
+/// An intent as it was stored.
 #[derive(Clone, Debug)]
 pub struct Intent {
     pub operation: Operation,
@@ -86,13 +86,13 @@ pub struct Intent {
 pub enum StoreFault {
     /// Nothing was written.
     Refused,
-    /// It was written, but the caller is not told.
+    /// It was written, but the caller gets an error.
     Unconfirmed,
 }
 
-/// All of it.
+/// State of the world.
 pub struct World {
-    /// How the next calls of the store fail, and so many of them.
+    /// How the next calls of the store fail, and how many.
     pub store_out: Option<(StoreFault, u32)>,
     /// Accounts that the target does not find, and until when.
     pub hidden: BTreeMap<AccountId, Timestamp>,
@@ -101,29 +101,29 @@ pub struct World {
     pub pending: Option<Pending>,
     pub events: Vec<OnItsWay>,
     pub accounts: BTreeMap<AccountId, Account>,
-    /// The target's groups with their members.
+    /// Groups of the target with their members.
     pub groups: BTreeMap<TargetGroupId, (String, BTreeSet<AccountId>)>,
     /// Whether the target is addressed by login, not by stable id.
     pub by_name: bool,
     pub requests: BTreeMap<u64, Request>,
-    /// Answers on their way back, by their requests.
+    /// Answers in flight, by their requests.
     pub answers: BTreeMap<u64, Result<Applied, TargetError>>,
-    /// Groups that calls for several refused, by their requests.
+    /// Groups that calls with several operations refused, by their requests.
     pub refused: BTreeMap<u64, Vec<TargetGroupId>>,
     pub intents: BTreeMap<IntentId, Intent>,
-    /// Subjects that are claimed, and by which claim.
+    /// Claimed subjects, and their claims.
     pub claims: BTreeMap<(usize, Subject), Token>,
-    /// Whether the reading behind the gate that opens next fails.
+    /// Whether the read behind the next opened gate fails.
     pub fail_reading: bool,
-    /// Users who were there and enabled ever since the beginning.
+    /// Users that existed and were enabled all the time.
     pub never_off: BTreeSet<UserId>,
-    /// When accounts were deactivated.
+    /// Times at which accounts were deactivated.
     pub deactivated_at: Vec<Timestamp>,
-    /// Requests ever sent.
+    /// Number of requests ever sent.
     pub sent: u64,
-    /// What happened, in words.
+    /// Steps so far.
     pub trace: Vec<String>,
-    /// What must never happen, and did.
+    /// Violated properties.
     pub violations: Vec<String>,
     numbers: u64,
 }
@@ -155,12 +155,12 @@ impl World {
         }
     }
 
-    /// Notes what happened.
+    /// Records a step.
     pub fn say(&mut self, what: impl Into<String>) {
         self.trace.push(what.into());
     }
 
-    /// Notes what must never happen.
+    /// Records a violated property.
     pub fn violated(&mut self, property: &str, how: impl AsRef<str>) {
         let text = format!("{property}: {}", how.as_ref());
         self.trace.push(format!("!!! {text}"));
@@ -174,20 +174,20 @@ impl World {
 
     // --- the source ---
 
-    /// Everybody is taken to have been enabled from now on who is.
+    /// Treats all enabled users as enabled from now on.
     pub fn begin_to_watch(&mut self) {
         let people = self.realms.iter().flat_map(|realm| &realm.users);
         self.never_off = people.filter(|(_, person)| person.enabled).map(|(id, _)| id.clone()).collect();
     }
 
-    /// The realms become these.
+    /// Replaces the realms.
     pub fn become_realms(&mut self, realms: Vec<Realm>) {
         self.realms = realms;
         let realms = &self.realms;
         self.never_off.retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(|person| person.enabled)));
     }
 
-    /// A change that was announced before it is there, is there.
+    /// Commits a change that was announced before.
     pub fn commit(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.say(format!("source: commits: {}", pending.what));
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// An event sets out. `settle`: perhaps before the change that it tells of is there.
+    /// Sends an event. `settle`: perhaps before the change is committed.
     pub fn send_event(&mut self, realm: usize, subject: Subject, settle: bool) {
         let number = self.number();
         let event = NewEvent {
@@ -213,14 +213,14 @@ impl World {
         self.events.push(OnItsWay { realm, event });
     }
 
-    /// The same change told once more, by another sender who gives it an id of his own.
+    /// Sends an event again, as another sender with its own id does.
     pub fn double_event(&mut self, index: usize) {
         let mut double = self.events[index].clone();
         double.event.id = format!("{}-again", double.event.id);
         self.events.push(double);
     }
 
-    /// How a user reads.
+    /// Returns a user as a read returns it.
     pub fn user_state(&self, realm: usize, id: &UserId) -> Option<UserState> {
         let realm = &self.realms[realm];
         let person = realm.users.get(id)?;
@@ -240,18 +240,18 @@ impl World {
 
     // --- the target ---
 
-    /// The account of this login.
+    /// Returns the account with this login.
     pub fn account_named(&self, name: &str) -> Option<&Account> {
         self.accounts.values().find(|account| account.name == name)
     }
 
-    /// An account with its groups.
+    /// Returns an account with its groups.
     pub fn read_account(&self, account: &Account) -> Account {
         let groups = self.groups.iter().filter(|(_, (_, members))| members.contains(&account.id));
         Account { groups: Some(groups.map(|(id, _)| id.clone()).collect()), ..account.clone() }
     }
 
-    /// Somebody else makes an account.
+    /// Creates an account without usersync.
     pub fn make_account(&mut self, name: &str, display_name: &str) -> Account {
         let id = AccountId::from(format!("a{}", self.accounts.len()));
         let account = Account {
@@ -270,7 +270,7 @@ impl World {
         account
     }
 
-    /// A request sets out.
+    /// Sends a request.
     pub fn send(&mut self, operation: &Operation, deadline: Timestamp, sender: Actor) -> u64 {
         let number = self.number();
         let intent = self.set_out(operation, sender);
@@ -289,7 +289,8 @@ impl World {
         number
     }
 
-    /// One request that adds accounts to a group. Of a user of the same run another one may be under way, to another group.
+    /// Sends one request that adds accounts to a group. Another request of the same run, to another group, may be in
+    /// flight for a user.
     pub fn send_additions(
         &mut self,
         group: &TargetGroupId,
@@ -318,7 +319,7 @@ impl World {
         number
     }
 
-    /// An addition that is sent by its account's id alone, and its intent.
+    /// Prepares an addition that is addressed by its account's id alone, and returns its intent.
     fn set_out_addition(
         &mut self,
         group: &TargetGroupId,
@@ -339,7 +340,7 @@ impl World {
         (operation, intent)
     }
 
-    /// One request for several.
+    /// Sends one request for several operations.
     pub fn send_batch(&mut self, operations: &[Operation], deadline: Timestamp, sender: Actor) -> u64 {
         let number = self.send(&operations[0], deadline, sender);
         let also = operations[1..].iter().map(|one| (one.clone(), self.set_out(one, sender))).collect();
@@ -347,7 +348,7 @@ impl World {
         number
     }
 
-    /// The intent of what is sent.
+    /// Marks the intent of an operation as sent.
     fn set_out(&mut self, operation: &Operation, sender: Actor) -> Option<IntentId> {
         self.sent += 1;
         let intent = self.intents.iter_mut().rev().find(|(_, intent)| {
@@ -363,7 +364,7 @@ impl World {
         intent
     }
 
-    /// A request arrives and takes effect, or is refused.
+    /// Lets a request arrive: it takes effect or is refused.
     pub fn arrive(&mut self, number: u64) {
         let Some(request) = self.requests.remove(&number) else { return };
         if request.additions {
@@ -384,7 +385,8 @@ impl World {
         }
     }
 
-    /// A request that adds accounts to a group arrives: all become members, or the request is refused for one of them.
+    /// Lets a request arrive that adds accounts to a group: all become members, or it is refused because of one of
+    /// them.
     fn arrive_additions(&mut self, number: u64, request: Request) {
         let Request { operation, intent, also, sender, .. } = request;
         let all: Vec<_> = std::iter::once((operation, intent)).chain(also).collect();
@@ -394,14 +396,14 @@ impl World {
             }
             _ => false,
         });
-        // Some servers refuse several at once although each is possible.
+        // Some servers refuse several at once although each one is possible.
         let refused = !possible || all.len() > 1 && number.is_multiple_of(5);
         for (operation, intent) in all {
             self.say(format!("target: additions: {operation}: {}", if refused { "refused" } else { "done" }));
             if !refused && self.take_effect(&operation).is_ok() {
                 self.effect(&operation, intent);
             } else if let Some(intent) = intent.and_then(|id| self.intents.get_mut(&id)) {
-                // It may be sent once more, with fewer others or by itself.
+                // It may be sent again, with fewer others or alone.
                 intent.sent = false;
             }
         }
@@ -413,7 +415,7 @@ impl World {
         }
     }
 
-    /// A request for several arrives; some of them are refused, and the others take effect all the same.
+    /// Lets a request for several operations arrive; some are refused, and the others take effect.
     fn arrive_together(&mut self, number: u64, request: Request) {
         let Request { operation, intent, also, sender, .. } = request;
         let mut refused = Vec::new();
@@ -423,7 +425,7 @@ impl World {
             if done {
                 self.effect(&operation, intent);
             } else if let Operation::AddMember { group, .. } = operation {
-                // It may be sent once more, by itself.
+                // It may be sent again, alone.
                 if let Some(intent) = intent.and_then(|id| self.intents.get_mut(&id)) {
                     intent.sent = false;
                 }
@@ -443,7 +445,7 @@ impl World {
         }
     }
 
-    /// A request is lost on its way.
+    /// Loses a request.
     pub fn lose(&mut self, number: u64) {
         let Some(request) = self.requests.remove(&number) else { return };
         self.say(format!("target: {}: never arrives", request.operation));
@@ -452,7 +454,7 @@ impl World {
         }
     }
 
-    /// The sender waits no longer. The request may still arrive; if it has, its answer is lost.
+    /// Ends the sender's wait. The request may still arrive; if it has, its answer is lost.
     pub fn give_up_waiting(&mut self, number: u64) {
         if let Some(request) = self.requests.get_mut(&number) {
             request.sender = None;
@@ -465,7 +467,7 @@ impl World {
         }
     }
 
-    /// The sender has died.
+    /// Drops the sender of a request.
     pub fn orphan(&mut self, number: u64) {
         self.answers.remove(&number);
         if let Some(request) = self.requests.get_mut(&number) {
@@ -490,7 +492,7 @@ impl World {
                 if self.group_named(name).is_some() {
                     return Err(refused(TargetErrorKind::NameTaken, format!("group {name} is taken")));
                 }
-                // The first group of a name has it as its id, which it keeps whatever it is called later.
+                // The first group of a name has it as its id, and keeps the id after a rename.
                 let mut id = TargetGroupId::from(name.to_lowercase());
                 while self.groups.contains_key(&id) {
                     id = format!("{id}'").into();
@@ -540,7 +542,7 @@ impl World {
         Ok(Applied::Done)
     }
 
-    /// The account that an operation reaches.
+    /// Returns the account that an operation reaches.
     pub fn addressed(&self, id: &AccountId, operation: &Operation) -> Result<AccountId, TargetError> {
         let name = match operation {
             Operation::UpdateUser { name, .. }
@@ -562,7 +564,7 @@ impl World {
         self.accounts.get_mut(id).expect("it was just found")
     }
 
-    /// The target's group of a name.
+    /// Returns the target's group of a name.
     pub fn group_named(&self, name: &str) -> Option<TargetGroup> {
         let found = self.groups.iter().find(|(_, (known, _))| known.to_lowercase() == name.to_lowercase());
         found.map(|(id, (name, _))| TargetGroup { id: id.clone(), name: name.clone(), protected: None })
@@ -573,7 +575,7 @@ impl World {
         self.groups.get_mut(group).map(|(_, members)| members).ok_or_else(none)
     }
 
-    /// All that there is, in one line.
+    /// Returns the complete state, in one line.
     pub fn show(&self) -> String {
         let mut text = String::new();
         for realm in &self.realms {
@@ -601,7 +603,7 @@ fn group_state(realm: &Realm, id: &GroupId) -> Option<GroupState> {
 }
 
 impl Realm {
-    /// A group as it reads.
+    /// Returns a group as a read returns it.
     pub fn group(&self, id: &GroupId) -> Option<GroupState> {
         group_state(self, id)
     }
@@ -615,24 +617,24 @@ fn unanswered(operation: &Operation) -> TargetError {
     refused(TargetErrorKind::Unanswered, format!("{operation}: no answer came in time"))
 }
 
-/// What a target says past a deadline: nothing was sent.
+/// Returns a target's error after a deadline: nothing was sent.
 pub fn too_late(operation: &Operation) -> TargetError {
     refused(TargetErrorKind::NotDone(ErrorClass::Transient), format!("{operation}: it was too late to send it"))
 }
 
-/// The world, and the gates before everything that is done to it.
+/// The world, and the gates before every access to it.
 pub struct Shared {
     pub gates: Gates,
     world: Mutex<World>,
 }
 
 impl World {
-    /// Whether the target finds an account at present.
+    /// Returns whether the target finds an account now.
     pub fn finds(&self, id: &AccountId) -> bool {
         self.hidden.get(id).is_none_or(|until| *until <= self.now)
     }
 
-    /// Whether this call of the store fails.
+    /// Returns the fault of this call of the store, if it fails.
     pub fn store_fault(&mut self) -> Option<StoreFault> {
         let (fault, left) = self.store_out?;
         self.store_out = (left > 1).then_some((fault, left - 1));
@@ -646,12 +648,12 @@ impl Shared {
         Self { gates: Gates::default(), world: Mutex::new(world) }
     }
 
-    /// The world; never kept over an `await`.
+    /// Locks the world; never held over an `await`.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the driver lets a reading happen, and tells whether it fails.
+    /// Waits until the driver allows a read; returns whether it fails.
     pub async fn reading(&self, what: String) -> bool {
         self.gates.pass(what, Opens::Reading).await;
         std::mem::take(&mut self.world().fail_reading)

@@ -4,7 +4,7 @@ use usersync::{model::*, store::*};
 
 use crate::world::*;
 
-/// Writes down an operation that is limited.
+/// Stores an intent of an operation with a safety limit.
 async fn gated(store: &World, token: Token, operation: Operation, limit: u32, now: jiff::Timestamp) -> Stepped {
     let next = NewIntent { limit: Some(limit), ..intent(operation, later(now, 10)) };
     store.step(token, Step { next: vec![next], ..Step::default() }, now).await.unwrap()
@@ -25,7 +25,7 @@ pub async fn several_are_written_down_together_and_unsent_ones_leave_no_change(s
     let open = store.open_intents(ann.token).await.unwrap();
     assert_eq!(open.iter().map(|one| one.id).collect::<Vec<_>>(), ids);
     assert_eq!(open.into_iter().map(|one| one.operation).collect::<Vec<_>>(), operations);
-    // Nobody takes back what another subject wrote down.
+    // A subject cannot withdraw another subject's item.
     let bob = store.work(&user("bob"), at(1)).await;
     let foreign = Step { unsent: vec![ids[1]], ..Step::default() };
     assert!(matches!(store.step(bob.token, foreign, at(2)).await, Err(StoreError::Failed(_))));
@@ -45,7 +45,7 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
     let out = deactivate("a1", "ann");
     let done = async |now| store.done_in_last_hour(&pair(), Limited::Deactivate, now).await.unwrap();
     let Stepped::Send(first) = gated(&store, ann.token, out.clone(), 2, at(1)).await else { panic!("sent") };
-    // What is under way counts; what was not done does not.
+    // Operations in flight count; those that were not done do not.
     assert_eq!(done(at(1)).await, 1);
     store.settle(ann.token, first[0], ChangeOutcome::FoundNotDone, at(2)).await;
     assert_eq!(done(at(2)).await, 0);
@@ -62,12 +62,12 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
     assert_eq!(store.step(ann.token, step, at(4)).await.unwrap(), Stepped::PastLimit { done: 2 });
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap().unwrap().name, "anna");
     assert!(store.open_intents(ann.token).await.unwrap().is_empty());
-    // Other kinds, other pairs and no limit are none of its business.
+    // Other kinds, other pairs and operations without a limit do not count.
     let other = gated(&store, ann.token, rename("a1", "anna", "ann"), 1, at(4)).await;
     assert!(matches!(other, Stepped::Send(_)));
     assert_eq!(store.done_in_last_hour(&Pair::new("corp", "wiki"), Limited::Deactivate, at(4)).await.unwrap(), 0);
     let Stepped::Send(_) = gated(&store, ann.token, create("x"), 0, at(4)).await else { panic!("is not limited") };
-    // An hour later there is room again.
+    // An hour later the limit has room again.
     assert_eq!(done(at(3_604)).await, 0);
     assert!(matches!(gated(&store, ann.token, out, 2, at(3_604)).await, Stepped::Send(_)));
 }
@@ -81,7 +81,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
         store.complete(claimed.token, Step::default(), held, at(9), at(1)).await.unwrap();
         assert!(store.is_awaited(&pair(), gate).await.unwrap());
     }
-    // One open set of each kind; later ones join it.
+    // One open approval per kind; later items are added to it.
     let sets = store.approvals(true).await.unwrap();
     assert_eq!(sets.len(), 2);
     for one in &sets {
@@ -92,7 +92,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     }
     assert!(!store.is_awaited(&pair(), ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.unwrap());
     assert_eq!(store.counts(&pair(), at(1)).await.unwrap().held, 4);
-    // The same again changes nothing; what is needed no more is withdrawn.
+    // The same items again change nothing; unneeded items are withdrawn.
     let ann = store.work(&user("ann"), at(2)).await;
     assert!(ann.decided.is_empty());
     store.complete(ann.token, Step::default(), vec![hold(gate, "deactivate", "f2")], at(9), at(2)).await.unwrap();
@@ -100,14 +100,14 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     assert_eq!((one.open_items, items.len()), (2, 2));
     assert_eq!((items[0].subject.clone(), items[0].item.fingerprint.as_str()), (user("ann"), "f2"));
 
-    // One by one, once.
+    // One item at a time, once.
     assert_eq!(approve(&store, set, vec![items[0].id], true, at(3)).await, 1);
     assert_eq!(approve(&store, set, vec![items[0].id], false, at(3)).await, 0);
     assert_eq!(approve(&store, set, vec![4711], true, at(3)).await, 0);
     let (one, again) = store.approval(set).await.unwrap();
     assert!(one.open && again[0].subject == user("bob"), "open ones come first");
     assert!(one.decision.unwrap().contains("approved (1 of 2) by eve"));
-    // An approval raises the task; it may be used once, and counts for no limit.
+    // An approval raises the task; it is used once, and counts for no limit.
     let ann = store.claims(&user("ann"), at(3)).await;
     assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Retry);
     assert_eq!((ann.decided.len(), ann.decided[0].state), (1, ApprovalItemState::Approved));
@@ -123,7 +123,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     assert!(store.changes(&ChangeFilter::default()).await.unwrap()[0].approved);
     store.done(ann.token, at(4)).await;
 
-    // The rest at once; a set in which nothing waits is closed, and a later item opens another.
+    // The rest at once; an approval without waiting items is closed, and a later item opens another.
     assert_eq!(approve(&store, set, vec![], false, at(5)).await, 1);
     assert!(!store.approval(set).await.unwrap().0.open);
     assert!(!store.is_awaited(&pair(), gate).await.unwrap());
@@ -231,7 +231,7 @@ pub async fn a_rejection_stands_while_the_same_is_planned(store: World) {
     let open = store.approvals(true).await.unwrap();
     assert_eq!((open.len(), open[0].open_items), (1, 1));
     assert_ne!(open[0].id, set);
-    // What is not planned any more was rejected for nothing; it is asked about when it is planned again.
+    // A rejection ends when the item is no longer planned; a new plan asks again.
     assert_eq!(approve(&store, open[0].id, vec![], false, at(5)).await, 1);
     let ann = store.work(&user("ann"), at(5)).await;
     assert_eq!(ann.decided.len(), 1);
@@ -277,7 +277,7 @@ pub async fn a_first_run_waits_for_approval(store: World) {
     assert!(store.approvals(true).await.unwrap().is_empty());
     assert_eq!(store.approvals(false).await.unwrap().len(), 2);
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("approved: fine"));
-    // Rejected, it stays held; the next plan opens another set.
+    // After a rejection it stays held; the next plan opens another approval.
     store.set_pair_state(&pair(), PairState::Held, at(5)).await.unwrap();
     let next = store.hold_first_run(&pair(), serde_json::Value::Null, at(5)).await.unwrap();
     assert_eq!(approve(&store, next, vec![], false, at(6)).await, 1);
@@ -309,7 +309,7 @@ pub async fn an_approved_adopted_group_may_lose_members(store: World) {
     assert!(!store.managed_groups(&target()).await.unwrap()[0].removals_approved);
     assert_eq!(approve(&store, set, vec![], true, at(3)).await, 1);
     assert!(store.managed_groups(&target()).await.unwrap()[0].removals_approved);
-    // An older reading of the group does not take it back.
+    // An older read of the group does not undo it.
     let claimed = {
         let ann = store.claims(&user("ann"), at(3)).await;
         store.done(ann.token, at(3)).await;

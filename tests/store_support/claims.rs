@@ -1,4 +1,5 @@
-//! Claims, intents, looks: rules 3, 4, 6 and 7.
+//! Claims, intents and observations. Rules: a newer observation wins; a claim holds the subject and the account; an
+//! ended claim writes nothing; an open intent closes its subject and account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ pub async fn a_claimed_subject_is_given_to_nobody_else(store: World) {
 
 pub async fn a_claimed_account_is_given_to_nobody_else(store: World) {
     store.linked("old", "a1", at(1)).await;
-    // Somebody is linked to the account of a claim that is held.
+    // Links another user to the account of a held claim.
     let old = store.work(&user("old"), at(2)).await;
     assert_eq!(old.link, Some(link("old", "a1")));
     let remove = Step { link: Some(LinkWrite::Remove), ..Step::default() };
@@ -32,10 +33,10 @@ pub async fn a_claimed_account_is_given_to_nobody_else(store: World) {
     assert!(matches!(adopted, Adopted::Busy { until } if until > at(2)));
     store.done(old.token, at(3)).await;
     assert_eq!(store.step(new.token, put, at(3)).await.unwrap(), Stepped::Written);
-    // Now the account is that claim's.
+    // Now the account belongs to that claim.
     let third = store.work(&user("third"), at(3)).await;
     assert!(matches!(store.adopt(third.token, link("third", "a1"), None, at(3)).await.unwrap(), Adopted::Busy { .. }));
-    // Another connector's realm meets it at the account, too.
+    // Another connector's realm conflicts at the account too.
     let other = Pair::new("other", "jira");
     store.raise(&other, &[user("zoe")], Priority::Event, &because("x"), at(3)).await.unwrap();
     let zoe = store.claim(&target(), &["other".into()], at(3)).await.unwrap().unwrap();
@@ -74,7 +75,7 @@ pub async fn an_ended_claim_writes_nothing(store: World) {
     assert_eq!(store.adopt(token, link("ann", "a2"), None, at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.holder(token, &"a1".into(), "ann").await, Err(StoreError::ClaimEnded));
     assert_eq!(store.open_intents(token).await, Err(StoreError::ClaimEnded));
-    // All is as it was, and somebody will look.
+    // All is unchanged, and a worker will read the target.
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(link("ann", "a1")));
     assert!(store.changes(&ChangeFilter::default()).await.unwrap().is_empty());
     assert!(store.task(&user("bob")).await.is_none());
@@ -89,7 +90,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
     store.crash(at(3)).await;
     assert!(store.claim_one(at(29)).await.is_none());
     assert_eq!(store.next_due(&target(), &[connector()]).await.unwrap(), Some(at(30)));
-    // News do not open it.
+    // A new event does not open it.
     store.event("1", &[user("ann")], at(10)).await;
     assert!(store.claim_one(at(29)).await.is_none());
     let next = store.claims(&user("ann"), at(30)).await;
@@ -106,7 +107,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
     };
     assert_eq!(next.intents, std::slice::from_ref(&open));
     assert_eq!(store.open_intents(next.token).await.unwrap(), [open]);
-    // The next holder looks, settles it, and the change is there.
+    // The next holder reads the target and resolves the intent; the change is recorded.
     store.settle(next.token, id, ChangeOutcome::FoundNotDone, at(31)).await;
     assert!(store.open_intents(next.token).await.unwrap().is_empty());
     let changes = store.changes(&ChangeFilter::default()).await.unwrap();
@@ -127,7 +128,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
         outcome: ChangeOutcome::FoundNotDone,
     };
     assert_eq!(changes[0], expected);
-    // Settled once.
+    // An intent is resolved only once.
     let again = Step { settled: vec![Settled { intent: id, outcome: ChangeOutcome::Done }], ..Step::default() };
     assert!(matches!(store.step(next.token, again, at(31)).await, Err(StoreError::NotFound(_))));
 }
@@ -137,13 +138,14 @@ pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
     let old = store.work(&user("old"), at(2)).await;
     let id = store.intend(old.token, deactivate("a1", "old"), at(30), at(2)).await;
     store.crash(at(3)).await;
-    // Found by name, from another connector: not before that cannot arrive.
+    // Found by name, from another connector: not before that request can no longer arrive.
     let other = Pair::new("other", "jira");
     store.raise(&other, &[user("new")], Priority::Event, &because("x"), at(3)).await.unwrap();
     let new = store.claim(&target(), &["other".into()], at(3)).await.unwrap().unwrap();
     assert_eq!(store.adopt(new.token, link("new", "a1"), None, at(3)).await.unwrap(), Adopted::Busy { until: at(30) });
     store.defer(new.token, at(30), None, at(3)).await.unwrap();
-    // Once the old one's link is gone the new one may have it, and finds the intent of the other subject.
+    // After the old user's link is removed, the new user may have the account, and finds the intent of the other
+    // subject.
     let old = store.claims(&user("old"), at(30)).await;
     store.step(old.token, Step { link: Some(LinkWrite::Remove), ..Step::default() }, at(30)).await.unwrap();
     store.fail(old.token, failure(Some(at(900))), at(30)).await.unwrap();
@@ -156,12 +158,12 @@ pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
     let new = store.claim(&target(), &["other".into()], at(31)).await.unwrap().unwrap();
     assert_eq!(new.intents.iter().map(|intent| intent.id).collect::<Vec<_>>(), [id]);
     store.settle(new.token, id, ChangeOutcome::FoundDone, at(31)).await;
-    // The change is that of the one who asked for it.
+    // The change belongs to the connector that requested it.
     assert_eq!(store.changes(&ChangeFilter::default()).await.unwrap()[0].pair, pair());
 }
 
 pub async fn an_account_with_anothers_intent_under_way_is_waited_for(store: World) {
-    // Two realms on one server: the link moved over while a request of the old holder is under way.
+    // Two realms on one server: the link moved while a request of the old holder is in flight.
     store.linked("old", "a1", at(1)).await;
     let old = store.work(&user("old"), at(2)).await;
     store.intend(old.token, deactivate("a1", "old"), at(30), at(2)).await;
@@ -195,7 +197,7 @@ pub async fn a_claim_that_ends_with_its_intent_open_raises_the_task(store: World
         store.done(again.token, at(30)).await;
         assert!(store.task(&name).await.is_none());
     }
-    // One that a run took has no task of its own yet.
+    // A subject claimed by a run has no task of its own yet.
     let observation = store.next_observation().await.unwrap();
     let claimed =
         store.claim_planned(&pair(), RunId(1), planned(&user("r"), observation, None), at(40)).await.unwrap().unwrap();
@@ -210,14 +212,14 @@ pub async fn a_create_closes_its_name(store: World) {
     let who = async |token, name: &str| store.holder(token, &"a9".into(), name).await.unwrap();
     assert_eq!(who(bob.token, "Ann").await, Holder::Nobody);
     let id = store.intend(ann.token, create("Ann"), at(30), at(1)).await;
-    // To its own subject the account is the one that it is making.
+    // For its own subject the account is the one that it creates.
     assert_eq!(who(ann.token, "ann").await, Holder::Nobody);
     assert_eq!(who(bob.token, "aNN").await, Holder::BeingMade);
     assert_eq!(
         store.adopt(bob.token, link("bob", "a9").named("ANN"), None, at(2)).await.unwrap(),
         Adopted::Busy { until: at(30) }
     );
-    // It stays so past the deadline, until somebody has looked.
+    // It stays so after the deadline, until a worker has read the target.
     assert!(matches!(
         store.adopt(bob.token, link("bob", "a9").named("ann"), None, at(40)).await.unwrap(),
         Adopted::Busy { until } if until > at(40)
@@ -270,7 +272,7 @@ pub async fn who_waits_becomes_ready_when_the_other_is_done(store: World) {
     assert!(!store.still_held(ann.token).await.unwrap());
     let task = store.task(&user("ann")).await.unwrap();
     assert_eq!((task.state, task.attempts, task.not_before), (TaskState::Waiting { on: user("bob") }, 0, at(60)));
-    // Both were raised, as urgent as we are.
+    // Both were raised, with the priority of the waiting subject.
     assert_eq!(store.task(&user("cid")).await.unwrap().priority, Priority::Event);
     let bob = store.claims(&user("bob"), at(2)).await;
     assert!(bob.wanted);
@@ -300,7 +302,7 @@ pub async fn who_waits_looks_again_at_the_latest(store: World) {
     store.fail(group.token, failure(None), at(2)).await.unwrap();
     assert!(store.claim_one(at(59)).await.is_none());
     let ann = store.claims(&user("ann"), at(60)).await;
-    // One that is there is not raised again, nor a dead one brought to life: only its own news do that.
+    // An existing task is not raised again, nor a dead one revived: only its own new events do that.
     store.wait_for(ann.token, &[Subject::group("g")], true, at(90), at(61)).await.unwrap();
     assert_eq!(store.task(&Subject::group("g")).await.unwrap().state, TaskState::Dead);
 }
@@ -344,10 +346,10 @@ pub async fn a_ring_is_found_by_following_who_waits(store: World) {
     assert_eq!(wait(2, 0, true).await, Waiting::Ring);
     assert!(store.still_held(claimed[2].token).await.unwrap());
     assert_eq!(store.task(&names[2]).await.unwrap().state, TaskState::Ready);
-    // It may wait all the same; and whoever waits for itself is a ring.
+    // It may wait nevertheless; a subject that waits for itself is a cycle.
     assert_eq!(wait(2, 2, true).await, Waiting::Ring);
     assert_eq!(wait(2, 0, false).await, Waiting::Waits);
-    // A ring is not followed for ever.
+    // The search for a cycle ends.
     let e = store.work(&user("e"), at(2)).await;
     assert_eq!(store.wait_for(e.token, &[names[0].clone()], true, at(60), at(2)).await.unwrap(), Waiting::Waits);
 }
@@ -363,7 +365,7 @@ pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
     let raise = async |priority, now| {
         store.raise(&pair(), &[user("ann")], priority, &because("test"), now).await.unwrap();
     };
-    // Others' events, and tasks of no event, are no concern of its.
+    // Events of other subjects, and tasks without an event, do not count.
     store.event("1", &[user("bob")], at(2)).await;
     for priority in [Priority::Run, Priority::FanOut, Priority::Bulk, Priority::Retry] {
         raise(priority, at(2)).await;
@@ -380,14 +382,14 @@ pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
     let ann = store.claims(&user("ann"), at(4)).await;
     store.done(ann.token, at(4)).await;
 
-    // One that was due when the run claimed; not one that waits for its time.
+    // A task that was due at the run's claim counts; one that waits for its time does not.
     let bob = ask("bob", at(5)).await;
     assert_eq!(*store.event_waits(bob.token).borrow(), Some(Priority::Event));
     store.raise(&pair(), &[user("eve")], Priority::Event, &because("test"), at(30)).await.unwrap();
     let eve = ask("eve", at(5)).await;
     let waits = store.event_waits(eve.token);
     assert_eq!(*waits.borrow(), None);
-    // Somebody whose event is urgent waits for it.
+    // A subject with an urgent event waits for it.
     let dan = store.work(&user("dan"), at(6)).await;
     store.wait_for(dan.token, &[user("eve")], true, at(60), at(6)).await.unwrap();
     assert_eq!(*waits.borrow(), Some(Priority::Event));
@@ -398,11 +400,11 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     let ask = async |name: &str, observation, account, now| {
         store.claim_planned(&pair(), run, planned(&user(name), observation, account), now).await.unwrap()
     };
-    // Nothing recorded, no link, nobody there: it stands.
+    // Nothing recorded, no link, no other holder: the plan stands.
     let observation = store.next_observation().await.unwrap();
     let ann = ask("ann", observation, None, at(2)).await.expect("stands");
     assert_eq!((ann.generation, ann.cause.clone(), ann.link.clone()), (0, Cause::Run { id: run }, None));
-    // Claimed already: raised.
+    // Claimed already: the task is raised.
     assert!(ask("ann", observation, None, at(2)).await.is_none());
     assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Run);
     // The claim of a run keeps workers away, and does not end the task.
@@ -414,12 +416,12 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     assert_eq!(worker.cause, Cause::Run { id: run });
     store.done(worker.token, at(3)).await;
     assert!(store.task(&user("ann")).await.is_none());
-    // Something newer is recorded than the run's look.
+    // A newer observation than the run's is recorded.
     assert!(ask("ann", observation, Some("a1"), at(4)).await.is_none());
     assert!(store.task(&user("ann")).await.is_some());
     let worker = store.claims(&user("ann"), at(4)).await;
     store.done(worker.token, at(4)).await;
-    // The link is another than the run read.
+    // The link differs from the one that the run read.
     let observation = store.next_observation().await.unwrap();
     for other in [None, Some("a2")] {
         assert!(ask("ann", observation, other, at(5)).await.is_none());
@@ -428,14 +430,14 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     }
     let ann = ask("ann", observation, Some("a1"), at(6)).await.expect("stands");
     assert_eq!(ann.link, Some(link("ann", "a1")));
-    // An intent is open, though it can arrive no more.
+    // An intent is open, though it can no longer arrive.
     store.intend(ann.token, deactivate("a1", "ann"), at(7), at(6)).await;
     store.crash(at(6)).await;
     let observation = store.next_observation().await.unwrap();
     assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     let ann = store.claims(&user("ann"), at(100)).await;
     store.settle(ann.token, ann.intents[0].id, ChangeOutcome::Done, at(100)).await;
-    // A change is a newer look, before the work is over.
+    // A change is a newer observation, even before the work ends.
     assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     store.done(ann.token, at(101)).await;
 }
@@ -476,7 +478,7 @@ pub async fn a_look_is_never_given_twice(store: World) {
         assert!(observations.last().is_none_or(|last| *last < observation));
         observations.insert(observation);
     }
-    // Work that ends takes one, too, so that a look begun before it is older.
+    // The end of work takes an observation number too, so that one begun before it is older.
     let before = store.next_observation().await.unwrap();
     let ann = store.work(&user("ann"), at(1)).await;
     store.done(ann.token, at(1)).await;
@@ -498,7 +500,7 @@ pub async fn a_dead_letter_that_fails_in_a_run_stays_dead(store: World) {
     store.fail(claim(at(2)).await.token, failure(None), at(3)).await.unwrap();
     assert!(store.claim_one(at(4)).await.is_none(), "it is not tried once more");
     assert_eq!(store.task(&user("ann")).await.unwrap().state, TaskState::Dead);
-    // What is raised meanwhile has attempts of its own.
+    // Tasks raised meanwhile have their own attempts.
     let claimed = claim(at(5)).await;
     store.event("1", &[user("ann")], at(5)).await;
     store.fail(claimed.token, failure(None), at(6)).await.unwrap();
@@ -514,7 +516,7 @@ pub async fn creates_that_nobody_settles_are_kept_for_a_run(store: World) {
     let ann = store.claims(&user("ann"), at(9)).await;
     assert_eq!(ann.intents.len(), 1);
     store.fail(ann.token, failure(None), at(9)).await.unwrap();
-    // With an intent open it is no dead letter, so that its own task settles it.
+    // With an open intent it is no dead letter, so that its own task resolves it.
     assert!(store.stale_intents(&pair(), at(20)).await.unwrap().is_empty());
     store.claims(&user("ann"), at(9)).await;
 }
@@ -566,12 +568,12 @@ pub async fn waiting_for_what_has_ended_meanwhile_is_ready_at_once(store: World)
     let ann = store.work(&user("ann"), at(1)).await;
     let bob = store.work(&user("bob"), at(1)).await;
     store.done(bob.token, at(2)).await;
-    // Bob's work ended after ann's began, so that what ann saw of him is old.
+    // Bob's work ended after ann's began, so ann's read of bob is old.
     let waiting = store.wait_for(ann.token, &[user("bob")], true, at(60), at(2)).await.unwrap();
     assert_eq!(waiting, Waiting::Waits);
     assert!(store.task(&user("bob")).await.is_none(), "he is not worked again for it");
     let ann = store.claims(&user("ann"), at(2)).await;
-    // Now she has seen what he came to: she waits, and he is worked again.
+    // Now ann has read bob's result: ann waits, and bob is worked again.
     store.wait_for(ann.token, &[user("bob")], true, at(60), at(3)).await.unwrap();
     let bob = store.claims(&user("bob"), at(3)).await;
     assert!(store.claim_one(at(3)).await.is_none());

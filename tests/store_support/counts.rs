@@ -1,4 +1,4 @@
-//! The counts of a pair are kept, not counted: whatever happened, they agree with a full count.
+//! The stored counts of a pair agree with a full count, whatever happened.
 
 use std::path::Path;
 
@@ -11,19 +11,19 @@ use usersync::{
 
 use crate::{reference::Dice, world::*};
 
-/// More than one transaction raises.
+/// More tasks than one transaction raises.
 const MANY: usize = 2_500;
 
 fn pairs() -> [Pair; 2] {
     [pair(), Pair::new("other", "jira")]
 }
 
-/// One of several; the last is as likely as the first.
+/// Picks one of several with equal probability.
 fn pick<T: Clone>(dice: &mut Dice, of: &[T]) -> T {
     of[usize::try_from(dice.roll(i64::try_from(of.len()).unwrap())).unwrap()].clone()
 }
 
-/// What is there, row by row.
+/// Counts the rows.
 async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> PairCounts {
     let row: (i64, i64, Option<i64>, i64, i64, i64, i64, i64) = sqlx::query_as(
         "WITH p AS (SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector WHERE c.name = ?1)
@@ -72,7 +72,7 @@ async fn connect(file: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }
 
-/// What a worker writes about its subject.
+/// Returns a worker's writes about its subject.
 fn step(dice: &mut Dice, claimed: &Claimed, now: Timestamp) -> Step {
     if let Some(user) = claimed.subject.as_user() {
         let account = format!("{}-{user}", claimed.pair.connector);
@@ -102,7 +102,7 @@ fn step(dice: &mut Dice, claimed: &Claimed, now: Timestamp) -> Step {
     Step { group: Some(pick(dice, &[manage.clone(), manage, unmap, GroupWrite::Forget { source }])), ..Step::default() }
 }
 
-/// Claims what is due, writes something about it, and ends the claim in one of the ways.
+/// Claims due work, writes something about it, and ends the claim in one of the ways.
 async fn work(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
     let connectors = pairs().map(|pair| pair.connector);
     let Some(claimed) = store.claim(&target(), &connectors, now).await.unwrap() else { return };
@@ -119,7 +119,7 @@ async fn work(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
     }
 }
 
-/// What operators and the server do beside the workers.
+/// Makes changes of operators and the server, beside the workers.
 async fn beside(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
     match dice.roll(4) {
         0 => drop(store.replay_dead(&TaskFilter::default(), "eve", now).await.unwrap()),
@@ -173,7 +173,7 @@ async fn counts_agree_with_a_full_count_after_random_steps() {
             assert_eq!(totals.managed_groups, kept.managed_groups);
         }
     }
-    // The history had some of everything.
+    // Some of everything occurred.
     let PairCounts { tasks, dead, missing, memberships, managed_groups, held, .. } = largest;
     assert!([tasks, dead, missing, memberships, managed_groups, held].iter().all(|most| *most >= 2), "{largest:?}");
 }
@@ -194,7 +194,7 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
     let kept = store.counts(&pair(), at(300)).await.unwrap();
     assert!(kept.tasks > 0 && kept.dead > 0 && kept.links > 0 && kept.managed_groups > 0, "{kept:?}");
     store.close().await;
-    // As the schema before kept it.
+    // As the previous schema stored it.
     let mut conn = connect(&file).await;
     let triggers: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name NOT IN ('link_added', 'link_changed', 'link_removed')",
@@ -242,7 +242,7 @@ async fn many_subjects_are_raised_in_parts_and_each_is_counted_from_the_start() 
     let file = folder.path().join("usersync.db");
     let store = open(&file).await;
     let many: Vec<Subject> = (0..MANY).map(|nth| user(&format!("u{nth}"))).collect();
-    // A command beside the server writes them down; the server raises them, here after its start.
+    // A command beside the server stores them; the server raises them, here after its start.
     store.close().await;
     let beside = SqliteStore::open_beside(&file, OpenOptions::simulation(at(0))).await.unwrap();
     let raised = beside.raise(&pair(), &many, Priority::FanOut, &because("x"), at(1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the embedded store promises besides: durability, one engine, a file of our own.
+//! Further guarantees of the embedded store: durability, a single engine, a private file.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -20,7 +20,7 @@ async fn open(file: &Path) -> StoreResult<SqliteStore> {
     SqliteStore::open(file, OpenOptions { poll: None, ..OpenOptions::new(at(0)) }).await
 }
 
-/// Opens the file once the process or store before has let go of it.
+/// Opens the file after the previous process or store has released it.
 async fn reopen(file: &Path, now: jiff::Timestamp) -> SqliteStore {
     for _ in 0..10_000 {
         let options = OpenOptions { poll: None, ..OpenOptions::new(now) };
@@ -35,7 +35,7 @@ async fn reopen(file: &Path, now: jiff::Timestamp) -> SqliteStore {
     panic!("the lock was not released");
 }
 
-/// Runs SQL on the file, as somebody else would.
+/// Runs SQL on the file, as another program would.
 async fn meddle(file: &Path, sql: &str) {
     let mut conn = SqliteConnectOptions::new().filename(file).create_if_missing(true).connect().await.unwrap();
     sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
@@ -47,7 +47,7 @@ fn world(store: SqliteStore) -> World {
     World { inner: Arc::clone(&store) as _, store, crash: |_, _| Box::pin(async {}) }
 }
 
-/// The program that the next test starts and kills: appends events for ever, and says which were acknowledged.
+/// The program that the next test starts and kills: appends events endlessly, and prints the acknowledged ones.
 #[tokio::test]
 async fn append_until_killed() {
     let Some(file) = std::env::var_os("USERSYNC_TEST_STORE") else { return };
@@ -77,7 +77,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for line in lines {
             let line = line.unwrap();
-            // The harness may write before it on the line.
+            // The test harness may write before it on the line.
             if let Some((_, id)) = line.split_once("stored ") {
                 acknowledged.push(id.to_owned());
             }
@@ -189,7 +189,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
         assert!(why.contains("schema 999 is newer"), "{why}");
     }
 
-    // A store of before the first schema, as far as this binary can tell.
+    // A store older than the first schema, as far as this binary can see.
     let old = folder.path().join("old.db");
     meddle(
         &old,
@@ -221,7 +221,7 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     let pairs = [pair(), wiki.clone(), Pair::new("other", "jira")];
     store.ensure_pairs(&pairs, at(0)).await.unwrap();
     store.close().await;
-    // As the second schema kept it.
+    // As the second schema stored it.
     let old = folder.path().join("old.db");
     let schema = [
         include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
@@ -265,7 +265,7 @@ async fn a_full_disk_is_told_and_recovered_from() {
     let big = NewEvent { body: format!("\"{}\"", "x".repeat(400_000)), ..event("big", &[user("bob")]) };
     let full = store.append_events(&connector(), &[target()], vec![big.clone()], at(2)).await;
     assert_eq!(full, Err(StoreError::Unavailable("the disk is full".into())));
-    // In one commit with others: whoever was lost is told so, and nothing of it is there.
+    // In one commit with others: a lost caller gets an error, and nothing of it is stored.
     let subjects: Vec<Subject> = (0..20_000).map(|nth| user(&format!("u{nth}"))).collect();
     let (raised, appended, completed) = tokio::join!(
         async { store.raise(&pair(), &subjects, Priority::Run, &because("x"), at(2)).await },
@@ -302,7 +302,7 @@ async fn a_command_beside_the_server_is_heard_at_once() {
     command.raise(&pair(), &[user("ann")], Priority::Event, &because("sync"), at(1)).await.unwrap();
     let seen = server.woken_after(seen).await;
     let ann = server.claims(&user("ann"), at(1)).await;
-    // Nothing that a command changes is kept in the server's memory.
+    // The server does not cache anything that a command changes.
     let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Person };
     command.request(&run, "eve", at(2)).await.unwrap();
     command.set_paused(&connector(), true, "eve", at(2)).await.unwrap();
@@ -313,7 +313,7 @@ async fn a_command_beside_the_server_is_heard_at_once() {
     server.done(ann.token, at(3)).await;
     server.claims(&user("ann"), at(3)).await;
 
-    // It can neither claim nor look.
+    // It can neither claim nor take an observation.
     assert!(command.claim(&target(), &[connector()], at(9)).await.is_err());
     assert!(command.next_observation().await.is_err());
     command.close().await;
@@ -324,7 +324,7 @@ async fn a_claim_that_nobody_heard_of_ends() {
     let store = world(SqliteStore::open_temporary(OpenOptions::simulation(at(0))).await.unwrap());
     store.raise(&pair(), &[user("ann")], Priority::Event, &because("x"), at(1)).await.unwrap();
     for _ in 0..20 {
-        // Asked and dropped before the answer.
+        // Requested, and dropped before the answer.
         let asked = store.claim_one(at(1));
         let _ = futures::poll!(std::pin::pin!(asked));
     }
@@ -343,7 +343,7 @@ async fn a_temporary_store_leaves_nothing() {
     assert!(!folder.exists());
 }
 
-/// A store whose claims are abandoned while it cannot be written, by `block` until `release`.
+/// Opens a store with claims that are abandoned while it cannot be written, from `block` to `release`.
 async fn abandoned_while_it_cannot_be_written<B>(
     options: OpenOptions,
     block: impl AsyncFnOnce(&SqliteStore, &std::path::Path) -> B,
@@ -361,7 +361,7 @@ async fn abandoned_while_it_cannot_be_written<B>(
     let sqlite = Arc::clone(&store.inner).downcast::<SqliteStore>().unwrap();
     let blocked = block(&sqlite, &file).await;
 
-    // So long that it needs room.
+    // Long enough that it needs space.
     let failure = Failure { text: "x".repeat(400_000), ..failure(None) };
     for claim in &claims {
         let failed = store.fail(claim.token, failure.clone(), at(2)).await;
@@ -371,7 +371,7 @@ async fn abandoned_while_it_cannot_be_written<B>(
     }
     release(&sqlite, blocked).await;
 
-    // As soon as it can be written all are due again, without a restart.
+    // When the store is writable all are due again, without a restart.
     store.check().await.unwrap();
     for claim in &claims {
         assert!(!store.still_held(claim.token).await.unwrap());
@@ -380,11 +380,11 @@ async fn abandoned_while_it_cannot_be_written<B>(
         let again = store.claims(&user(login), at(3)).await;
         store.done(again.token, at(3)).await;
     }
-    // The open intent protects its account until its request cannot arrive any more.
+    // The open intent protects its account until its request can no longer arrive.
     assert!(store.claim_one(at(8)).await.is_none());
     let eve = store.claims(&user("eve"), at(9)).await;
     assert_eq!(eve.intents.iter().map(|intent| intent.id).collect::<Vec<_>>(), [id]);
-    // Abandoning what has ended changes nothing.
+    // Abandoning an ended claim changes nothing.
     store.abandon(claims[0].token, at(9));
     store.check().await.unwrap();
     assert!(store.task(&user("ann")).await.is_none());

@@ -37,11 +37,11 @@ pub async fn an_event_that_came_before_is_a_duplicate_and_raises_nothing(store: 
         assert_eq!(store.event(id, &[user("ann")], at(2)).await, Appended { stored: 0, duplicates: 1 });
         assert!(store.claim_one(at(9)).await.is_none());
     }
-    // Written otherwise it is another id; of another connector it is another event.
+    // A different spelling is another id; another connector's event is another event.
     assert_eq!(store.event(&uuid.to_uppercase(), &[], at(3)).await.stored, 1);
     let elsewhere = store.append_events(&"other".into(), &[], vec![event("1", &[])], at(3)).await.unwrap();
     assert_eq!(elsewhere, Appended { stored: 1, duplicates: 0 });
-    // Within one call, beside a new one.
+    // Twice in one call, beside a new one.
     let three = vec![event("2", &[user("bob")]), event("2", &[user("cid")]), event("1", &[user("cid")])];
     let appended = store.append_events(&connector(), &[target()], three, at(4)).await.unwrap();
     assert_eq!(appended, Appended { stored: 1, duplicates: 2 });
@@ -81,7 +81,7 @@ pub async fn an_event_that_wants_a_run_asks_for_one(store: World) {
     assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Event));
     store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at(3)).await.unwrap();
     assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
-    // One that came before asks for nothing.
+    // A duplicate raises nothing.
     store.append_events(&connector(), &[target()], vec![wants("2")], at(4)).await.unwrap();
     assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
 }
@@ -90,7 +90,7 @@ pub async fn each_of_many_callers_hears_of_its_own(store: World) {
     let callers = (0..300).map(|nth: i64| {
         let store = &store;
         async move {
-            // Every third sends what the one before it sends, too.
+            // Every third event repeats the one before it.
             let id = format!("e{}", nth - i64::from(nth % 3 == 2));
             store.event(&id, &[user(&format!("u{}", nth % 50))], at(1)).await
         }
@@ -113,7 +113,7 @@ pub async fn an_event_reaches_every_target(store: World) {
     for target in &targets {
         let claimed = store.claim(target, &[connector()], at(1)).await.unwrap().unwrap();
         assert_eq!(claimed.pair, Pair::new("corp", target.as_str()));
-        // The same subject on another target is other work.
+        // The same subject on another target is a separate task.
         assert_eq!(claimed.subject, user("ann"));
     }
 }

@@ -104,7 +104,7 @@ pub async fn who_was_seen_alive_is_remembered(store: World) {
     assert_eq!(alive(1).await, ["cid".into()]);
     let cid = store.link(&pair(), &"cid".into()).await.unwrap().unwrap();
     assert_eq!((cid.seen_alive, cid.federation_link.as_deref()), (Some(at(30)), Some("ldap")));
-    // To the hour; another federation at once.
+    // With a resolution of an hour; another federation at once.
     saw(&["ann"], None, at(3_000)).await;
     saw(&["bob"], Some("ldap"), at(3_000)).await;
     let seen = async |name: &str| store.link(&pair(), &name.into()).await.unwrap().unwrap();
@@ -147,7 +147,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     assert!(store.managed_groups(&"wiki".into()).await.unwrap().is_empty());
     assert_eq!(store.counts(&pair(), at(0)).await.unwrap().managed_groups, 1);
 
-    // To another group, to none, gone: the managed one loses it as a source.
+    // Mapped to another group, to none, deleted: the managed group loses it as a source.
     write(&pair(), "g1", manage("g1", "t2", "ops")).await;
     let why = GroupWrite::Unmap { source: "g2".into(), name: "devs".into(), why: "two of that name".into() };
     write(&pair(), "g2", why).await;
@@ -164,7 +164,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     assert_eq!(mappings, expected);
     assert!(store.group_mappings(&other).await.unwrap().is_empty());
 
-    // A group that was deleted is managed no more.
+    // A deleted group is no longer managed.
     let subject = Subject::group("g1");
     let claimed = store.work(&subject, at(1)).await;
     let delete = Operation::DeleteGroup { group: "t2".into(), name: "ops".into() };
@@ -176,7 +176,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     assert_eq!(store.group_mappings(&pair()).await.unwrap().len(), 1);
 }
 
-/// That a source group feeds the group that is known as `devs`.
+/// Returns a write: the source group feeds the group known as `devs`.
 fn feeds_devs(source: &str) -> GroupWrite {
     let group = ManagedGroup {
         id: "t1".into(),
@@ -198,7 +198,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     let claimed = store.work(&Subject::group("g1"), at(2)).await;
     let rename = Operation::RenameGroup { group: "t1".into(), name: "devs".into(), to: "ops".into() };
     let id = store.intend(claimed.token, rename, at(9), at(2)).await;
-    // Another source comes to feed it by its former name, while the rename is under way.
+    // Another source starts to feed it by its former name, while the rename is in flight.
     map("g2").await;
     assert!(store.claim_one(at(3)).await.is_none());
     store.settle(claimed.token, id, ChangeOutcome::Done, at(3)).await;
@@ -208,7 +208,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     assert_eq!(again.subject, Subject::group("g2"));
     store.complete(again.token, Step::default(), vec![], at(3), at(3)).await.unwrap();
     store.complete(claimed.token, Step::default(), vec![], at(3), at(3)).await.unwrap();
-    // So has one that comes to feed it later, by what was known before.
+    // The same for one that starts to feed it later, by the previously known name.
     map("g3").await;
     let again = store.claim_one(at(3)).await.expect("to look again");
     assert_eq!(again.subject, Subject::group("g3"));
@@ -229,7 +229,7 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     store.defer(second, at(2), None, at(1)).await.unwrap();
     let delete = Operation::DeleteGroup { group: "t1".into(), name: "devs".into() };
     store.intend(first, delete, at(30), at(1)).await;
-    // Another source of the same group: not before that cannot arrive.
+    // Another source of the same group: not before that request can no longer arrive.
     assert!(store.claim_one(at(29)).await.is_none());
     assert_eq!(store.claims(&Subject::group("g2"), at(30)).await.intents.len(), 1);
 }
@@ -238,7 +238,7 @@ pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: Wor
     let (ann, account) = (UserId::from("ann"), AccountId::from("a1"));
     let ordered = async || store.link_order(&pair(), &ann).await.unwrap().expect("ordered");
     assert_eq!(store.link_order(&pair(), &ann).await.unwrap(), None);
-    // A conflict of another waits for a decision.
+    // Another user's conflict waits for a decision.
     let bob = store.work(&user("bob"), at(1)).await;
     let conflict = Failure { class: ErrorClass::Conflict, text: "two fit".into(), retry_at: None };
     store.fail(bob.token, conflict, at(1)).await.unwrap();
@@ -255,7 +255,7 @@ pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: Wor
     assert_eq!((bob.order.clone(), bob.attempts), (None, 0), "another link may solve the conflict");
     store.done(bob.token, at(2)).await;
 
-    // Whoever works it next is told what was unlinked.
+    // The next worker learns what was unlinked.
     store.order_link(&pair(), &ann, None, "eve", at(3)).await.unwrap();
     let claimed = store.claims(&user("ann"), at(3)).await;
     let done = Step { order: Some(OrderEnd::Done), link: Some(LinkWrite::Remove), ..Step::default() };
@@ -313,7 +313,7 @@ pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(stor
     assert_eq!(store.step(bob.token, drop(Some(1)), at(4)).await.unwrap(), Stepped::PastLimit { done: 1 });
     store.done(bob.token, at(4)).await;
 
-    // Who works the user next knows what it was, and links it again if the account is back.
+    // The next worker of the user learns the old link, and links it again if the account is back.
     assert_eq!(store.dropped_links(&pair()).await.unwrap(), std::slice::from_ref(&known));
     let again = store.work(&user("ann"), at(5)).await;
     assert_eq!((again.link, again.dropped), (None, vec![known.clone()]));

@@ -1,4 +1,4 @@
-//! Connectors and targets under another name, and those that are removed.
+//! Renamed and removed connectors and targets.
 
 use usersync::{model::*, store::*};
 
@@ -34,7 +34,7 @@ pub async fn a_new_name_that_has_links_is_refused(store: World) {
     store.hold_first_run(&other, serde_json::json!({}), at(1)).await.unwrap();
     let refused = store.rename(&Declared::Connector("other".into()), pair().connector.as_str(), "dora", at(2)).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
-    // The other one has begun under the new configuration, and has nothing yet.
+    // The other one has started under the new configuration, and has nothing yet.
     store.rename(&corp, "other", "dora", at(2)).await.unwrap();
     assert_eq!(store.links(&other).await.unwrap().len(), 1);
     assert_eq!(store.pair_state(&other).await.unwrap(), PairState::InService);
@@ -49,12 +49,12 @@ pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {
     store.rename(&corp, "new", "dora", at(3)).await.unwrap();
     let new = Pair { connector: "new".into(), ..pair() };
     assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
-    // It stays asked for until a run came to its end.
+    // The request stays until a run ends.
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(4)).await.unwrap();
     store.end_run(run, RunOutcome::Stopped, serde_json::Value::Null, at(5)).await.unwrap();
     assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
 
-    // The same of a target; a name that is new loses nothing.
+    // The same for a target; a new name loses nothing.
     let wiki = Pair { target: "wiki".into(), ..new.clone() };
     store.raise(&wiki, &[user("bob")], Priority::Event, &because("test"), at(6)).await.unwrap();
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(6)).await.unwrap();

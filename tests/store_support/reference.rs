@@ -1,4 +1,4 @@
-//! Random sequences of raising, claiming, ending and crashing, beside a reference that is simple enough to be believed.
+//! Random sequences of raises, claims, endings and crashes, compared with a simple reference model.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use usersync::{model::*, store::*};
 
 use crate::world::*;
 
-/// A small generator, so that a seed says it all.
+/// A small generator: a seed determines everything.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -31,7 +31,7 @@ struct Task {
 #[derive(Default)]
 struct Reference {
     tasks: BTreeMap<Subject, Task>,
-    /// Until when an open intent of the subject can arrive.
+    /// Time until which an open intent of the subject can arrive.
     intents: BTreeMap<Subject, Timestamp>,
     claims: BTreeMap<Subject, (Token, i64)>,
 }
@@ -50,7 +50,7 @@ impl Reference {
         }
     }
 
-    /// Whether the subject could be claimed now; one with an intent under way is put off.
+    /// Returns whether the subject can be claimed now; one with an intent in flight is deferred.
     fn due(&self, subject: &Subject, now: Timestamp) -> Option<(Priority, Timestamp)> {
         let task = self.tasks.get(subject)?;
         let closed = self.intents.get(subject).is_some_and(|until| *until > now);
@@ -58,7 +58,7 @@ impl Reference {
         free.then_some((task.priority, task.not_before))
     }
 
-    /// Ends a claim; the task that stays, and whether it was raised meanwhile.
+    /// Ends a claim; returns the remaining task, and whether it was raised meanwhile.
     fn end(&mut self, subject: &Subject) -> Option<(&mut Task, bool)> {
         let (_, generation) = self.claims.remove(subject)?;
         let task = self.tasks.get_mut(subject)?;
@@ -79,7 +79,7 @@ async fn compare(store: &World, reference: &Reference, seed: u64, step: i64) {
         };
         tasks.insert(task.subject, kept);
     }
-    // When a claim met an intent under way it put the task off; the reference does not say when that is.
+    // A claim that met an intent in flight deferred the task; the reference does not say when.
     let put_off = |(subject, task): (&Subject, &Task)| {
         let not_before = match reference.intents.get(subject) {
             Some(_) => at(0),
@@ -116,7 +116,7 @@ pub async fn random_histories_agree_with_the_reference(store: World) {
                         (None, None) => {}
                         (Some(best), Some(claimed)) => {
                             let due = reference.due(&claimed.subject, now).expect("claimed what may be claimed");
-                            // A task that was put off has lost its place.
+                            // A deferred task has lost its place.
                             if reference.intents.is_empty() {
                                 assert_eq!(due, best, "seed {seed}, step {step}");
                             }
@@ -137,12 +137,12 @@ pub async fn random_histories_agree_with_the_reference(store: World) {
             }
             compare(&store, &reference, seed, step).await;
         }
-        // All that is open is settled, so that the next seed begins with nothing.
+        // All open intents are resolved, so that the next seed starts empty.
         clear(&store, &mut reference, later(now, 1_000)).await;
     }
 }
 
-/// Ends one of the claims that are held, or writes an intent under it.
+/// Ends one of the held claims, or writes an intent under it.
 async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, ending: i64, now: Timestamp) {
     let Some((subject, (token, _))) = reference.claims.iter().next().map(|(subject, claim)| (subject.clone(), *claim))
     else {

@@ -39,11 +39,11 @@ pub async fn a_run_is_written_down(store: World) {
     store.end_run(first, failed.clone(), serde_json::json!({"read": 11}), at(3)).await.unwrap();
     let runs = store.runs(Some(&pair()), 9).await.unwrap();
     assert_eq!((runs.len(), runs[0].outcome.clone(), runs[0].ended_at), (1, failed, Some(at(3))));
-    // What has ended stays as it is.
+    // An ended run stays unchanged.
     let late = store.end_run(first, RunOutcome::Done, serde_json::Value::Null, at(4)).await;
     assert!(matches!(late, Err(StoreError::NotFound(_))));
     assert!(matches!(store.progress_run(first, serde_json::Value::Null).await, Err(StoreError::NotFound(_))));
-    // The end of the process stops the other.
+    // The end of the process stops the other run.
     store.crash(at(5)).await;
     assert_eq!(store.runs(None, 1).await.unwrap()[0].outcome, RunOutcome::Stopped);
     assert!(store.runs(Some(&Pair::new("no", "body")), 9).await.unwrap().is_empty());
@@ -103,14 +103,14 @@ pub async fn a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports(store
     let (production, staging) = (server(Some("https://jira.example.org")), server(Some("https://staging.example.org")));
     let clone = TargetName::from("staging");
     store.ensure_pairs(&[pair(), Pair::new("corp", "staging")], at(0)).await.unwrap();
-    // As a version before this one pinned it: until the base URL is known, it may be the same server.
+    // As an earlier version pinned it: until the base URL is known, it may be the same server.
     assert_eq!(store.pin_target(&target(), &server(None)).await.unwrap(), (server(None), None));
     assert_eq!(store.target_identity(&clone, &staging).await.unwrap(), (None, Some(target())));
-    // Completed by the first contact, and not forgotten where it is not told.
+    // Completed by the first contact, and kept if a later one does not report it.
     assert_eq!(store.pin_target(&target(), &production).await.unwrap(), (production.clone(), None));
     assert_eq!(store.pin_target(&target(), &server(None)).await.unwrap(), (production.clone(), None));
     assert_eq!(store.pin_target(&target(), &staging).await.unwrap(), (production.clone(), None));
-    // A clone beside it is another server, unless it does not tell its base URL.
+    // A clone beside it is another server, unless it does not report its base URL.
     assert_eq!(store.target_identity(&clone, &server(None)).await.unwrap(), (None, Some(target())));
     assert_eq!(store.pin_target(&clone, &staging).await.unwrap(), (staging.clone(), None));
     store.confirm_identity(None, Some(&target()), "eve", at(2)).await.unwrap();
@@ -136,7 +136,7 @@ pub async fn another_server_leaves_links_unconfirmed_and_decisions_withdrawn(sto
     assert!(store.approvals(true).await.unwrap().is_empty());
     let run = store.begin_run(&pair(), RunTrigger::First, RunMode::Apply, at(4)).await.unwrap();
     let dropped = [("bob".into(), "account bob-account is now eve".to_owned())];
-    // One that is claimed is left to the next run.
+    // A claimed subject is left to the next run.
     let bob = store.work(&user("bob"), at(4)).await;
     assert!(bob.unconfirmed);
     store.confirm_links(&pair(), run, &["ann".into()], &dropped, at(4)).await.unwrap();
@@ -181,7 +181,7 @@ pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_li
     assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person), "which compares the links");
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("the same server, now A at https://jira.example.org"));
 
-    // Who works the user before that run finds another login, and drops the link with its reason.
+    // A worker that handles the user before that run finds another login, and drops the link with its reason.
     let ann = store.work(&user("ann"), at(5)).await;
     assert!(ann.unconfirmed);
     let why = "account ann-account is now eve".to_owned();
@@ -228,7 +228,7 @@ pub async fn a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood(
         store.crash(at(4)).await;
         assert_eq!(confirm(at(5)).await, state);
     }
-    // Another realm is not confirmed by it, whichever was found first.
+    // It does not confirm another realm, whichever was found first.
     store.set_pair_state(&pair(), PairState::Stopped, at(6)).await.unwrap();
     store.stop_for_target(&pair(), at(7)).await.unwrap();
     assert_eq!(confirm(at(8)).await, PairState::Stopped);
@@ -239,7 +239,7 @@ pub async fn a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood(
     store.confirm_identity(Some(&connector()), None, "eve", at(13)).await.unwrap();
     assert_eq!(confirm(at(14)).await, PairState::New);
 
-    // A first run that is approved meanwhile goes on as approved.
+    // A first run that is approved meanwhile continues as approved.
     let set = store.hold_first_run(&pair(), serde_json::json!({}), at(15)).await.unwrap();
     store.stop_for_target(&pair(), at(16)).await.unwrap();
     let decision = Decision { set, items: Vec::new(), approve: true, by: "ann".into(), note: None };
@@ -269,13 +269,13 @@ pub async fn a_run_stays_asked_for_until_it_begins(store: World) {
     }
     assert_eq!(store.asked_run(&Pair::new("other", "jira")).await.unwrap(), None);
     store.crash(at(2)).await;
-    // A dry run answers nothing, one of another pair neither.
+    // A dry run answers no request; neither does a run of another pair.
     store.begin_run(&pair(), RunTrigger::Person, RunMode::DryRun, at(3)).await.unwrap();
     for pair in [pair(), wiki.clone()] {
         assert_eq!(store.asked_run(&pair).await.unwrap(), Some(RunTrigger::Person));
         let run = store.begin_run(&pair, RunTrigger::Schedule, RunMode::Apply, at(3)).await.unwrap();
         assert_eq!(store.asked_run(&pair).await.unwrap(), None, "once");
-        // During the run it is asked for anew.
+        // It is requested again during the run.
         store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(4)).await.unwrap();
         store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(5)).await.unwrap();
     }
@@ -295,7 +295,7 @@ pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(st
     end(run, RunOutcome::Failed { why: "503".into(), class: None }, at(3)).await;
     assert_eq!(asked().await, event, "a person sees that it failed");
     let run = begin(at(4)).await;
-    // Asked for again meanwhile: one is enough.
+    // Requested again meanwhile: one run is enough.
     store.request(&a_run(Some("jira"), RunTrigger::Event), "eve", at(5)).await.unwrap();
     end(run, RunOutcome::Stopped, at(6)).await;
     assert_eq!(asked().await, event);
@@ -366,7 +366,7 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     let reject = Decision { set: set.id, items: vec![items[0].id], approve: false, by: "eve".into(), note: None };
     store.decide(&reject, at(1)).await.unwrap();
 
-    // Two events, then one more; a change, a run and a line of the audit with the first.
+    // Two events, then one more; a change, a run and an audit entry with the first.
     assert_eq!(store.prune(at(3), 2).await.unwrap(), 5);
     assert_eq!(store.prune(at(3), 2).await.unwrap(), 1);
     assert_eq!(store.prune(at(3), 2).await.unwrap(), 0);
@@ -377,7 +377,7 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     let (set, items) = store.approval(set.id).await.unwrap();
     assert_eq!((set.open, items.len()), (true, 2));
     assert_eq!(store.claims(&user("ann"), at(9)).await.intents.len(), 1);
-    // An event that is gone may come again.
+    // A deleted event can be stored again.
     assert_eq!(store.event("e0", &[], at(5)).await.stored, 1);
 }
 

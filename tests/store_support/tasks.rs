@@ -1,4 +1,4 @@
-//! Tasks: raised, worked, failed, put back.
+//! Tasks: raised, worked, failed, deferred.
 
 use usersync::{model::*, store::*};
 
@@ -67,7 +67,7 @@ pub async fn news_during_work_keep_the_task(store: World) {
     store.done(first.token, at(4)).await;
     let second = store.claims(&user("ann"), at(4)).await;
     assert!(second.generation > first.generation);
-    // What it is for is what came meanwhile.
+    // Its cause is the one that arrived meanwhile.
     assert_eq!((second.cause, second.caused_at), (Cause::Event { id: "2".into() }, at(3)));
     store.done(second.token, at(5)).await;
     assert!(store.task(&user("ann")).await.is_none());
@@ -83,7 +83,7 @@ pub async fn a_failed_task_comes_back_at_its_time(store: World) {
     assert!(store.claim_one(at(59)).await.is_none());
     let again = store.claims(&user("ann"), at(60)).await;
     assert_eq!((again.attempts, again.generation), (1, ann.generation));
-    // A success forgets the attempts.
+    // A success resets the attempts.
     store.done(again.token, at(61)).await;
     assert_eq!(store.work(&user("ann"), at(62)).await.attempts, 0);
 }
@@ -124,7 +124,7 @@ pub async fn deferring_uses_up_no_attempt(store: World) {
     assert!(store.claim_one(at(29)).await.is_none());
     let again = store.claims(&user("ann"), at(30)).await;
     assert_eq!(again.attempts, 0);
-    // News meanwhile do not wait.
+    // New events do not wait meanwhile.
     store.event("1", &[user("ann")], at(31)).await;
     store.defer(again.token, at(90), None, at(32)).await.unwrap();
     store.claims(&user("ann"), at(32)).await;
@@ -136,7 +136,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
     store.defer(ann.token, at(30), Some(reason.clone()), at(2)).await.unwrap();
     let task = store.task(&user("ann")).await.unwrap();
     assert_eq!((task.error, task.attempts, task.not_before), (Some(reason), 0, at(30)));
-    // A run's claim, whose task is raised with it.
+    // A run's claim; its task is raised with it.
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(2)).await.unwrap();
     let planned = Planned { subject: user("bob"), observation: store.next_observation().await.unwrap(), account: None };
     let bob = store.claim_planned(&pair(), run, planned, at(3)).await.unwrap().unwrap();
@@ -151,7 +151,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
 pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     let early = NewEvent { settle: true, ..event("1", &[user("ann")]) };
     store.append_events(&connector(), &[target()], vec![early], at(1)).await.unwrap();
-    // A later event that needs none does not take it away.
+    // A later event that needs none does not remove it.
     store.event("2", &[user("ann")], at(1)).await;
     let first = store.claims(&user("ann"), at(1)).await;
     store.complete(first.token, Step::default(), vec![], at(7), at(2)).await.unwrap();
@@ -159,7 +159,7 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     let second = store.claims(&user("ann"), at(7)).await;
     store.complete(second.token, Step::default(), vec![], at(12), at(7)).await.unwrap();
     assert!(store.task(&user("ann")).await.is_none());
-    // It comes on top of work that was raised meanwhile, and counts for a task that is there.
+    // It is added to work that was raised meanwhile, and applies to an existing task.
     store.raise(&pair(), &[user("bob")], Priority::Event, &because("x"), at(20)).await.unwrap();
     let early = NewEvent { settle: true, ..event("3", &[user("bob")]) };
     store.append_events(&connector(), &[target()], vec![early], at(20)).await.unwrap();
@@ -180,7 +180,7 @@ pub async fn it_tells_when_the_next_falls_due(store: World) {
     store.raise(&pair(), &[user("ann")], Priority::Run, &because("x"), at(40)).await.unwrap();
     store.raise(&pair(), &[user("bob")], Priority::Event, &because("x"), at(50)).await.unwrap();
     assert_eq!(next().await, Some(at(40)));
-    // What is worked already is nothing to wait for.
+    // Subjects in progress are nothing to wait for.
     store.claims(&user("ann"), at(40)).await;
     assert_eq!(next().await, Some(at(50)));
     assert_eq!(store.next_due(&target(), &[]).await.unwrap(), None);
@@ -240,7 +240,7 @@ pub async fn tasks_are_filtered(store: World) {
 
 pub async fn what_may_take_access_away_from_a_linked_user_goes_first(store: World) {
     store.linked("eve", "a1", at(1)).await;
-    // An import, whose users have no accounts yet.
+    // An import of users that have no accounts yet.
     for batch in 0..100 {
         let events =
             (0..500).map(|nth| event(&format!("c{batch}-{nth}"), &[user(&format!("u{batch}-{nth}"))])).collect();
@@ -252,7 +252,7 @@ pub async fn what_may_take_access_away_from_a_linked_user_goes_first(store: Worl
 
     let first = store.claim_one(at(4)).await.expect("there is work");
     assert_eq!(first.subject, user("eve"), "the linked leaver first");
-    // What came after hundreds of others is not behind all of them.
+    // A task raised after hundreds of others is not behind all of them.
     let mut ahead = 0;
     loop {
         let claim = store.claim_one(at(4)).await.expect("there is work");

@@ -1,4 +1,4 @@
-//! A store under test, and short words for what the tests say again and again.
+//! A store under test, and helpers for the tests.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-/// One implementation's store, and what its process may suffer.
+/// A store of one implementation, and the crash of its process.
 pub struct World {
     pub store: Arc<dyn Store>,
-    /// Ends all claims as the end of the process would.
+    /// Ends all claims, as the end of the process does.
     pub crash: fn(Arc<dyn std::any::Any + Send + Sync>, Timestamp) -> futures::future::BoxFuture<'static, ()>,
     pub inner: Arc<dyn std::any::Any + Send + Sync>,
 }
@@ -24,7 +24,7 @@ impl std::ops::Deref for World {
     }
 }
 
-/// The embedded store.
+/// Returns the embedded store.
 pub fn sqlite() -> futures::future::BoxFuture<'static, World> {
     Box::pin(async {
         let store = Arc::new(SqliteStore::open_temporary(OpenOptions::simulation(at(0))).await.unwrap());
@@ -43,7 +43,7 @@ impl World {
         (self.crash)(Arc::clone(&self.inner), now).await;
     }
 
-    /// An accepted event about these subjects, appended for the pair of these tests.
+    /// Appends an accepted event about these subjects for the pair of these tests.
     pub async fn event(&self, id: &str, hints: &[Subject], now: Timestamp) -> Appended {
         self.append_events(&connector(), &[target()], vec![event(id, hints)], now).await.unwrap()
     }
@@ -52,7 +52,7 @@ impl World {
         self.claim(&target(), &[connector()], now).await.unwrap()
     }
 
-    /// Claims the next, which has to be this subject.
+    /// Claims the next task, which must have this subject.
     pub async fn claims(&self, subject: &Subject, now: Timestamp) -> Claimed {
         let claimed = self.claim_one(now).await.expect("something to do");
         assert_eq!(claimed.subject, *subject);
@@ -69,7 +69,7 @@ impl World {
         self.claims(subject, now).await
     }
 
-    /// A user who is linked to an account.
+    /// Links a user to an account.
     pub async fn linked(&self, name: &str, account: &str, now: Timestamp) {
         let claimed = self.work(&user(name), now).await;
         let step = Step { link: Some(LinkWrite::Put(link(name, account))), ..Step::default() };
@@ -77,7 +77,7 @@ impl World {
         self.done(claimed.token, now).await;
     }
 
-    /// Writes down what is about to be sent.
+    /// Stores an intent before its operation is sent.
     pub async fn intend(&self, token: Token, operation: Operation, until: Timestamp, now: Timestamp) -> IntentId {
         let step = Step { next: vec![intent(operation, until)], ..Step::default() };
         match self.step(token, step, now).await.unwrap() {
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// Seconds after the beginning.
+/// Returns the time this many seconds after the start.
 pub fn at(seconds: i64) -> Timestamp {
     later(Timestamp::from_second(1_700_000_000).unwrap(), seconds)
 }
@@ -179,7 +179,7 @@ pub fn hold(kind: ApprovalKind, key: &str, fingerprint: &str) -> NewApprovalItem
 }
 
 pub trait Named {
-    /// The same with another login.
+    /// Returns the same with another login.
     fn named(self, name: &str) -> Self;
 }
 

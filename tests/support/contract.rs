@@ -1,14 +1,14 @@
-//! Holds a product's answers, and the requests that a client sent to it, against the vendor's description (`OpenAPI` 3).
+//! Checks the requests of a client and a product's answers against the vendor's API description (`OpenAPI` 3).
 //!
-//! A list of deviations tells where the description is known to be wrong or silent, each with the section of the
-//! collected facts that says so:
+//! A list of deviations has the places where the description is known to be wrong or incomplete, each with its source
+//! in the collected facts:
 //!
 //! ```json
 //! { "operation": "GET /api/2/user/search", "what": "response 200", "why": "an array", "source": "facts.md 1.3", "schema": {} }
 //! ```
 //!
-//! `operation` is a method with a described path, or `*` for all of them; `what` is `operation` (nothing of it is
-//! described), `query NAME`, `request`, `status N`, or `response N` (then `schema` holds instead).
+//! `operation` is a method with a described path, or `*` for all of them. `what` is `operation` (it is not described),
+//! `query NAME`, `request`, `status N`, or `response N` (then `schema` applies instead).
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -17,21 +17,21 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use usersync_simulators::journal::Entry;
 
-/// A vendor's description, with what is known to be wrong in it.
+/// A vendor's API description, with its known errors.
 pub struct Contract {
     description: Value,
     deviations: Vec<Value>,
-    /// What stands before the described paths, below the base path: `/rest`, or nothing.
+    /// Prefix of the described paths, below the base path: `/rest`, or empty.
     strip: String,
-    /// Parts of paths that the description spells otherwise.
+    /// Replacements for parts of paths that the description spells differently.
     aliases: Vec<(String, String)>,
-    /// Whether a body is the product's own refusal, where the description says nothing of bodies.
+    /// Returns whether a body is the product's own refusal, where the description has no error bodies.
     refusal: fn(&Value) -> bool,
     used: BTreeSet<usize>,
 }
 
 impl Contract {
-    /// A description and its deviations, both JSON. `strip` stands before each path that is described.
+    /// Creates a contract from a description and its deviations, both JSON. `strip` precedes each described path.
     pub fn new(description: &str, deviations: &str, strip: &str) -> Self {
         let mut description: Value = serde_json::from_str(description).expect("the description is JSON");
         close(&mut description["components"]["schemas"]);
@@ -40,22 +40,22 @@ impl Contract {
         Self { description, deviations, strip, aliases: Vec::new(), refusal: |_| false, used: BTreeSet::new() }
     }
 
-    /// Has `from` in a path read as `to`, as `/api/2/` for `/api/latest/`.
+    /// Reads `from` in a path as `to`, such as `/api/latest/` as `/api/2/`.
     pub fn alias(mut self, from: &str, to: &str) -> Self {
         self.aliases.push((from.to_owned(), to.to_owned()));
         self
     }
 
-    /// What the product's own refusals look like, where the description says nothing of their bodies.
+    /// Sets the check for the product's own refusals, where the description has no error bodies.
     pub fn refusal(mut self, own: fn(&Value) -> bool) -> Self {
         self.refusal = own;
         self
     }
 
-    /// What is wrong with each request and its answer; `base_path` is the path below which that product lies.
+    /// Returns what is wrong with each request and its answer; `base_path` is the product's base path.
     pub fn check(&mut self, entries: &[Entry], base_path: &str) -> Vec<String> {
         let mut problems = Vec::new();
-        // What a fault answered, or nobody, says nothing about either side.
+        // An answer from a fault, or no answer, proves nothing about either side.
         for entry in entries.iter().filter(|entry| !entry.faulted && entry.status.is_some()) {
             let found = self.check_one(entry, base_path);
             problems.extend(found.into_iter().map(|text| format!("{} {}: {text}", entry.method, entry.target())));
@@ -63,13 +63,13 @@ impl Contract {
         problems
     }
 
-    /// The deviations that nothing has made use of so far.
+    /// Returns the deviations that no request has used so far.
     pub fn unused(&self) -> Vec<String> {
         let all = self.deviations.iter().enumerate().filter(|(at, _)| !self.used.contains(at));
         all.map(|(_, one)| format!("{} {}", one["operation"], one["what"])).collect()
     }
 
-    /// The deviation for this, now used.
+    /// Returns the deviation for this, and marks it as used.
     fn deviation(&mut self, operation: &str, what: &str) -> Option<Value> {
         let at = self
             .deviations
@@ -100,7 +100,7 @@ impl Contract {
         problems
     }
 
-    /// The described path that fits, literal parts before parameters.
+    /// Returns the described path that matches; literal parts precede parameters.
     fn template(&self, path: &str, method: &str) -> Option<String> {
         let paths = self.description["paths"].as_object()?;
         let fits = |template: &str| {
@@ -117,7 +117,7 @@ impl Contract {
         let sent: Vec<(String, String)> = url::form_urlencoded::parse(entry.query.as_bytes()).into_owned().collect();
         let declared: Vec<Value> = described["parameters"].as_array().cloned().unwrap_or_default();
         for (name, value) in &sent {
-            // The same parameter may be described twice, once as text and once by its type.
+            // The same parameter can be described twice, once as text and once by its type.
             let mut found =
                 declared.iter().filter(|one| one["name"] == name.as_str() && one["in"] == "query").peekable();
             if found.peek().is_none() {
@@ -170,7 +170,7 @@ impl Contract {
             };
         };
         let schema = json_schema(response);
-        // A page in front of the product, or the product's own page, may come with any refusal.
+        // Any refusal can have a page of a proxy or of the product as its body.
         if status >= 400 && (entry.answer.is_empty() || entry.answer.starts_with(b"<")) {
             return Vec::new();
         }
@@ -206,7 +206,7 @@ impl Contract {
     }
 }
 
-/// The schema of a JSON body, whatever character set is named with it.
+/// Returns the schema of a JSON body, whatever its character set is.
 fn json_schema(body: &Value) -> Option<Value> {
     let content = body["content"].as_object()?;
     let (_, json) = content.iter().find(|(media, _)| is_json(media))?;
@@ -217,7 +217,7 @@ fn is_json(media: &str) -> bool {
     ["application/json", "application/scim+json"].iter().any(|json| media.starts_with(json))
 }
 
-/// Forbids what is not described: the description leaves all its objects open.
+/// Forbids properties that are not described: the description leaves all its objects open.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

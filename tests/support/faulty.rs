@@ -1,4 +1,4 @@
-//! A server that answers as Keycloak would, but for one place where it misbehaves as told.
+//! A server that answers as Keycloak does, except in one place with a scripted fault.
 
 use std::{
     net::SocketAddr,
@@ -11,18 +11,18 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What is written to the connection; it is closed afterwards.
+/// Bytes written to the connection, which is closed afterwards.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Status line and headers, and a body whose length is told.
+    /// Status line and headers, and a body with its length.
     Whole(&'static str, &'static str, String),
     /// JSON.
     Json(&'static str, String),
-    /// A length is told that never comes.
+    /// An announced length that never arrives.
     Cut(String),
-    /// Nothing at all, and the connection ends.
+    /// Nothing; the connection is closed.
     Nothing,
-    /// Nothing at all, and the connection stays.
+    /// Nothing; the connection stays open.
     Silence,
 }
 
@@ -40,7 +40,8 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// `script` is given each request's target and how many like it came before; where it gives nothing, all is well.
+    /// Starts a server. `script` gets each request's target and the number of earlier requests to it; `None`: the
+    /// normal answer.
     pub async fn start(script: impl Fn(&str, usize) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,7 +59,7 @@ impl Faulty {
         format!("http://{}", self.address)
     }
 
-    /// How often a target that begins so was asked for.
+    /// Returns how often a target with this prefix was requested.
     pub fn asked(&self, beginning: &str) -> usize {
         self.seen.lock().unwrap().iter().filter(|target| target.starts_with(beginning)).count()
     }
@@ -105,7 +106,7 @@ fn complete(request: &[u8]) -> bool {
     body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
-/// What Keycloak would say.
+/// Returns Keycloak's normal answer.
 fn well(target: &str) -> Reply {
     let path = target.split('?').next().unwrap_or_default();
     match path {
@@ -121,7 +122,7 @@ fn well(target: &str) -> Reply {
     }
 }
 
-/// A token's answer.
+/// Returns the answer of the token endpoint.
 pub fn token(expires_in: u64) -> Reply {
     let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"http://kc/realms/acme","sub":"service"}"#);
     Reply::ok(format!(r#"{{"access_token":"h.{claims}.s","expires_in":{expires_in}}}"#))

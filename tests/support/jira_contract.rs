@@ -1,4 +1,4 @@
-//! Jira's description, with where it is known to be wrong.
+//! Jira's API description, with its known errors.
 
 #[path = "contract.rs"]
 mod contract;
@@ -7,8 +7,8 @@ use usersync_simulators::journal::Entry;
 
 use contract::Contract;
 
-/// Checks each request with its answer; gives what is wrong, and the deviations that nothing made use of.
-/// `base_path` is the path below which that Jira lies.
+/// Checks each request with its answer; returns what is wrong, and the unused deviations. `base_path` is the base path
+/// of that Jira.
 pub fn check(entries: &[Entry], base_path: &str) -> (Vec<String>, Vec<String>) {
     let description = include_str!("../contracts/jira-10.3.openapi.json");
     let deviations = include_str!("../contracts/jira-deviations.json");

@@ -10,11 +10,11 @@ pub struct Keycloak {
     pub url: String,
     admin: (String, String),
     http: reqwest::Client,
-    // Ends the simulator with this value.
+    // Kept alive with this value.
     _simulator: Option<SimulatedKeycloak>,
 }
 
-/// What was answered.
+/// An answer of Keycloak.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,7 +28,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.body))
     }
 
-    /// The last part of `Location`: the new thing's id.
+    /// Returns the last part of `Location`: the id of the created resource.
     pub fn id(&self) -> String {
         assert_eq!(self.status, 201, "{}", self.body);
         self.location.rsplit('/').next().unwrap_or_default().to_owned()
@@ -36,13 +36,13 @@ impl Answer {
 }
 
 impl Keycloak {
-    /// A new simulator.
+    /// Starts a new simulator.
     pub async fn simulator() -> Self {
         let simulator = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
         Self::at(simulator.url(), ("admin".into(), "admin".into()), Some(simulator))
     }
 
-    /// The real one that `USERSYNC_TEST_KEYCLOAK_URL`, `…_USER` and `…_PASSWORD` name, if they do.
+    /// Returns the real Keycloak of `USERSYNC_TEST_KEYCLOAK_URL`, `…_USER` and `…_PASSWORD`; `None`: they are not set.
     pub fn real() -> Option<Self> {
         let url = std::env::var("USERSYNC_TEST_KEYCLOAK_URL").ok()?;
         let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| "admin".into());
@@ -68,14 +68,14 @@ impl Keycloak {
         answer(self.http.post(url).basic_auth(client, Some(secret)).form(&form)).await
     }
 
-    /// A service account's token.
+    /// Returns a service account's token.
     pub async fn client_token(&self, realm: &str, client: &str, secret: &str) -> String {
         let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
         let answer = self.token_answer(realm, &form).await;
         answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("no token: {}", answer.body)).to_owned()
     }
 
-    /// The administrator's token.
+    /// Returns the administrator's token.
     pub async fn admin_token(&self) -> String {
         let (name, password) = (self.admin.0.as_str(), self.admin.1.as_str());
         let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", name), ("password", password)];
@@ -83,7 +83,7 @@ impl Keycloak {
         answer.json()["access_token"].as_str().expect("the administrator's token").to_owned()
     }
 
-    /// A call with a token (empty for none) and a JSON body.
+    /// Makes a call with a token (empty: none) and a JSON body.
     pub async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
         let method = method.parse().expect("a method");
         let mut request = self.http.request(method, format!("{}{path}", self.url));
@@ -96,13 +96,13 @@ impl Keycloak {
         answer(request).await
     }
 
-    /// A call with a raw body of some type.
+    /// Makes a call with a raw body of some type.
     pub async fn raw(&self, token: &str, path: &str, kind: &str, body: &str) -> Answer {
         let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(token);
         answer(request.header("content-type", kind).body(body.to_owned())).await
     }
 
-    /// A new realm that stores all events; gives its name.
+    /// Creates a realm that stores all events; returns its name.
     pub async fn new_realm(&self) -> String {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let realm = json!({

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Shared parts of the tests.
 
 #![allow(dead_code, reason = "each test uses a part")]
 

@@ -1,9 +1,9 @@
-//! A realm of one's own in a real Keycloak.
+//! A separate realm in a real Keycloak.
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-/// A realm made for one test.
+/// A realm for one test.
 pub struct Realm {
     pub url: String,
     pub name: String,
@@ -13,7 +13,7 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// Makes it; says so and gives none where no Keycloak is named.
+    /// Creates a realm; prints a note and returns `None` if no Keycloak is named.
     pub async fn new(what: &str) -> Option<Self> {
         let Ok(url) = std::env::var("USERSYNC_TEST_KEYCLOAK_URL") else {
             eprintln!("NOT RUN: {what} needs a real Keycloak; name one in USERSYNC_TEST_KEYCLOAK_URL");
@@ -62,7 +62,7 @@ impl Realm {
         self.send(Method::GET, path, None).await.json().await.unwrap()
     }
 
-    /// Makes something and gives its id.
+    /// Creates something; returns its id.
     pub async fn post(&self, path: &str, body: &Value) -> String {
         let answer = self.send(Method::POST, path, Some(body)).await;
         if let Some(location) = answer.headers().get("location") {
@@ -76,7 +76,7 @@ impl Realm {
         self.send(Method::PUT, path, None).await;
     }
 
-    /// Writes something anew.
+    /// Replaces something.
     pub async fn replace(&self, path: &str, body: &Value) {
         self.send(Method::PUT, path, Some(body)).await;
     }
@@ -90,7 +90,7 @@ impl Realm {
         self.send(Method::PUT, "", Some(settings)).await;
     }
 
-    /// Gives (`POST`) or takes (`DELETE`) roles of realm-management.
+    /// Adds (`POST`) or removes (`DELETE`) roles of realm-management.
     pub async fn roles(&self, client: &str, method: &str, roles: &[&str]) {
         let id = |found: Value| found[0]["id"].as_str().unwrap().to_owned();
         let client = id(self.get(&format!("clients?clientId={client}")).await);

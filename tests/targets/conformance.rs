@@ -1,4 +1,4 @@
-//! Every operation does what it says, and twice is once; what a target cannot do, it says.
+//! Every operation does what it says and is idempotent; a target reports what it does not support.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use usersync::{
 
 use crate::places::{Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group, soon};
 
-/// One test of each for each kind.
+/// One test of each expectation for each kind.
 macro_rules! suite {
     ($($test:ident)*) => {
         suite!(@kind jira $($test)*);
@@ -111,7 +111,7 @@ async fn further_attributes_come_and_go(place: Place) {
     assert!(other.attributes.values().all(String::is_empty), "{other:?}");
     let (listed, _) = place.accounts().await;
     let listed = listed.into_iter().find(|account| account.id == made.id).expect("listed");
-    // A list need not tell that there is none.
+    // A list need not include an empty field.
     let told =
         |name: &String, value: &String| listed.attributes.get(name).map_or(value.is_empty(), |told| told == value);
     assert!(now.attributes.iter().all(|(name, value)| told(name, value)), "{listed:?}");
@@ -286,7 +286,7 @@ async fn all_accounts_are_listed_while_others_change_things(place: Place) {
         let page = place.target.accounts(cursor.as_deref()).await.expect("a page");
         seen.extend(page.items.into_iter().map(|account| account.id));
         pages += 1;
-        // Somebody joins meanwhile; nobody who was there may be missed for that.
+        // A user is added meanwhile; no existing member may be missed because of it.
         place.user(&format!("late-{pages}")).await;
         cursor = page.next;
         if cursor.is_none() {
@@ -355,7 +355,7 @@ async fn administrators_are_protected(place: Place) {
 
 async fn usersyncs_own_account_is_listed(place: Place) {
     let own = place.target.own_account().await.expect("an answer");
-    // An application, or a token's client, is no account.
+    // An application, or a token's client, is not an account.
     assert_eq!(own.is_some(), ["jira", "confluence", "bitbucket"].contains(&place.target.kind()));
     let (listed, _) = place.accounts().await;
     assert!(own.is_none_or(|own| listed.iter().any(|account| account.id == own)));
@@ -372,7 +372,7 @@ async fn what_is_not_there_is_told(place: Place) {
             assert_ne!(error.kind, TargetErrorKind::Unanswered, "{operation}: {error}");
             assert!(error.text.contains("gone"), "it names the login: {error}");
         }
-        // What is to be taken from who is gone is taken.
+        // Memberships of a deleted account can be removed.
         place.apply(&leave(&made, &group)).await.expect("nobody to take out");
     }
     let person = place.user("lonely").await;

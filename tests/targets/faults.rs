@@ -1,5 +1,5 @@
-//! Every write of every kind meets every fault: what comes back is the truth, nothing is sent twice blindly, and doing
-//! it again once all is well ends where it should.
+//! Every write of every kind meets every fault. The result is correct, nothing is resent blindly, and a repetition
+//! after the fault gives the expected state.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::places::{
     self, PATIENCE, Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
 };
 
-/// What an answer to a write may come to.
+/// Possible result of an answer to a write.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Expected {
     /// The request may have arrived.
     Unanswered,
     /// Nothing was done, for this reason.
     Class(ErrorClass),
-    /// Nothing was done, or what was to be done is so already: whatever is true.
+    /// Nothing was done, or the target was already as wanted: whichever is correct.
     Truth,
 }
 
-/// A name, the fault, and what it comes to for most writes.
+/// Name, fault, and result for most writes.
 type Struck = (&'static str, fn() -> Fault, Expected);
 
 /// Starts a place of one kind.
@@ -56,7 +56,7 @@ const FAULTS: &[Struck] = &[
     ("truncated", || Fault::truncate(3), Expected::Truth),
 ];
 
-/// What the writes work on.
+/// Subjects of the writes.
 struct Cast {
     person: Account,
     leaver: Account,
@@ -64,7 +64,7 @@ struct Cast {
     other: TargetGroup,
 }
 
-/// A name, and the write.
+/// Name, and write.
 type Write = (&'static str, fn(&Cast) -> Operation);
 
 const WRITES: &[Write] = &[
@@ -103,7 +103,7 @@ async fn cast(place: &Place) -> Cast {
     Cast { person, leaver, group, other }
 }
 
-/// Whether what an operation wants is so.
+/// Returns whether the result of an operation is in place.
 async fn is_so(place: &Place, operation: &Operation) -> bool {
     let account = match operation.account() {
         Some(id) => place.target.account(id).await.expect("a look"),
@@ -140,7 +140,7 @@ fn writes(place: &Place) -> usize {
     place.journal.entries().iter().filter(|entry| entry.method != "GET").count()
 }
 
-/// A write, and which of the calls that it makes is struck.
+/// A write, and the number of its call that the fault hits.
 #[derive(Clone, Copy)]
 struct Blow {
     write: usize,
@@ -148,7 +148,7 @@ struct Blow {
     calls: usize,
 }
 
-/// One write meets one fault; what is wrong with what came of it.
+/// Runs one write with one fault; returns what is wrong with the result.
 async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Vec<String> {
     let (name, operation) = WRITES[blow.write];
     let place = start().await;
@@ -166,7 +166,7 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
     let came = place.apply(&operation).await;
     let sent = writes(&place) - before;
     place.faults.clear();
-    // What was cut off or came late has its effect by now, if it ever has.
+    // A call that was cut off or late has its effect by now, if ever.
     if fault.starts_with("time-out") {
         tokio::time::sleep(PATIENCE * 2 + Duration::from_millis(300)).await;
     }
@@ -186,7 +186,7 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
             expect(named, format!("it does not say to whom it happened: {error}"));
         }
     }
-    // After a call that took effect, only looking tells what was done.
+    // After a call that took effect, only a read shows what was done.
     let halfway = blow.call > 0 && came.as_ref().is_err_and(|error| error.kind == TargetErrorKind::Unanswered);
     expect(halfway || fits(&came, *expected), format!("came to {came:?}, which is not {expected:?}"));
     if *fault == "429 with Retry-After" && blow.call == 0 {
@@ -200,14 +200,14 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
     };
     expect(settled, format!("doing it again came to {again:?}"));
     expect(is_so(&place, &operation).await, "doing it again did not bring it about".to_owned());
-    // A fault may make the client look, but never send what it has sent.
+    // A fault may cause reads, but never a second send.
     expect(sent <= blow.calls, format!("{sent} writes were sent where {} are needed", blow.calls));
     wrong
 }
 
 fn fits(came: &Result<Applied, TargetError>, expected: Expected) -> bool {
     match (came, expected) {
-        // Whoever looks for himself may know more.
+        // A client that reads again may know more.
         (_, Expected::Truth) | (Ok(_), Expected::Unanswered) => true,
         (Ok(_), Expected::Class(_)) => false,
         (Err(error), Expected::Unanswered) => error.kind == TargetErrorKind::Unanswered,
@@ -215,7 +215,7 @@ fn fits(came: &Result<Applied, TargetError>, expected: Expected) -> bool {
     }
 }
 
-/// How many writes an operation sends when all is well.
+/// Returns how many calls an operation makes without a fault.
 async fn calls_needed(start: Start, write: usize) -> usize {
     let place = start().await;
     let operation = WRITES[write].1(&cast(&place).await);
@@ -224,7 +224,7 @@ async fn calls_needed(start: Start, write: usize) -> usize {
     writes(&place) - before
 }
 
-/// All writes that the kind can do meet all faults, at each call that they make; how many meetings that were.
+/// Runs all supported writes with all faults, at each of their calls; returns the number of combinations.
 async fn every_write_meets_every_fault(start: Start) -> usize {
     let place = start().await;
     let cast = cast(&place).await;
@@ -250,7 +250,7 @@ async fn every_write_meets_every_fault(start: Start) -> usize {
     count
 }
 
-/// A test for each kind, with the calls that its writes make together.
+/// One test for each kind, with the total number of its writes' calls.
 macro_rules! kinds {
     ($($kind:ident $calls:literal)*) => {
         $(

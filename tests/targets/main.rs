@@ -1,4 +1,4 @@
-//! What every kind of target promises, whatever the product behind it: the same tests for each, against its simulator.
+//! Guarantees of every kind of target, whatever the product: the same tests for each, against its simulator.
 
 mod conformance;
 mod faults;

@@ -1,4 +1,4 @@
-//! OAuth 2.0 client credentials for the kinds that take them, with a gateway in front that gives the tokens and signs in to
+//! OAuth 2.0 client credentials for the kinds that support them. A gateway in front issues the tokens and signs in to
 //! the product itself.
 
 use std::{
@@ -37,14 +37,14 @@ use crate::{
 const ID: &str = "us:er";
 const SECRET: &str = "s3cr:t+%";
 
-/// `Authorization`, and the form.
+/// `Authorization` header and form of a token request.
 type TokenRequest = (Option<String>, Vec<(String, String)>);
 type Asked = Arc<Mutex<Vec<TokenRequest>>>;
 
-/// Gives tokens, and passes on with the product's own credentials what carries one.
+/// A gateway that issues tokens, and forwards requests that carry one with the product's own credentials.
 struct Gateway {
     address: SocketAddr,
-    /// What was asked of the token endpoint: its `Authorization`, and the form.
+    /// Requests to the token endpoint: `Authorization` header and form.
     asked: Asked,
     task: tokio::task::JoinHandle<()>,
 }
@@ -56,7 +56,7 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// `product` is what the product wants in `Authorization`.
+    /// Starts a gateway; `product` is the `Authorization` header that the product expects.
     async fn before(place: &Place, product: String) -> Self {
         let asked = Asked::default();
         let noted = Arc::clone(&asked);

@@ -1,4 +1,4 @@
-//! One simulator of each kind, with a client that works it.
+//! One simulator of each kind, with a client.
 
 use std::{any::Any, collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -25,27 +25,27 @@ use usersync_simulators::{
 /// A server with its client.
 pub struct Place {
     pub target: Arc<dyn Target>,
-    /// Where the server is.
+    /// URL of the server.
     pub url: Url,
-    /// Makes a client of its own for an address.
+    /// Creates a separate client for a URL.
     client: Box<dyn Fn(Url, HttpSettings) -> Arc<dyn Target> + Send + Sync>,
     pub info: TargetInfo,
     pub faults: Faults,
     pub journal: Journal,
-    /// The login of an administrator's account, where the product knows such.
+    /// Login of an administrator's account, if the product has such accounts.
     pub administrator: Option<&'static str>,
-    /// The secret that the client signs in with.
+    /// Secret of the client.
     pub secret: String,
-    /// Lets the server give no more than so many at once.
+    /// Limits the page size of the server.
     cap_pages: Box<dyn Fn(usize) + Send + Sync>,
-    /// Ends with this.
+    /// Kept alive with this value.
     _server: Box<dyn Any + Send + Sync>,
 }
 
-/// Further attributes that accounts have here, where the kind knows such.
+/// Further attributes of accounts here, if the kind supports them.
 const ATTRIBUTES: [&str; 2] = ["nickName", "title"];
 
-/// How long a call may take here: long enough for a busy machine.
+/// Timeout of a call here: long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 pub async fn jira() -> Place {
@@ -106,7 +106,7 @@ pub async fn crowd() -> Place {
 }
 
 pub async fn bitbucket() -> Place {
-    // No word of an address or a message, so that it is found where it is told.
+    // Not a word that occurs in URLs or messages, so that a leak is found.
     let admin = ("admin".to_owned(), "simulator-password".to_owned());
     let options = BitbucketOptions { admin: admin.clone(), ..BitbucketOptions::default() };
     let simulator = Arc::new(SimulatedBitbucket::start(options).await.expect("a free port"));
@@ -124,12 +124,12 @@ pub async fn bitbucket() -> Place {
     Place::new(client, url(&simulator.url()), faults, journal, Some("admin"), secret, cap_pages, simulator).await
 }
 
-/// By the standard's letter.
+/// Follows the standard.
 pub async fn scim() -> Place {
     scim_as(ScimOptions::default()).await
 }
 
-/// As Keycloak's SCIM server does.
+/// Behaves as Keycloak's SCIM server.
 pub async fn scim_keycloak() -> Place {
     scim_as(ScimOptions::keycloak()).await
 }
@@ -163,7 +163,7 @@ fn patient() -> HttpSettings {
     HttpSettings { call_timeout: PATIENCE, body_max: 1 << 20, ..HttpSettings::default() }
 }
 
-/// Before this an operation is sent.
+/// Returns a deadline for an operation.
 pub fn soon() -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(30)
 }
@@ -186,7 +186,7 @@ impl Place {
         Self { target, url, client, info, faults, journal, administrator, secret, cap_pages, _server: server }
     }
 
-    /// Another client of the same server, that goes to this address in this way.
+    /// Returns another client of the same server, for this URL and these settings.
     pub fn client(&self, url: Url, way: impl FnOnce(&mut HttpSettings)) -> Arc<dyn Target> {
         let mut http = patient();
         way(&mut http);
@@ -201,14 +201,14 @@ impl Place {
         self.target.apply(operation, soon()).await
     }
 
-    /// Does an operation twice: the second time is as the first.
+    /// Applies an operation twice: the second time has the same result.
     pub async fn twice(&self, operation: &Operation) {
         for time in ["the first", "the second"] {
             self.apply(operation).await.unwrap_or_else(|error| panic!("{operation}, {time} time: {error}"));
         }
     }
 
-    /// A new account, as it is read back.
+    /// Creates an account; returns it as read back.
     pub async fn user(&self, login: &str) -> Account {
         let operation = Operation::CreateUser {
             name: login.to_owned(),
@@ -222,7 +222,7 @@ impl Place {
         account
     }
 
-    /// A new group.
+    /// Creates a group.
     pub async fn group(&self, name: &str) -> TargetGroup {
         let operation = Operation::CreateGroup { name: name.to_owned() };
         let applied = self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
@@ -230,11 +230,11 @@ impl Place {
         group
     }
 
-    /// An account that is there.
+    /// Returns an existing account.
     pub async fn account(&self, id: &AccountId) -> Account {
         let mut account = self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"));
         if self.target.reads_memberships_by_group() {
-            // No account showed groups so far, so that this one has none.
+            // No account has shown groups so far, so this one has none.
             account.groups.get_or_insert_default();
         }
         account
@@ -245,7 +245,7 @@ impl Place {
         self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
     }
 
-    /// All members of a group, page by page; `None` if there is no such group.
+    /// Returns all members of a group, page by page; `None`: there is no such group.
     pub async fn members(&self, group: &TargetGroupId) -> Option<BTreeSet<AccountId>> {
         let mut members = BTreeSet::new();
         let mut cursor = None;
@@ -260,7 +260,7 @@ impl Place {
         }
     }
 
-    /// All accounts, page by page; and how many pages there were.
+    /// Returns all accounts, page by page, and the number of pages.
     pub async fn accounts(&self) -> (Vec<Account>, usize) {
         let (mut accounts, mut pages, mut cursor) = (Vec::new(), 0, None);
         loop {
@@ -275,7 +275,7 @@ impl Place {
         }
     }
 
-    /// The login as this target writes it.
+    /// Returns the login as this target writes it.
     pub fn written(&self, login: &str) -> String {
         self.info.capabilities.login_case.written(login)
     }
@@ -286,7 +286,7 @@ pub fn fields(display_name: &str, login: &str) -> UserFields {
     UserFields { display_name: Some(display_name.to_owned()), email: Some(email), ..UserFields::default() }
 }
 
-/// Gives an account an attribute; an empty value takes it away.
+/// Sets an attribute of an account; an empty value removes it.
 pub fn give(account: &Account, name: &str, value: &str) -> Operation {
     let attributes = [(name.to_owned(), value.to_owned())].into();
     let fields = UserFields { attributes, ..UserFields::default() };

@@ -1,5 +1,4 @@
-//! The way to a server that wants to know who is there: a certificate of ours, and a user of the proxy's. The same for each
-//! kind of target and for Keycloak.
+//! Client certificates and proxy authentication, the same for each kind of target and for Keycloak.
 
 use std::{
     net::SocketAddr,
@@ -35,7 +34,7 @@ use crate::{
     way_there::{create, instead, pass_on},
 };
 
-/// An authority, with what it issued in a folder.
+/// A certificate authority, with its issued files in a folder.
 struct Authority {
     folder: TempDir,
     ca: CertifiedIssuer<'static, KeyPair>,
@@ -56,7 +55,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// A certificate for a client, beside what often stands in such files, and its key.
+    /// Returns a client certificate in a file with other usual content, and its key.
     fn client(&self) -> ClientCertificate {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec!["usersync".to_owned()]).expect("parameters");
@@ -69,7 +68,7 @@ impl Authority {
         ClientCertificate { cert_file, key_file }
     }
 
-    /// A server's side that demands a certificate of this authority.
+    /// Returns a server configuration that requires a certificate of this authority.
     fn demanding(&self) -> RustlsConfig {
         let key = KeyPair::generate().expect("a key");
         let names = vec!["localhost".to_owned(), "target.invalid".to_owned()];
@@ -86,7 +85,7 @@ impl Authority {
     }
 }
 
-/// A task that ends with this.
+/// A task that ends when this is dropped.
 struct Served {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -119,10 +118,10 @@ fn before(place: &Place) -> (Router, Arc<AtomicUsize>) {
     (app, passed)
 }
 
-/// A proxy that demands a user by Basic, for plain requests and for tunnels, all of which lead to one server.
+/// A proxy that requires Basic authentication, for plain requests and for tunnels; all lead to one server.
 struct Proxy {
     served: Served,
-    /// What is in `Proxy-Authorization`, as it has to be.
+    /// Required value of `Proxy-Authorization`.
     wanted: Arc<Mutex<String>>,
     let_through: Arc<AtomicUsize>,
 }
@@ -151,7 +150,8 @@ impl Proxy {
     }
 }
 
-/// One connection: its first request decides. A plain one is passed on with the whole address, as servers take it too.
+/// Handles one connection; its first request decides. A plain request is forwarded with its absolute URL, which servers
+/// accept too.
 async fn proxied(mut stream: TcpStream, server: SocketAddr, wanted: Arc<Mutex<String>>, counted: Arc<AtomicUsize>) {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -177,7 +177,7 @@ async fn proxied(mut stream: TcpStream, server: SocketAddr, wanted: Arc<Mutex<St
     let first = if text.starts_with("CONNECT ") {
         stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await
     } else {
-        // So that the next request is looked at, too.
+        // So that the next request is checked too.
         let end = head.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or_default();
         head.splice(end..end, *b"\r\nconnection: close");
         onward.write_all(&head).await
@@ -214,7 +214,7 @@ async fn client_certificates(place: Place) {
     assert!(place.target.account_named("ada").await.expect("a look").is_some());
 }
 
-/// A user whose name and password hold what addresses and forms give a meaning to.
+/// A user name with characters that are special in URLs and forms.
 const USER: &str = "way out@50%";
 const PASSWORD: &str = "s3cr:t/ü%41+&";
 
@@ -248,7 +248,7 @@ async fn proxy_users(place: Place) {
     known.probe().await.expect("a first contact");
     known.apply(&create("ada"), soon()).await.expect("made");
     assert!(place.target.account_named("ada").await.expect("a look").is_some());
-    // A rotated password is taken without a restart.
+    // A rotated password is used without a restart.
     *proxy.wanted.lock().expect("a lock") = basic(USER, "another");
     file(folder.path(), "another");
     known.apply(&create("eve"), soon()).await.expect("made");
@@ -277,7 +277,7 @@ async fn both(place: Place) {
     assert!(proxy.let_through.load(Ordering::Relaxed) >= 1 && passed.load(Ordering::Relaxed) >= 2);
 }
 
-/// All for each kind.
+/// All tests for each kind.
 macro_rules! kinds {
     ($($kind:ident)*) => {
         $(

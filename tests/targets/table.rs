@@ -1,4 +1,4 @@
-//! The table of capabilities in the documentation is made from the code.
+//! Generates the table of capabilities in the documentation from the code.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soo
 
 const PAGE: &str = "docs/targets/README.md";
 
-/// How many calls it takes to make an account in five groups, once the place is known.
+/// Returns the number of calls to create an account in five groups, after the first contact.
 async fn calls_for_a_new_account(place: &Place) -> usize {
     let mut groups = Vec::new();
     for number in 0..5 {

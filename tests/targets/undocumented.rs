@@ -1,11 +1,11 @@
-//! A success that is not the vendor's is not taken for done.
+//! A success answer that the vendor does not document does not count as done.
 
 use usersync::target::Applied;
 use usersync_simulators::Fault;
 
 use crate::places::{self, Place, delete, join, leave};
 
-/// How a removal is answered by a proxy that answers DELETE and POST itself.
+/// Returns the result of a removal if a proxy answers DELETE and POST itself.
 async fn by_a_proxy(place: &Place, removal: &usersync::model::Operation) -> Applied {
     let methods = ["DELETE", "POST"].map(|method| place.faults.add(Fault::status(200, "").method(method)));
     let answer = place.apply(removal).await;

@@ -1,4 +1,4 @@
-//! The way to a target: certificates of one's own authority, and a proxy. The same for each kind.
+//! Private certificate authorities and proxies, the same for each kind.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ use usersync::{
 
 use crate::places::{self, Place, fields, soon};
 
-/// A server before the target's, that passes on whatever comes: where TLS ends, or a proxy.
+/// A server in front of the target that forwards everything: a TLS terminator or a proxy.
 struct Front {
     address: SocketAddr,
     passed: Arc<AtomicUsize>,
@@ -36,7 +36,7 @@ impl Drop for Front {
     }
 }
 
-/// Passes a request on to where the target is, and its answer back.
+/// Forwards a request to the target, and its answer back.
 pub async fn pass_on(client: reqwest::Client, to: Url, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut url = to;
@@ -54,7 +54,7 @@ pub async fn pass_on(client: reqwest::Client, to: Url, request: Request) -> Resp
 }
 
 impl Front {
-    /// With this certificate and its key, or in plain text.
+    /// Starts a front with this certificate and its key, or in plain text.
     async fn before(place: &Place, tls: Option<RustlsConfig>, passes: bool) -> Self {
         let redirects = reqwest::redirect::Policy::none();
         let client = reqwest::Client::builder().redirect(redirects).no_proxy().build().expect("a client");
@@ -90,7 +90,7 @@ impl Front {
     }
 }
 
-/// The address of the place, but with another scheme, host and port.
+/// Returns the URL of the place with another scheme, host and port.
 pub fn instead(place: &Place, base: &str) -> Url {
     let mut url: Url = base.parse().expect("an address");
     url.set_path(place.url.path());
@@ -131,7 +131,7 @@ async fn certificates(place: Place) {
 async fn proxies(place: Place) {
     let front = Front::before(&place, None, true).await;
     let proxy: Url = format!("http://{}", front.address).parse().expect("an address");
-    // A name that only the proxy can make something of.
+    // A name that only the proxy can resolve.
     let url = instead(&place, "http://target.invalid");
     let client = place.client(url.clone(), |http| http.proxy = Some(proxy));
     client.probe().await.expect("a first contact");
@@ -152,7 +152,7 @@ async fn proxies(place: Place) {
     assert!(place.target.account_named("bob").await.expect("a look").is_none());
 }
 
-/// A proxy that answers whoever wants to be connected, and then hangs up.
+/// A proxy that answers a CONNECT request and then closes the connection.
 async fn refusing_to_connect(status: &'static str) -> (Url, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("an address");
@@ -182,7 +182,7 @@ async fn tunnels(place: Place) {
     }
 }
 
-/// All for each kind.
+/// All tests for each kind.
 macro_rules! kinds {
     ($($kind:ident)*) => {
         $(
