@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{
     codec,
     codec::millis,
+    intents::account_object,
     memory::{Claim, Memory},
     names::PairNo,
     tasks::{priority, rank},
@@ -63,19 +64,39 @@ WHERE l.number > f.observation
         EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
         OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
 
+/// Records an observation of a subject, at these places of the statement's values: pair, subject, number.
+macro_rules! record_observation {
+    ($pair:literal, $subject:literal, $number:literal) => {
+        concat!(
+            "INSERT INTO observation (pair, subject, number) VALUES (?",
+            $pair,
+            ", ?",
+            $subject,
+            ", ?",
+            $number,
+            ") ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)"
+        )
+    };
+}
+pub(super) use record_observation;
+
 /// Flags for what else is stored about a subject that is to be claimed. Most subjects have nothing, which one query
 /// shows.
 #[allow(clippy::struct_excessive_bools, reason = "one for each table")]
 struct Stored {
     /// The newest observation that was recorded.
     observed: Option<ObservationSeq>,
-    /// Whether any intent of any subject is open.
+    /// Whether an intent is open that may be of the subject or its account. Groups: whether any intent is open.
     intents: bool,
     decided: bool,
     dropped: bool,
     unsupported: bool,
     ordered: bool,
     unconfirmed: bool,
+    /// Whether another task waits for the subject.
+    wanted: bool,
+    /// Priority of the subject's due event, if there is one.
+    event: Option<i64>,
 }
 
 /// Stored data of a claimed subject, other than its link.
@@ -95,13 +116,20 @@ struct Known {
 /// otherwise SQLite does not use it.
 const STORED: &str = "
 SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
-    EXISTS (SELECT 1 FROM intent),
+    CASE WHEN ?3 IS NULL THEN EXISTS (SELECT 1 FROM intent) ELSE
+        EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2)
+        OR EXISTS (SELECT 1 FROM intent WHERE target = ?4 AND object = ?5) END,
     EXISTS (SELECT 1 FROM approval_item
         WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') AND state <> 'open'),
     EXISTS (SELECT 1 FROM dropped_link WHERE pair = ?1 AND user = ?3),
     EXISTS (SELECT 1 FROM unsupported WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM link_order WHERE pair = ?1 AND user = ?3),
-    EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3)";
+    EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3),
+    EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2),
+    (SELECT priority FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND priority <= ?6 AND not_before <= ?7)";
+
+/// A row of [`STORED`].
+type StoredRow = (Option<i64>, bool, bool, bool, bool, bool, bool, bool, Option<i64>);
 
 impl Tx {
     /// Returns the claim, if it is still held.
@@ -161,8 +189,8 @@ impl Tx {
         {
             return Ok(None);
         }
-        let stored = self.stored(no, subject).await?;
         let account = link.as_ref().map(|link| &link.account);
+        let stored = self.stored(no, subject, account, now).await?;
         let intents = if stored.intents { self.intents_closing(no, subject, account).await? } else { Vec::new() };
         if let Some(until) = intents.iter().map(|intent| intent.arrives_until).filter(|until| *until > now).max() {
             sqlx::query("UPDATE task SET not_before = ?3 WHERE pair = ?1 AND subject = ?2")
@@ -224,16 +252,26 @@ impl Tx {
         token
     }
 
-    async fn stored(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Stored> {
-        let (observed, intents, decided, dropped, unsupported, ordered, unconfirmed): (Option<i64>, _, _, _, _, _, _) =
-            sqlx::query_as(STORED)
-                .bind(no.pair)
-                .bind(subject.to_string())
-                .bind(subject.as_user().map(UserId::as_str))
-                .fetch_one(&mut self.conn)
-                .await?;
+    async fn stored(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        account: Option<&AccountId>,
+        now: Timestamp,
+    ) -> StoreResult<Stored> {
+        let row: StoredRow = sqlx::query_as(STORED)
+            .bind(no.pair)
+            .bind(subject.to_string())
+            .bind(subject.as_user().map(UserId::as_str))
+            .bind(no.target)
+            .bind(account.map(account_object))
+            .bind(rank(Priority::Event))
+            .bind(millis(now))
+            .fetch_one(&mut self.conn)
+            .await?;
+        let (observed, intents, decided, dropped, unsupported, ordered, unconfirmed, wanted, event) = row;
         let observed = observed.map(ObservationSeq);
-        Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed })
+        Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed, wanted, event })
     }
 
     /// Reads the data that [`Stored`] reports for a claimed subject.
@@ -285,7 +323,7 @@ impl Tx {
         let account = link.as_ref().map(|link| &link.account);
         let busy = self.memory.holds_subject(no, subject).is_some()
             || account.is_some_and(|account| self.memory.holds_account(no.target, account).is_some());
-        let stored = self.stored(no, subject).await?;
+        let stored = self.stored(no, subject, account, now).await?;
         let stands = !busy
             && account == planned.account.as_ref()
             && stored.observed.is_none_or(|newest| newest <= planned.observation)
@@ -294,16 +332,6 @@ impl Tx {
             self.raise(no, [subject], Priority::Run, &cause, now).await?;
             return Ok(None);
         }
-        let (wanted, event): (bool, Option<i64>) = sqlx::query_as(
-            "SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2), (SELECT priority FROM task \
-             WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND priority <= ?3 AND not_before <= ?4)",
-        )
-        .bind(no.pair)
-        .bind(subject.to_string())
-        .bind(rank(Priority::Event))
-        .bind(millis(now))
-        .fetch_one(&mut self.conn)
-        .await?;
         let known = self.known(no, subject, link.as_ref(), &stored).await?;
         let token = self.take(Claim {
             token: Token(0),
@@ -316,7 +344,7 @@ impl Tx {
             accounts: account.cloned().into_iter().collect(),
             began: self.memory.newest_observation(),
             since: now,
-            event: Arc::new(watch::Sender::new(event.map(priority))),
+            event: Arc::new(watch::Sender::new(stored.event.map(priority))),
         });
         Ok(Some(Claimed {
             token,
@@ -334,7 +362,7 @@ impl Tx {
             order: known.order,
             unlinked: known.unlinked,
             unconfirmed: stored.unconfirmed,
-            wanted,
+            wanted: stored.wanted,
         }))
     }
 
@@ -429,15 +457,12 @@ impl Tx {
 
     /// Records a new observation number when work on the subject ends (rule: a newer observation wins).
     pub(super) async fn record_observation(&mut self, claim: &Claim) -> StoreResult<()> {
-        sqlx::query(
-            "INSERT INTO observation (pair, subject, number) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)",
-        )
-        .bind(claim.no.pair)
-        .bind(claim.subject.to_string())
-        .bind(self.memory.next_observation().0)
-        .execute(&mut self.conn)
-        .await?;
+        sqlx::query(record_observation!(1, 2, 3))
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .bind(self.memory.next_observation().0)
+            .execute(&mut self.conn)
+            .await?;
         Ok(())
     }
 

@@ -17,6 +17,27 @@ use crate::{
 /// Maximum length of a chain of waiting subjects that is followed; bounds a chain that does not lead back.
 const CHAIN: usize = 10_000;
 
+/// Flags for what else is stored about a subject whose claim ends. Most subjects have nothing, which one query shows.
+#[allow(clippy::struct_excessive_bools, reason = "one for each table")]
+struct StoredAtEnd {
+    /// Approval items that are open or decided.
+    items: bool,
+    /// Tasks that wait for the subject.
+    waiting: bool,
+    /// Own open intents.
+    intents: bool,
+    /// A dead letter.
+    dead: bool,
+}
+
+/// Query for [`StoredAtEnd`]. The conditions repeat those of the partial indexes, which SQLite uses only then.
+const STORED_AT_END: &str = "
+SELECT EXISTS (SELECT 1 FROM approval_item
+        WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected')),
+    EXISTS (SELECT 1 FROM task INDEXED BY task_blocked WHERE pair = ?1 AND blocked_by = ?2),
+    EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2),
+    EXISTS (SELECT 1 FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1 AND subject = ?2)";
+
 /// The new state of a claim's task that does not end.
 struct Again {
     not_before: Timestamp,
@@ -57,9 +78,11 @@ impl Tx {
         if !last.next.is_empty() {
             return Err(StoreError::Failed("work that is done sends nothing more".to_owned()));
         }
+        // The step has recorded a new observation if it resolved intents.
+        let observed = !last.settled.is_empty();
         let stepped = self.step(token, last, now).await?;
         if stepped == Stepped::Written {
-            self.end_done(token, held, settle_at, now).await?;
+            self.end_done(token, observed, held, settle_at, now).await?;
         }
         Ok(stepped)
     }
@@ -67,23 +90,35 @@ impl Tx {
     async fn end_done(
         &mut self,
         token: Token,
+        observed: bool,
         held: &[NewApprovalItem],
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<()> {
         let claim = self.release(token)?;
-        self.record_observation(&claim).await?;
-        self.hold(&claim, held, now).await?;
+        let stored = self.stored_at_end(&claim).await?;
+        if !observed {
+            self.record_observation(&claim).await?;
+        }
+        if stored.items || !held.is_empty() {
+            self.hold(&claim, held, now).await?;
+        }
         // A user that gave up a login has already woken the waiting tasks. Without the delay, two users of which one
         // cannot give what the other waits for would alternate without end.
-        let woken_at = if claim.subject.as_user().is_some() { settle_at } else { now };
-        self.wake_waiting(claim.no, &claim.subject, woken_at).await?;
-        if self.raise_for_intents(&claim, now).await? {
+        if stored.waiting {
+            let woken_at = if claim.subject.as_user().is_some() { settle_at } else { now };
+            self.wake_waiting(claim.no, &claim.subject, woken_at).await?;
+        }
+        if stored.intents {
+            // A claim that ends with its intent open raises the subject's task, even a claim of a run.
+            self.raise(claim.no, [&claim.subject], Priority::Retry, &claim.cause, now).await?;
             self.wake = true;
             return Ok(());
         }
         if claim.generation == 0 {
-            self.end_dead(claim.no, [&claim.subject]).await?;
+            if stored.dead {
+                self.end_dead(claim.no, [&claim.subject]).await?;
+            }
             self.wake = true;
             return Ok(());
         }
@@ -114,13 +149,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Raises the subject's task if the claim ends with its intent open, even for a claim of a run.
-    async fn raise_for_intents(&mut self, claim: &Claim, now: Timestamp) -> StoreResult<bool> {
-        if self.own_intents_until(claim).await?.is_none() {
-            return Ok(false);
-        }
-        self.raise(claim.no, [&claim.subject], Priority::Retry, &claim.cause, now).await?;
-        Ok(true)
+    async fn stored_at_end(&mut self, claim: &Claim) -> StoreResult<StoredAtEnd> {
+        let (items, waiting, intents, dead) = sqlx::query_as(STORED_AT_END)
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(StoredAtEnd { items, waiting, intents, dead })
     }
 
     pub(super) async fn fail(&mut self, token: Token, failure: &Failure, now: Timestamp) -> StoreResult<()> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{codec, codec::millis, memory::Claim, names::PairNo, tasks::Raise, writer::Tx};
+use super::{claims::record_observation, codec, codec::millis, memory::Claim, names::PairNo, tasks::Raise, writer::Tx};
 use crate::{
     model::{AccountId, Cause, ChangeOutcome, IntentId, Limited, Operation, Pair, Priority, Subject, Token},
     store::{NewIntent, OpenIntent, StoreError, StoreResult},
@@ -18,6 +18,16 @@ type IntentRow = (i64, String, String, String, String, String, String, Option<i6
 const INTENT: &str = "
 SELECT i.id, c.name, g.name, i.subject, i.operation, i.before, i.cause, i.caused_at, i.approved, i.arrives_until, i.approval
 FROM intent i JOIN pair p ON p.no = i.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
+
+/// Records changes: the time, and rows as JSON.
+macro_rules! write_changes {
+    () => {
+        "INSERT INTO change (at, pair, subject, verb, name, before, after, limited, approved, counts, cause, \
+         caused_at, run, outcome) SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+         value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12 \
+         FROM json_each(?2) ORDER BY key"
+    };
+}
 
 fn intents_where(condition: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("{INTENT} {condition}"))
@@ -39,7 +49,7 @@ fn open_intent(row: IntentRow) -> StoreResult<OpenIntent> {
     })
 }
 
-fn account_object(account: &AccountId) -> String {
+pub(super) fn account_object(account: &AccountId) -> String {
     format!("account:{account}")
 }
 
@@ -212,16 +222,21 @@ impl Tx {
         codec::some_time(until)
     }
 
-    /// Returns open intents in the order of these ids, each with the approval item that it uses.
-    pub(super) async fn intents(&mut self, ids: &[IntentId]) -> StoreResult<Vec<(OpenIntent, Option<i64>)>> {
+    /// Deletes open intents and returns them in the order of these ids, each with the approval item that it uses.
+    pub(super) async fn take_intents(&mut self, ids: &[IntentId]) -> StoreResult<Vec<(OpenIntent, Option<i64>)>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<IntentRow> = sqlx::query_as(intents_where("WHERE i.id IN (SELECT value FROM json_each(?1))"))
-            .bind(codec::to_json(&numbers)?)
-            .fetch_all(&mut self.conn)
-            .await?;
+        let rows: Vec<IntentRow> = sqlx::query_as(
+            "DELETE FROM intent WHERE id IN (SELECT value FROM json_each(?1)) RETURNING id, \
+             (SELECT c.name FROM pair p JOIN connector c ON c.no = p.connector WHERE p.no = intent.pair), \
+             (SELECT g.name FROM target g WHERE g.no = intent.target), \
+             subject, operation, before, cause, caused_at, approved, arrives_until, approval",
+        )
+        .bind(codec::to_json(&numbers)?)
+        .fetch_all(&mut self.conn)
+        .await?;
         let mut open: HashMap<i64, IntentRow> = rows.into_iter().map(|row| (row.0, row)).collect();
         let take = |id: &IntentId| {
             let row = open.remove(&id.0).ok_or_else(|| StoreError::NotFound(format!("intent {id} is not open")))?;
@@ -292,26 +307,13 @@ impl Tx {
             .await?)
     }
 
-    /// Deletes intents that were never sent.
-    pub(super) async fn forget_intents(&mut self, ids: impl Iterator<Item = IntentId>) -> StoreResult<()> {
-        let ids: Vec<i64> = ids.map(|id| id.0).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        sqlx::query("DELETE FROM intent WHERE id IN (SELECT value FROM json_each(?1))")
-            .bind(codec::to_json(&ids)?)
-            .execute(&mut self.conn)
-            .await?;
-        Ok(())
-    }
-
-    /// Turns open intents into changes, in this order.
+    /// Records changes of intents that were taken, in this order, and a new observation of the claim that resolved them.
     pub(super) async fn settle(
         &mut self,
         settled: &[(&OpenIntent, &ChangeOutcome)],
+        claim: Option<&Claim>,
         now: Timestamp,
     ) -> StoreResult<()> {
-        self.forget_intents(settled.iter().map(|(intent, _)| intent.id)).await?;
         let mut changes = Vec::with_capacity(settled.len());
         for &(intent, outcome) in settled {
             let no = self.pair(&intent.pair).await?;
@@ -332,7 +334,7 @@ impl Tx {
                 outcome,
             });
         }
-        self.write_changes(&changes, now).await
+        self.write_changes_observed(&changes, claim, now).await
     }
 
     /// Records changes, in this order.
@@ -341,20 +343,34 @@ impl Tx {
         changes: &[NewChange<'_, impl Serialize>],
         now: Timestamp,
     ) -> StoreResult<()> {
+        self.write_changes_observed(changes, None, now).await
+    }
+
+    /// Records changes, in this order, and a new observation of the claim.
+    async fn write_changes_observed(
+        &mut self,
+        changes: &[NewChange<'_, impl Serialize>],
+        claim: Option<&Claim>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         if changes.is_empty() {
             return Ok(());
         }
         let rows: Vec<ChangeRow> = changes.iter().map(NewChange::row).collect::<StoreResult<_>>()?;
-        sqlx::query(
-            "INSERT INTO change (at, pair, subject, verb, name, before, after, limited, approved, counts, cause, \
-             caused_at, run, outcome) SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-             value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12 \
-             FROM json_each(?2) ORDER BY key",
-        )
-        .bind(millis(now))
-        .bind(codec::to_json(&rows)?)
-        .execute(&mut self.conn)
-        .await?;
+        let rows = codec::to_json(&rows)?;
+        let Some(claim) = claim else {
+            sqlx::query(write_changes!()).bind(millis(now)).bind(rows).execute(&mut self.conn).await?;
+            return Ok(());
+        };
+        // One call to the store's thread instead of two: each costs more than the statement itself.
+        sqlx::query(concat!(write_changes!(), "; ", record_observation!(3, 4, 5)))
+            .bind(millis(now))
+            .bind(rows)
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .bind(self.memory.next_observation().0)
+            .execute(&mut self.conn)
+            .await?;
         Ok(())
     }
 

@@ -50,6 +50,15 @@ impl FromRow<'_, SqliteRow> for LinkRow {
     }
 }
 
+/// What is stored before a link is put.
+#[derive(Default)]
+pub(super) struct LinkRows {
+    /// Whether the account is linked to another user.
+    pub of_another: bool,
+    /// The groups of the user's link.
+    pub given: BTreeSet<i64>,
+}
+
 /// A link as an element of a JSON list, with its columns in the order of [`all`].
 #[derive(Deserialize)]
 struct Listed(
@@ -145,10 +154,37 @@ impl Tx {
         Ok(Some((connector.into(), self.filled(LinkRow::from_row(&row)?).await?)))
     }
 
+    /// Reads what is stored of the user's link and of the account's.
+    pub(super) async fn link_rows(&mut self, no: PairNo, link: &Link) -> StoreResult<LinkRows> {
+        let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT pair, user, given FROM link WHERE (target = ?1 AND account = ?2) OR (user = ?3 AND pair = ?4)",
+        )
+        .bind(no.target)
+        .bind(link.account.as_str())
+        .bind(link.user.as_str())
+        .bind(no.pair)
+        .fetch_all(&mut self.conn)
+        .await?;
+        let mut known = LinkRows::default();
+        for (pair, user, given) in rows {
+            if pair == no.pair && user == link.user.as_str() {
+                known.given = codec::unpack(&given)?;
+            } else {
+                known.of_another = true;
+            }
+        }
+        Ok(known)
+    }
+
     /// Writes a link as given.
     pub(super) async fn put_link(&mut self, no: PairNo, link: &Link) -> StoreResult<()> {
-        let given = self.group_numbers(no.target, &link.given).await?;
         let before = self.packed(no, &link.user).await?;
+        self.put_link_after(no, link, &before.map(|(_, given)| given).unwrap_or_default()).await
+    }
+
+    /// Writes a link as given, where its groups so far are known.
+    pub(super) async fn put_link_after(&mut self, no: PairNo, link: &Link, before: &BTreeSet<i64>) -> StoreResult<()> {
+        let given = self.group_numbers(no.target, &link.given).await?;
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
              taken, adopted, given, given_count, missing_since) \
@@ -175,8 +211,7 @@ impl Tx {
         .bind(link.missing_since.map(millis))
         .fetch_one(&mut self.conn)
         .await?;
-        let before = before.map(|(_, given)| given).unwrap_or_default();
-        self.index_memberships(id, &before, &given).await
+        self.index_memberships(id, before, &given).await
     }
 
     /// Returns the number of a user's link and the numbers of the granted groups.

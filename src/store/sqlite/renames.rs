@@ -178,9 +178,9 @@ impl Tx {
         let open: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(open)).bind(no).fetch_all(&mut self.conn).await?;
         // The outcome of these intents will never be known; their changes record that.
         let open: Vec<IntentId> = open.into_iter().map(IntentId).collect();
-        let open = self.intents(&open).await?;
+        let open = self.take_intents(&open).await?;
         let unseen: Vec<_> = open.iter().map(|(intent, _)| (intent, &ChangeOutcome::NotSeen)).collect();
-        self.settle(&unseen, now).await?;
+        self.settle(&unseen, None, now).await?;
         for sql in FORGET {
             let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
             sqlx::query(query).bind(no).execute(&mut self.conn).await?;
@@ -224,5 +224,5 @@ impl Tx {
 }
 
 fn unknown(kind: &Kind) -> StoreError {
-    StoreError::NotFound(format!("{}: the store knows no {} of this name", kind.name, kind.word))
+    StoreError::NotFound(format!("{}: the store has no {} of this name", kind.name, kind.word))
 }

@@ -1,7 +1,7 @@
 //! One step of a worker: resolves intents, writes what the worker learned, and stores the next intents (rule: an ended
 //! claim writes nothing).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,7 @@ use crate::{
 impl Tx {
     pub(super) async fn step(&mut self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
         let claim = self.held(token)?;
+        let mut given_before = BTreeSet::new();
         // All checks that can refuse the step come before the first write.
         if let Some(LinkWrite::Put(link)) = &step.link {
             if claim.subject.as_user() != Some(&link.user) {
@@ -21,33 +22,31 @@ impl Tx {
             }
             let elsewhere =
                 self.memory.holds_account(claim.no.target, &link.account).is_some_and(|holder| holder != token);
-            let other = self.linked(claim.no.target, &link.account).await?;
-            let others =
-                other.is_some_and(|(connector, old)| connector != claim.pair.connector || old.user != link.user);
-            if elsewhere || others {
+            let known = self.link_rows(claim.no, link).await?;
+            if elsewhere || known.of_another {
                 return Ok(Stepped::AccountTaken);
             }
+            given_before = known.given;
+        }
+        for item in step.next.iter().filter_map(|next| next.approved_by) {
+            self.check_approved(&claim, item).await?;
         }
         let ids: Vec<_> = step.settled.iter().map(|one| one.intent).chain(step.unsent.iter().copied()).collect();
-        let mut settled = self.intents(&ids).await?;
+        let mut settled = self.take_intents(&ids).await?;
         for (open, _) in settled.drain(step.settled.len()..) {
             if open.pair != claim.pair || open.subject != claim.subject {
                 return Err(StoreError::Failed(format!("intent {} is not the claimed {}'s", open.id, claim.subject)));
             }
         }
         let settled: Vec<_> = settled.into_iter().zip(step.settled.iter().map(|one| &one.outcome)).collect();
-        for item in step.next.iter().filter_map(|next| next.approved_by) {
-            self.check_approved(&claim, item).await?;
-        }
 
-        self.forget_intents(step.unsent.into_iter()).await?;
         for ((_, approval), outcome) in &settled {
             if let Some(approval) = approval {
                 self.use_up(*approval, outcome).await?;
             }
         }
         let ended: Vec<_> = settled.iter().map(|((intent, _), outcome)| (intent, *outcome)).collect();
-        self.settle(&ended, now).await?;
+        self.settle(&ended, Some(&claim), now).await?;
         for (intent, outcome) in ended {
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
@@ -64,14 +63,11 @@ impl Tx {
                 }
             }
         }
-        if !settled.is_empty() {
-            self.record_observation(&claim).await?;
-        }
         let was = match (&step.order, claim.subject.as_user()) {
             (Some(_), Some(user)) => self.link(claim.no, user).await?.map(|link| link.account),
             _ => None,
         };
-        if let Some(done) = self.write_link(&claim, step.link, now).await? {
+        if let Some(done) = self.write_link(&claim, step.link, &given_before, now).await? {
             return Ok(Stepped::PastLimit { done });
         }
         if let Some(end) = &step.order {
@@ -111,17 +107,18 @@ impl Tx {
         Ok(Stepped::Send(self.write_intents(&claim, &step.next).await?))
     }
 
-    /// Writes a link. A drop above its limit is not written; the number of drops in the last hour is returned instead.
+    /// Writes a link; `given_before` are the groups of a put link so far. A drop above its limit is not written; the number of drops in the last hour is returned instead.
     async fn write_link(
         &mut self,
         claim: &Claim,
         write: Option<LinkWrite>,
+        given_before: &BTreeSet<i64>,
         now: Timestamp,
     ) -> StoreResult<Option<u32>> {
         match write {
             None => {}
             Some(LinkWrite::Put(link)) => {
-                self.put_link(claim.no, &link).await?;
+                self.put_link_after(claim.no, &link, given_before).await?;
                 let undo = self.memory.add_account(claim.token, &link.account);
                 self.undo_with(undo);
             }
