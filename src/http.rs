@@ -56,7 +56,7 @@ pub fn client(way: Way<'_>) -> Result<Client, String> {
     if let Some(url) = way.proxy {
         // With a proxy user, the closure below supplies the address and cannot report an invalid one.
         let plain = Proxy::all(url.as_str())
-            .map_err(|_| "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned())?;
+            .map_err(|_| "The proxy address is invalid. Example: http://proxy.example.org:3128.".to_owned())?;
         builder = builder.proxy(match way.proxy_user {
             Some(user) => user.at(url),
             None => plain,

@@ -253,8 +253,8 @@ fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
     for (lines, told) in [
         ("token_url = \"https://sso.example.org/token\"".to_owned(), "`client_id` is missing"),
         ("token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"".to_owned(), "secret is missing"),
-        (format!("{client}\ntoken_file = \"jira.token\""), "a token_url is there too"),
-        ("token_file = \"jira.token\"\nscope = \"x\"".to_owned(), "there is no token_url"),
+        (format!("{client}\ntoken_file = \"jira.token\""), "token_url is also set"),
+        ("token_file = \"jira.token\"\nscope = \"x\"".to_owned(), "it requires token_url"),
         ("token_file = \"jira.token\"\nprofile = \"keyclok\"".to_owned(), "keycloak"),
     ] {
         let errors = folder.errors(&scim(&lines));
@@ -287,7 +287,7 @@ fn a_bitbucket_and_a_crowd_are_signed_in_to_with_a_password_or_as_a_client() {
             assert!(errors.contains(told), "{errors}");
         }
         let errors = folder.errors(&written(&format!("{password}\nclient_auth = \"form\"")));
-        assert!(errors.contains("client_auth: there is no token_url that it could be used at"), "{errors}");
+        assert!(errors.contains("client_auth: it requires token_url, which is missing"), "{errors}");
     }
     let errors = folder.errors(&with_target("client_auth = \"form\""));
     assert!(errors.contains("this is for kind bitbucket and crowd and scim, and the target is a jira"), "{errors}");
@@ -323,7 +323,7 @@ fn the_way_to_a_server_can_want_a_certificate_and_a_proxys_user() {
     fs::set_permissions(&pairs[0].1, fs::Permissions::from_mode(0o644)).unwrap();
     let warnings = folder.warnings(&with_target("client_cert_file = \"one.pem\"\nclient_key_file = \"one.key\""));
     assert!(
-        warnings.iter().any(|warning| warning.contains("others on this machine can read the private key")),
+        warnings.iter().any(|warning| warning.contains("other users on this machine can read the private key")),
         "{warnings:?}"
     );
 }
@@ -363,7 +363,7 @@ fn a_wrong_variable_is_told_by_its_name() {
     );
     assert!(
         errors.contains(
-            "environment variable USERSYNC_SERVER_BEHIND_PROXY: behind_proxy: this is a text, where true or false"
+            "environment variable USERSYNC_SERVER_BEHIND_PROXY: behind_proxy: this is a string, where true or false"
         ),
         "{errors}"
     );
@@ -377,7 +377,7 @@ fn a_variable_that_overrides_nothing_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            "environment variable USERSYNC_SERVER_LISTN: warning: it overrides nothing\n    did you mean `USERSYNC_SERVER_LISTEN`?"
+            "environment variable USERSYNC_SERVER_LISTN: warning: it overrides no key\n    did you mean `USERSYNC_SERVER_LISTEN`?"
         ]
     );
 }
@@ -388,7 +388,7 @@ fn the_file_is_found_as_told_then_by_the_variable() {
     assert_eq!(find(Some(Path::new("x.toml")), &env).unwrap(), Path::new("x.toml"));
     assert_eq!(find(None, &env).unwrap(), Path::new("/srv/u.toml"));
     let errors = find(None, &Env::of([("A", "")])).unwrap_err().to_string();
-    assert!(errors.starts_with("usersync.toml: there is no configuration file\n    looked for usersync.toml and /etc/usersync/usersync.toml."), "{errors}");
+    assert!(errors.starts_with("usersync.toml: there is no configuration file\n    searched for usersync.toml and /etc/usersync/usersync.toml."), "{errors}");
 }
 
 #[test]
@@ -621,24 +621,24 @@ fn each_mistake_has_its_place_and_its_words() {
         // types of values
         (
             small("[[target]]", "[target]"),
-            "usersync.toml:1:1: target: this is a table, where a list of tables is wanted",
+            "usersync.toml:1:1: target: this is a table, but a list of tables is expected",
         ),
-        (format!("server = 1\n{SMALL}"), "usersync.toml:1:10: server: this is a whole number, where a table is wanted"),
+        (format!("server = 1\n{SMALL}"), "usersync.toml:1:10: server: this is a whole number, but a table is expected"),
         (
             small("\"acme\"", "7"),
-            "usersync.toml:8:8: connector 1: name: this is a whole number, where a text in quotes is wanted",
+            "usersync.toml:8:8: connector 1: name: this is a whole number, but a string in quotes is expected",
         ),
         (
             with_connector("enabled = \"yes\""),
-            "usersync.toml:13:11: connector acme: enabled: this is a text, where true or false, without quotes, is wanted",
+            "usersync.toml:13:11: connector acme: enabled: this is a string, but true or false, without quotes, is expected",
         ),
         (
             small("[\"jira-prod\"]", "\"jira-prod\""),
-            "usersync.toml:12:11: connector acme: targets: this is a text, where a list is wanted",
+            "usersync.toml:12:11: connector acme: targets: this is a string, but a list is expected",
         ),
         (
             small("[\"jira-prod\"]", "[\"jira-prod\", 5]"),
-            "usersync.toml:12:25: connector acme: targets: this is a whole number, where a text",
+            "usersync.toml:12:25: connector acme: targets: this is a whole number, but a string",
         ),
         (with_connector("parallel = 65"), "usersync.toml:13:12: connector acme: parallel: 65 is not 1 to 64"),
         (with_connector("per_second = -1"), "usersync.toml:13:14: connector acme: per_second: -1 is not 1 to 10000"),
@@ -653,7 +653,7 @@ fn each_mistake_has_its_place_and_its_words() {
             "retention: `2mo` has months or years, whose length differs",
         ),
         (format!("[store]\nretention = \"23h\"\n{SMALL}"), "usersync.toml:2:13: retention: 23h is less than a day"),
-        (format!("[store]\nretention = \"-1d\"\n{SMALL}"), "retention: `-1d` is not more than nothing"),
+        (format!("[store]\nretention = \"-1d\"\n{SMALL}"), "retention: `-1d` is not greater than zero"),
         (
             format!("[server]\ndrain = 30\n{SMALL}"),
             "usersync.toml:2:9: drain: this duration has no unit\n    drain = 30\n            ^^\n    write it with its units",
@@ -683,23 +683,23 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         (
             small("https://jira.example.org", "ftp://jira"),
-            "usersync.toml:4:7: target jira-prod: url: `ftp` is not a scheme that works here",
+            "usersync.toml:4:7: target jira-prod: url: scheme `ftp` is not supported",
         ),
         (small("https://jira.example.org", "https://jira/?a=b"), "url: `https://jira/?a=*` has a query or a fragment"),
         (
             small("https://jira.example.org", "https://u:p@jira"),
-            "usersync.toml:4:7: target jira-prod: url: this URL holds a user name or password\n    url = \"https://***@jira\"",
+            "usersync.toml:4:7: target jira-prod: url: this URL contains a user name or password\n    url = \"https://***@jira\"",
         ),
         // names
         (
             small("name = \"acme\"", "name = \"Acme Corp\""),
-            "usersync.toml:8:8: connector Acme Corp: name: `Acme Corp` cannot be a name",
+            "usersync.toml:8:8: connector Acme Corp: name: `Acme Corp` is not a valid name",
         ),
-        (small("name = \"acme\"", "name = \"-a\""), "`-a` cannot be a name"),
-        (small("name = \"acme\"", &format!("name = \"{}\"", "a".repeat(64))), "cannot be a name"),
+        (small("name = \"acme\"", "name = \"-a\""), "`-a` is not a valid name"),
+        (small("name = \"acme\"", &format!("name = \"{}\"", "a".repeat(64))), "is not a valid name"),
         (
             two_targets("jira-prod", "https://other.example.org"),
-            "usersync.toml:14:8: target jira-prod: name: `jira-prod` is taken already",
+            "usersync.toml:14:8: target jira-prod: name: `jira-prod` is already used",
         ),
         (
             two_targets("jira-2", "https://JIRA.example.org:443/"),
@@ -711,10 +711,10 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         // targets of a connector
         (small("targets = [\"jira-prod\"]\n", ""), "usersync.toml:7:1: connector acme: `targets` is missing"),
-        (small("[\"jira-prod\"]", "[]"), "usersync.toml:12:11: connector acme: targets: it fills no target"),
+        (small("[\"jira-prod\"]", "[]"), "usersync.toml:12:11: connector acme: targets: it has no target"),
         (
             small("[\"jira-prod\"]", "[\"wiki\"]"),
-            "usersync.toml:12:12: connector acme: targets: there is no target `wiki`\n    targets = [\"wiki\"]\n               ^^^^^^\n    targets that are there: `jira-prod`",
+            "usersync.toml:12:12: connector acme: targets: there is no target `wiki`\n    targets = [\"wiki\"]\n               ^^^^^^\n    known targets: `jira-prod`",
         ),
         (
             small("[\"jira-prod\"]", "[\"jira-prod\", \"jira-prod\"]"),
@@ -723,9 +723,9 @@ fn each_mistake_has_its_place_and_its_words() {
         // authentication
         (
             small("token_file = \"jira.token\"\n", ""),
-            "usersync.toml:1:1: target jira-prod: a way to sign in is missing",
+            "usersync.toml:1:1: target jira-prod: an authentication method is missing",
         ),
-        (with_target("user = \"me\""), "usersync.toml:4:8: target jira-prod: user: a token is there too"),
+        (with_target("user = \"me\""), "usersync.toml:4:8: target jira-prod: user: a token is also set"),
         (
             small("token_file = \"jira.token\"", "user = \"me\""),
             "usersync.toml:1:1: target jira-prod: the password is missing",
@@ -733,15 +733,15 @@ fn each_mistake_has_its_place_and_its_words() {
         (small("token_file", "password_file"), "usersync.toml:1:1: target jira-prod: `user` is missing"),
         (
             small("kind = \"jira\"", "kind = \"crowd\""),
-            "usersync.toml:5:14: target jira-prod: token_file: a target of kind crowd takes no token",
+            "usersync.toml:5:14: target jira-prod: token_file: a target of kind crowd does not accept tokens",
         ),
         (
             small("kind = \"jira\"", "kind = \"crowd\"").replace("token_file = \"jira.token\"\n", ""),
-            "usersync.toml:1:1: target jira-prod: a way to sign in is missing",
+            "usersync.toml:1:1: target jira-prod: an authentication method is missing",
         ),
         (
             small("kind = \"jira\"", "kind = \"bitbucket\""),
-            "usersync.toml:5:14: target jira-prod: token_file: a target of kind bitbucket takes no token: Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    add an administrator's login as user, and password_file; or token_url, client_id and client_secret_file",
+            "usersync.toml:5:14: target jira-prod: token_file: a target of kind bitbucket does not accept tokens: Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    add an administrator's login as user, and password_file; or token_url, client_id and client_secret_file",
         ),
         // network settings
         (
@@ -750,15 +750,15 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         (
             with_connector("proxy = \"http://proxy.example.org:3128\"\nproxy_password_file = \"client.secret\""),
-            "usersync.toml:14:23: connector acme: proxy_password_file: there is no user that it belongs to",
+            "usersync.toml:14:23: connector acme: proxy_password_file: it requires proxy_user, which is missing",
         ),
         (
             with_target("proxy_user = \"me\"\nproxy_password_file = \"client.secret\""),
-            "usersync.toml:4:14: target jira-prod: proxy_user: there is no proxy that it is for",
+            "usersync.toml:4:14: target jira-prod: proxy_user: it requires proxy, which is missing",
         ),
         (
             with_target("proxy = \"http://me:hush@proxy.example.org:3128\""),
-            "usersync.toml:4:9: target jira-prod: proxy: this URL holds a user name or password",
+            "usersync.toml:4:9: target jira-prod: proxy: this URL contains a user name or password",
         ),
         (
             with_target(
@@ -785,11 +785,11 @@ fn each_mistake_has_its_place_and_its_words() {
         // secrets
         (
             with_target("token_env = \"JIRA_TOKEN\""),
-            "target jira-prod: token_env: the secret stands in `token_file` too",
+            "target jira-prod: token_env: the secret is also set in `token_file`",
         ),
         (
             small("token_file = \"jira.token\"", "token_env = \"JIRA_TOKEN\""),
-            "usersync.toml:5:13: target jira-prod: token_env: environment variable JIRA_TOKEN is not set, or is not text\n    token_env = \"JIRA_TOKEN\"\n                ^^^^^^^^^^^^\n    set it where usersync is started",
+            "usersync.toml:5:13: target jira-prod: token_env: environment variable JIRA_TOKEN is not set, or is not text\n    token_env = \"JIRA_TOKEN\"\n                ^^^^^^^^^^^^\n    set it in the environment of usersync",
         ),
         (
             small("token_file = \"jira.token\"", "token_env = \"$JIRA_TOKEN\""),
@@ -802,31 +802,31 @@ fn each_mistake_has_its_place_and_its_words() {
         (small("jira.token", "."), "token_file: file . cannot be read: it is a directory"),
         (
             with_connector("hook_secret = \"short\""),
-            "usersync.toml:13:15: connector acme: hook_secret: the secret does not begin with whsec_\n    hook_secret = *******\n                  ^^^^^^^\n    Make one and give it to Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"",
+            "usersync.toml:13:15: connector acme: hook_secret: the secret does not begin with whsec_\n    hook_secret = *******\n                  ^^^^^^^\n    Create one and set it in Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"",
         ),
         (
             with_connector("hook_secret = \"whsec_c2hvcnQ=\""),
             "hook_secret: the secret has 5 bytes and needs at least 24",
         ),
-        (with_connector("hook_secret = \"whsec_!\""), "hook_secret: what follows whsec_ is not base64"),
+        (with_connector("hook_secret = \"whsec_!\""), "hook_secret: the part after whsec_ is not base64"),
         (with_connector("hook_secret = \"'whsec_x'\""), "hook_secret: the secret is in quotes"),
         (with_connector("hook_secret = \"A=whsec_x\""), "hook_secret: the secret is written as NAME=value"),
         (with_connector("hook_secret = \"v1,tZ1I4/hDyg==\""), "hook_secret: this is a signature, not the secret"),
         (
             with_connector(&format!("hook_secret = \"{}\"", "0f".repeat(32))),
-            "hook_secret: the secret is hex, and must be whsec_ and base64",
+            "hook_secret: the secret is hex, but must be whsec_ followed by base64",
         ),
         (
             with_connector("accept_p2 = true\np2_secret = \"short\""),
-            "p2_secret: 5 bytes are too short for a secret that signs; it needs 24",
+            "p2_secret: 5 bytes are too short for a signing secret; it needs at least 24",
         ),
         (
             with_connector("hook_secret_previous_file = \"hook.secret\""),
-            "usersync.toml:13:29: connector acme: hook_secret_previous_file: there is a previous secret, but none in use",
+            "usersync.toml:13:29: connector acme: hook_secret_previous_file: a previous secret is set, but no current one",
         ),
         (
             with_connector("accept_p2 = true"),
-            "usersync.toml:13:13: connector acme: accept_p2: there is no secret to check them with",
+            "usersync.toml:13:13: connector acme: accept_p2: there is no secret to verify them",
         ),
         // schedules
         (
@@ -841,7 +841,7 @@ fn each_mistake_has_its_place_and_its_words() {
         // policy
         (
             with_connector("policy = 1"),
-            "usersync.toml:13:10: connector acme: policy: this is a whole number, where a table is wanted",
+            "usersync.toml:13:10: connector acme: policy: this is a whole number, but a table is expected",
         ),
         (
             with_connector("policy.first_run = \"holt\""),
@@ -853,7 +853,7 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         (
             with_connector("policy.safety.count = \"many\""),
-            "usersync.toml:13:23: connector acme: policy.safety.count: a whole number from 0 up is wanted",
+            "usersync.toml:13:23: connector acme: policy.safety.count: a whole number of at least 0 is expected",
         ),
         (
             with_connector("policy.safety.percent = 80"),
@@ -919,7 +919,7 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
     for (habits, told) in [
         ("habits = { pach = true }", "usersync.toml:6:12: target jira-prod: habits.pach: `pach` is not known here"),
         ("habits = { names = \"all\" }", "habits.names: `all` is not known here"),
-        ("habits = 1", "habits: this is a whole number, where a table is wanted"),
+        ("habits = 1", "habits: this is a whole number, but a table is expected"),
     ] {
         let errors = Folder::new().errors(&with(habits));
         assert!(errors.contains(told), "{errors}");
@@ -934,16 +934,16 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
     for (attribute, told) in [
         (
             "title = \"{{ title }}\"",
-            "this template does not work: title is not known: a user's own attributes are attributes.title",
+            "this template is invalid: unknown variable title: custom attributes are written as attributes.title",
         ),
-        ("title = \"{{ email | shout }}\"", "this template does not work: unknown filter"),
-        ("title = { template = \"{{\" }", "this template does not work: syntax error"),
+        ("title = \"{{ email | shout }}\"", "this template is invalid: unknown filter"),
+        ("title = { template = \"{{\" }", "this template is invalid: syntax error"),
         ("title = { template = \"x\", wenn = \"create\" }", "`wenn` is not known here"),
         ("title = { template = \"x\", when = \"never\" }", "`never` is not known here"),
         ("title = { when = \"create\" }", "there is no `template`"),
-        ("title = 7", "a template is wanted"),
-        ("userName = \"{{ email }}\"", "userName is written by usersync itself; take it away"),
-        ("'a b' = \"x\"", "\"a b\" is no path to an attribute"),
+        ("title = 7", "a template is expected"),
+        ("userName = \"{{ email }}\"", "userName is written by usersync itself; remove it"),
+        ("'a b' = \"x\"", "\"a b\" is not a valid attribute path"),
     ] {
         let text = with_scim(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
         let errors = Folder::new().load(&text).expect_err(attribute);
@@ -961,7 +961,7 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
     assert!(errors.contains("the connector does not fill this target") && errors.contains("`jira-prod`"), "{errors}");
     let jira = format!("{SMALL}\n[connector.policy.targets.jira-prod.attributes]\ntitle = \"x\"\n");
     let errors = Folder::new().load(&jira).expect_err("Jira has none").to_string();
-    assert!(errors.contains("a target of kind jira takes no further attributes"), "{errors}");
+    assert!(errors.contains("a target of kind jira does not support further attributes"), "{errors}");
 }
 
 #[test]
@@ -970,10 +970,10 @@ fn a_crowd_takes_attributes_of_any_name_but_its_own() {
     let config = Folder::new().load(&lines("title = \"{{ attributes.title }}\"\n'cost centre' = \"x\"")).unwrap();
     assert_eq!(config.targets[0].attributes, ["cost centre", "title"].map(str::to_owned).into());
     for (attribute, told) in [
-        ("lastAuthenticated", "lastAuthenticated is what Crowd or Jira itself notes about passwords and log-ins"),
-        ("'login.count'", "login.count is what Crowd or Jira itself notes"),
+        ("lastAuthenticated", "lastAuthenticated is reserved for what Crowd or Jira records about passwords"),
+        ("'login.count'", "login.count is reserved for what Crowd or Jira records"),
         ("\"\"", "an attribute in Crowd needs a name"),
-        ("\"a\\nb\"", "is no name of an attribute in Crowd"),
+        ("\"a\\nb\"", "is not a valid attribute name in Crowd"),
     ] {
         let errors = Folder::new().errors(&lines(&format!("{attribute} = \"x\"")));
         assert!(errors.contains(told) && errors.contains("usersync.toml:16:"), "{attribute}\n{errors}");
@@ -1045,7 +1045,7 @@ fn what_is_unwise_is_a_warning() {
         (unused, "usersync.toml:14:8: warning: no connector fills this target"),
         (
             with_connector("accept_p2 = true\np2_secret_file = \"hook.secret\""),
-            "usersync.toml:13:13: warning: events in the p2 form carry no time",
+            "usersync.toml:13:13: warning: events in the p2 form have no timestamp",
         ),
         (
             with_connector("p2_secret_file = \"hook.secret\""),
@@ -1053,7 +1053,7 @@ fn what_is_unwise_is_a_warning() {
         ),
         (
             small("https://sso", "http://sso"),
-            "usersync.toml:9:7: warning: secrets and people's data go there without TLS",
+            "usersync.toml:9:7: warning: secrets and personal data are sent there without TLS",
         ),
         (String::new(), "usersync.toml: warning: there is no connector, so nothing is kept in sync"),
     ];
@@ -1073,7 +1073,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            "usersync.toml:5:14: warning: others on this machine can read file jira.token\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    chmod 600 jira.token"
+            "usersync.toml:5:14: warning: other users on this machine can read file jira.token\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    chmod 600 jira.token"
         ]
     );
     folder.write("jira.token", TOKEN);
@@ -1082,7 +1082,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
     open("usersync.toml");
     let warnings = Config::load(&path, &Env::default()).unwrap().warnings;
     assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].message(), "it holds secrets, and others on this machine can read it");
+    assert_eq!(warnings[0].message(), "it contains secrets, and other users on this machine can read it");
 }
 
 // ---- secrets
@@ -1306,7 +1306,7 @@ fn wrong_expressions_are_told_by_field() {
         ("0 0 0 ? XYZ *", "field 5 (month): `XYZ` is neither a number nor a month (JAN to DEC)"),
         ("0 0 x * * ?", "field 3 (hours): `X` is not a number"),
         ("0 0 ? * * ?", "field 3 (hours): ? is for the two day fields; write *"),
-        ("0 0 0 1,? * *", "field 4 (day of month): ? stands alone"),
+        ("0 0 0 1,? * *", "field 4 (day of month): ? must stand alone"),
         ("0 0 1,,2 * * ?", "field 3 (hours): there is nothing between two commas"),
         ("0 */0 * * * ?", "field 2 (minutes): the step in `*/0` is not 1 to 59"),
         ("0 */61 * * * ?", "field 2 (minutes): the step in `*/61` is not 1 to 59"),
@@ -1316,14 +1316,14 @@ fn wrong_expressions_are_told_by_field() {
         ("0 0 * * L", "field 5 (day of week): L alone means nothing here; 5L is the month's last Friday"),
         ("0 0 0 L-3 * ?", "field 4 (day of month): L-3 (days before the last) is not supported; L and LW are"),
         ("0 0 0 5X,1-3W * ?", "field 4 (day of month): `5X` is not a number"),
-        ("0 0 0 L,LW * ?", "field 4 (day of month): L and LW do not go together"),
+        ("0 0 0 L,LW * ?", "field 4 (day of month): L and LW cannot be combined"),
         ("0 0 0 1 * MON", "day of month and day of week are both given; write ? for one of them"),
         ("0 0 0 1 1 ? 1969", "field 7 (year): 1969 is below 1970"),
         ("0 0 0 1 1 ? 2100", "field 7 (year): 2100 is past 2099"),
         ("", "it has 0 fields; the Quartz form has 6 or 7 (seconds first), the Unix form 5"),
         ("* * * *", "it has 4 fields; the Quartz form has 6 or 7 (seconds first), the Unix form 5"),
-        ("0 0 0 30 2 ?", "it never fires: no such date is left"),
-        ("0 0 0 1 1 ? 2020", "it never fires: no such date is left"),
+        ("0 0 0 30 2 ?", "it never fires: no future date matches"),
+        ("0 0 0 1 1 ? 2020", "it never fires: no future date matches"),
     ];
     for (expression, expected) in cases {
         let result = Schedule::parse(expression, TimeZone::UTC, at("2026-07-01T00:00:00Z"));

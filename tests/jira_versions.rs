@@ -180,7 +180,7 @@ async fn a_listing_without_inactive_accounts_is_doubted() {
     server.add_account(NewAccount::named("left").inactive());
     assert_eq!(all(&jira).await.1, None);
     server.set_list_inactive(false);
-    assert!(all(&jira).await.1.expect("a doubt").contains("leaves inactive accounts out"));
+    assert!(all(&jira).await.1.expect("a doubt").contains("omits inactive accounts"));
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn troubles_are_told_for_what_they_are() {
     server.set_content("ada", true);
     let delete = Operation::DeleteUser { account: id.clone(), name: name() };
     let error = apply(&jira, delete).await.expect_err("it has content");
-    assert!(error.kind == Unsupported && error.text.contains("Deactivate it instead"), "{}", error.text);
+    assert!(error.kind == Unsupported && error.text.contains("Deactivate the account instead"), "{}", error.text);
 
     server.set_seats("jira-software", Some(2));
     assert_eq!(jira.free_seats().await, Ok(Some(0)));
@@ -265,5 +265,5 @@ async fn jira_11_takes_tokens_only() {
 async fn versions_before_8_3_are_refused() {
     let (_server, jira) = start("8.2.6").await;
     let error = jira.probe().await.expect_err("too old");
-    assert!(error.text.contains("needs 8.3 or later"), "{}", error.text);
+    assert!(error.text.contains("requires 8.3 or later"), "{}", error.text);
 }

@@ -55,11 +55,11 @@ fn told(event: &NewEvent) -> String {
 
 const NOBODY: &str = "- it names no user or group";
 const ROLES: &str = "- roles are not mapped";
-const FAILED: &str = "- it tells of a failure, so nothing was changed";
+const FAILED: &str = "- it reports a failure, so nothing was changed";
 const LOGIN: &str = "- a sign-in without an identity provider changes no user";
 const ORGANISATIONS: &str = "- organisations are not mapped";
-const NO_MEMBER: &str = "- organisations are not mapped, and it does not tell the member's id";
-const DEFAULT_GROUP: &str = "- a default group is given to users made later; those who are there keep what they have";
+const NO_MEMBER: &str = "- organisations are not mapped, and it does not contain the member's id";
+const DEFAULT_GROUP: &str = "- a default group applies to users created later; existing users are unchanged";
 
 fn check(file: &str, expected: &[(&str, &str, &str)]) {
     let told: Vec<_> = capture(file)

@@ -60,16 +60,16 @@ async fn every_bad_answer_has_its_class_and_its_words() {
         (json("200 OK", ""), Transient, "no JSON when reading users without content"),
         (json("200 OK", "[1"), Transient, "ends too early"),
         (json("200 OK", "{\"a\""), Transient, "ends too early"),
-        (json("200 OK", "{}"), Transient, "is no number"),
+        (json("200 OK", "{}"), Transient, "is not a number"),
         (json("401 Unauthorized", r#"{"error":"HTTP 401 Unauthorized"}"#), Transient, "although the token is fresh"),
         (
             json("403 Forbidden", r#"{"error":"unknown_error"}"#),
             Forbidden,
-            "lacks the role view-users. Give it: realm acme, Clients, usersync",
+            "lacks the role view-users. Grant it: realm acme, Clients, usersync",
         ),
         (json("404 Not Found", r#"{"error":"Realm not found."}"#), Unconfirmed, "realm acme: Keycloak at"),
-        (json("404 Not Found", r#"{"error":"User not found"}"#), Transient, "nothing follows from it"),
-        (page("404 Not Found", "nginx"), Transient, "nothing follows from it"),
+        (json("404 Not Found", r#"{"error":"User not found"}"#), Transient, "it confirms no deletion"),
+        (page("404 Not Found", "nginx"), Transient, "it confirms no deletion"),
         (json("400 Bad Request", "{}"), Permanent, "400 when reading users"),
         (
             Reply::Whole("302 Found", "location: https://login.example.org/x?state=s\r\n", String::new()),
@@ -77,8 +77,8 @@ async fn every_bad_answer_has_its_class_and_its_words() {
             "redirected to https://login.example.org/x.",
         ),
         (Reply::Cut("3".into()), Transient, "the connection was cut"),
-        (Reply::Nothing, Transient, "Check that Keycloak runs"),
-        (Reply::Silence, Transient, "no whole answer within 0.5 s"),
+        (Reply::Nothing, Transient, "Check that Keycloak is running"),
+        (Reply::Silence, Transient, "no complete answer within 0.5 s"),
         (Reply::Whole("429 Too Many Requests", "retry-after: 7\r\n", String::new()), Throttled, "rate limited (429)"),
     ];
     for (reply, class, words) in table {
@@ -149,7 +149,7 @@ async fn personal_data_in_a_broken_answer_is_not_told() {
     assert!(id.as_str() == "u1" && odd.name.as_deref() == Some("anna") && odd.why.contains("enabled"), "{odd:?}");
     assert!(!odd.why.contains("anna"), "{odd:?}");
     let error = source(&server).user(&"u1".into()).await.unwrap_err();
-    assert!(error.text.contains("unknown form at line 1, column") && !error.text.contains("anna"), "{error}");
+    assert!(error.text.contains("unexpected format at line 1, column") && !error.text.contains("anna"), "{error}");
     let truncated =
         Faulty::start(move |target, _| target.starts_with("/admin/realms/acme/users?").then(|| Reply::ok(&body[..30])))
             .await;
@@ -270,7 +270,7 @@ async fn keycloak_is_found_with_and_without_auth() {
     let other = KeycloakSource::new(KeycloakSettings { realm: "nosuch".into(), ..settings(&server.url()) }).unwrap();
     let error = other.identify().await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unconfirmed);
-    assert!(error.text.contains("knows no such realm"), "{error}");
+    assert!(error.text.contains("has no such realm"), "{error}");
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn settings_that_cannot_work_are_refused_without_showing_them() {
     };
     for (change, words) in [
         ((|c| c.url = "ftp://h".parse().unwrap()) as fn(&mut Connection), "must begin with https://"),
-        (|c| c.url = "https://anna:hunter2@h".parse().unwrap(), "holds a user name or password"),
+        (|c| c.url = "https://anna:hunter2@h".parse().unwrap(), "contains a user name or password"),
         (|c| c.ca_file = Some("/nonexistent/ca.pem".into()), "ca_file /nonexistent/ca.pem"),
         (|c| c.ca_file = Some("Cargo.toml".into()), "Cargo.toml holds no PEM certificate"),
     ] {

@@ -33,7 +33,7 @@ pub(super) async fn open_for_reading(context: &Context, config: &Config) -> Resu
         return Ok(Opened { store, server });
     }
     context.out.note(format!(
-        "There is no store yet at {}: nothing has run here. The first `usersync sync` makes it.",
+        "There is no store yet at {}: nothing has run here. The first `usersync sync` creates it.",
         path.display()
     ));
     let options = OpenOptions { durable: false, poll: None, ..options };
@@ -198,7 +198,7 @@ pub(super) fn confirmed(out: &Out, what: &str, is: &str, pairs: &[Pair]) {
     if out.json {
         return out.document(&serde_json::json!({ "confirmed": what, "begins_anew": pairs }));
     }
-    out.say(format!("{what}: the {is} that is found at the next contact is the one from now on."));
+    out.say(format!("{what}: the {is} that usersync finds at the next contact is accepted from now on."));
     for pair in pairs {
         out.say(format!(
             "{pair} starts again: its first run is planned and waits for approval (usersync approvals list)."

@@ -25,14 +25,14 @@ const SHOWN: usize = 50;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show what waits for approval, and decide.
+Show operations that wait for approval, and decide on them.
 
-Held are: a connector's first run on a target, operations above a safety limit, accounts and groups that \
-existed before usersync, inactive accounts, administrators who left. Everything else goes on meanwhile.
+An approval is required for: a connector's first run on a target, operations above a safety limit, accounts and groups \
+that existed before usersync, inactive accounts, administrators who left. All other operations continue.
 
-An approval is used up once the target did the operation or refused it for good; after a timeout, 429 or 5xx it still \
-stands. A rejection stands until the operation would do something else, or is not needed any more. A rejected operation \
-counts towards no limit. To end a rejection: usersync approvals withdraw ID.",
+An approval is used up once the target did the operation or refused it for good; after a timeout, 429 or 5xx it \
+remains valid. A rejection remains valid until the operation would do something else, or is no longer needed. A \
+rejected operation counts towards no limit. To end a rejection: usersync approvals withdraw ID.",
     after_help = "\
 Examples:
   usersync approvals list
@@ -71,7 +71,7 @@ enum Command {
 Examples:
   usersync approvals approve 41
   usersync approvals approve 41 --item 7 --item 9 --note 'left the company'
-  usersync approvals approve --connector acme         everything that waits, on all its targets")]
+  usersync approvals approve --connector acme         all open approvals of the connector, on all its targets")]
     Approve(DecideArgs),
     /// Reject held operations until they would do something else
     #[command(after_help = "\
@@ -206,7 +206,7 @@ async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
 fn unknown(id: i64, error: crate::store::StoreError) -> Failure {
     match error {
         crate::store::StoreError::NotFound(_) => {
-            Failure::usage(format!("{id}: there is no such approval. Those that wait: usersync approvals list"))
+            Failure::usage(format!("{id}: there is no such approval. Open approvals: usersync approvals list"))
         }
         error => error.into(),
     }
@@ -227,7 +227,7 @@ fn whole(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
 
 /// Prints an approval and its items.
 fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
-    out.prose(4, format!("set {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
+    out.prose(4, format!("approval {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
     if let Some(decision) = &set.decision {
         out.prose(4, format!("decided    {decision}"));
     }
@@ -277,7 +277,7 @@ fn known_items(id: i64, items: &[i64], known: &[ApprovalItem]) -> Result<(), Fai
     match items.iter().find(|item| !known.iter().any(|known| known.id == **item)) {
         None => Ok(()),
         Some(other) => Err(Failure::usage(format!(
-            "{other}: set {id} has no such item. Those that it has: usersync approvals show {id}"
+            "{other}: approval {id} has no such item. Its items: usersync approvals show {id}"
         ))),
     }
 }
@@ -291,14 +291,12 @@ async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
     opened.store.close().await;
     let out = &context.out;
     if out.json {
-        out.document(&json!({ "set": id, "withdrawn": withdrawn, "server": opened.server }));
+        out.document(&json!({ "approval": id, "withdrawn": withdrawn, "server": opened.server }));
     } else if withdrawn == 0 {
-        out.say(format!(
-            "Set {id}: no rejection stands there; nothing was withdrawn. See: usersync approvals show {id}"
-        ));
+        out.say(format!("Approval {id} has no rejections; nothing was withdrawn. See: usersync approvals show {id}"));
     } else {
-        out.say(format!("Withdrew {} of set {id} ({}).", count(withdrawn, "rejection", "rejections"), set.pair));
-        out.say("Within the limits the operations are done; past a limit they wait for approval again.");
+        out.say(format!("Withdrew {} of approval {id} ({}).", count(withdrawn, "rejection", "rejections"), set.pair));
+        out.say("The operations are planned again. Above a safety limit they wait for approval.");
         out.say(app::who_works(opened.server.as_deref()));
     }
     Ok(if withdrawn == 0 { Exit::Problems } else { Exit::Done })
@@ -323,16 +321,16 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
 }
 
 fn which_set() -> Failure {
-    Failure::usage("Which set? Name its id (usersync approvals list), or --connector NAME.")
+    Failure::usage("Which approval? Give its id (usersync approvals list), or --connector NAME.")
 }
 
 /// Decides one approval, or some of its items.
 async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArgs, approve: bool) -> Outcome {
     let (set, known) = opened.store.approval(id).await.map_err(|error| unknown(id, error))?;
     if !set.open {
-        let decision = set.decision.unwrap_or_else(|| "nothing waits in it any more".to_owned());
+        let decision = set.decision.unwrap_or_else(|| "it has no open items".to_owned());
         return Err(Failure::usage(format!(
-            "{id}: this set is closed: {decision}. Those that wait: usersync approvals list"
+            "{id}: this approval is closed: {decision}. Open approvals: usersync approvals list"
         )));
     }
     known_items(id, &args.items, &known)?;
@@ -340,7 +338,7 @@ async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArg
     let decided = opened.store.decide(&decision, context.out.now).await?;
     let out = &context.out;
     if out.json {
-        out.document(&json!({ "set": id, "approved": approve, "decided": decided, "server": opened.server }));
+        out.document(&json!({ "approval": id, "approved": approve, "decided": decided, "server": opened.server }));
         return Ok(Exit::Done);
     }
     if decided == 0 {
@@ -352,7 +350,8 @@ async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArg
         (true, _) => say_who_does_it(out, opened),
         (false, ApprovalKind::FirstRun) => say_out_of_service(out),
         (false, _) => out.say(format!(
-            "A rejection stands while the operation would do the same. To end it: usersync approvals withdraw {id}"
+            "A rejection stands until the operation would do something else. \
+             To end it: usersync approvals withdraw {id}"
         )),
     }
     Ok(Exit::Done)
@@ -389,7 +388,7 @@ async fn decide_all(
         if items > 0 && !out.json {
             say_decided(out, set, items, approve);
         }
-        decided.push(json!({ "set": set.id, "target": set.pair.target, "decided": items }));
+        decided.push(json!({ "approval": set.id, "target": set.pair.target, "decided": items }));
     }
     if out.json {
         out.document(&json!({
@@ -403,7 +402,10 @@ async fn decide_all(
         if shown.iter().any(|set| set.kind == ApprovalKind::FirstRun) {
             say_out_of_service(out);
         }
-        out.say("A rejection stands while the operation would do the same. To end it: usersync approvals withdraw ID");
+        out.say(
+            "A rejection stands until the operation would do something else. \
+             To end it: usersync approvals withdraw ID",
+        );
     }
     Ok(Exit::Done)
 }
@@ -414,7 +416,7 @@ fn say_decided(out: &Out, set: &Approval, decided: usize, approve: bool) {
         return out.say(format!("{word}: the first run of {}, {}.", set.pair, size(set)));
     }
     let operations = count(decided, "operation", "operations");
-    out.say(format!("{word}: {operations} of set {} ({}, {}).", set.id, set.pair, why(set.kind)));
+    out.say(format!("{word}: {operations} of approval {} ({}, {}).", set.id, set.pair, why(set.kind)));
 }
 
 fn say_out_of_service(out: &Out) {

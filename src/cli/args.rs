@@ -36,7 +36,7 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         // After the form with a date: the time parser would accept that form and drop the date.
         local(now.date().to_datetime(time))
     } else {
-        return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m for so long ago".to_owned());
+        return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m before now".to_owned());
     };
     found.map_err(|error| error.to_string())
 }
@@ -49,7 +49,7 @@ pub(super) fn server_url(text: &str) -> Result<Url, String> {
     }
     let url = Url::parse(text).map_err(|error| format!("{error}; write it as https://sso.example.org"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{} does not work here; write it with https:// (or http://) in front", url.scheme()));
+        return Err(format!("{} is not supported; write it with https:// (or http://) in front", url.scheme()));
     }
     Ok(url)
 }

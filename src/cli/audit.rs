@@ -15,7 +15,7 @@ use crate::store::Store;
 Examples:
   usersync audit
   usersync audit --limit 0 --json
-  usersync audit --before 112      go on where a list ended
+  usersync audit --before 112      continue a previous list
 
 What was written to the targets, and why: usersync changes")]
 pub(super) struct AuditArgs {
@@ -39,7 +39,7 @@ impl AuditArgs {
         }
         if records.is_empty() {
             out.say(match self.before {
-                None => "0 entries: nobody decided or asked for anything yet.".to_owned(),
+                None => "0 entries: no operator has acted yet.".to_owned(),
                 Some(id) => format!("0 entries: there is none before {id}. The newest: usersync audit"),
             });
             return Ok(Exit::Done);

@@ -78,7 +78,7 @@ impl ChangesArgs {
             out.say(if filter == only {
                 "0 changes: nothing was written to a target yet."
             } else {
-                "0 changes fit. Without the filters there may be some: usersync changes"
+                "0 changes match the filters. All changes: usersync changes"
             });
             return Ok(Exit::Done);
         }
@@ -131,8 +131,8 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
         ChangeOutcome::Done => "done".to_owned(),
         ChangeOutcome::Refused { why, .. } => format!("refused: {why}"),
-        ChangeOutcome::FoundDone => "done; no answer came, found by looking".to_owned(),
-        ChangeOutcome::FoundNotDone => "not done; no answer came, found by looking".to_owned(),
-        ChangeOutcome::NotSeen => "not known; no answer came, and the target does not show it".to_owned(),
+        ChangeOutcome::FoundDone => "done; no answer was received, confirmed by reading the target".to_owned(),
+        ChangeOutcome::FoundNotDone => "not done; no answer was received, confirmed by reading the target".to_owned(),
+        ChangeOutcome::NotSeen => "unknown; no answer was received, and the target does not show it".to_owned(),
     }
 }

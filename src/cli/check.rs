@@ -35,18 +35,18 @@ const RUNS: usize = 3;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Try every source and target, and say what is missing and how to mend it.
+Check every source and target, and report what is missing and how to fix it.
 
-Signs in everywhere, reads a little, compares rights, clocks and settings. Nothing is changed. Each line begins with how \
-it stands: ok, note (worth knowing), wait (something is still to come), no (a problem).
+Signs in everywhere, reads a little, compares permissions, clocks and settings. Nothing is changed. Each line begins \
+with its state: ok, note (worth knowing), wait (not complete yet), no (a problem).
 
-With --write-test every operation that a target can do is tried there on one throw-away account and one group, both \
-named usersync-check-…, which are taken away again.",
+With --write-test every operation that a target supports is tried there on temporary accounts and groups, named \
+usersync-check-…, which are deleted afterwards.",
     after_help = "\
 Examples:
   usersync check
   usersync check --connector acme
-  usersync check --quiet          only what is not well
+  usersync check --quiet          only lines that are not ok
   usersync check --target jira-prod --write-test
   usersync check --json"
 )]
@@ -118,7 +118,7 @@ impl CheckArgs {
         let Some(signal) = stop.as_ref().and_then(Stop::by) else { return Ok(exit) };
         let name = stop::signal_name(signal);
         context.out.error(format!(
-            "Stopped by {name}: the write test was done to its end, so that its accounts and groups are taken away."
+            "Stopped by {name}. The write test was completed first, so that its accounts and groups are deleted."
         ));
         Ok(exit.and(signal))
     }
@@ -150,14 +150,14 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
         }
         let waits = match waits {
             0 => String::new(),
-            waits => format!(", {}", count(waits, "thing to wait for", "things to wait for")),
+            waits => format!(", {}", count(waits, "check is not complete yet", "checks are not complete yet")),
         };
         let problems = match problems {
             0 => "No problems".to_owned(),
             problems => count(problems, "problem", "problems"),
         };
         let changed = if wrote && parts.iter().any(|part| part.kind == "target" && !part.unreachable) {
-            "Only throw-away accounts and groups were written."
+            "Only temporary accounts and groups were written."
         } else {
             "Nothing was changed."
         };
@@ -179,7 +179,7 @@ fn tell_capabilities(out: &Out, parts: &[Part]) {
     let able = parts.iter().filter(may).filter_map(|part| Some((part, part.capabilities.as_ref()?.rows())));
     let able: Vec<_> = able.collect();
     let Some((_, first)) = able.first() else { return };
-    let mut columns = vec![column("what it can do")];
+    let mut columns = vec![column("capability")];
     columns.extend(able.iter().map(|(part, _)| column(&part.name)));
     let row = |(nth, (what, _)): (usize, &(&'static str, String))| {
         let cells = able.iter().map(|(_, rows)| rows[nth].1.clone());
@@ -239,7 +239,7 @@ async fn store(config: &Config, out: &Out) -> (Part, FromStore) {
             Err(why) => note(NoteState::No, "opened", why),
         });
     } else {
-        notes.push(note(NoteState::Wait, "opened", "not there yet; the first run makes it"));
+        notes.push(note(NoteState::Wait, "opened", "does not exist yet; the first run creates it"));
     }
     notes.extend(known.conditions.iter().filter(|one| matches!(one.about, About::Pair(_))).map(|condition| {
         let text = format!("{}, since {}: {}", condition.summary(), out.when(condition.since), condition.text);
@@ -247,7 +247,9 @@ async fn store(config: &Config, out: &Out) -> (Part, FromStore) {
     }));
     notes.push(match SqliteStore::worked_by(path) {
         Some(pid) => note(NoteState::Ok, "lock", format!("held by the running server (pid {pid})")),
-        None => note(NoteState::Note, "lock", "free: no server runs, so no event is taken and no schedule is kept"),
+        None => {
+            note(NoteState::Note, "lock", "free: no server runs, so no event is received and no scheduled run starts")
+        }
     });
     let part = Part {
         kind: "store",
@@ -288,11 +290,9 @@ fn heard(listener: &mut Note, counts: EventCounts, turned_on: bool, out: &Out) {
             (NoteState::Ok, text)
         }
         EventCounts { since: Some(since), .. } => {
-            (NoteState::Wait, format!("no event has come since {}", out.when(since)))
+            (NoteState::Wait, format!("no event received since {}", out.when(since)))
         }
-        EventCounts { since: None, .. } => {
-            (NoteState::Wait, "no event can have come: no server has run yet".to_owned())
-        }
+        EventCounts { since: None, .. } => (NoteState::Wait, "no event received: no server has run yet".to_owned()),
     };
     if turned_on {
         listener.state = state;
@@ -337,7 +337,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: Ev
 
 fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     let Some(schedule) = &connector.schedule else {
-        return note(NoteState::Note, "schedule", "off: a full reconcile is made only by hand or when a gap is found");
+        return note(NoteState::Note, "schedule", "off: a full reconcile runs only on request or when a gap is found");
     };
     let times = schedule.next_n(out.now, RUNS);
     let zone = schedule.zone();
@@ -428,7 +428,7 @@ mod tests {
         let ago = |minutes| Some(out.now - jiff::SignedDuration::from_mins(minutes));
         let cases = [
             (EventCounts::default(), true, NoteState::Wait, "no server has run yet"),
-            (EventCounts { since: ago(5), ..EventCounts::default() }, true, NoteState::Wait, "no event has come since"),
+            (EventCounts { since: ago(5), ..EventCounts::default() }, true, NoteState::Wait, "no event received since"),
             (
                 EventCounts { received: 3, last: ago(2), since: ago(5), duplicates: 0 },
                 true,

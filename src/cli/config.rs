@@ -93,7 +93,7 @@ fn check(context: &Context) -> Outcome {
         out.drawn(warning.render(context.drawing()));
     }
     out.say(format!(
-        "{}: well-formed: {}, {}, {}. Is everything there that is needed? usersync check",
+        "{}: valid: {}, {}, {}. Check sources and targets: usersync check",
         config.path.display(),
         count(config.connectors.len(), "connector", "connectors"),
         count(config.targets.len(), "target", "targets"),

@@ -22,7 +22,7 @@ Examples:
   usersync connector list
   usersync connector pause acme      events are stored, nothing is written
   usersync connector resume acme
-  usersync connector confirm acme    yes, this is another realm now
+  usersync connector confirm acme    confirm that this is another realm
   usersync connector retry acme      contact its Keycloak at once, with the same secret
   usersync connector rename acme corp")]
 pub(super) struct ConnectorArgs {
@@ -112,7 +112,7 @@ async fn list(context: &Context) -> Outcome {
         let state = match (connector.enabled, paused.contains(&connector.name)) {
             (false, _) => "switched off",
             (true, true) => "paused",
-            (true, false) => "works",
+            (true, false) => "active",
         };
         let next = connector.schedule.as_ref().and_then(|schedule| schedule.next_after(out.now));
         documents.push(json!({
@@ -162,13 +162,13 @@ async fn pause(context: &Context, name: ConnectorName, paused: bool) -> Outcome 
         return Ok(Exit::Done);
     }
     match (paused, before) {
-        (true, true) => out.say(format!("{name} was paused already.")),
+        (true, true) => out.say(format!("{name} is paused already.")),
         (true, false) => out.say(format!(
-            "{name} is paused: its events are stored and wait, nothing is written. Go on: usersync connector resume {name}"
+            "{name} is paused: its events are stored, nothing is written. Resume: usersync connector resume {name}"
         )),
-        (false, false) => out.say(format!("{name} was not paused; it works.")),
+        (false, false) => out.say(format!("{name} was not paused.")),
         (false, true) => {
-            out.say(format!("{name} works again; what has waited is worked first."));
+            out.say(format!("{name} is resumed; waiting tasks are worked first."));
             out.say(app::who_works(opened.server.as_deref()));
         }
     }

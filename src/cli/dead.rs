@@ -17,10 +17,10 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show dead letters, and put them back to work.
+Show dead letters, and replay them.
 
-A dead letter is a task whose attempts are used up (about three days of trying), or that the target refused for good. It \
-waits for a replay, which gives it fresh attempts.",
+A dead letter is a task that used up its attempts (about three days of retries), or that the target refused for \
+good. It waits for a replay, which grants it new attempts.",
     after_help = "\
 Examples:
   usersync dead list
@@ -132,7 +132,7 @@ impl DeadArgs {
                 if subjects.is_empty() && !all && !which.narrows() {
                     return Err(Failure::usage(
                         "Which dead letters? Name subjects (usersync dead list shows them), narrow with --reason, --class, \
-                         --target or --connector, or say --all.",
+                         --target or --connector, or use --all.",
                     ));
                 }
                 replay(context, which.filter(0), subjects).await
@@ -153,11 +153,11 @@ async fn list(context: &Context, filter: TaskFilter) -> Outcome {
         out.say(if filter == all {
             "No failed tasks."
         } else {
-            "No dead letter matches. Without the filters there may be some: usersync dead list"
+            "No dead letter matches the filters. All dead letters: usersync dead list"
         });
     } else {
         tasks::table(out, opened.store.as_ref(), &dead).await?;
-        out.say("Put them back to work: usersync dead replay SUBJECT, or --reason TEXT, or --all");
+        out.say("Replay them: usersync dead replay SUBJECT, or --reason TEXT, or --all");
     }
     Ok(Exit::Done)
 }
@@ -179,9 +179,9 @@ async fn replay(context: &Context, filter: TaskFilter, subjects: Vec<Subject>) -
     if out.json {
         out.document(&serde_json::json!({ "replayed": replayed, "server": opened.server }));
     } else if replayed == 0 {
-        out.say("No dead letter matches; nothing was put back. See: usersync dead list");
+        out.say("No dead letter matches; nothing was replayed. See: usersync dead list");
     } else {
-        out.say(format!("{} put back to work.", count(replayed, "dead letter", "dead letters")));
+        out.say(format!("{} replayed.", count(replayed, "dead letter", "dead letters")));
         out.say(app::who_works(opened.server.as_deref()));
     }
     Ok(Exit::Done)

@@ -38,19 +38,19 @@ const READ: Duration = Duration::from_millis(1_200);
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Play the whole product on built-in simulators of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and \
-leaves nothing behind.
+Run the whole product on built-in simulators of Keycloak and Jira, over real HTTP on loopback ports. It needs no \
+setup and leaves nothing behind.
 
-The first run is planned and approved. People join, change name and login, change groups, leave; one change is made while the \
-listener is switched off, and the full reconcile finds it; one call fails and is replayed. Each step is shown with its time from \
-the change in Keycloak to the change in Jira. In the end both sides are compared from their bare state.
+The first run is planned and approved. Users join, change name and login, change groups, and leave. One user joins \
+while the listener is switched off; the full reconcile finds the user. One call fails and is replayed. Each step is \
+shown with its time from the change in Keycloak to the change in Jira. At the end both sides are compared.
 
-With --keep all of it runs on until Ctrl-C or SIGTERM, with a configuration with which every command can be tried.",
+With --keep everything keeps running until Ctrl-C or SIGTERM, with a configuration for trying every command.",
     after_help = "\
 Examples:
   usersync demo
   usersync demo --all       fills every kind of target, not just Jira
-  usersync demo --keep      leaves it running, and says where
+  usersync demo --keep      keeps it running, and prints the addresses
   usersync demo --fast      without pauses for reading"
 )]
 pub(super) struct DemoArgs {
@@ -67,7 +67,7 @@ pub(super) struct DemoArgs {
 
 impl DemoArgs {
     pub async fn run(self, context: &Context) -> Outcome {
-        context.refuse_json("demo", "the demo is a story")?;
+        context.refuse_json("demo", "the demo has no result")?;
         let stop = stop::on_signal(&context.out);
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
         let other_targets = if self.all { targets::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
@@ -236,7 +236,8 @@ impl Demo {
     async fn play(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
         tell(format!(
-            "The first run made {} accounts in the simulated Jira. From now on each change in Keycloak is there at once:",
+            "The first run created {} accounts in the simulated Jira. From now on each change in Keycloak arrives \
+             there at once:",
             self.servers.jira.snapshot().accounts.len().saturating_sub(1)
         ));
         let engineering = realm.create_group(None, "engineering").await?;
@@ -315,7 +316,7 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let why = letter.error.map(|(_, text)| text).unwrap_or_default();
-        tell(format!("Jira refuses to make carol's account, and it is kept as a dead letter: {why}"));
+        tell(format!("Jira refuses to create carol's account, and the task becomes a dead letter: {why}"));
         tokio::time::sleep(self.pause).await;
         self.servers.jira.faults.remove(fault);
         let began = Instant::now();

@@ -21,9 +21,9 @@ use crate::{
 #[command(
     args_conflicts_with_subcommands = true,
     long_about = "\
-Show the events that came in from Keycloak, and put them back to work.
+Show the events received from Keycloak, and replay them.
 
-An event only says what to read again, so replaying one is always safe: what is in sync stays as it is.",
+An event only names what to read again, so a replay is always safe: what is in sync stays unchanged.",
     after_help = "\
 Examples:
   usersync events
@@ -47,7 +47,7 @@ enum Command {
     /// Show one event in full
     #[command(after_help = "\
 Examples:
-  usersync events show 4711              by its number, which is the faster way
+  usersync events show 4711              by its number, which is faster
   usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11")]
     Show {
         /// Event number or event id
@@ -59,7 +59,7 @@ Examples:
 Examples:
   usersync events replay 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11
   usersync events replay --from 09:00 --to 10:30
-  usersync events replay --failed        those whose subject is a dead letter")]
+  usersync events replay --failed        events with a dead letter for their subject")]
     Replay {
         /// Ids of the events
         #[arg(value_name = "ID")]
@@ -151,9 +151,9 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
     if events.is_empty() {
         let only = EventFilter { limit: filter.limit, ..EventFilter::default() };
         out.say(if filter == only {
-            "0 events: none came in yet. usersync check says whether the listener is turned on."
+            "0 events: none received yet. usersync check shows whether the listener is turned on."
         } else {
-            "0 events fit. Without the filters there may be some: usersync events"
+            "0 events match the filters. All events: usersync events"
         });
         return Ok(Exit::Done);
     }
@@ -195,7 +195,7 @@ pub(super) fn outcome(event: &EventRecord) -> String {
         EventOutcome::Accepted if event.hints.is_empty() => "accepted".to_owned(),
         EventOutcome::Accepted => {
             let hints: Vec<String> = event.hints.iter().map(Subject::to_string).collect();
-            format!("look at {}", some(hints.iter().map(String::as_str), 2, hints.len()))
+            format!("reconcile {}", some(hints.iter().map(String::as_str), 2, hints.len()))
         }
     }
 }
@@ -220,7 +220,7 @@ async fn show(context: &Context, id: String) -> Outcome {
     if events.is_empty() {
         let days = config.store.retention.as_hours() / 24;
         return Err(Failure::usage(format!(
-            "{id}: there is no such event. They are kept for {}; the newest: usersync events",
+            "{id}: there is no such event. Events are kept for {}. The newest: usersync events",
             count(days, "day", "days")
         )));
     }
@@ -252,7 +252,7 @@ fn whole(out: &Out, event: &EventRecord) {
     lines.extend(causes::login(event).map(|login| ("login", login)));
     lines.extend(event.occurred_at.map(|at| ("occurred", out.when(at))));
     if event.duplicates > 0 {
-        lines.push(("came again", count(event.duplicates, "time", "times")));
+        lines.push(("repeated", count(event.duplicates, "time", "times")));
     }
     lines.push(("outcome", outcome(event)));
     for (about, text) in lines {
@@ -290,14 +290,14 @@ async fn replay(context: &Context, filter: EventFilter, ids: Vec<String>) -> Out
             serde_json::json!({ "events": events, "tasks": tasks, "unknown": unknown, "server": opened.server });
         out.document(&document);
     } else if events == 0 && unknown.is_empty() {
-        out.say("0 events fit; nothing was put back. See: usersync events");
+        out.say("0 events match; nothing was replayed. See: usersync events");
     } else if events > 0 {
         let raised = count(tasks, "subject is", "subjects are");
-        out.say(format!("{} replayed: {raised} looked at again.", count(events, "event", "events")));
+        out.say(format!("{} replayed: {raised} reconciled again.", count(events, "event", "events")));
         out.say(app::who_works(opened.server.as_deref()));
     }
     for id in &unknown {
-        out.error(format!("{id}: there is no such event, or it asked for nothing; nothing was put back for it."));
+        out.error(format!("{id}: there is no such event, or it has no subject; nothing was replayed for it."));
     }
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Problems })
 }

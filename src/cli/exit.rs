@@ -31,12 +31,12 @@ pub enum Exit {
 /// Text about exit codes at the end of `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-  0  as wished
+  0  success
   1  finished with problems
   2  wrong usage or configuration
   3  held for approval
-  4  source or target not reachable, or it refuses usersync's credentials
-  130, 143  stopped before its end by SIGINT (Ctrl-C), SIGTERM";
+  4  source or target unreachable, or it refuses usersync's credentials
+  130, 143  stopped by SIGINT (Ctrl-C), SIGTERM";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

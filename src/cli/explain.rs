@@ -27,10 +27,10 @@ pub(super) use side::{Undone, undone};
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show one person on both sides: whether they are in scope, their account, what it should hold and what it does hold, what \
-would be done, what waits, and the last changes with their causes.
+Show one user on both sides: the wanted state, the current state, and the reasons.
 
-Both sides are read now; nothing is changed. Works beside a running server.",
+Shows scope, account, wanted and current values, planned operations, the open task, approvals, and the last changes \
+with their causes. Both sides are read now; nothing is changed. Works beside a running server.",
     after_help = "\
 Examples:
   usersync explain alice

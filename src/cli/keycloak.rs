@@ -33,11 +33,11 @@ const EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Set a realm up for usersync, take usersync out of it, see an event arrive.
+Set up a realm for usersync, remove usersync from it, test that an event arrives.
 
-These commands act as an administrator of Keycloak, whom usersync needs for nothing else. The login is given with --admin; \
-the password is asked for, or taken from KEYCLOAK_ADMIN_PASSWORD; a token that you have already, from \
-KEYCLOAK_ADMIN_TOKEN. Neither is kept, and neither can be given as an argument.",
+These commands sign in as an administrator of Keycloak, which usersync needs for nothing else. --admin names the \
+login. The password is prompted for, or read from KEYCLOAK_ADMIN_PASSWORD; an existing token is read from \
+KEYCLOAK_ADMIN_TOKEN. Neither is stored, and neither can be given as an argument.",
     after_help = "\
 Examples:
   usersync keycloak setup --url https://sso.example.org --realm acme --dry-run
@@ -55,13 +55,18 @@ enum Command {
     /// Create the client, grant its roles, set up events; what exists already stays unchanged
     #[command(
         long_about = "\
-Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
+Create the client, grant its roles, set up events; what exists already stays unchanged.
 
-What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed \
-with, are written to files of mode 0600 where the connector looks for them; they are never shown. They belong to --owner, \
-else, if root runs this, to the owner of the file that is there, or of its folder. Of the configuration only the connector's own part is read, so that \
-its secrets need not be there yet; a running server goes on, and takes a new connector after a restart. The administrator's password is asked for, or taken \
-from KEYCLOAK_ADMIN_PASSWORD; a token, from KEYCLOAK_ADMIN_TOKEN.",
+The client has a service account with the roles that it needs to read. Keycloak keeps events, and the listener is \
+turned on. A second setup changes nothing.
+
+The client's secret, and the secret that signs events, are written to files of mode 0600 where the connector reads \
+them; they are never shown. The files belong to --owner. Without it, if root runs this, they belong to the owner of \
+the existing file, or of its folder.
+
+Only the connector's own part of the configuration is read, so its secrets need not exist yet. A running server \
+continues, and needs a restart for a new connector. The administrator's password is prompted for, or read from \
+KEYCLOAK_ADMIN_PASSWORD; a token is read from KEYCLOAK_ADMIN_TOKEN.",
         after_help = "\
 Examples:
   usersync keycloak setup --url https://sso.example.org --realm acme --dry-run
@@ -171,13 +176,14 @@ fn say_next(context: &Context, known: &Known) {
     match context.config() {
         Ok(config) => {
             if let Some(pid) = SqliteStore::worked_by(&config.store.path) {
-                out.say(format!(
-                    "The running server (pid {pid}) goes on. A connector that it was not started with needs a restart."
-                ));
+                out.say(format!("The running server (pid {pid}) continues. A new connector needs a restart."));
             }
-            out.say("Is everything there that is needed? usersync check   Does an event arrive? usersync keycloak test-event");
+            out.say(
+                "Check sources and targets: usersync check   \
+                 Test that an event arrives: usersync keycloak test-event",
+            );
         }
-        Err(_) => out.say("The configuration cannot be loaded as a whole yet. What is wrong: usersync config check"),
+        Err(_) => out.say("The configuration is not valid as a whole yet. Show its errors: usersync config check"),
     }
 }
 
@@ -218,9 +224,9 @@ fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) 
         out.lines(out.noted(State::from(note.state), &note.about, &note.text));
     }
     match (lines.len(), dry_run) {
-        (0, _) => out.say("Nothing to do: all is as it should be."),
-        (number, true) => out.say(format!("{}. Nothing was changed.", count(number, "thing to do", "things to do"))),
-        (number, false) => out.say(format!("{} done.", count(number, "thing", "things"))),
+        (0, _) => out.say("Nothing to do: no change is needed."),
+        (number, true) => out.say(format!("{}. Nothing was changed.", count(number, "step to do", "steps to do"))),
+        (number, false) => out.say(format!("{} done.", count(number, "step", "steps"))),
     }
 }
 
@@ -235,7 +241,7 @@ async fn test_event(context: &Context, realm: &Realm) -> Outcome {
     let out = &context.out;
     let known = realm.known(context)?;
     let Some(connector) = &known.connector else {
-        return Err(Failure::usage("Which connector? Its events are looked for in the store: --connector NAME"));
+        return Err(Failure::usage("Which connector? Choose one of the configuration: --connector NAME"));
     };
     let opened = app::open_for_reading(context, &context.config()?).await?;
     let Some(pid) = opened.server else {
@@ -243,7 +249,7 @@ async fn test_event(context: &Context, realm: &Realm) -> Outcome {
     };
     let session = connect(realm.options(context, &known).await?).await?;
     let event = session.test_event().await?;
-    out.note(format!("Caused {} {}; waiting for it to arrive at the server (pid {pid}).", event.kind, event.about));
+    out.note(format!("Triggered {} {}; waiting for it to arrive at the server (pid {pid}).", event.kind, event.about));
     let arrived = arrival(opened.store.as_ref(), &connector.name, &event).await?;
     if out.json {
         out.document(&json!({
@@ -253,12 +259,12 @@ async fn test_event(context: &Context, realm: &Realm) -> Outcome {
     match arrived {
         Some(at) => {
             let after = at.duration_since(event.caused_at);
-            out.say(format!("It arrived after {}. Events come in.", took(after.max(jiff::SignedDuration::ZERO))));
+            out.say(format!("The event arrived after {}.", took(after.max(jiff::SignedDuration::ZERO))));
             Ok(Exit::Done)
         }
         None => Err(Failure::problem(format!(
-            "It did not arrive within {} s. Is the listener turned on, and does it reach usersync? usersync check, and \
-             Keycloak's log",
+            "The event did not arrive within {} s. Check that the listener is turned on and reaches usersync: \
+             usersync check, and Keycloak's log",
             ARRIVES_WITHIN.as_secs()
         ))),
     }

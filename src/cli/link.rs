@@ -27,12 +27,12 @@ const WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Link a user of Keycloak to an account of a target, where usersync reports a conflict or would link another account.
+Link a user to an account, where usersync reports a conflict or would link another account.
 
-Both sides are read again before the link is made. Refused are accounts that are protected, and accounts that are linked to \
-another user who is in Keycloak. An account of a user who was deleted in Keycloak moves over with all that usersync knows of \
-it. Afterwards the user is synchronised as any other. A running server carries the order out at once; without one this \
-command does.",
+Both sides are re-read before the link is created. Protected accounts are refused, and accounts that are linked to \
+another user in Keycloak. The account of a user who was deleted in Keycloak is relinked with everything that \
+usersync knows about it. Afterwards the user is reconciled like any other. A running server applies the link at \
+once; if none runs, this command does.",
     after_help = "\
 Examples:
   usersync link alice alice.liddell
@@ -100,7 +100,8 @@ impl LinkArgs {
         }
         let Some((pair, user, login, account)) = found.pop() else {
             return Err(Failure::usage(format!(
-                "{users}: no user of this name is in Keycloak whose targets have an account {account}. See: usersync explain {users}"
+                "{users}: no Keycloak user of this name has a target with an account {account}. \
+                 See: usersync explain {users}"
             )));
         };
         let what = format!("{pair}: link {login} ({user}) to account {} ({})", account.name, account.id);
@@ -150,8 +151,7 @@ impl Place<'_> {
             .order_link(&order.pair, &order.user, order.account.as_ref(), &self.context.by(), Timestamp::now())
             .await?;
         if store.pair_state(&order.pair).await? != PairState::InService {
-            let text =
-                format!("{}: written down. It is carried out by the first run, once that is approved", order.what);
+            let text = format!("{}: stored. The first run applies it, once that is approved", order.what);
             return Err(Failure::held(format!("{text}: usersync approvals list")));
         }
         let stop = stop::on_signal(out);
@@ -199,6 +199,6 @@ impl Place<'_> {
         };
         let error = self.opened.store.tasks(&filter).await?.pop().and_then(|task| task.error);
         let why = error.map(|(_, text)| format!(": {}", text.trim_end_matches('.'))).unwrap_or_default();
-        Ok(format!("{}: not done yet{why}. It stays ordered; see: usersync tasks", order.what))
+        Ok(format!("{}: not done yet{why}. The request is kept; see: usersync tasks", order.what))
     }
 }

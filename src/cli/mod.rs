@@ -59,9 +59,8 @@ use crate::config::{Config, ConfigErrors, Drawing, Env};
     long_about = "\
 Keeps users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 
-A change in Keycloak reaches the targets within a second; a full reconcile on a schedule finds whatever the events \
-missed; whatever failed can be explained and replayed. Nothing is changed in a target before an operator has \
-approved the first plan.",
+A change in Keycloak reaches the targets within a second; a scheduled full reconcile finds what the events missed. \
+Failures can be explained and replayed. Nothing is changed in a target before an operator has approved the first plan.",
     after_help = exit::HELP,
     after_long_help = concat_help(),
     subcommand_required = true,
@@ -78,13 +77,13 @@ struct Cli {
 fn concat_help() -> String {
     format!(
         "\
-Examples, in the order of a first day:
-  usersync config example > usersync.toml    a configuration to fill in
-  usersync keycloak setup --connector acme   makes the client and the secrets in Keycloak
-  usersync check                             is everything there that is needed?
-  usersync plan                              what would be done; changes nothing
+Examples, in the order of first use:
+  usersync config example > usersync.toml    prints a configuration to fill in
+  usersync keycloak setup --connector acme   creates the client and the secrets in Keycloak
+  usersync check                             reports what is missing; changes nothing
+  usersync plan                              shows what would be done; changes nothing
   usersync serve                             plans the first run, then keeps the targets in sync
-  usersync approvals approve --connector acme     lets it go on
+  usersync approvals approve --connector acme     approves the first run
 
 {}",
         exit::HELP
@@ -99,7 +98,7 @@ struct Global {
         long,
         value_name = "FILE",
         global = true,
-        help = "The configuration file; without it USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml"
+        help = "Configuration file; default: USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml"
     )]
     config: Option<PathBuf>,
     /// Write the result, or the error, as one JSON document; not supported by serve, demo and config example
@@ -108,7 +107,7 @@ struct Global {
     #[arg(
         long,
         global = true,
-        help = "Show tables with all columns and whole cells, however wide; else they fit the terminal, or 80 columns"
+        help = "Show tables with all columns and uncut cells; default: fit the terminal, or 80 columns"
     )]
     wide: bool,
     /// Print only the requested result, and problems
@@ -118,10 +117,10 @@ struct Global {
         long,
         value_name = "NAME",
         global = true,
-        help = "Who gives the command, for the audit; without it the login behind sudo, or the system's user"
+        help = "Operator's name for the audit; default: the login behind sudo, else the system user"
     )]
     by: Option<String>,
-    #[arg(long, global = true, help = "No colours; so does NO_COLOR, and any output that is not a terminal")]
+    #[arg(long, global = true, help = "No colours; also set by NO_COLOR, and for output that is not a terminal")]
     no_color: bool,
 }
 

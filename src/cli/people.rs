@@ -72,8 +72,8 @@ pub(super) async fn find(
     if people.is_empty() {
         let realms = connectors.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(", ");
         return Err(Failure::usage(format!(
-            "{name}: nobody has this login, e-mail address or Keycloak id, neither in the realm of {realms} nor among the \
-             linked accounts"
+            "{name}: no user has this login, e-mail address or Keycloak id, neither in the realm of {realms} nor among \
+             the linked accounts"
         )));
     }
     Ok(people)

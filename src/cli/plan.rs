@@ -27,12 +27,12 @@ const KEPT: usize = 1_000;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show what a full reconcile would do, and do none of it.
+Show what a full reconcile would do, without doing it.
 
-Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target \
-nor to the store, so it may be called at any time, beside a running server too. With --list or --json the plan is complete: \
-every operation with its cause, and for each adoption both sides. Exit code 3 says that a part of it would wait for \
-approval.",
+Reads both sides completely and plans with the same functions as the run itself. Nothing is written, neither to a \
+target nor to the store, so it can run at any time, even beside a running server. With --list or --json the plan is \
+complete: every operation with its cause, and for each adoption both sides. Exit code 3: a part of the plan would \
+wait for approval.",
     after_help = "\
 Examples:
   usersync plan
@@ -96,7 +96,7 @@ impl PlanArgs {
                         }
                         if report.planned_total() > 0 {
                             let show = if self.list { "" } else { "Show them: --list   " };
-                            context.out.say(format!("{show}As JSON: --json   Do it: usersync sync"));
+                            context.out.say(format!("{show}As JSON: --json   Apply it: usersync sync"));
                         }
                     }
                     plan.report = Some(report);
@@ -153,8 +153,8 @@ async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, repor
         ),
         None if state == PairState::Approved => "This would be the first run. It is approved.".to_owned(),
         None if report.finds_no_users() => {
-            "This would be the first run. The realm has no users in scope yet, so nothing is \
-                                            in service: it is planned again once it has, and waits for approval."
+            "This would be the first run. The realm has no users in scope yet, so nothing is in service. It is planned \
+             again once there are users, and waits for approval."
                 .to_owned()
         }
         None if report.needs_no_approval() => {

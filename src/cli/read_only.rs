@@ -53,7 +53,7 @@ macro_rules! read_only {
             })*
             $(async fn $refuse(&$me $(, $unused: $other)*) -> StoreResult<$none> {
                 $(let _ = $unused;)*
-                Err(StoreError::Failed(concat!("a plan only looks: ", stringify!($refuse)).to_owned()))
+                Err(StoreError::Failed(concat!("a plan is read-only: ", stringify!($refuse)).to_owned()))
             })*
             $($own)*
         }

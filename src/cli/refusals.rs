@@ -121,16 +121,19 @@ fn advice(reason: RefusalReason, connector: Option<&ConnectorConfig>, config: &C
                 .to_owned()
         }
         RefusalReason::TooOld | RefusalReason::TooNew => {
-            "The clocks of Keycloak and this machine differ, or old requests are sent again. Set both clocks by NTP.".to_owned()
+            "The clocks of Keycloak and this machine differ, or old requests are sent again. Synchronize both clocks \
+             with NTP."
+                .to_owned()
         }
         RefusalReason::NoSecret => {
             "The connector has no hook secret that can be read. Add hook_secret_file, or see: usersync config check.".to_owned()
         }
         RefusalReason::WrongSecret => format!(
-            "The secret in Keycloak's listener and that in {hook} differ. Give both the same one, then: usersync keycloak test-event."
+            "The secret in Keycloak's listener and that in {hook} differ. Set both to the same secret, then: \
+             usersync keycloak test-event."
         ),
         RefusalReason::WrongP2Secret => {
-            format!("The secret of the p2-inc webhook and that in {p2} differ. Give both the same one.")
+            format!("The secret of the p2-inc webhook and that in {p2} differ. Set both to the same secret.")
         }
         RefusalReason::P2NotAccepted => {
             "The requests are signed in the p2-inc form, which this connector does not accept. Set accept_p2 = true and p2_secret_file, or use usersync's own listener."
@@ -138,7 +141,8 @@ fn advice(reason: RefusalReason, connector: Option<&ConnectorConfig>, config: &C
         }
         RefusalReason::TooLarge => "Send fewer events at once, or raise body_limit in [server].".to_owned(),
         RefusalReason::TooSlow => {
-            "The body did not arrive whole within 5 s. Look at the network and at proxies between Keycloak and usersync.".to_owned()
+            "The body did not arrive whole within 5 s. Check the network and the proxies between Keycloak and usersync."
+                .to_owned()
         }
         RefusalReason::MediaType => "Send the header Content-Type: application/json.".to_owned(),
         RefusalReason::NotJson | RefusalReason::NotAnEvent => {

@@ -20,7 +20,7 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
     valid(to)?;
     let (word, name) = (named.word(), named.to_string());
     if name == to {
-        return Err(Failure::usage(format!("{word} {name} has this name already.")));
+        return Err(Failure::usage(format!("{word} {name} already has this name.")));
     }
     let (kept, asked) = {
         let opened = alone(context, &config, &format!("{word} rename")).await?;
@@ -48,13 +48,13 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
         return Ok(Exit::Done);
     }
     out.say(format!(
-        "{word} {name} is {to} from now on: {} and {} go with it.",
+        "{word} {name} is renamed to {to}, with {} and {}.",
         count(links, "link", "links"),
         count(groups, "managed group", "managed groups"),
     ));
     for pair in &asked {
         out.say(format!(
-            "{pair}: a full reconcile is asked for, for what waited under this name. It begins with the server."
+            "{pair}: a full reconcile is requested, for what waited under the old name. It starts with the server."
         ));
     }
     if is_configured(&config, &named) {
@@ -62,16 +62,14 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
             Declared::Connector(_) => "in its [[connector]]",
             Declared::Target(_) => "in its [[target]], and in targets and policy of the connectors that fill it",
         };
-        out.say(format!(
-            "Now write {to} in place of {name} in {} ({places}), then start the server.",
-            config.path.display()
-        ));
+        out.say(format!("Replace {name} with {to} in {} ({places}), then start the server.", config.path.display()));
     } else {
         out.say("Start the server.");
     }
     if matches!(named, Declared::Connector(_)) {
         out.say(format!(
-            "Its hook is /hooks/{to}: give Keycloak the new address, with usersync keycloak setup --connector {to} --address URL"
+            "Its hook is now /hooks/{to}. Set the new address in Keycloak: \
+             usersync keycloak setup --connector {to} --address URL"
         ));
     }
     Ok(Exit::Done)
@@ -83,7 +81,7 @@ pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
     let (word, name) = (named.word(), named.to_string());
     if is_configured(&config, &named) {
         return Err(Failure::usage(format!(
-            "{word} {name} is in {}. Stop the server, take it out of the file, then: usersync {word} remove {name}",
+            "{word} {name} is in {}. Stop the server, remove it from the file, then: usersync {word} remove {name}",
             config.path.display()
         )));
     }
@@ -107,7 +105,7 @@ pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
             if *memberships == 1 { "1 membership".to_owned() } else { format!("{} memberships", thin(*memberships)) },
         ));
     }
-    out.say("Its events, changes and runs are kept as long as others.");
+    out.say("Its events, changes and runs are kept for the usual retention time.");
     Ok(Exit::Done)
 }
 
@@ -115,13 +113,13 @@ pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
 async fn alone(context: &Context, config: &Config, what: &str) -> Result<app::Opened, Failure> {
     let path = &config.store.path;
     if !path.exists() {
-        return Err(Failure::usage(format!("There is no store at {}, so it knows no names.", path.display())));
+        return Err(Failure::usage(format!("There is no store at {}, so no name is known.", path.display())));
     }
     let opened = app::work(context, config).await?;
     let Some(pid) = &opened.server else { return Ok(opened) };
     let text = format!(
-        "{what}: the server runs (pid {pid}) and would go on under the old configuration. Stop it, give this command \
-         again, change the configuration, then start it."
+        "{what}: the server runs (pid {pid}) with the old configuration. Stop it, run this command again, change the \
+         configuration, then start it."
     );
     opened.store.close().await;
     Err(Failure::problem(text))

@@ -160,7 +160,7 @@ pub(super) fn list(out: &Out, lines: &Listed<Line>) {
         out.prose(4, format!("  {}{cause}{held}", line.operation));
     }
     if let Some(more) = more(lines.total(), lines.len()) {
-        out.prose(4, format!("  and {more} more, which are not kept"));
+        out.prose(4, format!("  and {more} more, which are not recorded"));
     }
 }
 
@@ -187,7 +187,7 @@ pub(super) fn outcome(out: &Out, report: &Report) {
         (tally.unsupported, "unsupported"),
         (tally.failed, "failed"),
         (tally.postponed, "postponed"),
-        (tally.obsolete, "not needed any more"),
+        (tally.obsolete, "no longer needed"),
     ];
     let parts = parts.iter().filter(|(number, _)| *number > 0);
     let parts: Vec<String> = parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect();
@@ -235,11 +235,11 @@ pub(super) fn why_nothing(report: &Report) -> Option<String> {
         return None;
     }
     Some(if report.users == 0 {
-        "Nothing to do: the realm has no users, or the client cannot see them. usersync check tells which.".to_owned()
+        "Nothing to do: the realm has no users, or the client cannot see them. usersync check shows which.".to_owned()
     } else if report.in_scope == 0 {
         "Nothing to do: none of the users is in scope; all of them are service accounts of clients.".to_owned()
     } else if report.unchanged == report.in_scope {
-        format!("Nothing to do: all {} are as they should be.", count(report.in_scope, "user", "users"))
+        format!("Nothing to do: all {} in sync.", count(report.in_scope, "user is", "users are"))
     } else {
         "Nothing to do now. What differs is reported above or waits for approval.".to_owned()
     })

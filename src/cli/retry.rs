@@ -37,16 +37,16 @@ pub(super) async fn contact(context: &Context, about: About) -> Outcome {
     }
     match ended {
         Some(OrderEnd::Done) => {
-            out.say(format!("{about} answers, and takes usersync's credentials."));
+            out.say(format!("{about} answers, and accepts usersync's credentials."));
             out.say(match server {
-                Some(pid) => format!("The running server (pid {pid}) goes on with what has waited."),
-                None => "No server runs: what has waited is worked when it starts, or by: usersync sync".to_owned(),
+                Some(pid) => format!("The running server (pid {pid}) continues with the waiting tasks."),
+                None => "No server runs: waiting tasks are worked when it starts, or by: usersync sync".to_owned(),
             });
             Ok(Exit::Done)
         }
         Some(OrderEnd::Refused { why }) => Err(Failure::unreachable(why)),
         None => {
-            let text = format!("{about}: the server has not answered yet. It stays ordered; see: usersync status");
+            let text = format!("{about}: the server has not answered yet. The request is kept; see: usersync status");
             Err(Failure::new(stopped.unwrap_or(Exit::Problems), text))
         }
     }

@@ -85,7 +85,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
     if out.json {
         out.document(&serde_json::json!({ "runs": runs }));
     } else if runs.is_empty() {
-        out.say("0 runs: none was made yet. Make one: usersync sync");
+        out.say("0 runs: none was started yet. Start one: usersync sync");
     } else {
         let rows = runs.iter().map(|run| {
             let report = serde_json::from_value::<Report>(run.report.clone()).ok();
@@ -144,7 +144,7 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
         ),
     );
     let Ok(report) = serde_json::from_value::<Report>(run.report.clone()) else {
-        out.prose(4, "No report was kept: the run has not ended, or could not begin.");
+        out.prose(4, "No report was kept: the run has not ended, or could not start.");
         return;
     };
     report::head(out, &run.pair, &report);
@@ -179,9 +179,9 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
 pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Schedule => "schedule",
-        RunTrigger::Missed => "a scheduled one was missed",
-        RunTrigger::Person => "an operator asked",
-        RunTrigger::Event => "an event asked",
+        RunTrigger::Missed => "missed schedule",
+        RunTrigger::Person => "requested by an operator",
+        RunTrigger::Event => "requested by an event",
         RunTrigger::First => "first plan",
         RunTrigger::Approved => "first run, approved",
     }
@@ -190,11 +190,11 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
 /// Describes the outcome of a run.
 pub(super) fn outcome(outcome: &RunOutcome) -> String {
     match outcome {
-        RunOutcome::Running => "under way".to_owned(),
+        RunOutcome::Running => "running".to_owned(),
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Problems => "done, with problems".to_owned(),
-        RunOutcome::Held => "something is held".to_owned(),
-        RunOutcome::Failed { why, .. } => format!("given up: {}", why.trim_end_matches('.')),
+        RunOutcome::Held => "operations held".to_owned(),
+        RunOutcome::Failed { why, .. } => format!("failed: {}", why.trim_end_matches('.')),
         RunOutcome::Stopped => "stopped".to_owned(),
     }
 }
@@ -212,7 +212,7 @@ pub(super) fn did(run: &RunRecord, report: &Report) -> String {
             "nothing was done".to_owned()
         }
         RunMode::Apply if report.done.is_empty() => {
-            format!("nothing: {} of {} in order", thin(report.unchanged), thin(report.in_scope))
+            format!("nothing: {} of {} in sync", thin(report.unchanged), thin(report.in_scope))
         }
         RunMode::Apply => told(&report.done),
     }

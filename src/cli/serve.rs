@@ -36,14 +36,14 @@ const REQUESTS_END: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Listen for Keycloak's events and keep the targets in sync, until told to stop (Ctrl-C or SIGTERM).
+Listen for Keycloak's events and keep the targets in sync, until stopped by Ctrl-C or SIGTERM.
 
-SIGHUP reloads secrets and certificates, and reports what else changed in the configuration: that needs a restart. Where a \
-part of it fails for good, it ends with exit code 1, so that a supervisor starts it again.
+SIGHUP reloads secrets and certificates, and reports other changes in the configuration, which need a restart. If a \
+part of the server fails for good, it exits with code 1, so that a supervisor restarts it.
 
-Events are stored before they are acknowledged, and applied at once; full reconciles are made on each connector's schedule, and \
-at start if one was missed. The first run of a connector on a target is planned and held for approval. /healthz, /readyz \
-and /metrics are served beside /hooks/CONNECTOR.",
+Events are stored before they are acknowledged, and applied at once; full reconciles run on each connector's \
+schedule, and at start if one was missed. The first run of a connector on a target is planned and held for approval. \
+/healthz, /readyz and /metrics are served beside /hooks/CONNECTOR.",
     after_help = "\
 Examples:
   usersync serve
@@ -70,7 +70,7 @@ impl ServeArgs {
             tracing::warn!("{warning}");
         }
         let signals =
-            Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
+            Signals::listen().map_err(|error| Failure::problem(format!("cannot listen for signals: {error}")))?;
         let sides = Sides::new(&config)?;
         // Bound before the store is opened: while the port is closed, events of some senders are lost.
         let metrics = Arc::new(Metrics::new());
@@ -106,7 +106,10 @@ impl ServeArgs {
         server.shutdown(REQUESTS_END).await;
         store.close().await;
         if !in_time {
-            tracing::warn!("not all work ended in time; after the next start it is checked what of it took effect");
+            tracing::warn!(
+                "not all work ended in time; after the next start, usersync checks whether interrupted \
+                 writes took effect"
+            );
         }
         outcome
     }
@@ -117,11 +120,11 @@ impl ServeArgs {
 fn outcome(ended: Result<(), String>, health: &Health) -> Outcome {
     match ended {
         Ok(()) => {
-            tracing::info!("stopping: what is under way ends first");
+            tracing::info!("stopping: work in progress ends first");
             Ok(Exit::Done)
         }
         Err(why) => {
-            tracing::error!("{why}; the process ends, so that it is started again");
+            tracing::error!("{why}; the process exits, so that a supervisor restarts it");
             health.dead(why.clone());
             Err(Failure::problem(why))
         }

@@ -35,12 +35,12 @@ const TASKS: usize = 200;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show sync status: a sentence for each connector on each target, what to do where something is wrong, and the proof of \
-life: the last event, change and run, and the next run. Requests that the hook refused in the last day are shown with \
-their reason.
+Show sync status: a sentence for each connector on each target, what to do where something is wrong, and the latest \
+activity: the last event, change and run, and the next run. Requests that the hook refused in the last day are shown \
+with their reason.
 
 Exit code 0: in sync, working, or paused; protected accounts that are not changed are named. 1: failed tasks, conflicts, \
-unsupported operations, a full reconcile that failed or met problems, or a store that cannot be written. 3: something \
+unsupported operations, a full reconcile that failed or had problems, or a store that cannot be written. 3: something \
 waits for approval. 4: a source or target does not answer, or refuses usersync's credentials.",
     after_help = "\
 Examples:
@@ -229,13 +229,13 @@ fn show(out: &Out, told: &[Told], server: Option<&str>) {
     }
     match server {
         Some(pid) => out.say(format!("The server runs (pid {pid}).")),
-        None => out.say("No server runs: no event is taken and no schedule is kept."),
+        None => out.say("No server runs: no event is received and no scheduled run starts."),
     }
 }
 
 fn proof_of_life(out: &Out, told: &Told) {
     let event = match told.last_event {
-        Some(at) => format!("{} ({} in all)", out.when(at), thin(told.events)),
+        Some(at) => format!("{} ({} in total)", out.when(at), thin(told.events)),
         None => "none yet".to_owned(),
     };
     let run = match &told.last_run {

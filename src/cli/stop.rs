@@ -69,11 +69,15 @@ pub(super) fn on_signal(out: &Out) -> Stop {
         let _ = ended.by.set(signals.next().await);
         ended.token.cancel();
         out.error(
-            "Stopping after what is under way. Once more to stop at once; what is cut off then is settled by looking.",
+            "Stopping after the operation in progress. Send the signal again to stop at once; usersync then checks \
+             whether interrupted writes took effect.",
         );
         let exit = signals.next().await;
         if out.json {
-            let text = format!("Stopped by {} at once. What was cut off is settled by looking.", signal_name(exit));
+            let text = format!(
+                "Stopped by {} at once. usersync checks whether interrupted writes took effect.",
+                signal_name(exit)
+            );
             out.failure(&Failure::new(exit, text));
         }
         std::process::exit(exit as i32);
@@ -85,7 +89,7 @@ pub(super) fn on_signal(out: &Out) -> Stop {
 /// stays written; what it did not begin is not done.
 pub(super) async fn unless_stopped(command: impl Future<Output = Outcome>) -> Outcome {
     let mut signals =
-        Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
+        Signals::listen().map_err(|error| Failure::problem(format!("cannot listen for signals: {error}")))?;
     let mut command = std::pin::pin!(command);
     loop {
         let exit = tokio::select! {
@@ -94,7 +98,7 @@ pub(super) async fn unless_stopped(command: impl Future<Output = Outcome>) -> Ou
         };
         if !ENDS_ITSELF.load(Ordering::Relaxed) {
             let name = signal_name(exit);
-            let text = format!("Stopped by {name} before the end. The same command can be given again.");
+            let text = format!("Stopped by {name} before the end. The same command can be run again.");
             return Err(Failure::new(exit, text));
         }
     }

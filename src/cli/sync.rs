@@ -24,18 +24,18 @@ use crate::{
     long_about = "\
 Run a full reconcile now, or bring one user in sync.
 
-Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server \
-runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a \
-target is planned and held: look at it with `usersync approvals show`, then approve it, and call sync again.
+If a server runs, this command requests the run from it and follows the run until it ends. If no server runs, it \
+locks the store, does the work itself, and works the other due tasks. The first run of a connector on a target is \
+planned and held: check it with `usersync approvals show`, approve it, then run sync again.
 
-Ctrl-C (exit code 130) and SIGTERM (143) stop it cleanly, between two users; it then says what was done, and the next run \
-does what is left. A run of the running server goes on.",
+Ctrl-C (exit code 130) and SIGTERM (143) stop it cleanly, between two users. It then reports what was done, and the \
+next run does the rest. A run of the running server continues.",
     after_help = "\
 Examples:
   usersync sync
   usersync sync --connector acme --target jira-prod
-  usersync sync alice             one person, by login, e-mail address or Keycloak id
-  usersync sync --no-wait         ask the running server and return"
+  usersync sync alice             one user, by login, e-mail address or Keycloak id
+  usersync sync --no-wait         request it from the running server and return"
 )]
 pub(super) struct SyncArgs {
     /// Only this user: login, e-mail address or Keycloak id
@@ -81,13 +81,14 @@ struct Work<'a> {
 pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -> Result<Option<Failure>, Failure> {
     let off = config.connectors.iter().any(|one| one.name == pair.connector && !one.enabled);
     if off {
-        let text = format!("{pair}: connector {} is switched off by the configuration: enabled = true", pair.connector);
+        let text =
+            format!("{pair}: connector {} is switched off in the configuration. Set enabled = true", pair.connector);
         return Ok(Some(Failure::problem(text)));
     }
     if store.paused().await?.contains(&pair.connector) {
         let name = &pair.connector;
         return Ok(Some(Failure::problem(format!(
-            "{pair}: connector {name} is paused. Go on: usersync connector resume {name}"
+            "{pair}: connector {name} is paused. Resume: usersync connector resume {name}"
         ))));
     }
     if store.pair_state(pair).await? == PairState::Stopped {

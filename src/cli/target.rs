@@ -186,7 +186,7 @@ async fn confirm_same_server(context: &Context, name: TargetName) -> Outcome {
         out.document(&json!({ "confirmed": format!("target {name}"), "same_server": found, "pairs": standing }));
         return Ok(Exit::Done);
     }
-    out.say(format!("target {name}: {found} is the same server; everything known of it stays."));
+    out.say(format!("target {name}: {found} is the same server; everything known about it is kept."));
     for PairRecord { pair, state, .. } in &pairs {
         out.say(match state {
             PairState::InService => format!("{pair} is in service. Its next full reconcile compares the links."),
@@ -194,12 +194,12 @@ async fn confirm_same_server(context: &Context, name: TargetName) -> Outcome {
                 "{pair} stays stopped, because its realm is another one. If that is intended: usersync connector confirm {}",
                 pair.connector
             ),
-            state => format!("{pair} stands where it stood: {}. See: usersync status", app::state_word(*state)),
+            state => format!("{pair} keeps its state: {}. See: usersync status", app::state_word(*state)),
         });
     }
     if pairs.iter().any(|one| one.state == PairState::InService) {
         out.say(match opened.server.as_deref() {
-            Some(pid) => format!("The running server (pid {pid}) begins with it now."),
+            Some(pid) => format!("The running server (pid {pid}) starts it now."),
             None => "No server runs: it is done when one starts, or by: usersync sync".to_owned(),
         });
     }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show what waits to be worked: one line for each subject on each target, the most urgent first.
+Show tasks that wait to be worked: one line for each subject on each target, the most urgent first.
 
 A task that has used up its attempts is a dead letter: usersync dead list",
     after_help = "\
@@ -69,7 +69,7 @@ impl TasksArgs {
         }
         for condition in &conditions {
             let Condition { text, since, again_at, .. } = condition;
-            let again = again_at.map(|at| format!(" Next try {}.", out.when(at))).unwrap_or_default();
+            let again = again_at.map(|at| format!(" Next attempt {}.", out.when(at))).unwrap_or_default();
             let text = text.trim_end_matches('.');
             out.prose(4, format!("Tasks wait: {}, since {}: {text}.{again}", condition.summary(), out.when(*since)));
         }
@@ -112,7 +112,7 @@ fn state(out: &Out, task: &TaskRecord) -> String {
     match &task.state {
         TaskState::Dead => "dead".to_owned(),
         TaskState::Waiting { on } => format!("waits for {on}"),
-        TaskState::Ready if task.not_before > out.now => format!("again {}", out.ago(task.not_before)),
+        TaskState::Ready if task.not_before > out.now => format!("retry {}", out.ago(task.not_before)),
         TaskState::Ready => match task.priority {
             Priority::Removal | Priority::Event => "due, first".to_owned(),
             Priority::Retry | Priority::Bulk | Priority::FanOut | Priority::Run => "due".to_owned(),

@@ -13,10 +13,10 @@ use crate::{model::Pair, store::Store};
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Remove the link between a user of Keycloak and an account of a target. The account stays as it is and is not managed any more.
+Remove the link between a user and an account. The account stays unchanged and is no longer managed.
 
-Both sides are read again before; a protected account is refused. Where the user's login is that account's, adopting it again \
-waits for approval; else the user gets an account of their own.",
+Both sides are re-read first; a protected account is refused. If the account has the user's login, adopting it again \
+waits for approval. Otherwise a new account is created for the user.",
     after_help = "\
 Examples:
   usersync unlink alice

@@ -41,13 +41,13 @@ pub(super) fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<Targe
     let parameters = parameters(table);
     if table.has("token_url") {
         for key in token_key.into_iter().chain(user_key).chain(password_key) {
-            let wrong = Wrong::new("a token_url is there too").help("keep one way to sign in");
+            let wrong = Wrong::new("token_url is also set").help("keep one authentication method");
             table.wrong(key, table.place_of(key), wrong);
         }
         return client(table, parameters);
     }
     for (key, value) in CLIENT_KEYS.into_iter().filter_map(|key| Some((key, table.raw(key)?))) {
-        let wrong = Wrong::new("there is no token_url that it could be used at").help("add token_url");
+        let wrong = Wrong::new("it requires token_url, which is missing").help("add token_url");
         table.wrong(key, Place::Span(value.span()), wrong);
     }
     let no_token = kind.and_then(|kind| Some((kind, kind.no_token?)));
@@ -57,11 +57,11 @@ pub(super) fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<Targe
     };
     match (token_key, user_key.or(password_key)) {
         (Some(_), Some(key)) if no_token.is_none() => {
-            let wrong = Wrong::new("a token is there too").help("keep the token, or user and password");
+            let wrong = Wrong::new("a token is also set").help("keep the token, or user and password");
             table.wrong(key, table.place_of(key), wrong);
         }
         (Some(key), _) if let Some((kind, no_token)) = no_token => {
-            let wrong = Wrong::new(format!("a target of kind {} takes no token{}", kind.name, no_token.why));
+            let wrong = Wrong::new(format!("a target of kind {} does not accept tokens{}", kind.name, no_token.why));
             let help = format!("{}, and password_file{or_client}", no_token.user);
             table.wrong(key, table.place_of(key), wrong.help(help));
         }
@@ -71,7 +71,7 @@ pub(super) fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<Targe
                 Some((_, no_token)) => format!("{}; and {passwords}{or_client}", no_token.user),
                 None => format!("add token_file, token_env or token; or user and {passwords}{or_client}"),
             };
-            table.missing("a way to sign in", Some(help));
+            table.missing("an authentication method", Some(help));
         }
         (None, Some(_)) if user_key.is_none() => {
             table.missing("`user`", Some("add the login that the password belongs to".to_owned()));
@@ -91,7 +91,7 @@ pub(super) fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<Targe
 fn client(table: &Table<'_>, parameters: Option<Vec<(String, String)>>) -> Option<TargetAuth> {
     let token_url = url(table, "token_url");
     if !table.has("client_id") {
-        table.missing("`client_id`", Some("add the client that asks for tokens".to_owned()));
+        table.missing("`client_id`", Some("add the client that requests tokens".to_owned()));
     }
     let id = table.read("client_id", values::string);
     if written_form(table, CLIENT_SECRET).is_none() {
@@ -121,7 +121,7 @@ fn parameters(table: &Table<'_>) -> Option<Vec<(String, String)>> {
         };
     if let Some(name) = further.keys().find(|name| OWN_PARAMETERS.contains(&name.as_str())) {
         let wrong = if name == "grant_type" {
-            Wrong::new("grant_type is always client_credentials").help("take it away")
+            Wrong::new("grant_type is always client_credentials").help("remove it")
         } else {
             Wrong::new(format!("{} has a key of its own", quoted(name))).help(format!("write {name} in [[target]]"))
         };

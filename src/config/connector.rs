@@ -73,7 +73,7 @@ fn targets(table: &Table<'_>) -> Vec<(TargetName, Place)> {
     let mut names: Vec<(TargetName, Place)> = Vec::new();
     let Some(written) = table.list("targets", values::string) else { return names };
     if written.is_empty() && table.is_empty_list("targets") {
-        let wrong = Wrong::new("it fills no target").help("name at least one: targets = [\"jira-prod\"]");
+        let wrong = Wrong::new("it has no target").help("name at least one: targets = [\"jira-prod\"]");
         table.wrong("targets", table.place_of("targets"), wrong);
     }
     for (name, place) in written {
@@ -82,7 +82,7 @@ fn targets(table: &Table<'_>) -> Vec<(TargetName, Place)> {
             table.wrong(
                 "targets",
                 place,
-                Wrong::new(format!("{} is named twice", quoted(name.as_str()))).help("take one of them away"),
+                Wrong::new(format!("{} is named twice", quoted(name.as_str()))).help("remove one of them"),
             );
         } else {
             names.push((name, place));
@@ -95,21 +95,21 @@ fn hook(table: &Table<'_>) -> HookConfig {
     let accept_p2 = table.read("accept_p2", values::flag);
     let [secret, previous, p2] = [HOOK_SECRET, HOOK_PREVIOUS, P2_SECRET].map(|forms| signing_secret(table, forms));
     if let (None, Some(key)) = (written_form(table, HOOK_SECRET), written_form(table, HOOK_PREVIOUS)) {
-        let wrong = Wrong::new("there is a previous secret, but none in use").help("add hook_secret_file");
+        let wrong = Wrong::new("a previous secret is set, but no current one").help("add hook_secret_file");
         table.wrong(key, table.place_of(key), wrong);
     }
     match (accept_p2, written_form(table, P2_SECRET)) {
         (Some(true), None) => {
-            let wrong = Wrong::new("there is no secret to check them with").help("add p2_secret_file");
+            let wrong = Wrong::new("there is no secret to verify them").help("add p2_secret_file");
             table.wrong("accept_p2", table.place_of("accept_p2"), wrong);
         }
         (Some(true), Some(_)) => {
-            let help = "use usersync's own listener where you can; an event sent again does no harm, but makes work";
-            let message = "events in the p2 form carry no time, so anyone who saw one can send it again";
+            let help = "use usersync's own listener where possible; a replayed event does no harm, but causes work";
+            let message = "events in the p2 form have no timestamp, so anyone who captured one can replay it";
             table.reader.warn(table.place_of("accept_p2"), message, Some(help.to_owned()));
         }
         (Some(false), Some(key)) => {
-            let help = "add accept_p2 = true, or take the secret away";
+            let help = "add accept_p2 = true, or remove the secret";
             table.reader.warn(table.place_of(key), format!("{key} is not used"), Some(help.to_owned()));
         }
         _ => {}
@@ -137,8 +137,8 @@ fn mistake(secret: &str) -> Option<Wrong> {
 /// Checks a secret of the p2-inc listener, which signs with any text; only its length can be wrong.
 fn p2_mistake(secret: &str) -> Option<Wrong> {
     let length = secret.trim().len();
-    let text = format!("{length} bytes are too short for a secret that signs; it needs {SHORTEST_HOOK_SECRET}");
-    (length < SHORTEST_HOOK_SECRET).then(|| Wrong::new(text).help("make one with: openssl rand -hex 32"))
+    let text = format!("{length} bytes are too short for a signing secret; it needs at least {SHORTEST_HOOK_SECRET}");
+    (length < SHORTEST_HOOK_SECRET).then(|| Wrong::new(text).help("create one with: openssl rand -hex 32"))
 }
 
 fn schedule(table: &Table<'_>) -> Option<Schedule> {

@@ -81,7 +81,7 @@ pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
     }
     PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
         let help =
-            format!("looked for {}. Make one with: usersync config example > usersync.toml", PLACES.join(" and "));
+            format!("searched for {}. Create one with: usersync config example > usersync.toml", PLACES.join(" and "));
         whole::failure(Path::new(PLACES[0]), "there is no configuration file", Some(help))
     })
 }

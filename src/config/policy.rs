@@ -12,7 +12,7 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     for (key, percent) in limits {
         if !(0.0..=50.0).contains(&percent) {
             let wrong = Wrong::new(format!("{percent} is not 0 to 50"))
-                .help("no limit lets more than half go; the way past a limit is approval");
+                .help("no limit allows more than half; operations above a limit need an approval");
             let place = at(connector, &["safety", key]);
             let place = place.map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()));
             connector.wrong(&format!("policy.safety.{key}"), place, wrong);

@@ -31,13 +31,13 @@ fn client_certificate(table: &Table<'_>) -> Option<ClientCertificate> {
     let files = ["client_cert_file", "client_key_file"].map(|key| table.file(key));
     for (key, other) in [("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")] {
         if table.has(key) && !table.has(other) {
-            let wrong = Wrong::new(format!("there is no {other}")).help(format!("add {other}, or take {key} away"));
+            let wrong = Wrong::new(format!("there is no {other}")).help(format!("add {other}, or remove {key}"));
             table.wrong(key, table.place_of(key), wrong);
         }
     }
     let [Some(cert_file), Some(key_file)] = files else { return None };
     if let Some(path) = permissions::others_can_read(&key_file).then_some(&key_file) {
-        let message = format!("others on this machine can read the private key in {}", path.display());
+        let message = format!("other users on this machine can read the private key in {}", path.display());
         let help = format!("chmod 600 {}", path.display());
         table.reader.warn(table.place_of("client_key_file"), message, Some(help));
     }
@@ -61,12 +61,12 @@ fn proxy_user(table: &Table<'_>) -> Option<ProxyUser> {
     let user_key = table.has("proxy_user").then_some("proxy_user");
     let mistake = match (user_key, password_key) {
         (Some(key), _) | (None, Some(key)) if !table.has("proxy") => {
-            Some((key, "there is no proxy that it is for", "add proxy, or take it away"))
+            Some((key, "it requires proxy, which is missing", "add proxy, or remove it"))
         }
         (Some(key), None) => {
             Some((key, "there is no password", "add proxy_password_file, proxy_password_env or proxy_password"))
         }
-        (None, Some(key)) => Some((key, "there is no user that it belongs to", "add proxy_user")),
+        (None, Some(key)) => Some((key, "it requires proxy_user, which is missing", "add proxy_user")),
         _ => None,
     };
     if let Some((key, message, help)) = mistake {
@@ -88,7 +88,8 @@ pub(super) fn secret(table: &Table<'_>, forms: Forms) -> Option<(Secret, Place)>
         && permissions::others_can_read(&path)
     {
         let help = format!("chmod 600 {}", path.display());
-        table.reader.warn(place.clone(), format!("others on this machine can read {}", secret.describe()), Some(help));
+        let message = format!("other users on this machine can read {}", secret.describe());
+        table.reader.warn(place.clone(), message, Some(help));
     }
     Some((secret, place))
 }
@@ -108,8 +109,8 @@ pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
         None => false,
     };
     if url.scheme() == "http" && !near {
-        let help = "use https:// if the server speaks it".to_owned();
-        table.reader.warn(table.place_of(key), "secrets and people's data go there without TLS", Some(help));
+        let help = "use https:// if the server supports it".to_owned();
+        table.reader.warn(table.place_of(key), "secrets and personal data are sent there without TLS", Some(help));
     }
     Some(url)
 }

@@ -98,7 +98,7 @@ impl<'a> Table<'a> {
                     let help = Some(format!("write it as {}", keys::heading(path)));
                     self.reader.error(
                         Place::Span(value.span()),
-                        format!("{path}: this is {}, where a table is wanted", kind_of(other)),
+                        format!("{path}: this is {}, but a table is expected", kind_of(other)),
                         help,
                     );
                     (None, self.place.clone())
@@ -115,7 +115,7 @@ impl<'a> Table<'a> {
         let Some(value) = self.raw(path) else { return Vec::new() };
         let help = || Some(format!("write [[{path}]] above each"));
         let DeValue::Array(items) = value.get_ref() else {
-            let message = format!("{path}: this is {}, where a list of tables is wanted", kind_of(value.get_ref()));
+            let message = format!("{path}: this is {}, but a list of tables is expected", kind_of(value.get_ref()));
             self.reader.error(Place::Span(value.span()), message, help());
             return Vec::new();
         };
@@ -123,7 +123,7 @@ impl<'a> Table<'a> {
         for (index, item) in items.iter().enumerate() {
             let place = Place::Span(item.span());
             let DeValue::Table(content) = item.get_ref() else {
-                let message = format!("{path}: this is {}, where a table is wanted", kind_of(item.get_ref()));
+                let message = format!("{path}: this is {}, but a table is expected", kind_of(item.get_ref()));
                 self.reader.error(place, message, help());
                 continue;
             };
@@ -160,7 +160,7 @@ impl<'a> Table<'a> {
         let (value, place) = self.value(name)?;
         let DeValue::Array(items) = value.as_ref() else {
             let help = format!("write it in brackets: {name} = [\"…\"]");
-            let message = format!("this is {}, where a list is wanted", kind_of(&value));
+            let message = format!("this is {}, but a list is expected", kind_of(&value));
             self.wrong(name, place, Wrong::new(message).help(help));
             return None;
         };
@@ -199,7 +199,7 @@ impl<'a> Table<'a> {
         let [inline, file, variable] = forms;
         let written: Vec<&'static str> = forms.into_iter().filter(|form| self.raw(form).is_some()).collect();
         if let [first, second, ..] = written[..] {
-            let wrong = Wrong::new(format!("the secret stands in `{first}` too")).help("keep one of the two");
+            let wrong = Wrong::new(format!("the secret is also set in `{first}`")).help("remove one of the two");
             self.wrong(second, self.place_of(second), wrong);
         }
         // All forms are read, so that errors in any of them are reported.
@@ -211,7 +211,7 @@ impl<'a> Table<'a> {
         let (form, secret) = forms.into_iter().zip(found).find_map(|(form, secret)| Some((form, secret?)))?;
         let place = self.place_of(form);
         if let Err(error) = secret.read() {
-            let help = if form == file { self.path_help() } else { "set it where usersync is started".to_owned() };
+            let help = if form == file { self.path_help() } else { "set it in the environment of usersync".to_owned() };
             let wrong = Wrong::new(error.to_string());
             self.wrong(form, place, if form == inline { wrong } else { wrong.help(help) });
             return None;

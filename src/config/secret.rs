@@ -135,7 +135,7 @@ impl Secret {
             return Err(self.error("is empty"));
         }
         if value.chars().any(char::is_control) {
-            return Err(self.error("holds more than one line, or a control character"));
+            return Err(self.error("contains more than one line, or a control character"));
         }
         Ok(SecretString::from(value))
     }
@@ -151,7 +151,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err("is larger than 64 KiB: that is no secret".to_owned());
+        return Err("is larger than 64 KiB, which is too large for a secret".to_owned());
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(Zeroizing::new(text.to_owned()))
@@ -161,7 +161,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
 pub(super) fn in_words(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
         ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => error.to_string(),
     }

@@ -39,7 +39,7 @@ pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
         && !has_tls
     {
         let wrong = Wrong::new(format!("{address} can be reached from other machines, without TLS")).help(
-            "add [server.tls] with cert_file and key_file, or behind_proxy = true if a proxy in front speaks TLS",
+            "add [server.tls] with cert_file and key_file, or behind_proxy = true if a proxy in front terminates TLS",
         );
         table.wrong("listen", table.place_of("listen"), wrong);
     }
@@ -65,8 +65,8 @@ pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
 fn tls_files(table: &Table<'_>) -> Option<TlsConfig> {
     let (cert_file, key_file) = (table.file("cert_file"), table.file("key_file"));
     if let Some(path) = key_file.as_deref().filter(|path| permissions::others_can_read(path)) {
-        let (message, help) =
-            (format!("others on this machine can read {}", path.display()), format!("chmod 600 {}", path.display()));
+        let message = format!("other users on this machine can read {}", path.display());
+        let help = format!("chmod 600 {}", path.display());
         table.reader.warn(table.place_of("key_file"), message, Some(help));
     }
     Some(TlsConfig { cert_file: cert_file?, key_file: key_file? })
@@ -93,8 +93,8 @@ pub(super) fn unknown_variables(root: &Table<'_>) {
     for name in root.reader.env.names() {
         if prefixes.iter().any(|prefix| name.starts_with(prefix)) && !known.contains(&name) {
             let help = did_you_mean(&name, known.iter().map(String::as_str))
-                .unwrap_or_else(|| format!("variables that are known: {}", known.join(", ")));
-            root.reader.warn(Place::Variable(name), "it overrides nothing", Some(help));
+                .unwrap_or_else(|| format!("known variables: {}", known.join(", ")));
+            root.reader.warn(Place::Variable(name), "it overrides no key", Some(help));
         }
     }
 }

@@ -66,6 +66,6 @@ fn refuse_keys_of_others(table: &Table<'_>, kind: &TargetKind) {
         let its: Vec<&str> = KINDS.iter().filter(|other| takes(other, key)).map(|other| other.name).collect();
         let wrong = Wrong::new(format!("this is for kind {}, and the target is a {}", its.join(" and "), kind.name));
         let place = table.raw(key).map_or_else(|| Place::File, |value| Place::Span(value.span()));
-        table.wrong(key, place, wrong.help("take it away"));
+        table.wrong(key, place, wrong.help("remove it"));
     }
 }

@@ -23,7 +23,7 @@ where
 {
     let Some(written) = table.raw(key) else { return Some((T::default(), true)) };
     let DeValue::Table(_) = written.get_ref() else {
-        let wrong = Wrong::new(format!("this is {}, where a table is wanted", kind_of(written.get_ref()))).help(help);
+        let wrong = Wrong::new(format!("this is {}, but a table is expected", kind_of(written.get_ref()))).help(help);
         table.wrong(key, Place::Span(written.span()), wrong);
         return None;
     };
@@ -102,18 +102,18 @@ fn explain(message: &str) -> Wrong {
         return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");
     }
     if first_line.starts_with(TemplateError::PREFIX) {
-        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all that it can be: docs/targets/scim.md");
+        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all forms: docs/targets/scim.md");
     }
     if let Some(missing) = first_line.strip_prefix("missing field ") {
         return Wrong::new(format!("there is no {missing}"));
     }
     if first_line.contains("expected a template") {
-        return Wrong::new("a template is wanted")
-            .help("as \"{{ attributes.title }}\", or a table with it as template");
+        return Wrong::new("a template is expected")
+            .help("as \"{{ attributes.title }}\", or a table with the key template");
     }
     match first_line.rsplit_once("expected ") {
-        Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number from 0 up is wanted"),
-        Some((_, "f64")) => Wrong::new("a number is wanted"),
-        _ => Wrong::new("this value is not taken here"),
+        Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number of at least 0 is expected"),
+        Some((_, "f64")) => Wrong::new("a number is expected"),
+        _ => Wrong::new("this value is not accepted here"),
     }
 }

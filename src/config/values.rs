@@ -31,7 +31,7 @@ impl Wrong {
 
     /// The value has another type. It is not repeated: it may be a misplaced secret.
     fn kind(wanted: &str, found: &DeValue<'_>) -> Self {
-        Self::new(format!("this is {}, where {wanted} is wanted", kind_of(found)))
+        Self::new(format!("this is {}, but {wanted} is expected", kind_of(found)))
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn quoted(text: &str) -> String {
 /// Returns the type of a value, in words.
 pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a number",
         DeValue::Boolean(_) => "true or false",
@@ -61,7 +61,7 @@ pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Read<&'v str> {
     match value {
         DeValue::String(text) if text.trim().is_empty() => Err(Wrong::new("this is empty")),
         DeValue::String(text) => Ok(text),
-        other => Err(Wrong::kind("a text in quotes", other)),
+        other => Err(Wrong::kind("a string in quotes", other)),
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn proxy_user(value: &DeValue<'_>) -> Read<String> {
     let user = text(value)?;
     if user.contains(':') || user.chars().any(char::is_control) {
         return Err(Wrong::new("a proxy's user has no colon and no control character")
-            .help("put the password into proxy_password_file"));
+            .help("set the password in proxy_password_file"));
     }
     Ok(user.to_owned())
 }
@@ -114,7 +114,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
     if duration.is_positive() {
         Ok(duration)
     } else {
-        Err(Wrong::new(format!("{} is not more than nothing", quoted(text))).help(HELP))
+        Err(Wrong::new(format!("{} is not greater than zero", quoted(text))).help(HELP))
     }
 }
 
@@ -178,14 +178,14 @@ pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
     let text = text(value)?;
     // Credentials are checked first: a value that contains them is not repeated.
     if text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
-        return Err(Wrong::new("this URL holds a user name or password")
-            .help("give the URL alone; secrets have keys of their own"));
+        return Err(Wrong::new("this URL contains a user name or password")
+            .help("write the URL only; secrets have their own keys"));
     }
     let url = Url::parse(text).map_err(|error| {
         Wrong::new(format!("{} is not a URL: {error}", quoted(text))).help("write it as \"https://jira.example.org\"")
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Wrong::new(format!("`{}` is not a scheme that works here", url.scheme()))
+        return Err(Wrong::new(format!("scheme `{}` is not supported", url.scheme()))
             .help("write it with https:// (or http://) in front"));
     }
     if url.query().is_some() || url.fragment().is_some() {
@@ -204,8 +204,8 @@ pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
     if first && rest && text.len() <= 63 {
         Ok(text.to_owned())
     } else {
-        Err(Wrong::new(format!("{} cannot be a name", quoted(text)))
-            .help("take a to z, 0 to 9, and after the first of them also . _ -; 63 at most"))
+        Err(Wrong::new(format!("{} is not a valid name", quoted(text)))
+            .help("use a to z, 0 to 9, and after the first character also . _ -; at most 63 characters"))
     }
 }
 
@@ -218,7 +218,7 @@ pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> 
         }
         let all = words.iter().map(|(word, _)| *word);
         let list = all.clone().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-        let help = did_you_mean(text, all).unwrap_or_else(|| format!("it can be {list}"));
+        let help = did_you_mean(text, all).unwrap_or_else(|| format!("use {list}"));
         Err(Wrong::new(format!("{} is not known here", quoted(text))).help(help))
     }
 }
@@ -229,7 +229,7 @@ pub(super) fn time_zone(value: &DeValue<'_>) -> Read<TimeZone> {
     TimeZone::get(text).map_err(|_| {
         let known: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
         let help = did_you_mean(text, known.iter().map(String::as_str))
-            .unwrap_or_else(|| "take a name of the tz database, as \"Europe/Berlin\" or \"UTC\"".to_owned());
+            .unwrap_or_else(|| "use a name of the tz database, such as \"Europe/Berlin\" or \"UTC\"".to_owned());
         Wrong::new(format!("{} is not a time zone", quoted(text))).help(help)
     })
 }

@@ -57,8 +57,8 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     }
     let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector));
     if inline && permissions::others_can_read(path) {
-        let help = format!("chmod 600 {}, or keep secrets in files of their own (token_file, …)", path.display());
-        reader.warn(Place::File, "it holds secrets, and others on this machine can read it", Some(help));
+        let help = format!("chmod 600 {}, or keep secrets in separate files (token_file, …)", path.display());
+        reader.warn(Place::File, "it contains secrets, and other users on this machine can read it", Some(help));
     }
 
     let targets: Option<Vec<_>> = targets.into_iter().collect();
@@ -100,7 +100,7 @@ fn unique_names(tables: &[Table<'_>]) {
         if let Some(name) = written_name(table)
             && !seen.insert(name)
         {
-            let wrong = Wrong::new(format!("{} is taken already", quoted(name))).help("give each its own name");
+            let wrong = Wrong::new(format!("{} is already used", quoted(name))).help("use a unique name");
             table.wrong("name", table.place_of("name"), wrong);
         }
     }
@@ -148,7 +148,7 @@ fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Writ
                 let help = did_you_mean(name.as_str(), known.iter().copied()).unwrap_or_else(|| match known.len() {
                     0 => "add a [[target]] of that name".to_owned(),
                     _ => format!(
-                        "targets that are there: {}",
+                        "known targets: {}",
                         known.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
                     ),
                 });
@@ -178,7 +178,7 @@ fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Opt
         for attribute in wanted.attributes.keys() {
             let fault = match target.kind.attribute {
                 Some(check) => check(attribute).err(),
-                None => Some(format!("a target of kind {} takes no further attributes", target.kind.name)),
+                None => Some(format!("a target of kind {} does not support further attributes", target.kind.name)),
             };
             match fault {
                 Some(fault) => {

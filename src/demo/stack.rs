@@ -364,7 +364,7 @@ impl Stack {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(StackError("work was still left after 30 s".to_owned()))
+        Err(StackError("tasks remained after 30 s".to_owned()))
     }
 
     /// Stops the stack gracefully; the simulators keep running.

@@ -423,7 +423,7 @@ impl Part {
         }
         self.pass(Stage::Sending);
         let unsent = || {
-            let text = "the call that it went by was broken off before its answer came".to_owned();
+            let text = "the call was cancelled before its response arrived".to_owned();
             Told::Failed(TargetError { kind: TargetErrorKind::Unanswered, text, retry_after: None })
         };
         tokio::pin!(late);

@@ -65,12 +65,12 @@ impl Engine {
         }
         if report.finds_no_users() {
             self.store.set_pair_state(pair, PairState::NoUsers, self.clock.now()).await?;
-            tracing::info!(%pair, "the realm has no users in scope yet; the first plan is made again");
+            tracing::info!(%pair, "the realm has no users in scope yet; the first run is planned again later");
             return Ok((FirstPlan::NoUsers, report));
         }
         if report.needs_no_approval() {
             self.store.set_pair_state(pair, PairState::InService, self.clock.now()).await?;
-            tracing::info!(%pair, "the first plan has no operations, so it needs no approval: in service");
+            tracing::info!(%pair, "the first run has no operations, so it needs no approval: in service");
             return Ok((FirstPlan::InService, report));
         }
         let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;

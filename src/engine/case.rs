@@ -436,7 +436,7 @@ impl Engine {
                 self.store.fail(claim.token, failure, now).await
             }
         };
-        let what = if dead { "failed task: usersync dead list" } else { "an attempt failed" };
+        let what = if dead { "failed task: usersync dead list" } else { "attempt failed; usersync retries the task" };
         tracing::warn!(
             pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed,
             detail = %Personal(error), "{what}"

@@ -41,16 +41,19 @@ pub enum WorkError {
         text: String,
     },
     /// The state changes faster than it can be worked.
-    #[error("{0} keeps changing while it is worked; it is looked at again")]
+    #[error("{0} changes while it is reconciled; usersync retries it")]
     Unsteady(String),
     /// The subject leaves a full reconcile because an event of it waits or the run has to end. The claim is released.
-    #[error("{0} is left to its task")]
+    #[error("{0} is reconciled by its own task")]
     LeftToTask(Subject),
     /// An operator or a shutdown ended the work before there was a result.
-    #[error("{0}: stopped before the plan was made; nothing was written")]
+    #[error("{0}: stopped before the plan was complete; nothing was written")]
     Stopped(Pair),
     /// Operations were planned, and nothing shows why they are neither done nor needed: a defect of usersync.
-    #[error("{subject}: planned, but neither done, held, unsupported nor failed: {what}. Please report it")]
+    #[error(
+        "{subject}: planned, but neither done, held, unsupported nor failed: {what}. This is an internal error of \
+             usersync. Report it"
+    )]
     Unaccounted {
         /// The subject of the operations.
         subject: String,
@@ -58,7 +61,7 @@ pub enum WorkError {
         what: String,
     },
     /// A defect of usersync.
-    #[error("usersync itself failed here; please report it with the log of that moment")]
+    #[error("internal error of usersync. Report it with the log of that time")]
     Bug,
     /// The configuration names something that does not exist.
     #[error("{0}")]

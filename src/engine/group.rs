@@ -240,7 +240,7 @@ impl Case<'_> {
             Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             Sent::Held | Sent::Unsupported => {
                 let why = self.worked.findings.unsupported.last().cloned();
-                self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
+                self.unmap(group, why.unwrap_or_else(|| "the target refused to create it".to_owned()), former).await
             }
             // Its members are completed without it. It is created once its name changes or an operator replays it.
             Sent::Refused => {

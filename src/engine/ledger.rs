@@ -218,7 +218,8 @@ impl Case<'_> {
         let what = lost.iter().map(Action::to_string).collect::<Vec<_>>().join(", ");
         if blind && lost.iter().all(is_membership) {
             return Err(WorkError::Unconfirmed(format!(
-                "{}: the target does not show the groups of this account, so this was planned but not done: {what}",
+                "{}: the target does not return the groups of this account, so these planned operations were not \
+                 done: {what}",
                 self.claim.pair.target
             )));
         }

@@ -113,8 +113,8 @@ impl Case<'_> {
             .take()
             .map_or_else(String::new, |error| format!(" ({})", error.text.trim_end_matches('.')));
         let text = format!(
-            "{name}: the target does not show its groups, and they cannot be read completely from the groups' side{why}. No \
-             membership is changed; usersync tries again."
+            "{name}: the target does not return its groups, and the member lists of the groups are incomplete{why}. \
+             No membership is changed; usersync retries it."
         );
         TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, retry_after: None }.into()
     }

@@ -32,7 +32,7 @@ impl Case<'_> {
             link.missing_since = Some(now);
             tracing::warn!(
                 pair = %self.claim.pair, subject = %self.claim.subject,
-                "the linked account is not found at the target; the link is kept, and the account is read again"
+                "the linked account is not found at the target; usersync keeps the link and re-reads the account"
             );
             self.keep_link();
             now
@@ -57,8 +57,8 @@ impl Case<'_> {
             return Ok(());
         }
         Err(WorkError::Unconfirmed(format!(
-            "{}: the account {} is not found, but no other linked account is found either, so it is not believed to be \
-             gone. Check the user directories of {}",
+            "{}: the account {} is not found, but no other linked account is found either, so its absence is not \
+             confirmed. Check the user directories of {}",
             pair.target, link.name, pair.target
         )))
     }
@@ -147,6 +147,7 @@ impl Case<'_> {
 /// Returns the report about a linked account that is not found.
 pub(super) fn missing_account(name: &str, since: Timestamp) -> String {
     format!(
-        "{name}: the linked account is missing at the target since {since:.0}; the link is kept, and the account is read again"
+        "{name}: the linked account has been missing at the target since {since:.0}; usersync keeps the link and \
+         re-reads the account"
     )
 }

@@ -24,7 +24,7 @@ impl Case<'_> {
         }
         let Some(account) = &order.account else { return self.unlink(view).await };
         if view.presence == Presence::Gone {
-            let why = format!("user {id} is not in Keycloak any more; only a user who is there can be linked");
+            let why = format!("user {id} no longer exists in Keycloak; only an existing user can be linked");
             return self.end_order(OrderEnd::Refused { why }).await;
         }
         let Some(account) = self.port.target.account(account).await? else {
@@ -75,7 +75,7 @@ impl Case<'_> {
 
     async fn unlink(&mut self, view: &mut View) -> Result<Round, WorkError> {
         let Some(link) = self.link.take() else {
-            let why = "the user has no link there".to_owned();
+            let why = "the user has no link on this target".to_owned();
             return self.end_order(OrderEnd::Refused { why }).await;
         };
         self.claim.unlinked = Some(link.account);

@@ -68,7 +68,8 @@ impl Engine {
             return Ok(());
         }
         Err(WorkError::Unconfirmed(format!(
-            "{}: Keycloak calls {except} gone, but no other user reads well either, so nothing is believed; look at the realm",
+            "{}: Keycloak reports {except} as gone, but no other user can be read. The absence is not confirmed. \
+             Check the realm",
             connector.name
         )))
     }

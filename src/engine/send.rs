@@ -538,7 +538,8 @@ impl Case<'_> {
             // It was read again since, and no holder of the name was found: another read would loop for ever.
             TargetErrorKind::NameTaken if !self.names_taken.insert(approval_key(operation)) => {
                 let text = format!(
-                    "{} A lookup does not find who has the name. Free it there, then run: usersync dead replay --all",
+                    "{} A lookup finds no account with this name. Free the name there, then run: usersync dead replay \
+                     --all",
                     error.text
                 );
                 Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Permanent), text, retry_after: None }

@@ -103,19 +103,20 @@ impl Service {
         shared.refresh_readiness().await?;
         let part = |name: String, work: BoxFuture<'static, ()>| tasks.spawn(Arc::clone(&shared).part(name, work));
         let of = || Arc::clone(&shared);
-        part("the watch over the store".to_owned(), Box::pin(of().watch()));
+        part("the store watcher".to_owned(), Box::pin(of().watch()));
         part("the removal of old records".to_owned(), Box::pin(of().prune()));
-        part("the counting of tasks".to_owned(), Box::pin(of().gauge()));
-        part("the record of conditions".to_owned(), Box::pin(of().keep_conditions()));
-        part("the contacts that operators order".to_owned(), Box::pin(of().contacts_ordered()));
+        part("the task counter".to_owned(), Box::pin(of().gauge()));
+        part("the condition recorder".to_owned(), Box::pin(of().keep_conditions()));
+        part("the handler of requested contacts".to_owned(), Box::pin(of().contacts_ordered()));
         for port in engine.targets() {
             let name = &port.name;
             part(format!("the worker of target {name}"), Box::pin(of().dispatch(Arc::clone(port))));
-            part(format!("the contact to target {name}"), Box::pin(of().contact_target(Arc::clone(port))));
+            part(format!("the contact check of target {name}"), Box::pin(of().contact_target(Arc::clone(port))));
         }
         for connector in engine.connectors() {
             let name = &connector.name;
-            part(format!("the contact to connector {name}"), Box::pin(of().contact_source(Arc::clone(connector))));
+            let contact = Box::pin(of().contact_source(Arc::clone(connector)));
+            part(format!("the contact check of connector {name}"), contact);
         }
         for pair in engine.pairs() {
             part(format!("the full reconciles of {pair}"), Box::pin(of().run_when_due(pair)));
@@ -157,7 +158,9 @@ impl Shared {
         let how = if ended.is_ok() { "ended" } else { "panicked" };
         self.died.send_if_modified(|died| {
             let first = died.is_none();
-            died.get_or_insert_with(|| format!("{name} {how}; please report it with the log of that moment"));
+            died.get_or_insert_with(|| {
+                format!("internal error of usersync: {name} {how}. Report it with the log of that time")
+            });
             first
         });
     }
@@ -309,7 +312,7 @@ impl Shared {
             match self.engine.carry_out_contacts().await {
                 Ok(0) => {}
                 Ok(_) => self.readiness.send_modify(|_| {}),
-                Err(error) => tracing::error!("ordered contacts cannot be read or recorded: {error}"),
+                Err(error) => tracing::error!("requested contacts cannot be read or recorded: {error}"),
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
@@ -544,8 +547,8 @@ impl Shared {
             Some(first) => {
                 let tasks = count(u64::try_from(stuck.len()).unwrap_or(u64::MAX), "task", "tasks");
                 let text = format!(
-                    "{tasks} due for more than {longest:#}, and nobody works on them; the first is that of {first}. This is a \
-                     defect of usersync: restart it, and report it with the log"
+                    "{tasks} overdue by more than {longest:#}, and no worker processes them; the first is that of \
+                     {first}. This is an internal error of usersync: restart it, and report it with the log"
                 );
                 self.engine.conditions().raise(&about, code, &text, now, None);
             }

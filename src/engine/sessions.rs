@@ -23,7 +23,7 @@ impl Case<'_> {
         let deadline = self.engine.clock.now() + self.engine.times.call;
         if let Err(error) = self.try_end_sessions(name, deadline).await {
             let text = format!(
-                "{name} is deactivated at {}, but its sessions were not ended and may go on. {}",
+                "{name} is deactivated at {}, but its sessions were not ended and may continue. {}",
                 self.port.name, error.text
             );
             tracing::warn!(

@@ -33,7 +33,7 @@ impl Case<'_> {
             }
             let shown = self.shown(operation).await.map_err(|error| TargetError {
                 kind: TargetErrorKind::Unanswered,
-                text: format!("{operation}: whether it was done could not be read. {}", error.text),
+                text: format!("{operation}: usersync could not check whether it took effect. {}", error.text),
                 ..error
             })?;
             match shown {
@@ -47,8 +47,9 @@ impl Case<'_> {
             }
         }
         let text = format!(
-            "{operation}: the target answered that it was done, but it was not. A proxy in front of it may answer such \
-             requests itself; let it pass PUT, POST and DELETE on, then: usersync dead replay --target {}",
+            "{operation}: the target reported success, but the change did not take effect. A proxy in front of it may \
+             answer such requests itself. Let it forward PUT, POST and DELETE, then run: usersync dead replay \
+             --target {}",
             self.port.name
         );
         Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, retry_after: None })
@@ -100,8 +101,8 @@ impl Case<'_> {
         if done == *operation && was_done {
             self.port.distrust(operation.verb());
             let text = format!(
-                "{operation}: planned again, though it was done at {:.0}. Either the target did not do it, or it was undone \
-                 there meanwhile.",
+                "{operation}: planned again, although it was done at {:.0}. Either the target did not apply it, or it \
+                 was reverted there.",
                 change.at
             );
             if !self.worked.findings.repeated.contains(&text) {

@@ -81,8 +81,11 @@ impl Engine {
             Err(panic) => panic,
         };
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
-        tracing::error!(pair = %kept.pair, subject = %kept.subject, "usersync failed while it worked this: {text}");
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        tracing::error!(
+            pair = %kept.pair, subject = %kept.subject,
+            "internal error of usersync: {text}. Report it with the log of that time."
+        );
         Err(Unfinished::at_once(kept, WorkError::Bug))
     }
 }

@@ -155,8 +155,8 @@ pub fn refused_certificate(cause: &str, presented: bool) -> Option<&'static str>
     ];
     match (alerts.iter().any(|alert| cause.contains(alert)), presented) {
         (false, _) => None,
-        (true, false) => Some("demands a client certificate. Name one in client_cert_file and client_key_file"),
-        (true, true) => Some("does not accept the client certificate. Check client_cert_file and who issued it"),
+        (true, false) => Some("requires a client certificate. Set client_cert_file and client_key_file"),
+        (true, true) => Some("rejects the client certificate. Check client_cert_file and its issuer"),
     }
 }
 

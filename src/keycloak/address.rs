@@ -112,7 +112,8 @@ pub(super) async fn find(http: &Http, given: &Url, names: &Names, within: Durati
         Some((base, answer)) => {
             let mut error = names.status(Asked::Realm, &base, answer.status, &answer.headers, &answer.body);
             error.text = format!(
-                "realm {} at {base}: Keycloak answers neither here nor with /auth (it said {}). Give the address up to, but not including, /realms",
+                "realm {} at {base}: Keycloak answers neither here nor with /auth (HTTP {}). Set url to the address \
+                 up to, but not including, /realms",
                 names.realm,
                 answer.status.as_u16()
             );

@@ -70,7 +70,7 @@ impl KeycloakSource {
         };
         for (what, text) in [("realm", &settings.realm), ("client id", &settings.client_id)] {
             if text.trim().is_empty() {
-                return Err(fault::error(ErrorClass::Permanent, format!("the {what} is empty. Give one")));
+                return Err(fault::error(ErrorClass::Permanent, format!("the {what} is empty. Set one")));
             }
         }
         let http = Http::new(&settings.connection)?;
@@ -183,7 +183,7 @@ impl KeycloakSource {
         let within = self.settings.connection.time_outs.call;
         match self.ask(asked, below, query, within, None).await? {
             Some(found) => Ok(found),
-            None => Err(fault::transient(format!("realm {}: {asked} are not there", self.settings.realm))),
+            None => Err(fault::transient(format!("realm {}: {asked} were not found", self.settings.realm))),
         }
     }
 
@@ -220,7 +220,7 @@ impl KeycloakSource {
         let Some(answer) = self.answer(base, below, &query, within, gone).await? else { return Ok(PageRead::Gone) };
         match self.read_by(asked, base, &answer, Entry::list) {
             Ok(page) if page.len() > max => {
-                Err(self.unconfirmed(&format!("a page of {asked} holds more than the {max} that were asked for")))
+                Err(self.unconfirmed(&format!("a page of {asked} contains more than the {max} requested entries")))
             }
             Ok(page) => Ok(PageRead::Read(page)),
             Err(error) if answer.status == StatusCode::INTERNAL_SERVER_ERROR => Ok(PageRead::Failed(error)),
@@ -246,7 +246,7 @@ impl KeycloakSource {
     pub(super) fn unconfirmed(&self, what: &str) -> SourceError {
         fault::error(
             ErrorClass::Unconfirmed,
-            format!("realm {}: {what}; this reading is not believed", self.settings.realm),
+            format!("realm {}: {what}; the read is not confirmed", self.settings.realm),
         )
     }
 
@@ -298,7 +298,8 @@ impl Source for KeycloakSource {
             _ => Err(fault::error(
                 ErrorClass::Permanent,
                 format!(
-                    "client {} at {base_url}: its token does not say who it is (iss and sub). Give the client the scope \"basic\"",
+                    "client {} at {base_url}: its token has no iss and sub claims. Add the scope \"basic\" to the \
+                     client",
                     self.settings.client_id
                 ),
             )),
@@ -320,7 +321,7 @@ impl Source for KeycloakSource {
         match groups? {
             Some(groups) => Ok(Some(user.with_groups(groups))),
             None => Err(fault::transient(format!(
-                "realm {}: user {id} was there and gone in one reading; it is looked at again",
+                "realm {}: user {id} disappeared during the read; usersync reads it again",
                 self.settings.realm
             ))),
         }
@@ -355,7 +356,9 @@ impl Source for KeycloakSource {
 
     async fn user_count(&self) -> Result<usize, SourceError> {
         let count = self.count(Asked::Users, &["users", "count"], &[]).await?;
-        count.ok_or_else(|| fault::transient(format!("realm {}: the count of users is no number", self.settings.realm)))
+        count.ok_or_else(|| {
+            fault::transient(format!("realm {}: the count of users is not a number", self.settings.realm))
+        })
     }
 
     async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {

@@ -79,10 +79,13 @@ pub enum DecodeError {
         column: usize,
     },
     /// The body is JSON, but contains no event.
-    #[error("the body holds no Keycloak event: {0}. Send one event, an array of events, or {{\"events\": […]}}")]
+    #[error("the body contains no Keycloak event: {0}. Send one event, an array of events, or {{\"events\": […]}}")]
     NoEvent(&'static str),
     /// The body contains too many events.
-    #[error("the body holds {0} events, and at most {MOST_EVENTS} are taken at once. Send them in several requests")]
+    #[error(
+        "the body contains {0} events, but at most {MOST_EVENTS} are accepted in one request. Send them in \
+             several requests"
+    )]
     TooMany(usize),
 }
 
@@ -106,8 +109,8 @@ pub fn decode(body: Verified<'_>, context: &DecodeContext<'_>) -> Result<Vec<New
 
 fn not_json(error: &serde_json::Error) -> DecodeError {
     let what = match error.classify() {
-        Category::Eof => "it ends too early",
-        _ => "something unexpected stands",
+        Category::Eof => "unexpected end of input",
+        _ => "unexpected input",
     };
     DecodeError::NotJson { what, line: error.line(), column: error.column() }
 }
@@ -136,7 +139,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     let id = event_id(&item, &body);
     let occurred_at = occurred_at(&item, context.now);
     if !is_event(&item) {
-        let outcome = EventOutcome::Ignored("it is no Keycloak event".into());
+        let outcome = EventOutcome::Ignored("it is not a Keycloak event".into());
         let (kind, about) = ("UNKNOWN".into(), String::new());
         return NewEvent {
             id,
@@ -153,7 +156,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     }
     let read = Read::from(&item);
     let verdict = match other_realm(&item, context) {
-        Some(realm) => Err(format!("it is of realm {realm}")),
+        Some(realm) => Err(format!("it belongs to realm {realm}")),
         None => Ok(verdict(&read.facts())),
     };
     let (Verdict { hints, may_remove, wants_run, ignored }, elsewhere) = match verdict {

@@ -95,13 +95,12 @@ impl KeycloakSource {
     fn sign_in(&self, found: &mut Diagnosis, token: &Token) {
         let (client, realm) = (&self.settings.client_id, self.settings.token_realm());
         if token.claims.iss.is_none() || token.claims.sub.is_none() {
-            let text = format!(
-                "client {client}: its token does not say who it is (iss and sub). Give the client the scope \"basic\""
-            );
+            let text =
+                format!("client {client}: its token has no iss and sub claims. Add the scope \"basic\" to the client");
             return found.say(NoteState::No, "sign-in", text);
         }
         let of = if realm == self.settings.realm { String::new() } else { format!(" of realm {realm}") };
-        let text = format!("client {client}{of}, service account, token lives {}", span(token.life.as_secs()));
+        let text = format!("client {client}{of}, service account, token lifetime {}", span(token.life.as_secs()));
         found.say(NoteState::Ok, "sign-in", text);
     }
 
@@ -151,7 +150,7 @@ impl KeycloakSource {
     }
 
     fn give(&self, role: &str) -> String {
-        format!("Give it: usersync keycloak setup, or {} > {role}", self.names.rights_client)
+        format!("Grant it: usersync keycloak setup, or {} > {role}", self.names.rights_client)
     }
 
     fn rights(&self, found: &mut Diagnosis, token: &Token) {
@@ -161,7 +160,8 @@ impl KeycloakSource {
             .collect();
         if !more.is_empty() {
             let text = format!(
-                "{} is more than usersync needs: it only reads. Take it away: realm {}, Clients, {}, Service account roles",
+                "{} is more than usersync needs: it only reads. Remove it: realm {}, Clients, {}, Service account \
+                 roles",
                 more.join(", "),
                 self.settings.token_realm(),
                 self.settings.client_id
@@ -211,7 +211,9 @@ impl KeycloakSource {
             Some(seconds) if seconds > 0 => {
                 found.say(NoteState::Ok, "expiry", format!("admin events are kept for {}", span(seconds)));
             }
-            _ => found.say(NoteState::Note, "expiry", "admin events are kept for ever, and their table grows"),
+            _ => {
+                found.say(NoteState::Note, "expiry", "admin events have no expiry, so their table grows without limit");
+            }
         }
     }
 
@@ -222,7 +224,7 @@ impl KeycloakSource {
             return found.say(
                 NoteState::Note,
                 "clock",
-                "the token does not say when it was made, so the clocks cannot be compared",
+                "the token has no issue time, so the clocks cannot be compared",
             );
         };
         let apart = ahead.unsigned_abs();
@@ -235,7 +237,7 @@ impl KeycloakSource {
             found.say(
                 NoteState::No,
                 "clock",
-                format!("{text}: {who}. Set both by a time server, or signed events are refused"),
+                format!("{text}: {who}. Synchronize both with a time server, or signed events are refused"),
             );
         }
     }
@@ -248,7 +250,10 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         (true, false) => found.say(
             NoteState::No,
             "admin events",
-            format!("kept without details, so made and moved sub-groups are only found by the full reconcile. {SETUP}"),
+            format!(
+                "kept without details, so created and moved sub-groups are only found by the full reconcile. \
+                     {SETUP}"
+            ),
         ),
         (false, _) => found.say(
             NoteState::No,
@@ -262,7 +267,8 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         .collect();
     if !config.events_enabled {
         let text = format!(
-            "not kept, so what users change themselves is only found by the listener and the full reconcile. {SETUP}"
+            "not kept, so changes that users make themselves are only found by the listener and the full reconcile. \
+             {SETUP}"
         );
         found.say(NoteState::No, "user events", text);
     } else if missing.is_empty() {
@@ -279,19 +285,19 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
                 NoteState::Note,
                 "expiry",
                 format!(
-                    "user events are kept for {} only; a longer stop of usersync loses some. {SETUP}",
+                    "user events are kept for {} only; a longer outage of usersync loses some. {SETUP}",
                     span(expiry.unsigned_abs())
                 ),
             ),
             _ => found.say(
                 NoteState::Note,
                 "expiry",
-                format!("user events are kept for ever, and their table grows. {SETUP}"),
+                format!("user events have no expiry, so their table grows without limit. {SETUP}"),
             ),
         }
     }
     if config.events_listeners.iter().any(|id| id == LISTENER) {
-        let text = "turned on in the realm. Change any user and see it arrive, or: usersync keycloak test-event";
+        let text = "turned on in the realm. To test it, change any user, or run: usersync keycloak test-event";
         found.say(NoteState::Wait, "listener", text);
     } else {
         let text = "not turned on in the realm, so changes are only found by the full reconcile. Install the \

@@ -90,39 +90,43 @@ impl Names {
             StatusCode::TOO_MANY_REQUESTS => error(
                 ErrorClass::Throttled,
                 format!(
-                    "realm {realm} at {base}: rate limited (429) when reading {asked}. Lower the connector's per_second if this stays"
+                    "realm {realm} at {base}: rate limited (429) when reading {asked}. Lower the connector's \
+                     per_second if this persists"
                 ),
             ),
             StatusCode::FORBIDDEN => error(ErrorClass::Forbidden, self.forbidden(asked, base)),
             StatusCode::UNAUTHORIZED => transient(format!(
-                "realm {realm} at {base}: 401 when reading {asked}, although the token is fresh. \
-                 The realm's tokens were revoked, or Keycloak knows itself by another address than this one"
+                "realm {realm} at {base}: 401 when reading {asked}, although the token is fresh. The realm's tokens \
+                 were revoked, or Keycloak's own address (hostname) differs from this one"
             )),
             StatusCode::NOT_FOUND if told.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
                 no_realm(realm, base)
             }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => transient(format!(
-                "realm {realm} at {base}: the proxy on the way demands a sign-in (407). {}",
+                "realm {realm} at {base}: the proxy requires authentication (407). {}",
                 PROXY_SIGN_IN.trim_end_matches('.')
             )),
             StatusCode::INTERNAL_SERVER_ERROR if asked == Asked::Events => transient(format!(
-                "realm {realm} at {base}: 500 when reading events. If its log says \"no event store provider configured\", \
-                 a listener brought an event store of its own: start Keycloak with --spi-events-store--provider=jpa"
+                "realm {realm} at {base}: 500 when reading events. If its log says \"no event store provider \
+                 configured\", a listener installed its own event store: start Keycloak with \
+                 --spi-events-store--provider=jpa"
             )),
             status if status.is_redirection() => error(
                 ErrorClass::Permanent,
                 format!(
-                    "realm {realm} at {base}: redirected to {}. Give the address that Keycloak itself answers at",
+                    "realm {realm} at {base}: redirected to {}. Set url to the address at which Keycloak itself \
+                     answers",
                     location(headers)
                 ),
             ),
             status if status.is_server_error() => transient(format!(
-                "realm {realm} at {base}: {} when reading {asked}{}. Look at Keycloak, or at what stands before it",
+                "realm {realm} at {base}: {} when reading {asked}{}. Check Keycloak, or the proxy in front of it",
                 status.as_u16(),
                 received(headers, body)
             )),
             StatusCode::NOT_FOUND => transient(format!(
-                "realm {realm} at {base}: 404 when reading {asked}{}. This is not Keycloak's own answer for something that is gone, so nothing follows from it",
+                "realm {realm} at {base}: 404 when reading {asked}{}. This is not Keycloak's own answer for a deleted \
+                 object, so it confirms no deletion",
                 received(headers, body)
             )),
             status => error(
@@ -138,11 +142,15 @@ impl Names {
         let Self { realm, token_realm, client_id, rights_client } = self;
         match asked.role() {
             Some(role) => format!(
-                "realm {realm} at {base}: 403 when reading {asked}. Client {client_id} lacks the role {role}. \
-                 Give it: realm {token_realm}, Clients, {client_id}, Service account roles, {rights_client} > {role}; or usersync keycloak setup"
+                "realm {realm} at {base}: 403 when reading {asked}. Client {client_id} lacks the role {role}. Grant \
+                 it: realm {token_realm}, Clients, {client_id}, Service account roles, {rights_client} > {role}; or \
+                 usersync keycloak setup"
             ),
             None => {
-                format!("realm {realm} at {base}: 403 when reading {asked}. Something before Keycloak may refuse it")
+                format!(
+                    "realm {realm} at {base}: 403 when reading {asked}. A proxy in front of Keycloak may have \
+                         refused it"
+                )
             }
         }
     }
@@ -160,20 +168,22 @@ impl Names {
         let at = format!("at line {}, column {}", error.line(), error.column());
         let text = if !looks_like_json(body) {
             format!(
-                "realm {realm} at {base}: no JSON when reading {asked}{}. Something else than Keycloak answers",
+                "realm {realm} at {base}: no JSON when reading {asked}{}. A server other than Keycloak answered",
                 received(headers, body)
             )
         } else if error.is_eof() {
             format!(
-                "realm {realm} at {base}: the answer when reading {asked} ends too early, {at} ({} bytes). It was cut on the way",
+                "realm {realm} at {base}: the answer when reading {asked} ends too early, {at} ({} bytes). It was \
+                 truncated in transit",
                 body.len()
             )
         } else if error.is_data() {
             format!(
-                "realm {realm} at {base}: the answer when reading {asked} has an unknown form {at}. Is this Keycloak 26 or newer?"
+                "realm {realm} at {base}: the answer when reading {asked} has an unexpected format {at}. Is this \
+                 Keycloak 26 or newer?"
             )
         } else {
-            format!("realm {realm} at {base}: the answer when reading {asked} is broken JSON {at}")
+            format!("realm {realm} at {base}: the answer when reading {asked} is invalid JSON {at}")
         };
         transient(text)
     }
@@ -184,7 +194,8 @@ pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
     error(
         ErrorClass::Unconfirmed,
         format!(
-            "realm {realm}: Keycloak at {base} knows no such realm. Check its name, upper and lower case too, and that it was not removed"
+            "realm {realm}: Keycloak at {base} has no such realm. Check its name, including upper and lower case, and \
+             that it was not removed"
         ),
     )
 }
@@ -209,7 +220,7 @@ fn received(headers: &HeaderMap, body: &[u8]) -> String {
     if let Some(text) = told(body) {
         return format!(", \"{}\"", first_words(&text));
     }
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing that says its type");
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
     if body.is_empty() {
         return " without content".to_owned();
     }

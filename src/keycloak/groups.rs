@@ -159,7 +159,7 @@ fn collect(
 /// Returns why a listing is too short, if it is. Groups that are created or deleted during the read are not a reason.
 fn short(found: usize, before: Option<usize>, after: Option<usize>, blind: bool) -> Option<String> {
     let Some(count) = before.zip(after).map(|(before, after)| before.min(after)) else {
-        return Some("Keycloak's count of groups is no number".to_owned());
+        return Some("Keycloak's count of groups is not a number".to_owned());
     };
     if found == 0 && (count > 0 || blind) {
         return Some(format!(
@@ -181,7 +181,7 @@ mod tests {
         for (found, before, after, why) in [
             (0, Some(3), Some(3), "view-users is missing"),
             (2, Some(3), Some(4), "2 groups were read, but Keycloak counts 3"),
-            (2, None, Some(2), "no number"),
+            (2, None, Some(2), "not a number"),
         ] {
             assert!(short(found, before, after, false).is_some_and(|text| text.contains(why)), "{found}");
         }

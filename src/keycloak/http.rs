@@ -52,7 +52,7 @@ impl Http {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong(
-                "Keycloak's URL holds a user name or password. Take it out; client id and secret are given beside it",
+                "Keycloak's URL contains a user name or password. Remove it; client id and secret have their own keys",
             ));
         }
         let way = http::Way {
@@ -153,7 +153,7 @@ impl Http {
     fn failure(&self, error: &reqwest::Error, within: Duration) -> Failure {
         if error.is_timeout() {
             let limit = if error.is_connect() { self.connect } else { within };
-            let what = if error.is_connect() { "no connection" } else { "no whole answer" };
+            let what = if error.is_connect() { "no connection" } else { "no complete answer" };
             return Failure::TooSlow(format!("{what} within {} s", limit.as_secs_f32()));
         }
         let cause = http::root_cause(error);
@@ -162,7 +162,7 @@ impl Http {
         }
         if cause.to_lowercase().contains("proxy auth") {
             return Failure::Refused(format!(
-                "the proxy demands a sign-in (407). {}",
+                "the proxy requires authentication (407). {}",
                 PROXY_SIGN_IN.trim_end_matches('.')
             ));
         }
@@ -198,14 +198,14 @@ impl Failure {
                     format!("{whom}: rate limited (429); no request is sent before {} s", wait.as_secs_f64().ceil());
                 return SourceError { retry_after: Some(wait), ..fault::error(ErrorClass::Throttled, text) };
             }
-            Self::Lost(what) => format!("{whom}: {what}. Check that Keycloak runs and can be reached from here"),
+            Self::Lost(what) => format!("{whom}: {what}. Check that Keycloak is running and reachable from this host"),
             Self::TooSlow(what) => {
                 format!("{whom}: {what}. Keycloak is overloaded, or a firewall drops the connection")
             }
             Self::Refused(what) => format!("{whom}: {what}"),
             Self::TooLarge => {
                 format!(
-                    "{whom}: an answer of more than {} MiB was not read on. Lower the page size",
+                    "{whom}: the answer is larger than {} MiB, and was not read. Lower the page size",
                     LARGEST_BODY >> 20
                 )
             }

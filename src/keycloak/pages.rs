@@ -206,8 +206,8 @@ impl KeycloakSource {
             if !is_joined || fresh != expected {
                 paged.unconfirmed(|| {
                     format!(
-                        "the pages of the {asked} at /{} do not fit together: entries came or went during the read, or \
-                         the server ignores the offset",
+                        "the pages of the {asked} at /{} are inconsistent: entries were added or removed during the \
+                         read, or the server ignores the offset",
                         below.join("/")
                     )
                 });

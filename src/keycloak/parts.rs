@@ -49,10 +49,15 @@ impl Parts {
         };
         let offsets = self.failed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         match self.failed.len() {
-            0 => self.any.then(|| format!("a page of the {many} at /{path} was answered 500 and read in parts")),
+            0 => self.any.then(|| {
+                format!(
+                    "Keycloak answered 500 for a page of the {many} at /{path}; usersync read \
+                                           it in parts"
+                )
+            }),
             number => Some(format!(
-                "{number} {} could not be read, at position {offsets}: Keycloak answers 500 for {}{more}. Its log names the \
-                 cause; correct what is wrong there",
+                "{number} {} could not be read, at position {offsets}: Keycloak answers 500 for {}{more}. Its log \
+                 names the cause; correct it there",
                 if number == 1 { one } else { many },
                 named.join(" and "),
             )),

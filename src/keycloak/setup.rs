@@ -206,9 +206,10 @@ fn give_to_keycloak(options: &SetupOptions) -> Note {
     let address = options.address.as_ref().map_or("URL", Url::as_str);
     let key = options.key.clone().unwrap_or_else(|| key_name(&options.realm));
     let text = format!(
-        "a webhook secret is made, and Keycloak has to be given it too: store it in a file there and start Keycloak with \
+        "a webhook secret is created, and Keycloak needs it too: store it in a file there and start Keycloak with \
          --spi-events-listener-usersync-keys={key} --spi-events-listener-usersync-key-{key}-secret-file=FILE \
-         --spi-events-listener-usersync-key-{key}-realms={} --spi-events-listener-usersync-key-{key}-addresses={address}",
+         --spi-events-listener-usersync-key-{key}-realms={} \
+         --spi-events-listener-usersync-key-{key}-addresses={address}",
         options.realm
     );
     Note { state: NoteState::Wait, about: "webhook secret".into(), text }

@@ -202,16 +202,16 @@ pub enum SignatureError {
     )]
     Missing,
     /// The headers are malformed.
-    #[error("the signature's headers cannot be read")]
+    #[error("the signature headers are malformed")]
     Unreadable,
     /// The timestamp is too old.
-    #[error("the request was signed more than five minutes ago: a replay, or the clocks are apart")]
+    #[error("the request was signed more than five minutes ago: a replay, or the clocks differ")]
     TooOld,
     /// The timestamp is in the future.
-    #[error("the request was signed more than five minutes in the future: the clocks are apart")]
+    #[error("the request was signed more than five minutes in the future: the clocks differ")]
     TooNew,
     /// No secret matches.
-    #[error("the signature fits none of the connector's secrets: sender and usersync hold different ones")]
+    #[error("the signature matches none of the connector's secrets: sender and usersync use different secrets")]
     Mismatch,
 }
 

@@ -44,7 +44,7 @@ impl Unreadable {
     /// Describes the failure in one line.
     pub fn failure(&self) -> String {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
-        format!("Keycloak lists{name} but cannot be understood: {}. Correct it in Keycloak", self.why)
+        format!("the entry{name} in Keycloak's listing cannot be decoded: {}. Correct it in Keycloak", self.why)
     }
 }
 

@@ -137,7 +137,7 @@ impl Tokens {
                 break;
             }
         }
-        let Some((answer, asked_at)) = answer else { return Err(fault::transient("no token was asked for")) };
+        let Some((answer, asked_at)) = answer else { return Err(fault::transient("no token was requested")) };
         match read(names, base, &answer) {
             Ok((text, life)) => {
                 state.number += 1;
@@ -184,12 +184,12 @@ async fn read_secret(settings: &KeycloakSettings) -> Result<SecretString, Source
     match read {
         Ok(Ok(secret)) if !secret.expose_secret().trim().is_empty() => Ok(secret),
         Ok(Ok(_)) => {
-            Err(fault::error(ErrorClass::Credentials, format!("client {client}: its secret is empty. Give one")))
+            Err(fault::error(ErrorClass::Credentials, format!("client {client}: its secret is empty. Set one")))
         }
         Ok(Err(why)) => {
             Err(fault::error(ErrorClass::Credentials, format!("client {client}: its secret cannot be read: {why}")))
         }
-        Err(_) => Err(fault::transient(format!("client {client}: reading its secret was broken off"))),
+        Err(_) => Err(fault::transient(format!("client {client}: reading its secret was interrupted"))),
     }
 }
 
@@ -246,8 +246,9 @@ fn refusal(names: &Names, base: &Base, answer: &Answer) -> SourceError {
         return fault::error(
             ErrorClass::Credentials,
             format!(
-                "client {client_id} in realm {token_realm} at {base}: id or secret was refused ({}). Give the secret that \
-                 stands under Clients, {client_id}, Credentials; it is tried again once it changes, or after 1, 5 and 15 minutes and then every hour",
+                "client {client_id} in realm {token_realm} at {base}: id or secret was refused ({}). Set the secret \
+                 shown under Clients, {client_id}, Credentials. usersync retries when it changes, or after 1, 5 and \
+                 15 minutes and then every hour",
                 refused.error
             ),
         );

@@ -72,7 +72,7 @@ impl KeycloakSource {
             )));
         }
         match before.zip(after) {
-            None => paged.unconfirmed(|| "Keycloak's count of users is no number".to_owned()),
+            None => paged.unconfirmed(|| "Keycloak's count of users is not a number".to_owned()),
             Some((before, after)) if paged.len() < before.min(after) => {
                 let read = paged.len();
                 paged.unconfirmed(|| format!("{read} users were read, but Keycloak counts {}", before.min(after)));

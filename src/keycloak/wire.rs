@@ -49,8 +49,8 @@ impl<T: Listed> Entry<T> {
         let name = text("username").or_else(|| text("path")).or_else(|| text("name")).map(str::to_owned);
         // The value is not part of the reason, as it may be personal data.
         let why = match faulty_field::<T>(value) {
-            Some(field) => format!("field \"{field}\" has an unknown form"),
-            None => format!("one of its fields {} is missing or has an unknown form", T::REQUIRED.join(", ")),
+            Some(field) => format!("field \"{field}\" has an unexpected format"),
+            None => format!("one of its fields {} is missing or has an unexpected format", T::REQUIRED.join(", ")),
         };
         Self::Odd(id, Unreadable { name, why })
     }
@@ -250,9 +250,9 @@ mod tests {
             [
                 "a {}",
                 r#"b {"z": ["1"]}"#,
-                r#"Some("3") Some("c") field "email" has an unknown form"#,
-                r#"Some("4") Some("d") one of its fields id, username, enabled is missing or has an unknown form"#,
-                "None None one of its fields id, username, enabled is missing or has an unknown form",
+                r#"Some("3") Some("c") field "email" has an unexpected format"#,
+                r#"Some("4") Some("d") one of its fields id, username, enabled is missing or has an unexpected format"#,
+                "None None one of its fields id, username, enabled is missing or has an unexpected format",
             ]
         );
         assert!(Entry::<User>::list(b"{}").is_err() && Entry::<User>::list(b"[1").is_err());

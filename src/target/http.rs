@@ -203,7 +203,7 @@ pub enum NoAnswer {
 impl NoAnswer {
     /// Returns the reason for a call that reached its deadline before its turn.
     pub fn late() -> Self {
-        let text = "its time was up before its turn came, so it was not sent. It is tried again by itself.";
+        let text = "deadline exceeded before the call was sent. usersync retries it.";
         Self::NotSent(ErrorClass::Transient, text.to_owned())
     }
 
@@ -339,7 +339,7 @@ impl Http {
         };
         let limit = call.deadline.map_or(self.call_timeout, |deadline| self.call_timeout.min(left(deadline)));
         if limit.is_zero() {
-            let text = "its time was up before it was sent, so it was not. It is tried again by itself.";
+            let text = "deadline exceeded before the call was sent. usersync retries it.";
             return Err((NoAnswer::NotSent(ErrorClass::Transient, text.to_owned()), false));
         }
         let began = Instant::now();
@@ -358,7 +358,7 @@ impl Http {
         };
         let mut response = request.send().await.map_err(missing)?;
         let too_large = || {
-            let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);
+            let text = format!("the answer of {server} is larger than {} MiB and is not read.", self.body_max >> 20);
             (NoAnswer::TooLarge(text), false)
         };
         if response.content_length().is_some_and(|length| length > self.body_max as u64) {
@@ -419,23 +419,23 @@ fn connecting(error: &reqwest::Error, server: &str, proxy: Option<&str>, why: &s
     let first = proxy.unwrap_or(server);
     if low.contains("certificate") || low.contains("unknownissuer") {
         format!(
-            "the certificate of {server} cannot be verified ({why}). If it was issued by a company's own authority, \
-             name that authority's PEM file in ca_file."
+            "TLS verification failed: the certificate of {server} cannot be verified ({why}). If a private authority \
+             issued it, name that authority's PEM file in ca_file."
         )
     } else if low.contains("tls") || low.contains("handshake") || low.contains("corrupt message") {
-        format!("no secure connection to {server} ({why}). Check that the address should begin with https://.")
+        format!("TLS connection to {server} failed ({why}). Check whether the address must begin with https://.")
     } else if wants_sign_in(why) {
-        format!("{first} wants a sign-in (407). {PROXY_SIGN_IN}")
+        format!("{first} requires proxy authentication (407). {PROXY_SIGN_IN}")
     } else if low.contains("tunnel") {
         format!(
-            "{first} was reached, but does not connect to {server} ({why}). Check the server's address, that it runs, and \
-             that the proxy lets usersync through."
+            "{first} cannot connect to {server} ({why}). Check the server's address, that it is running, and that the \
+             proxy allows the connection."
         )
     } else if error.is_dns() || low.contains("dns") || low.contains("lookup") {
         format!("the name of {first} cannot be resolved ({why}). Check the address and this machine's DNS.")
     } else if error.is_timeout() || low.contains("timed out") || low.contains("deadline") {
-        let way = proxy.map(|proxy| format!(" by {proxy}")).unwrap_or_default();
-        format!("{server} cannot be reached{way}: no connection in time. Check the address, proxy and firewalls.")
+        let way = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+        format!("{server} cannot be reached{way}: connection timeout. Check the address, proxy and firewalls.")
     } else if low.contains("refused") {
         format!("{first} refuses the connection. Check that it is running and that the port is right.")
     } else {

@@ -25,7 +25,8 @@ const TOKENS: LeftOpen = left(
 const JIRA: &[LeftOpen] = &[
     left(
         "sessions",
-        "ended by usersync since Jira 9.11; before, an open one may go on until it is idle for five hours",
+        "ended by usersync since Jira 9.11; in earlier versions, an open session may continue until it is idle for \
+         five hours",
     ),
     left("remember-me cookies", "whether they work for an inactive account is not documented"),
     TOKENS,
@@ -33,29 +34,29 @@ const JIRA: &[LeftOpen] = &[
 const CONFLUENCE: &[LeftOpen] = &[
     left(
         "sessions",
-        "whether an open one goes on is not documented; it ends when it is idle for an hour, or by a restart",
+        "whether an open session continues is not documented; it ends when it is idle for an hour, or at a restart",
     ),
     left("remember-me cookies", "whether they work for an inactive account is not documented"),
     TOKENS,
 ];
 const BITBUCKET: &[LeftOpen] = &[
-    left("sessions", "without a licence nobody signs in; whether an open one goes on is not documented"),
+    left("sessions", "without a licence no user can sign in; whether an open session continues is not documented"),
     left("SSH keys and HTTP access tokens", "kept; no Git operation without a licence. Delete them on the user's page"),
-    left("public repositories", "readable for everybody, signed in or not"),
+    left("public repositories", "readable by anyone, signed in or not"),
 ];
 const CROWD: &[LeftOpen] = &[
     left(
         "single sign-on sessions",
-        "whether an open one goes on is not documented; expire it in Crowd's session browser",
+        "whether an open session continues is not documented; expire it in Crowd's session browser",
     ),
     left(
         "sessions and tokens in the products",
-        "each product's own, see its page; it follows with its next synchronisation",
+        "managed by each product, see its page; a product applies the change at its next synchronisation",
     ),
 ];
 const SCIM: &[LeftOpen] = &[left(
     "sessions, tokens and keys",
-    "SCIM does not say what deactivating ends; see the service's own administration",
+    "SCIM does not specify what a deactivation ends; see the service's own administration",
 )];
 
 /// Returns what may still be open for an account that this kind of target deactivated.

@@ -254,7 +254,7 @@ pub trait Target: Send + Sync {
         let _ = (account, groups, deadline);
         Err(TargetError {
             kind: TargetErrorKind::Unsupported,
-            text: format!("adding {name} to groups: {} takes one at a time.", self.kind()),
+            text: format!("adding {name} to groups: {} accepts one at a time.", self.kind()),
             retry_after: None,
         })
     }

@@ -29,7 +29,7 @@ pub enum LogError {
         why: String,
     },
     /// Logging is already initialized.
-    #[error("logging has begun already")]
+    #[error("logging is already initialized")]
     Twice,
 }
 

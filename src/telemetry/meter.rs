@@ -87,7 +87,7 @@ impl CallMeter {
     pub fn limited(&self, now: Timestamp, until: Timestamp) {
         let Some(meter) = self.0.as_ref().filter(|_| until.duration_since(now) >= REPORTED) else { return };
         meter.limits.store(true, Ordering::Relaxed);
-        let text = "too many calls (429); calls wait, and are sent again";
+        let text = "rate limited (429); calls wait, and usersync retries them";
         meter.metrics.conditions().raise(&meter.about(), ConditionCode::RateLimited, text, now, Some(until));
     }
 
@@ -96,7 +96,7 @@ impl CallMeter {
         let Some(meter) = &self.0 else { return };
         meter.unavailable.store(true, Ordering::Relaxed);
         let text = format!(
-            "every call is answered by a 503, and it asks usersync to wait until {}",
+            "every call returns 503, and the server asks usersync to wait until {}",
             Timestamp::from_second(until.as_second()).unwrap_or(until)
         );
         let (about, conditions) = (meter.about(), meter.metrics.conditions());

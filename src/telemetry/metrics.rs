@@ -159,7 +159,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("usersync");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version that runs", version);
+        registry.register("build", "The version of the running server", version);
         let mut metrics = Self {
             registry: Registry::default(),
             events: Family::default(),
@@ -182,7 +182,7 @@ impl Metrics {
             condition: Family::default(),
         };
         let m = &metrics;
-        registry.register("events", "Events received, by what became of them", m.events.clone());
+        registry.register("events", "Events received, by outcome", m.events.clone());
         registry.register_with_unit(
             "last_event_timestamp",
             "When the last event was received",
@@ -213,7 +213,7 @@ impl Metrics {
         registry.register("approval_items", "Operations that wait for approval", m.held.clone());
         registry.register_with_unit(
             "event_to_write",
-            "From the receipt of an event to the write that it caused",
+            "Time from the receipt of an event to the write that it caused",
             Unit::Seconds,
             m.event_to_write.clone(),
         );
@@ -238,7 +238,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "condition_since_timestamp",
-            "What is wrong, since when; a series is there only while its condition holds",
+            "When each active condition began; a series exists only while its condition is active",
             Unit::Seconds,
             m.condition.clone(),
         );

@@ -98,7 +98,7 @@ enum Refused {
     TooLarge(usize),
     #[error("the body did not arrive in time")]
     TooSlow,
-    #[error("the body could not be read to its end")]
+    #[error("the body is incomplete")]
     Broken,
     #[error("send application/json")]
     MediaType,

@@ -53,9 +53,7 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address cannot be bound.
-    #[error(
-        "{address} cannot be listened on: {error}. Is another usersync running? Else choose another: [server] listen"
-    )]
+    #[error("cannot listen on {address}: {error}. Stop the other process that uses it, or change [server] listen")]
     Bind {
         /// The address.
         address: SocketAddr,

@@ -60,16 +60,16 @@ async fn what_was_taken_is_given_back_and_all_else_is_left() {
 async fn what_was_not_written_down_is_not_taken() {
     let place = place().await;
     let ada = place.id("ada");
-    place.refused(&deactivate(&ada, "ada", &["group:stash-users"]), NotFound, "group:Developers meanwhile").await;
+    place.refused(&deactivate(&ada, "ada", &["group:stash-users"]), NotFound, "gained group:Developers").await;
     place.server.set_user_permission("ada", Some(Permission::LicensedUser));
     let groups = ["group:STASH-users", "group:developers"];
-    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "permission:LICENSED_USER meanwhile").await;
+    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "gained permission:LICENSED_USER").await;
     assert_eq!(place.writes(), 0);
     // A group that was granted a permission since the last read counts too.
     place.server.set_user_permission("ada", None);
     place.see("ada").await;
     place.server.set_group_permission("readers", Some(Permission::LicensedUser));
-    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "group:readers meanwhile").await;
+    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "gained group:readers").await;
     assert_eq!(place.writes(), 0);
     place.server.set_group_permission("readers", None);
     // The request lists more than the account has: what exists is revoked.
@@ -118,7 +118,7 @@ async fn a_first_refusal_did_nothing() {
     let eve = place.id("eve");
     place.server.faults.add(Fault::status(409, refusal).method("DELETE"));
     let own = ["permission:LICENSED_USER"];
-    place.refused(&deactivate(&eve, "eve", &own), Unsupported, "Take its global permission away by hand").await;
+    place.refused(&deactivate(&eve, "eve", &own), Unsupported, "Revoke its global permission manually").await;
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn bitbucket_s_word_is_checked_by_reading_it_back() {
     let ada = place.see("ada").await;
     let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
     place.server.faults.add(Fault::status(200, "").path("remove-group"));
-    place.refused(&deactivate(&ada.id, "ada", &access), Unanswered, "it is still in").await;
+    place.refused(&deactivate(&ada.id, "ada", &access), Unanswered, "still a member of").await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() 
     assert_eq!(place.groups("eve"), ["readers"], "she can sign in all the same");
     place.server.set_user_permission("eve", None);
     for nothing in [vec!["group:gone"], vec![], vec!["group:readers"]] {
-        place.refused(&activate(&eve, "eve", &nothing), Unsupported, "nothing that usersync took from it").await;
+        place.refused(&activate(&eve, "eve", &nothing), Unsupported, "nothing that usersync revoked").await;
     }
     place.done(&activate(&eve, "eve", &["group:gone", "permission:LICENSED_USER", "permission:PROJECT_CREATE"])).await;
     assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
@@ -171,7 +171,7 @@ async fn who_is_inactive_in_his_directory_is_activated_there() {
     place.server.set_active("kim", false);
     let kim = place.id("kim");
     place
-        .refused(&activate(&kim, "kim", &["group:Developers"]), Unsupported, "Corporate Crowd holds it as inactive")
+        .refused(&activate(&kim, "kim", &["group:Developers"]), Unsupported, "in user directory Corporate Crowd")
         .await;
     place.done(&deactivate(&kim, "kim", &[])).await;
     assert_eq!(place.writes(), 0);

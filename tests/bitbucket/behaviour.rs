@@ -54,8 +54,8 @@ async fn nobody_is_made_without_what_bitbucket_demands() {
     if let usersync::model::Operation::CreateUser { fields, .. } = &mut nameless {
         fields.email = Some(" ".to_owned());
     }
-    place.refused(&nameless, Unsupported, "demands an e-mail address").await;
-    place.refused(&create(&"x".repeat(256)), Unsupported, "does not take this login").await;
+    place.refused(&nameless, Unsupported, "requires an e-mail address").await;
+    place.refused(&create(&"x".repeat(256)), Unsupported, "rejects this login").await;
     place.server.set_seats(Some(4));
     place.refused(&create("bob"), not_done(Permanent), "licence has no seat left").await;
     assert!(place.server.snapshot().account("bob").is_none());
@@ -107,7 +107,7 @@ async fn a_change_of_one_field_keeps_the_other() {
                 UserFields { display_name: Some(String::new()), email: None, ..UserFields::default() },
             ),
             Unsupported,
-            "no empty display name",
+            "an empty display name",
         )
         .await;
     assert_eq!(place.writes(), before);
@@ -132,8 +132,8 @@ async fn logins_are_renamed_swapped_and_respelled_under_one_id() {
     assert_eq!(place.see("ada").await.id, joe);
     assert_eq!(place.target.account(&ada).await.expect("an answer").expect("there").name, "JOE");
     assert!(place.groups("joe").contains(&"Developers".to_owned()), "groups go with the account");
-    place.refused(&rename(&ada, "ada", "x"), NotFound, "another account's now").await;
-    place.refused(&rename(&ada, "JOE", &"x".repeat(300)), Unsupported, "does not take this login").await;
+    place.refused(&rename(&ada, "ada", "x"), NotFound, "belongs to another account").await;
+    place.refused(&rename(&ada, "JOE", &"x".repeat(300)), Unsupported, "rejects this login").await;
     place.keeps_to_the_description();
 }
 
@@ -158,7 +158,7 @@ async fn who_is_deleted_is_gone_and_stays_so() {
     assert!(place.server.snapshot().account("ada").is_some());
     let joe = place.id("joe");
     place.server.rename_account("joe", "joseph");
-    place.refused(&delete(&joe, "joe"), NotFound, "nobody's any more").await;
+    place.refused(&delete(&joe, "joe"), NotFound, "belongs to no account").await;
     place.keeps_to_the_description();
 }
 
@@ -166,8 +166,8 @@ async fn who_is_deleted_is_gone_and_stays_so() {
 async fn our_own_account_and_the_last_other_administrator_are_never_ended() {
     let place = place().await;
     let (own, root) = (place.id("bsync"), place.id("root"));
-    place.refused(&delete(&own, "bsync"), Unsupported, "usersync itself works with").await;
-    place.refused(&super::world::deactivate(&own, "bsync", &[]), Unsupported, "usersync itself").await;
+    place.refused(&delete(&own, "bsync"), Unsupported, "usersync's own account").await;
+    place.refused(&super::world::deactivate(&own, "bsync", &[]), Unsupported, "usersync's own account").await;
     place.refused(&delete(&root, "root"), Unsupported, "the last active administrator").await;
     let eve = place.id("eve");
     place.server.set_user_permission("eve", Some(Permission::Admin));
@@ -185,7 +185,7 @@ async fn groups_are_made_and_deleted_once() {
         panic!("a group")
     };
     assert_eq!(group.id.as_str(), "r&d + ops/emea #1 100% 'ünï'");
-    place.refused(&create_group("r&d + ops/emea #1 100% 'Ünï'"), NameTaken, "a group of this name").await;
+    place.refused(&create_group("r&d + ops/emea #1 100% 'Ünï'"), NameTaken, "a group with this name").await;
     let found = place.target.group_named("R&D + OPS/emea #1 100% 'ünï'").await.expect("an answer").expect("there");
     assert_eq!((found.name.as_str(), &found.id, found.protected), ("R&D + Ops/EMEA #1 100% 'Ünï'", &group.id, None));
     let joe = place.id("joe");
@@ -200,8 +200,8 @@ async fn groups_are_made_and_deleted_once() {
     place.done(&leave(&group.name, &joe, "joe")).await;
     assert_eq!(place.target.group_named(&group.name).await, Ok(None));
     assert_eq!(place.target.members(&group.id, None).await, Ok(None));
-    place.refused(&join(&group.name, &joe, "joe"), NotFound, "not there").await;
-    place.refused(&create_group("ends with a space "), Unsupported, "does not take this name").await;
+    place.refused(&join(&group.name, &joe, "joe"), NotFound, "not found").await;
+    place.refused(&create_group("ends with a space "), Unsupported, "rejects this name").await;
     let protected = place.target.group_named("Stash-Admins").await.expect("an answer").expect("there");
     assert!(protected.protected.is_some());
     place.keeps_to_the_description();
@@ -235,7 +235,7 @@ async fn nobody_else_is_touched_who_got_the_login() {
         delete(&joe, "joe"),
         rename(&joe, "joe", "other"),
     ] {
-        place.refused(&operation, NotFound, "another account's now").await;
+        place.refused(&operation, NotFound, "belongs to another account").await;
     }
     assert_eq!(place.writes(), 0);
     // A deleted account is in no group.
@@ -254,7 +254,7 @@ async fn what_another_directory_keeps_is_not_possible_and_says_where() {
     let (lin, kim) = (place.id("lin"), place.id("kim"));
     let seen = place.see("lin").await.immutable.expect("immutable");
     assert!(seen.contains("details and groups") && seen.contains("Corporate LDAP"), "{seen}");
-    assert!(place.see("kim").await.immutable.expect("immutable").contains("its groups are kept in"));
+    assert!(place.see("kim").await.immutable.expect("immutable").contains("its groups are stored in"));
     let taken = ["group:stash-users"];
     for operation in [
         update(&lin, "lin", fields("lin")),
@@ -291,7 +291,7 @@ async fn service_users_and_administrators_are_protected() {
     place.server.add_account(NewAccount::named("bob"));
     let target = client(named);
     for (name, words) in [
-        ("bsync", "usersync itself"),
+        ("bsync", "usersync's own account"),
         ("root", "stash-admins"),
         ("eve", "global permission SYS_ADMIN"),
         ("bot", "service user"),
@@ -311,12 +311,12 @@ async fn who_became_an_administrator_since_is_looked_at_again() {
     place.server.add_member("stash-admins", "ada");
     place.server.set_user_permission("eve", Some(Permission::Admin));
     let takes = ["group:stash-users", "group:Developers", "group:stash-admins"];
-    place.refused(&super::world::deactivate(&ada, "ada", &takes), NotFound, "an administrator meanwhile").await;
+    place.refused(&super::world::deactivate(&ada, "ada", &takes), NotFound, "has become an administrator").await;
     assert!(place.see("ada").await.protected.is_some() && place.see("eve").await.protected.is_some());
     place.server.set_user_permission("eve", None);
     place.server.add_member("stash-admins", "joe");
     let joe = place.see("joe").await.id;
-    place.refused(&delete(&joe, "joe"), NotFound, "an administrator meanwhile").await;
+    place.refused(&delete(&joe, "joe"), NotFound, "has become an administrator").await;
     assert_eq!(place.writes(), 0);
     place.done(&delete(&eve, "eve")).await;
 }
@@ -337,10 +337,10 @@ async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
         (
             update(&boss, "boss", fields("boss")),
             not_done(usersync::model::ErrorClass::Forbidden),
-            "minor lacks the right",
+            "minor lacks the permission",
         ),
         (delete(&boss, "boss"), Unsupported, "more permissions than you have"),
-        (leave("stash-admins", &boss, "boss"), Unsupported, "give usersync's account SYS_ADMIN"),
+        (leave("stash-admins", &boss, "boss"), Unsupported, "grant usersync's account SYS_ADMIN"),
         (join("stash-admins", &boss, "boss"), Unsupported, "more permissions than you have"),
         (delete_group("stash-admins"), Unsupported, "more permissions than you have"),
         (delete_group("minor-admins"), Unsupported, "lower your own permissions"),
@@ -358,7 +358,7 @@ async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
 async fn an_account_that_was_made_but_cannot_be_read_is_found_by_looking() {
     let place = place().await;
     place.server.faults.add(Fault::unavailable().method("GET").path("filter=bob"));
-    place.refused(&create("bob"), Unanswered, "the account was made, but could not be read").await;
+    place.refused(&create("bob"), Unanswered, "the account was created, but could not be read").await;
     place.server.faults.clear();
     assert!(place.see("bob").await.active);
 }

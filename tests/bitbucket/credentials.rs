@@ -63,7 +63,7 @@ async fn a_401_that_names_us_is_a_missing_right_and_one_that_does_not_is_a_refus
     place.server.faults.add(named);
     let error = place.target.account_named("joe").await.expect_err("refused");
     assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
-    assert!(error.text.contains("bsync lacks the right; give it the global permission ADMIN"), "{}", error.text);
+    assert!(error.text.contains("bsync lacks the permission; grant it the global permission ADMIN"), "{}", error.text);
     place.see("joe").await;
 
     place.server.faults.add(Fault::status(401, refusal).path("filter=joe").once());

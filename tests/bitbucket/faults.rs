@@ -46,16 +46,16 @@ fn cases() -> Vec<Case> {
             "401 that means 403",
             own(401).header("x-ausername", "bsync"),
             not_done(Forbidden),
-            "bsync lacks the right",
+            "bsync lacks the permission",
         ),
         case("403", own(403), not_done(Forbidden), Unsupported, "saying \"Words of Bitbucket\""),
         both("403 XSRF", Fault::status(403, "XSRF check failed"), not_done(Forbidden), "X-Atlassian-Token"),
-        both("403 of a proxy", Fault::html(403, "<html>WAF</html>"), not_done(Forbidden), "lacks the right"),
+        both("403 of a proxy", Fault::html(403, "<html>WAF</html>"), not_done(Forbidden), "lacks the permission"),
         both(
             "404 of a proxy",
             Fault::html(404, "<html>nginx</html>"),
             not_done(Unconfirmed),
-            "not in Bitbucket's own words",
+            "does not come from Bitbucket",
         ),
         both(
             "404 of a wrong path",
@@ -63,12 +63,12 @@ fn cases() -> Vec<Case> {
             not_done(Unconfirmed),
             "path prefix",
         ),
-        both("409 of a proxy", Fault::html(409, "<html>busy</html>"), transient, "something else is under way"),
-        both("429", Fault::status(429, ""), not_done(Throttled), "429, too many requests."),
+        both("409 of a proxy", Fault::html(409, "<html>busy</html>"), transient, "another operation is in progress"),
+        both("429", Fault::status(429, ""), not_done(Throttled), "rate limited (429) by"),
         Case { wait: Some(1.0), ..both("429, 1 s", Fault::too_many(1), not_done(Throttled), "asking to wait 1 s") },
         case("500", own(500), transient, Unanswered, "500, saying \"Words of Bitbucket\""),
         case("502", Fault::html(502, "<html><h1>Bad Gateway</h1></html>"), transient, Unanswered, "answered 502."),
-        both("503", Fault::unavailable(), transient, "It is tried again by itself."),
+        both("503", Fault::unavailable(), transient, "usersync retries it."),
         Case {
             wait: Some(1.0),
             ..both("503, 1 s", Fault::status(503, "").header("retry-after", "1"), transient, "answered 503.")
@@ -99,7 +99,7 @@ fn cases() -> Vec<Case> {
             "passed over, with 200",
             Fault::status(200, "{}").header("x-seraph-loginreason", "AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "sent again once they change",
+            "retries when they change",
         ),
         both(
             "anonymous, with 200",
@@ -118,7 +118,7 @@ fn cases() -> Vec<Case> {
             Fault::html(200, "<html>Welcome</html>"),
             not_done(Unconfirmed),
             Unanswered,
-            "an HTML page instead of data",
+            "an HTML page instead of JSON",
         ),
     ]
 }
@@ -270,7 +270,7 @@ async fn an_answer_that_is_too_large_or_cut_short_is_doubted() {
     place.server.faults.add(Fault::new(usersync_simulators::fault::Kind::Huge(70 << 10)).path("filter=ada"));
     let error = target.account_named("ada").await.expect_err("too large");
     assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
-    assert!(error.text.contains("which is not read"), "{}", error.text);
+    assert!(error.text.contains("and is not read"), "{}", error.text);
 }
 
 #[tokio::test]

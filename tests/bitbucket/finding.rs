@@ -77,9 +77,9 @@ async fn a_list_that_breaks_off_proves_nothing() {
     place.see("ada").await;
     let page = |rest: &str| format!(r#"{{"size":0,"limit":1000,"start":0,"values":[]{rest}}}"#);
     for (rest, words) in [
-        (r#","isLastPage":false"#, "more follows, but not where"),
-        (r#","isLastPage":false,"nextPageStart":null"#, "more follows, but not where"),
-        (r#","isLastPage":false,"nextPageStart":0"#, "was read already"),
+        (r#","isLastPage":false"#, "more entries but no next page"),
+        (r#","isLastPage":false,"nextPageStart":null"#, "more entries but no next page"),
+        (r#","isLastPage":false,"nextPageStart":0"#, "was already read"),
     ] {
         let id = place.server.faults.add(Fault::status(200, page(rest)).path("/admin/users?"));
         let error = place.target.account(&"999".into()).await.expect_err("a doubt");

@@ -34,13 +34,13 @@ async fn a_good_target_is_told_in_full() {
     assert_eq!((can.login_case, can.group_case), (CaseRule::Insensitive, CaseRule::Insensitive));
     assert_eq!(line(&info, "rights"), (NoteState::Ok, "SYS_ADMIN"));
     assert!(line(&info, "cannot").1.starts_with("rename a group"));
-    assert!(line(&info, "deactivate").1.contains("no switch"));
-    assert_eq!(line(&info, "access"), (NoteState::Ok, "by Developers, stash-users"));
+    assert!(line(&info, "deactivate").1.contains("cannot deactivate accounts"));
+    assert_eq!(line(&info, "access"), (NoteState::Ok, "through Developers, stash-users"));
     assert_eq!(line(&info, "seats"), (NoteState::Note, "1\u{2009}996 free of 2\u{2009}000"));
     assert_eq!(line(&info, "protected"), (NoteState::Ok, "stash-admins: never changed, nor their members"));
     let directories = lines(&info, "directory");
     assert_eq!(directories[0], (NoteState::Ok, "Bitbucket Internal Directory"));
-    assert!(directories[1].1.starts_with("Corporate LDAP (LDAP) is kept elsewhere"));
+    assert!(directories[1].1.starts_with("Corporate LDAP (LDAP) is managed outside Bitbucket"));
     assert!(line(&info, "round trip").1.ends_with(" ms"));
     assert_eq!(place.target.free_seats().await, Ok(Some(1996)));
     place.server.set_seats(None);
@@ -65,7 +65,7 @@ async fn what_is_not_well_is_a_line_each() {
     assert!(line(&info, "seats").1.contains("0 free of 4"));
     assert_eq!(line(&info, "access").0, NoteState::No);
     assert_eq!(line(&info, "directory").0, NoteState::No);
-    assert!(line(&info, "directory").1.contains("switched off"));
+    assert!(line(&info, "directory").1.contains("is disabled"));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn versions_and_addresses_are_told_apart() {
     place.server.faults.add(Fault::status(200, r#"{"hello":"world"}"#).path("application-properties"));
     let error = place.target.probe().await.expect_err("not one");
     assert_eq!(error.kind, not_done(Permanent));
-    assert!(error.text.contains("does not say which Bitbucket"), "{}", error.text);
+    assert!(error.text.contains("does not report its Bitbucket version"), "{}", error.text);
     place.server.faults.clear();
     let mut elsewhere = settings(&place.server);
     elsewhere.base_url = format!("{}/wrong/", place.server.url()).parse().expect("a URL");

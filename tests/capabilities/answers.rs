@@ -34,7 +34,7 @@ const IDENTITY: [&str; 7] = [
     "/admin/permissions/",
 ];
 /// The same for servers that report it in every account.
-const OWN_ACCOUNT: [&str; 3] = ["reading admin:", "reading our own account", "reading the groups of admin"];
+const OWN_ACCOUNT: [&str; 3] = ["reading admin:", "reading usersync's own account", "reading the groups of admin"];
 
 /// Returns all fields that a run and an event read: place, field, and a value.
 fn fields(journal: &Journal) -> Vec<(String, String, Value)> {
@@ -150,7 +150,7 @@ impl Side<'_> {
                         Err(error) if !identity && !OWN_ACCOUNT.iter().any(|own| error.to_string().contains(own)) => {
                             wrong.push(format!("{case}: the run ended: {error}"));
                         }
-                        Ok(report) if report.errors.iter().any(|text| text.contains("usersync itself")) => {
+                        Ok(report) if report.errors.iter().any(|text| text.contains("internal error of usersync")) => {
                             wrong.push(format!("{case}: a panic in {report:?}"));
                         }
                         Ok(_) | Err(_) => {}

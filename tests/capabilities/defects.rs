@@ -96,7 +96,7 @@ async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
     let options = RunOptions::apply(RunTrigger::Schedule);
     let (_, report) = Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("the run ends");
     assert_eq!(report.done.get("create"), Some(&1), "{report:?}");
-    assert!(report.errors.iter().any(|text| text.contains("usersync itself failed")), "{report:?}");
+    assert!(report.errors.iter().any(|text| text.contains("internal error of usersync")), "{report:?}");
     // The request may have been sent before the panic, so the target is read again; the error stays with the task.
     let all = TaskFilter { limit: 10, ..TaskFilter::default() };
     let tasks = w.stack.store.tasks(&all).await.expect("read");
@@ -116,9 +116,10 @@ async fn a_run_that_breaks_ends_as_failed_and_the_next_one_begins() {
     let options = RunOptions::apply(RunTrigger::Schedule);
     target.breaks_listing.store(true, std::sync::atomic::Ordering::Relaxed);
     let error = Box::pin(w.stack.engine.run(&pair(), &options)).await.expect_err("it breaks");
-    assert!(error.to_string().contains("please report it"), "{error}");
+    assert!(error.to_string().contains("Report it with the log"), "{error}");
     let runs = w.stack.store.runs(Some(&pair()), 1).await.expect("read");
-    assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why, .. } if why.contains("usersync itself")), "{runs:?}");
+    let expected = "internal error of usersync";
+    assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why, .. } if why.contains(expected)), "{runs:?}");
     target.breaks_listing.store(false, std::sync::atomic::Ordering::Relaxed);
     Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("it runs again");
 }
@@ -131,7 +132,7 @@ async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
     let options = RunOptions::apply(RunTrigger::Schedule);
     let run = async || Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("the run ends").1;
     let report = run().await;
-    assert!(report.errors.iter().any(|text| text.contains("does not find who has the name")), "{report:?}");
+    assert!(report.errors.iter().any(|text| text.contains("finds no account with this name")), "{report:?}");
     assert_eq!(target.taken.swap(0, std::sync::atomic::Ordering::Relaxed), 2, "asked twice, not for ever");
     let all = TaskFilter { limit: 10, ..TaskFilter::default() };
     let tasks = w.stack.store.tasks(&all).await.expect("read");

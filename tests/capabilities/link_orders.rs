@@ -47,7 +47,7 @@ async fn a_user_created_again_after_long_gets_the_account_by_an_order() {
     assert!(w.account("staff1").active);
     assert_eq!(w.account("staff1").key, key);
     let audit = w.stack.store.audit(None, 2).await.unwrap();
-    assert!(audit[0].what.contains("done: link user") && audit[1].what.contains("ordered: link user"), "{audit:?}");
+    assert!(audit[0].what.contains("done: link user") && audit[1].what.contains("requested: link user"), "{audit:?}");
     w.agrees();
 }
 
@@ -128,7 +128,7 @@ async fn what_an_order_may_not_touch_stays_as_it_is() {
     refused(&order(&w, &staff, Some(&admin)).await, "usersync's own");
     refused(&order(&w, &staff, Some(&other)).await, &format!("usersync unlink {}", w.id("staff2")));
     refused(&order(&w, &staff, Some("nobody")).await, "no account nobody");
-    refused(&order(&w, "4711", Some(&other)).await, "not in Keycloak");
+    refused(&order(&w, "4711", Some(&other)).await, "no longer exists in Keycloak");
     w.settled().await;
     w.agrees_but_for(&["root"]);
 }

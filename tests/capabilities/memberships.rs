@@ -89,9 +89,9 @@ async fn a_removal_that_a_proxy_answers_without_effect_is_a_failure() {
     leave(&w, "alice", "/a-team").await;
     w.calm().await;
     let failed: Vec<_> = w.tasks().await.into_iter().filter_map(|task| task.error).map(|(_, text)| text).collect();
-    assert!(failed.iter().any(|text| text.contains("alice") && text.contains("it was not")), "{failed:?}");
+    assert!(failed.iter().any(|text| text.contains("alice") && text.contains("did not take effect")), "{failed:?}");
     let report = w.run().await;
-    assert!(report.errors.iter().any(|text| text.contains("it was not")), "{report:?}");
+    assert!(report.errors.iter().any(|text| text.contains("did not take effect")), "{report:?}");
     assert_eq!(report.done.get("remove_member"), None, "{report:?}");
     assert_eq!(w.members("a-team"), ["alice", "bob"]);
     w.jira().faults.remove(fault);
@@ -113,7 +113,7 @@ async fn a_removal_is_read_back_again_when_it_is_planned_again() {
     w.settled().await;
     assert_eq!(w.members("a-team"), ["alice", "bob"]);
     let report = w.run().await;
-    assert!(report.errors.iter().any(|text| text.contains("it was not")), "{report:?}");
+    assert!(report.errors.iter().any(|text| text.contains("did not take effect")), "{report:?}");
     w.jira().faults.remove(fault);
     w.replay_dead().await;
     w.run().await;

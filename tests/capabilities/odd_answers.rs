@@ -123,7 +123,7 @@ async fn a_user_and_a_group_that_cannot_be_read_are_their_own_failures_by_name()
         let found = report.errors.iter().any(|error| error.starts_with(&subject.to_string()) && error.contains(words));
         assert!(found, "{:?}", report.errors);
     };
-    told(Subject::user(odd.as_str()), "Keycloak lists staff5 but cannot be understood: field \"email\"");
+    told(Subject::user(odd.as_str()), "the entry staff5 in Keycloak's listing cannot be decoded: field \"email\"");
     told(Subject::group(late.as_str()), "field");
     assert_eq!(report.incomplete, None, "{report:?}");
     assert_eq!(w.account("staff1").email, "one@example.com");

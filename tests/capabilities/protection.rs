@@ -49,7 +49,7 @@ async fn a_protected_group_is_left_alone_and_the_users_in_it_are_changed() {
     git.w.calm().await;
     assert!(!git.server.snapshot().groups.contains_key("board"), "it is not created");
     let report = run(&git).await;
-    let kept = "board: protected_groups names it; nobody is added to it";
+    let kept = "board: protected_groups names it; no member is added";
     assert_eq!(report.kept.get(kept), Some(&1), "{report:?}");
     assert!(report.unsupported.is_empty(), "an operator wants it so: {report:?}");
 
@@ -70,7 +70,7 @@ async fn a_leaver_whom_a_protected_group_lets_sign_in_is_reported_and_stays_in_i
     git.w.calm().await;
     assert!(is_in(&git, "staff1", "stash-users"));
     let all = git.w.stack.store.unsupported(&pair()).await.expect("read");
-    assert!(all.iter().any(|one| one.why.contains("Take the account out of stash-users in Bitbucket")), "{all:?}");
+    assert!(all.iter().any(|one| one.why.contains("Remove the account from stash-users in Bitbucket")), "{all:?}");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn a_captcha_is_probed_only_when_an_operator_says_so() {
     let audit: Vec<String> =
         w.stack.store.audit(None, 4).await.expect("readable").into_iter().map(|one| one.what).collect();
     assert_eq!(audit[0], "done: contact jira: it answers");
-    assert_eq!(audit[1], "ordered: contact jira at once");
+    assert_eq!(audit[1], "requested: contact jira at once");
 }
 
 /// Orders a contact of the running service, and waits for its end.

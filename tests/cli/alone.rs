@@ -136,7 +136,7 @@ async fn an_empty_list_explains_its_zero() {
         assert_eq!(ran.err, "");
         assert_eq!(place.run(&[args, &["--quiet"]].concat()).await.out, "");
     }
-    place.run(&["changes", "--name", "alice"]).await.ended(0).says("0 changes fit");
+    place.run(&["changes", "--name", "alice"]).await.ended(0).says("0 changes match the filters");
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn lists_show_what_is_there() {
         .await
         .ended(0)
         .says("e-alice")
-        .says("look at user:u-alice")
+        .says("reconcile user:u-alice")
         .says("ignored: a sign-in")
         .says(" s ago");
     let ignored = place.run(&["events", "--ignored"]).await;
@@ -171,13 +171,13 @@ async fn lists_show_what_is_there() {
         .says("done")
         .says("user updated in Keycloak (event 1)")
         .says("acme → jira");
-    place.run(&["changes", "--name", "bob"]).await.ended(0).says("0 changes fit");
+    place.run(&["changes", "--name", "bob"]).await.ended(0).says("0 changes match the filters");
     place.run(&["changes", "--subject", "zed"]).await.ended(2).complains("no linked account has this login");
     place.run(&["tasks"]).await.ended(0).says("user:u-carol").says("due, first").says("asked for");
     place.run(&["dead", "list"]).await.ended(0).says("user:u-bob").says("forbidden: jira: 403 when creating bob");
-    place.run(&["dead", "list", "--class", "conflict"]).await.ended(0).says("No dead letter matches.");
-    place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in order");
-    place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are as they should be").says("took 1.2 s");
+    place.run(&["dead", "list", "--class", "conflict"]).await.ended(0).says("No dead letter matches the filters.");
+    place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in sync");
+    place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are in sync").says("took 1.2 s");
     place.run(&["runs", "show", "99"]).await.ended(2).complains("there is no such run");
     place.run(&["approvals", "list"]).await.ended(3).says("safety limit reached: removed memberships");
     place
@@ -187,7 +187,7 @@ async fn lists_show_what_is_there() {
         .says("remove alice from eng")
         .says("usersync approvals approve 1");
     place.run(&["approvals", "show", "7"]).await.ended(2).complains("there is no such approval");
-    place.run(&["connector", "list"]).await.ended(0).says("acme").says("works");
+    place.run(&["connector", "list"]).await.ended(0).says("acme").says("active");
     place.run(&["target", "list"]).await.ended(0).says("acme (in service)");
 }
 
@@ -243,7 +243,7 @@ async fn status_says_it_in_sentences() {
     status
         .ended(1)
         .says("Working: 1 behind")
-        .says("Held: 1 operation, safety limit reached: removed memberships; everything else goes on. usersync approvals show 1")
+        .says("Held: 1 operation, safety limit reached: removed memberships; everything else continues. usersync approvals show 1")
         .says("1 failed task: usersync dead list --connector acme --target jira")
         .says("last event")
         .says("last change")
@@ -253,9 +253,9 @@ async fn status_says_it_in_sentences() {
     place
         .run(&["status"])
         .await
-        .says("Paused: events are stored, nothing is written. Go on: usersync connector resume acme");
+        .says("Paused: events are stored, nothing is written. Resume: usersync connector resume acme");
     place.run(&["connector", "pause", "acme"]).await.ended(0).says("paused already");
-    place.run(&["connector", "resume", "acme"]).await.ended(0).says("works again").says("No server runs");
+    place.run(&["connector", "resume", "acme"]).await.ended(0).says("acme is resumed").says("No server runs");
 }
 
 #[tokio::test]
@@ -267,9 +267,9 @@ async fn decisions_are_written_with_who_and_why() {
         .run(&["approvals", "approve", "1", "--note", "they moved"])
         .await
         .ended(0)
-        .says("Approved: 1 operation of set 1")
+        .says("Approved: 1 operation of approval 1")
         .says("usersync sync");
-    place.run(&["approvals", "approve", "1"]).await.ended(2).complains("this set is closed").complains("tester");
+    place.run(&["approvals", "approve", "1"]).await.ended(2).complains("this approval is closed").complains("tester");
     place.run(&["approvals", "list"]).await.ended(0).says("Nothing waits for approval.");
     place.run(&["approvals", "list", "--all"]).await.ended(0).says("tester").says("they moved");
     let store = place.store().await;
@@ -284,14 +284,14 @@ async fn decisions_are_written_with_who_and_why() {
 async fn a_rejection_is_listed_until_it_is_withdrawn() {
     let place = Place::nowhere();
     full(&place).await;
-    place.run(&["approvals", "withdraw", "1"]).await.ended(1).says("no rejection stands there");
+    place.run(&["approvals", "withdraw", "1"]).await.ended(1).says("has no rejections");
     place.run(&["approvals", "reject", "1"]).await.ended(0).says("usersync approvals withdraw 1");
     place.run(&["approvals", "list"]).await.ended(0).says("1 rejected").says("usersync approvals withdraw ID");
     place.run(&["approvals", "show", "1"]).await.ended(0).says("usersync approvals withdraw 1");
     place.run(&["approvals", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
-    place.run(&["approvals", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
+    place.run(&["approvals", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of approval 1");
     place.run(&["approvals", "list"]).await.ended(0).says("Nothing waits for approval.");
-    place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of set 1");
+    place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of approval 1");
 }
 
 #[tokio::test]
@@ -331,11 +331,11 @@ async fn what_is_replayed_is_back_in_the_queue() {
         .run(&["dead", "replay", "--reason", "403"])
         .await
         .ended(0)
-        .says("1 dead letter put back to work")
+        .says("1 dead letter replayed")
         .says("No server runs: they are worked when it starts");
     place.run(&["dead", "list"]).await.ended(0).says("No failed tasks.");
     place.run(&["tasks", "--subject", "user:u-bob"]).await.ended(0).says("user:u-bob");
-    place.run(&["events", "replay", "e-alice"]).await.ended(0).says("1 event replayed: 1 subject is looked at again");
+    place.run(&["events", "replay", "e-alice"]).await.ended(0).says("1 event replayed: 1 subject is reconciled again");
     place
         .run(&["events", "replay", "e-alice", "e-nobody"])
         .await

@@ -59,10 +59,10 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
 
     servers.realm.import_users([NewUser::named("bob")]).expect("imported");
     let ran = place.run(&["sync"]).await;
-    ran.ended(0).says("Asked the running server").says("create").says("1 user");
+    ran.ended(0).says("Requested from the running server").says("create").says("1 user");
     assert!(servers.jira.snapshot().account("bob").is_some());
     let down = servers.jira.faults.add(usersync_simulators::Fault::unavailable());
-    place.run(&["sync"]).await.ended(4).complains("was given up");
+    place.run(&["sync"]).await.ended(4).complains(" failed: ");
     servers.jira.faults.remove(down);
     place.run(&["sync"]).await.ended(0).says("Nothing to do");
     place.run(&["sync", "--no-wait"]).await.ended(0).says("usersync runs");
@@ -209,16 +209,16 @@ async fn a_side_that_refused_is_contacted_at_once_by_command() {
         }
         status = place.run(&["status"]).await;
     }
-    status.ended(4).says("The same is tried again only by: usersync target retry jira");
+    status.ended(4).says("The old one is retried only by: usersync target retry jira");
     place.run(&["target", "retry", "jira"]).await.ended(4).complains("until a CAPTCHA is solved");
     servers.jira.faults.clear();
     let retried = place.run(&["target", "retry", "jira"]).await;
-    retried.ended(0).says("jira answers, and takes usersync's credentials.").says("goes on with what has waited");
+    retried.ended(0).says("jira answers, and accepts usersync's credentials.").says("continues with the waiting tasks");
     stack.quiet(jiff::SignedDuration::from_secs(10)).await.expect("quiet");
     assert!(servers.jira.snapshot().account("alice").is_some());
     place.run(&["connector", "retry", "acme"]).await.ended(0).says("the Keycloak of acme answers");
     place.run(&["target", "retry", "jura"]).await.ended(2).complains("did you mean jira?");
-    place.run(&["audit"]).await.ended(0).says("ordered: contact jira at once").says("tester");
+    place.run(&["audit"]).await.ended(0).says("requested: contact jira at once").says("tester");
     stack.stop().await;
 }
 
@@ -235,7 +235,7 @@ async fn without_a_server_the_command_contacts_the_side_itself() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     stack.stop().await;
-    place.run(&["status"]).await.ended(4).says("No server runs that would try it: usersync target retry jira");
+    place.run(&["status"]).await.ended(4).says("No server runs. Try it: usersync target retry jira");
     place.run(&["target", "retry", "jira"]).await.ended(4).complains("did not take the personal access token");
     servers.jira.faults.clear();
     let (code, document) = place.json(&["target", "retry", "jira"]).await;
@@ -257,7 +257,7 @@ async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
         }
         status = place.run(&["status"]).await;
     }
-    status.ended(0).says("jira: rate limited (429), goes on in ");
+    status.ended(0).says("jira: rate limited (429), continues in ");
     stack.stop().await;
 }
 
@@ -281,7 +281,7 @@ async fn a_signal_ends_the_waiting_for_the_servers_run_which_goes_on() {
     assert!(killed.success());
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
     let ran = place.read(&["sync", "--json"], &output);
-    ran.ended(143).complains("Stopped by SIGTERM: the run of acme → jira goes on in the server: usersync runs");
+    ran.ended(143).complains("Stopped by SIGTERM: the run of acme → jira continues in the server: usersync runs");
     let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
     crate::schemas::assert_valid(&["sync"], &document);
     for _ in 0..1_000 {
@@ -312,7 +312,7 @@ async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
     }
     status
         .ended(0)
-        .says("New: the realm has no users in scope yet; the first plan is made again with each scheduled run, ");
+        .says("New: the realm has no users in scope yet; the first run is planned again with each scheduled run, ");
     servers.realm.create_user(NewUser::named("alice")).await.expect("made");
     servers.realm.webhook_idle().await;
     place.run(&["status"]).await.says("1 task waits: nothing is written before the first run is approved; plan it: ");
@@ -339,7 +339,7 @@ async fn a_signal_ends_every_command_that_waits_for_the_server_with_a_code_of_it
     let (pair, now) = (Stack::pair(), jiff::Timestamp::now());
     store.set_pair_state(&pair, PairState::InService, now).await.expect("in service");
     for (args, signal, code, text) in [
-        (["target", "retry", "jira", "--json"].as_slice(), "-INT", 130, "It stays ordered; see: usersync status"),
+        (["target", "retry", "jira", "--json"].as_slice(), "-INT", 130, "The request is kept; see: usersync status"),
         (&["sync", "alice", "--json"], "-TERM", 143, "Stopped by SIGTERM: nothing was changed. The running server"),
     ] {
         let mut command = place.command(args);

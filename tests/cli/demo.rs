@@ -23,7 +23,7 @@ async fn e10_the_demo_shows_plan_approval_explain_and_status() {
     let demo = place.run(&["demo", "--fast"]).await;
     demo.ended(0)
         .says("$ usersync plan --target jira")
-        .says("create       40 users")
+        .says("create        40 users")
         .says("$ usersync approvals approve --connector acme")
         .says("Approved: the first run of acme → jira, 40 operations.")
         .says("alice becomes alicia")

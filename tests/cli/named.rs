@@ -10,7 +10,7 @@ use regex::Regex;
 use crate::place::Place;
 
 /// Words after the product's name that are not commands.
-const PROSE: &[&str] = &["activates", "failed", "itself", "listens"];
+const PROSE: &[&str] = &["activates", "checks", "could", "does", "failed", "itself", "listens", "re-reads", "retries"];
 /// Keys inside the value of another key.
 const INNER: &[&str] = &["template", "when", "empty"];
 

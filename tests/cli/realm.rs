@@ -52,19 +52,19 @@ async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
         }
     }
     let hook = std::fs::read(place.file("fresh-hook.secret")).expect("written");
-    administer(&place, &setup).await.ended(0).says("Nothing to do: all is as it should be.");
+    administer(&place, &setup).await.ended(0).says("Nothing to do: no change is needed.");
     assert_eq!(
         std::fs::read(place.file("fresh-hook.secret")).expect("there"),
         hook,
         "Keycloak holds that secret by now"
     );
     let (remove, again) = ([&["keycloak", "remove"][..], &of].concat(), [&["keycloak", "setup"][..], &of].concat());
-    administer(&place, &again).await.ended(0).says("Nothing to do: all is as it should be.");
+    administer(&place, &again).await.ended(0).says("Nothing to do: no change is needed.");
     administer(&place, &[&remove[..], &["--dry-run"]].concat())
         .await
         .ended(0)
         .says("would do   delete client usersync");
-    administer(&place, &remove).await.ended(0).says("done       delete client usersync").says("stay as they are");
+    administer(&place, &remove).await.ended(0).says("done       delete client usersync").says("are unchanged");
     administer(&place, &remove).await.ended(0).says("Nothing to do");
 }
 
@@ -96,6 +96,6 @@ async fn a_test_event_arrives_at_the_running_server() {
     let mut place = Place::within(folder, &servers);
     place.secrets.push(ADMIN.to_owned());
     let stack = servers.build().await.expect("the server starts");
-    administer(&place, &["keycloak", "test-event"]).await.ended(0).says("It arrived after");
+    administer(&place, &["keycloak", "test-event"]).await.ended(0).says("The event arrived after");
     stack.stop().await;
 }

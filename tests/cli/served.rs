@@ -153,7 +153,8 @@ async fn a_revoked_token_is_reported_until_a_reload_brings_a_new_one() {
         r#"usersync_condition_since_timestamp_seconds{condition="credentials_refused",connector="",target="jira"} "#;
     assert!(metrics.contains(series), "{metrics}");
     let log = served.log();
-    for line in ["configuration loaded", "full reconcile begins", "full reconcile ended", "DEBUG", "written", refused] {
+    let runs = ["full reconcile started", "full reconcile ended"];
+    for line in ["configuration loaded", runs[0], runs[1], "DEBUG", "written", refused] {
         assert!(log.contains(line), "no `{line}` in {log}");
     }
     assert!(!log.contains("alice") && !log.contains("staff1"), "the log names a user: {log}");
@@ -191,15 +192,15 @@ async fn a_store_that_cannot_be_written_is_reported_until_it_can() {
     loop {
         let (code, body) = served.get("/readyz").await;
         if code == 503 {
-            assert!(body.contains("another process holds it locked") && body.contains("not_writable"), "{body}");
+            assert!(body.contains("another process has locked it") && body.contains("not_writable"), "{body}");
             break;
         }
         assert!(began.elapsed() < PATIENCE, "{body}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (status, check) = tokio::join!(served.place.run(&["status"]), served.place.run(&["check"]));
-    status.ended(1).says("Degraded: the store cannot be written: another process holds it locked.");
-    check.ended(1).says("another process holds it locked");
+    status.ended(1).says("Degraded: the store cannot be written: another process has locked it.");
+    check.ended(1).says("another process has locked it");
     assert!(served.log().contains("the store cannot be written"), "{}", served.log());
 
     other.execute("ROLLBACK").await.expect("unlocks");
@@ -225,7 +226,7 @@ async fn a_first_plan_that_fails_is_shown_at_once() {
         .run(&["sync"])
         .await
         .ended(4)
-        .complains("its first plan fails: first contact: Jira answered 503")
+        .complains("its first plan fails: connecting: Jira answered 503")
         .complains("503");
 }
 
@@ -249,7 +250,7 @@ async fn a_refused_create_is_listed_as_a_failed_task() {
 async fn check_tells_what_the_listener_has_brought() {
     let served = Served::prepare("apply", |_| {}).await;
     served.until(&["status"], 0, "In sync.").await;
-    served.place.run(&["check"]).await.says("no event has come since");
+    served.place.run(&["check"]).await.says("no event received since");
     served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
     served.until(&["check"], 0, "last event").await.says("pushed (");
 }
@@ -274,11 +275,7 @@ async fn e1_a_running_server_goes_on_while_a_connector_is_added() {
     let mut command = served.place.command(&args);
     command.env("KEYCLOAK_ADMIN_PASSWORD", "admin");
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
-    served
-        .place
-        .read(&args, &output)
-        .ended(0)
-        .says("goes on. A connector that it was not started with needs a restart.");
+    served.place.read(&args, &output).ended(0).says("continues. A new connector needs a restart.");
     served.signal("-HUP");
     served.logs("in use only after a restart: connector fresh.").await;
     served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");

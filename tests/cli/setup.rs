@@ -68,7 +68,7 @@ async fn e1_only_the_connectors_own_part_has_to_be_right() {
     administer(&place, &setup)
         .await
         .ended(0)
-        .says("The configuration cannot be loaded as a whole yet. What is wrong: usersync config check");
+        .says("The configuration is not valid as a whole yet. Show its errors: usersync config check");
     administer(&place, &["keycloak", "setup", "--connector", "frehs"]).await.ended(2).complains("did you mean fresh?");
     administer(&place, &["keycloak", "setup"]).await.ended(2).complains("--connector NAME");
     place.configure(|text| text.replace("realm = \"fresh\"", "realm = 7"));
@@ -145,7 +145,7 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
-    place.run(&["sync"]).await.ended(0).says("create       1 user");
+    place.run(&["sync"]).await.ended(0).says("create        1 user");
     // It starts again, and both sides are in sync.
     place.run(&["connector", "confirm", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
@@ -167,7 +167,7 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
         .run(&["status"])
         .await
         .ended(0)
-        .says("New: the realm has no users in scope yet. Once it has, plan the first run: usersync sync");
+        .says("New: the realm has no users in scope yet. Once it has users, plan the first run: usersync sync");
 
     // An event of one user is stored, and its task waits.
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
@@ -193,7 +193,7 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
     );
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("This would be the first run. It is approved.");
-    place.run(&["sync"]).await.ended(0).says("create       1 user");
+    place.run(&["sync"]).await.ended(0).says("create        1 user");
     place.run(&["status"]).await.ended(0).says("In sync.");
 }
 
@@ -203,11 +203,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
-    place
-        .run(&["target", "confirm", "jira", "--same-server"])
-        .await
-        .ended(0)
-        .says("stands where it stood: first run held");
+    place.run(&["target", "confirm", "jira", "--same-server"]).await.ended(0).says("keeps its state: first run held");
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
 
@@ -220,7 +216,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
         .run(&["target", "confirm", "jira", "--same-server"])
         .await
         .ended(0)
-        .says("at https://jira.example.org is the same server; everything known of it stays.")
+        .says("at https://jira.example.org is the same server; everything known about it is kept.")
         .says("acme → jira is in service. Its next full reconcile compares the links.")
         .says("or by: usersync sync");
     place.run(&["sync"]).await.ended(0).says("Nothing to do: all 1 user");
@@ -234,7 +230,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
         .await
         .ended(1)
         .complains("is not the same server: its id is another-server, and was")
-        .complains("If another server is meant: usersync target confirm jira");
+        .complains("If it is another server: usersync target confirm jira");
     place.run(&["status"]).await.ended(3).says("Stopped: ");
 }
 
@@ -255,7 +251,7 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
         .run(&["connector", "rename", "acme", "corp"])
         .await
         .ended(0)
-        .says("corp → jira: a full reconcile is asked for, for what waited under this name.");
+        .says("corp → jira: a full reconcile is requested, for what waited under the old name.");
     let store = place.store().await;
     let pair = Pair::new("corp", "jira");
     assert_eq!(store.asked_run(&pair).await.expect("readable"), Some(RunTrigger::Event));
@@ -274,12 +270,12 @@ async fn e5_one_command_decides_all_of_a_connector() {
     let approved = place.run(&["approvals", "approve", "--connector", "acme", "--note", "read"]).await;
     approved
         .ended(0)
-        .says("set 1    acme → jira    first run")
+        .says("approval 1    acme → jira    first run")
         .says("create")
         .says("Approved: the first run of acme → jira, 1 operation.")
         .says("usersync sync");
     place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0).says("Nothing of connector acme waits");
-    place.run(&["sync"]).await.ended(0).says("create       1 user");
+    place.run(&["sync"]).await.ended(0).says("create        1 user");
     let (code, document) = place.json(&["approvals", "reject", "--connector", "acme", "--target", "jira"]).await;
     assert_eq!((code, &document["sets"]), (0, &serde_json::json!([])));
 }
@@ -311,21 +307,17 @@ async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
     place.run(&["sync"]).await.ended(0);
 
     let server = place.store().await;
-    place.run(&["connector", "rename", "acme", "corp"]).await.ended(1).complains("Stop it, give this command again");
+    place.run(&["connector", "rename", "acme", "corp"]).await.ended(1).complains("Stop it, run this command again");
     server.close().await;
-    place.run(&["connector", "rename", "acme", "Not A Name"]).await.ended(2).complains("cannot be a name");
+    place.run(&["connector", "rename", "acme", "Not A Name"]).await.ended(2).complains("is not a valid name");
     place
         .run(&["connector", "rename", "acme", "corp"])
         .await
         .ended(0)
-        .says("connector acme is corp from now on: 1 link and 0 managed groups go with it.")
-        .says("Now write corp in place of acme in")
+        .says("connector acme is renamed to corp, with 1 link and 0 managed groups.")
+        .says("Replace acme with corp in")
         .says("usersync keycloak setup --connector corp");
-    place
-        .run(&["target", "rename", "jira", "jira-prod"])
-        .await
-        .ended(0)
-        .says("Now write jira-prod in place of jira in");
+    place.run(&["target", "rename", "jira", "jira-prod"]).await.ended(0).says("Replace jira with jira-prod in");
     place.configure(|text| {
         text.replace("name = \"acme\"", "name = \"corp\"")
             .replace("name = \"jira\"", "name = \"jira-prod\"")
@@ -335,7 +327,7 @@ async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
     place.run(&["changes"]).await.ended(0).says("corp → jira-prod");
     place.run(&["audit"]).await.ended(0).says("renamed connector acme to corp").says("tester");
 
-    place.run(&["connector", "remove", "corp"]).await.ended(2).complains("take it out of the file");
+    place.run(&["connector", "remove", "corp"]).await.ended(2).complains("remove it from the file");
     place.configure(|text| text.replace("name = \"corp\"", "name = \"other\""));
     place
         .run(&["connector", "remove", "corp"])

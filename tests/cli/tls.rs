@@ -60,7 +60,7 @@ async fn a_certificate_is_reloaded_by_a_signal_and_a_broken_one_changes_nothing(
     assert!(!shows(&served, &first).await);
 
     // The file contains no certificate; a certificate that does not match the key is refused too.
-    let kept = "the certificate from before stays in use";
+    let kept = "the previous certificate stays in use";
     std::fs::write(served.place.file("cert.pem"), "no certificate").expect("written");
     served.signal("-HUP");
     logged(&served, kept, 1).await;

@@ -40,7 +40,7 @@ async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
         .says("Jira Data Center")
         .says("  ok    rights")
         .says("  note  lock             free: no server runs")
-        .says("what it can do              jira")
+        .says("capability                  jira")
         .says("change logins               yes")
         .says("Nothing was changed.");
     let (code, document) = place.json(&["check"]).await;
@@ -72,10 +72,10 @@ async fn a_first_day_from_plan_to_in_step() {
     plan.ended(0)
         .says("acme → jira    source: 60 users, 1 group (complete)")
         .says("in scope 60 of 60")
-        .says("  create       59 users")
-        .says("  adopt        1 account")
+        .says("  create        59 users")
+        .says("  adopt         1 account")
         .says("staff10 to engineering and 57 more")
-        .says("  create group 1 group")
+        .says("  create group  1 group")
         .says("This would be the first run")
         .says("Show them: --list");
     assert!(!place.store_file().exists(), "a plan leaves nothing behind");
@@ -91,19 +91,24 @@ async fn a_first_day_from_plan_to_in_step() {
         .ended(3)
         .says("Waits for its first run's approval: 121 operations. usersync approvals approve 1");
     place.run(&["approvals", "approve", "1"]).await.ended(0).says("apply it: usersync sync");
-    place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
-    place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
+    place.run(&["status"]).await.ended(0).says("Its first run is approved. Run it: usersync sync");
+    place.run(&["sync"]).await.ended(0).says("  create        59 users").says("  add member    60 memberships");
     assert_eq!(servers.jira.snapshot().groups["engineering"].len(), 60);
     place.run(&["status"]).await.ended(0).says("In sync. Last change").says("60 accounts (60 active)");
-    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
-    place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
+    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are in sync.");
+    place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are in sync.");
 
     // One leaver, found by a full reconcile; one mover, brought in sync alone.
     let staff = |name: &str| servers.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
     servers.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
     let change = UserChange { first_name: Some("Second".into()), ..UserChange::default() };
     servers.realm.change_quietly(&staff("staff2"), &change).expect("changed");
-    place.run(&["explain", "staff2"]).await.ended(0).says("there: staff2 Example").says("update staff2: display name");
+    place
+        .run(&["explain", "staff2"])
+        .await
+        .ended(0)
+        .says("current: staff2 Example")
+        .says("update staff2: display name");
     place.run(&["sync", "staff2@example.org"]).await.ended(0).says("update staff2: display name");
     assert!(servers.jira.snapshot().account("staff1").is_some_and(|account| account.active));
     place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety limits (1 of 20 deactivations).");
@@ -161,13 +166,13 @@ async fn explain_tells_both_sides_and_why() {
         .says("staff3   staff3 Example, staff3@example.org   id ")
         .says("enabled, local user, in /engineering")
         .says("in scope      yes: all users of the realm are")
-        .says("account \"staff3\", linked, made by usersync, active")
-        .says("← first and last name      as it is there")
-        .says("← /engineering             as it is there")
+        .says("account \"staff3\", linked, created by usersync, active")
+        .says("← first and last name      in sync")
+        .says("← /engineering             in sync")
         .says("to do         nothing")
         .says("add staff3 to engineering: done");
     place.run(&["explain", "staff7"]).await.ended(0).says("existed before usersync and was adopted");
-    place.run(&["explain", "nobody"]).await.ended(2).complains("nobody has this login, e-mail address or Keycloak id");
+    place.run(&["explain", "nobody"]).await.ended(2).complains("no user has this login, e-mail address or Keycloak id");
     place
         .run(&["explain", "service-account-usersync"])
         .await
@@ -193,13 +198,13 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
         .run(&["sync"])
         .await
         .ended(3)
-        .says("  create       1 user")
+        .says("  create        1 user")
         .says("safety limit reached: deactivations")
         .says("deactivate staff0")
         .says("30 operations wait for approval: usersync approvals list");
     place.run(&["approvals", "list"]).await.ended(3).says("safety limit reached: deactivations").says("30 operations");
     place.run(&["status"]).await.ended(3).says("Held: 30 operations");
-    place.run(&["approvals", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
+    place.run(&["approvals", "approve", "2"]).await.ended(0).says("Approved: 30 operations of approval 2");
     place.run(&["sync"]).await.ended(0);
     let inactive = servers.jira.snapshot().accounts.values().filter(|account| !account.active).count();
     assert_eq!(inactive, 30);
@@ -237,9 +242,9 @@ async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on
     place.run(&["approvals", "approve", "1"]).await.ended(0);
     let ran = stopped_by("-INT", &servers, &place, &["sync"]).await;
     ran.ended(130)
-        .complains("Stopping after what is under way")
+        .complains("Stopping after the operation in progress")
         .complains("Stopped by SIGINT: ")
-        .complains(" of 121 operations done. What is left is done by the next run: usersync sync");
+        .complains(" of 121 operations done. The next run does the rest: usersync sync");
     let reached = servers.jira.snapshot().accounts.len();
     assert!(reached > 4 && reached < 61, "{reached}");
 
@@ -322,7 +327,7 @@ async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
     ran.ended(4).says("  create       ").says("done").says("failed").says("postponed").complains("503");
     let made = servers.jira.snapshot().accounts.values().filter(|account| account.name.starts_with("new")).count();
     assert!(made >= 5, "{made}");
-    place.run(&["runs"]).await.ended(0).says("given up").says("create ");
+    place.run(&["runs"]).await.ended(0).says("failed").says("create ");
     servers.jira.faults.remove(fault);
     servers.jira.faults.add(Fault::unavailable());
     for args in [&["sync"][..], &["plan"], &["sync", "staff1"], &["explain", "staff1"], &["check"]] {

@@ -115,7 +115,7 @@ async fn what_is_no_confluence_or_too_old_is_told() {
     let settings = ConfluenceSettings::new(jira.url().parse().expect("an address"), token(jira.token()));
     let target = ConfluenceTarget::new(settings).expect("good settings");
     let error = target.probe().await.expect_err("a Jira");
-    assert!(error.text.contains("there is a jira"), "{error}");
+    assert!(error.text.contains("is jira, not Confluence"), "{error}");
     for wrong in ["ftp://wiki.example.org", "https://me:secret@wiki.example.org", "https://wiki.example.org/?x"] {
         let settings = ConfluenceSettings::new(wrong.parse().expect("an address"), token("t"));
         let error = ConfluenceTarget::new(settings).err().expect("no address for this");
@@ -146,7 +146,7 @@ async fn refused_credentials_are_sent_once() {
     for _ in 0..3 {
         let error = wiki.target.account_named("admin").await.expect_err("refused");
         assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
-        assert!(error.text.contains("sent again once they change"), "{error}");
+        assert!(error.text.contains("retries when they change"), "{error}");
     }
     assert_eq!(wiki.simulator.journal.len(), 1);
     wiki.simulator.refuse_credentials(false);

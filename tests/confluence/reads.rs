@@ -94,7 +94,7 @@ async fn administrators_and_who_is_named_are_protected() {
     simulator.set_admin_group("Others", true);
 
     let find = async |name: &str| wiki.target.account_named(name).await.expect("an answer").expect("there");
-    assert!(find("usersync").await.protected.is_some_and(|why| why.contains("itself")));
+    assert!(find("usersync").await.protected.is_some_and(|why| why.contains("usersync's own account")));
     assert!(find("admin").await.protected.is_some());
     assert!(find("master").await.protected.is_some(), "by one of our own groups, as it makes us an administrator");
     assert_eq!(find("ada").await.protected, None);
@@ -107,7 +107,7 @@ async fn administrators_and_who_is_named_are_protected() {
     // An approved deactivation of an administrator succeeds, except of the last other one, and of usersync itself.
     let (admin, master, us) = (find("admin").await, find("master").await, find("usersync").await);
     wiki.done(deactivate(&admin.id, "admin")).await;
-    for (account, word) in [(&master, "last active administrator"), (&us, "itself works with")] {
+    for (account, word) in [(&master, "last active administrator"), (&us, "usersync's own account")] {
         for operation in [deactivate(&account.id, &account.name), delete(&account.id, &account.name)] {
             let error = wiki.refused(operation).await;
             assert_eq!(error.kind, TargetErrorKind::Unsupported);

@@ -65,7 +65,7 @@ async fn a_missing_right_is_named_as_confluence_names_it() {
     wiki.simulator.remove_group("confluence-administrators");
     let error = wiki.refused(create("ada")).await;
     assert_eq!(error.kind, not_done(ErrorClass::Forbidden), "{error}");
-    assert!(error.text.contains("usersync lacks the right"), "{error}");
+    assert!(error.text.contains("usersync lacks the permission"), "{error}");
     assert!(error.text.contains("Confluence Administrator"), "{error}");
 }
 
@@ -95,7 +95,7 @@ async fn a_write_that_was_said_to_be_done_is_looked_at() {
     wiki.simulator.set_idle_activity(true);
     let error = wiki.refused(deactivate(&ada.id, "ada")).await;
     assert_eq!(error.kind, TargetErrorKind::Unsupported);
-    assert!(error.text.contains("stayed active"), "{error}");
+    assert!(error.text.contains("still active"), "{error}");
     wiki.simulator.set_idle_activity(false);
     // The read after the write fails: whether it took effect stays open.
     for fault in [Fault::unavailable(), Fault::html(200, "<html>Welcome</html>"), Fault::cut()] {

@@ -185,7 +185,7 @@ async fn a_state_that_the_directory_does_not_keep_is_told() {
     place.simulator.set_keeps_status(0, false);
     let error = place.refused(&deactivate(&ada)).await;
     assert_eq!(error.kind, Unsupported);
-    assert!(error.text.contains("stayed active. Directory Crowd Internal Directory does not"), "{}", error.text);
+    assert!(error.text.contains("still active. Directory Crowd Internal Directory does not"), "{}", error.text);
 }
 
 #[tokio::test]

@@ -245,7 +245,7 @@ async fn a_value_that_is_not_kept_is_told() {
     place.simulator.faults.add(Fault::status(204, "").path("/user/attribute").once());
     let error = place.refused(&give(&ada, &[("title", "Prof"), ("cost centre", "1")])).await;
     assert_eq!(error.kind, Unsupported);
-    assert!(error.text.contains("Crowd took it, but keeps another cost centre and title"), "{}", error.text);
+    assert!(error.text.contains("accepted the change but stored a different cost centre and title"), "{}", error.text);
 
     // A value too long for Crowd is not sent; all others are.
     let (long, fits) = ("ü".repeat(256), "ü".repeat(255));
@@ -316,7 +316,7 @@ async fn check_tells_which_are_written() {
 async fn a_name_that_cannot_be_is_refused_before_anything_is_sent() {
     let place = Place::new().await;
     for (name, why) in
-        [("", "needs a name"), ("a\tb", "is no name"), ("lastActive", "notes about passwords and log-ins")]
+        [("", "needs a name"), ("a\tb", "not a valid attribute name"), ("lastActive", "records about passwords")]
     {
         let attributes = [name.to_owned()].into();
         let error =

@@ -55,7 +55,7 @@ async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
     place.simulator.remove_user("P00003");
     place.simulator.remove_user("P00004");
     let third = place.crowd.accounts(second.next.as_deref()).await.expect("a page");
-    assert!(third.incomplete.expect("a doubt").contains("came or went"));
+    assert!(third.incomplete.expect("a doubt").contains("created or deleted"));
 }
 
 #[tokio::test]

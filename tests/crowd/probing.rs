@@ -68,13 +68,13 @@ async fn what_is_no_crowd_is_told() {
     place.simulator.set_version_header(false);
     let error = place.crowd.probe().await.expect_err("no Crowd");
     assert_eq!(error.kind, not_done(Permanent));
-    assert!(error.text.contains("not as a Crowd does"), "{}", error.text);
+    assert!(error.text.contains("not as Crowd does"), "{}", error.text);
     place.simulator.set_version_header(true);
     let mut wrong = settings(&place.simulator);
     wrong.base_url = place.simulator.url().replace("/crowd", "/wiki").parse().expect("a URL");
     let fault = place.simulator.faults.add(Fault::html(404, "<html>nothing here</html>").path("/wiki"));
     let error = CrowdTarget::new(wrong).expect("good settings").probe().await.expect_err("no Crowd");
-    assert!(error.text.contains("mostly https://host/crowd"), "{}", error.text);
+    assert!(error.text.contains("usually https://host/crowd"), "{}", error.text);
     place.simulator.faults.remove(fault);
 }
 
@@ -102,7 +102,7 @@ async fn settings_that_cannot_work_are_refused_with_words() {
     token.credentials = usersync::target::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));
     let mut secret = settings(&place.simulator);
     secret.base_url = "https://me:hush@crowd.example.org/crowd".parse().expect("a URL");
-    for (settings, text) in [(token, "takes no token"), (secret, "holds a user or password")] {
+    for (settings, text) in [(token, "does not accept tokens"), (secret, "contains a user or password")] {
         let shown = format!("{settings:?}");
         assert!(!shown.contains("hush"), "{shown}");
         let error = CrowdTarget::new(settings).err().expect("refused");

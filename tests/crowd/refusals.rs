@@ -70,7 +70,7 @@ async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
         }
     };
     place.simulator.refuse_address(true);
-    check(place.crowd.probe().await.expect_err("refused"), "is not among those");
+    check(place.crowd.probe().await.expect_err("refused"), "is not among the allowed");
     check(place.crowd.account_named("ada").await.expect_err("refused"), "127.0.0.1");
     place.simulator.refuse_address(false);
     for (fault, text) in [
@@ -78,8 +78,8 @@ async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
             Fault::status(403, "Client with address \"10.0.0.7\" is forbidden from making requests to the application"),
             "10.0.0.7",
         ),
-        (Fault::html(403, "<html>Client with address 10.0.0.7 is forbidden</html>"), "is not among those"),
-        (Fault::status(403, ""), "either the address"),
+        (Fault::html(403, "<html>Client with address 10.0.0.7 is forbidden</html>"), "is not among the allowed"),
+        (Fault::status(403, ""), "either usersync's address"),
     ] {
         let fault = place.simulator.faults.add(fault);
         check(place.crowd.probe().await.expect_err("refused"), text);

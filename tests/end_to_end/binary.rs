@@ -143,7 +143,7 @@ targets = ["jira"]
     let done = place.run(&setup, 0).await;
     assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
     let again = place.run(&setup, 0).await;
-    assert!(again.contains("Nothing to do: all is as it should be."), "{again}");
+    assert!(again.contains("Nothing to do: no change is needed."), "{again}");
     place
 }
 

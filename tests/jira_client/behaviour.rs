@@ -141,7 +141,7 @@ async fn refusals_come_to_what_they_mean() {
             complaint("username", "The username must not contain '<', '>' or '&'."),
             healthy,
             Err(Unsupported),
-            "does not take this login",
+            "rejects this login",
         ),
         (
             "bad address",
@@ -171,7 +171,7 @@ async fn refusals_come_to_what_they_mean() {
                 }
             },
             Err(not_done(Forbidden)),
-            "jsync lacks the right",
+            "jsync lacks the permission",
         ),
         (
             "taken by somebody",
@@ -187,7 +187,7 @@ async fn refusals_come_to_what_they_mean() {
             Err(NameTaken),
             "taken",
         ),
-        ("bad new login", RENAME, complaint("username", "x"), healthy, Err(Unsupported), "does not take this login"),
+        ("bad new login", RENAME, complaint("username", "x"), healthy, Err(Unsupported), "rejects this login"),
         (
             "rename passed over",
             RENAME,
@@ -196,14 +196,14 @@ async fn refusals_come_to_what_they_mean() {
             Err(Unsupported),
             "the login is ada",
         ),
-        ("update of nobody", ACTIVATE, absent(), healthy, Err(TargetErrorKind::NotFound), "not there"),
+        ("update of nobody", ACTIVATE, absent(), healthy, Err(TargetErrorKind::NotFound), "not found"),
         (
             "leads, in another form",
             DEACTIVATE,
             refusal(400, "You cannot deactivate this user: it is a project lead."),
             healthy,
             Err(Unsupported),
-            "give them another lead",
+            "set another lead",
         ),
         (
             "leads",
@@ -219,7 +219,7 @@ async fn refusals_come_to_what_they_mean() {
             Reply::json(200, user("JIRAUSER10", "ada", &[])),
             healthy,
             Err(Unsupported),
-            "stayed active",
+            "still active",
         ),
         ("active is not told", ACTIVATE, Reply::json(200, json!({"name": "ada"})), healthy, Ok(()), ""),
         ("empty body", ACTIVATE, Reply::empty(200), healthy, Ok(()), ""),
@@ -230,7 +230,7 @@ async fn refusals_come_to_what_they_mean() {
             refusal(400, "Cannot delete user 'ada' because 3 issues were reported by it."),
             healthy,
             Err(Unsupported),
-            "Deactivate it instead",
+            "Deactivate the account instead",
         ),
         (
             "no reason",
@@ -246,7 +246,7 @@ async fn refusals_come_to_what_they_mean() {
             refusal(400, "exists"),
             |seen| if seen.asks("groupname") == Some("new") { member_page(&[], 0, 0) } else { healthy(seen) },
             Err(NameTaken),
-            "there is a group",
+            "a group with this name exists",
         ),
         ("group refused", CREATE_GROUP, refusal(400, "Not that"), healthy, Err(not_done(Permanent)), "Not that"),
         ("group deleted before", DELETE_GROUP, absent(), gone, Ok(()), ""),
@@ -267,7 +267,7 @@ async fn refusals_come_to_what_they_mean() {
             refusal(400, "You must specify a group to move comments to."),
             healthy,
             Err(Unsupported),
-            "restricted to it",
+            "restricted to the group",
         ),
         ("member already", JOIN, already(), healthy, Ok(()), ""),
         ("not added", JOIN, refusal(400, "Not this one"), without_groups, Err(not_done(Permanent)), "Not this one"),
@@ -279,10 +279,10 @@ async fn refusals_come_to_what_they_mean() {
             Err(not_done(Permanent)),
             "no seat left",
         ),
-        ("nobody to add", JOIN, absent(), healthy, Err(TargetErrorKind::NotFound), "not there"),
+        ("nobody to add", JOIN, absent(), healthy, Err(TargetErrorKind::NotFound), "not found"),
         ("no member", LEAVE, refusal(400, "not a member"), without_groups, Ok(()), ""),
         ("gone member", LEAVE, absent(), gone, Ok(()), ""),
-        ("renamed member", LEAVE, absent(), healthy, Err(TargetErrorKind::NotFound), "not there"),
+        ("renamed member", LEAVE, absent(), healthy, Err(TargetErrorKind::NotFound), "not found"),
     ];
     for (name, at, reply, rest, wanted, text) in cases {
         let got = refused(at, reply, rest).await;
@@ -349,7 +349,7 @@ async fn accounts_are_read_with_groups_and_with_what_protects_them() {
     assert!(root.contains("jira-administrators"), "{root}");
     let ops = read("ops").await.expect("there").protected.expect("protected");
     assert!(ops.contains("ops-admins"), "{ops}");
-    assert!(read("jsync").await.expect("there").protected.expect("protected").contains("usersync itself"));
+    assert!(read("jsync").await.expect("there").protected.expect("protected").contains("usersync's own account"));
     let eve = read("eve").await.expect("there").immutable.expect("immutable");
     assert!(eve.contains("Internal, Crowd"), "{eve}");
     assert_eq!(read("cut").await.expect("there").groups, None);

@@ -112,9 +112,9 @@ async fn settings_that_cannot_work_are_refused_with_words() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut cases = Vec::new();
     for (url, text) in [
-        ("ftp://jira.example.org", "not one of a Jira"),
-        ("https://me:hush@jira.example.org", "holds a user or password"),
-        ("https://jira.example.org/?a=b", "after ? or #"),
+        ("ftp://jira.example.org", "not a valid Jira address"),
+        ("https://me:hush@jira.example.org", "contains a user or password"),
+        ("https://jira.example.org/?a=b", "contains ? or #"),
     ] {
         cases.push((settings(&url.parse().expect("a URL")), text));
     }

@@ -48,13 +48,13 @@ fn faults() -> Vec<Fault> {
             "401",
             Reply::html(401, "<html>Unauthorized (401)</html>"),
             not_done(Credentials),
-            "did not take the personal",
+            "rejected the personal",
         ),
         both(
             "401 that means 403",
             json(401).header("X-AUSERNAME", "jsync"),
             not_done(Forbidden),
-            "jsync lacks the right",
+            "jsync lacks the permission",
         ),
         fault("403", json(403), not_done(Forbidden), Unsupported, "403, saying \"Words of Jira\""),
         both("403 XSRF", Reply::text(403, "XSRF check failed"), not_done(Forbidden), "X-Atlassian-Token"),
@@ -62,7 +62,7 @@ fn faults() -> Vec<Fault> {
             "404 of a proxy",
             Reply::html(404, "<html>nginx</html>"),
             not_done(Unconfirmed),
-            "not in Jira's own words",
+            "does not come from Jira",
         ),
         both(
             "404 of a wrong path",
@@ -70,8 +70,8 @@ fn faults() -> Vec<Fault> {
             not_done(Unconfirmed),
             "path prefix",
         ),
-        both("409", json(409), transient, "something else is under way"),
-        both("429", Reply::empty(429), not_done(Throttled), "429, too many requests."),
+        both("409", json(409), transient, "another operation is in progress"),
+        both("429", Reply::empty(429), not_done(Throttled), "rate limited (429) by"),
         Fault {
             wait: Some(7.0),
             ..both("429, 7 s", Reply::empty(429).header("Retry-After", "7"), not_done(Throttled), "asking to wait 7 s")
@@ -93,7 +93,7 @@ fn faults() -> Vec<Fault> {
             Unanswered,
             "Jira answered 502.",
         ),
-        both("503", Reply::html(503, "<html>Starting</html>"), transient, "It is tried again by itself."),
+        both("503", Reply::html(503, "<html>Starting</html>"), transient, "usersync retries it."),
         Fault {
             wait: Some(30.0),
             ..both("503, 30 s", Reply::empty(503).header("Retry-After", "30"), transient, "Jira answered 503.")
@@ -124,7 +124,7 @@ fn faults() -> Vec<Fault> {
             "passed over, with 200",
             Reply::json(200, json!([])).header("X-Seraph-LoginReason", "OUT, AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "sent again once they change",
+            "retries when they change",
         ),
         both(
             "denied, with 200",
@@ -149,14 +149,14 @@ fn faults() -> Vec<Fault> {
             Reply::text(200, &"x".repeat(65 << 10)),
             not_done(Unconfirmed),
             Unanswered,
-            "which is not read",
+            "and is not read",
         ),
         fault(
             "a page with 200",
             Reply::html(200, "<html>Welcome</html>"),
             not_done(Unconfirmed),
             Unanswered,
-            "an HTML page instead of data",
+            "an HTML page instead of JSON",
         ),
     ]
 }
@@ -230,7 +230,7 @@ async fn past_its_deadline_nothing_is_sent() {
         let past = Timestamp::now() - SignedDuration::from_millis(1);
         let error = jira.apply(&operation, past).await.expect_err("too late");
         assert_eq!(error.kind, not_done(Transient), "{operation}");
-        assert!(error.text.contains("its time was up before"), "{}", error.text);
+        assert!(error.text.contains("deadline exceeded before"), "{}", error.text);
     }
     assert_eq!(server.journal().len(), before);
 }

@@ -83,9 +83,9 @@ async fn the_listing_is_followed_by_its_cursor() {
 async fn a_listing_that_cannot_be_whole_is_doubted() {
     let one = || user("JIRAUSER10", "ada", &[]);
     for (page, text) in [
-        (json!({"isLast": false, "nextCursor": null, "values": [one()]}), "not where"),
-        (json!({"isLast": true, "values": [one(), {"displayName": "nobody"}]}), "1 accounts came"),
-        (json!({"isLast": true, "values": [one()]}), "leaves inactive accounts out"),
+        (json!({"isLast": false, "nextCursor": null, "values": [one()]}), "no next page"),
+        (json!({"isLast": true, "values": [one(), {"displayName": "nobody"}]}), "1 listed accounts could not be read"),
+        (json!({"isLast": true, "values": [one()]}), "omits inactive accounts"),
     ] {
         let server = Server::start(move |seen| match seen.path.as_str() {
             "/rest/api/2/user/list" => Reply::json(200, page.clone()),

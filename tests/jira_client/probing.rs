@@ -86,9 +86,9 @@ async fn versions_decide_what_is_possible() {
         assert_eq!(info.identity.id, "B1-2");
     }
     for (told, text) in [
-        (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "needs 8.3 or later"),
+        (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "requires 8.3 or later"),
         (json!({"version": "1001.0.0", "deploymentType": "Cloud"}), "Jira Cloud"),
-        (json!({"hello": "world"}), "does not say which Jira"),
+        (json!({"hello": "world"}), "does not report its Jira version"),
     ] {
         let server =
             Server::start(

@@ -67,7 +67,7 @@ async fn a_new_group_is_known_to_be_empty_and_shows_whether_members_are_shown() 
         let second = world.apply(&world.join("bob", "dev").await).await;
         assert_eq!(second.is_ok(), told == Told::Always, "{second:?}");
         assert!(world.inside("dev").contains("ada"), "{told:?}");
-        assert_eq!(observed(&world).contains("does not show the members"), told == Told::Never);
+        assert_eq!(observed(&world).contains("does not return the members"), told == Told::Never);
     }
 }
 
@@ -117,7 +117,7 @@ async fn an_addition_that_does_nothing_is_not_believed() {
     let world = four("generic", |switches| switches.member_addition = MemberAddition::Nothing).await;
     let error = world.apply(&world.join("new", "dev").await).await.expect_err("nothing was done");
     assert_eq!(error.kind, Unanswered, "it is read again later");
-    assert!(error.text.contains("does not show the member"), "{error}");
+    assert!(error.text.contains("does not return the member"), "{error}");
 }
 
 #[tokio::test]

@@ -59,14 +59,14 @@ async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
     world.server.remove_account("user000");
     let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
     let incomplete = second.incomplete.expect("a doubt");
-    assert!(incomplete.contains("moved") && incomplete.contains("30 at first and 29 later"), "{incomplete}");
+    assert!(incomplete.contains("changed during") && incomplete.contains("30 at first and 29 later"), "{incomplete}");
     // One is deleted and one is created: the count alone would not show it.
     let world = people(30, |switches| switches.page_cap = 10).await;
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.remove_account("user000");
     world.server.add_account(NewAccount::named("late"));
     let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
-    assert!(second.incomplete.expect("a doubt").contains("moved"));
+    assert!(second.incomplete.expect("a doubt").contains("changed during the read"));
     // A count of the page instead of the list.
     let world = people(30, |switches| {
         switches.page_cap = 10;
@@ -83,11 +83,11 @@ async fn what_is_counted_but_not_shown_is_never_an_empty_server() {
     let world = people(3, |switches| switches.counted = Counted::AllButShownNone).await;
     let page = world.scim.accounts(None).await.expect("a page");
     assert!(page.items.is_empty());
-    assert_eq!(page.incomplete.as_deref(), Some("0 of 3 came"));
+    assert_eq!(page.incomplete.as_deref(), Some("0 of 3 were returned"));
     assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Unconfirmed));
     let info = world.scim.probe().await.expect("a first contact");
     let told = super::world::lines(&info, "rights");
-    assert!(told[0].1.contains("counts 3 accounts but shows none"), "{told:?}");
+    assert!(told[0].1.contains("counts 3 accounts but returns none"), "{told:?}");
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_
     world.server.add_group("empty");
     let (members, incomplete) = world.members("dev").await;
     assert!(members.is_empty());
-    assert!(incomplete.expect("a doubt").contains("an account says that it is in it"));
+    assert!(incomplete.expect("a doubt").contains("but an account lists it"));
     assert_eq!(world.members("empty").await.1, None);
 }
 

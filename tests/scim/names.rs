@@ -83,6 +83,6 @@ async fn further_headers_and_query_parameters_go_with_every_call() {
     let mut settings = settings(&world.server);
     settings.habits = habits;
     let error = ScimTarget::new(settings).err().expect("refused");
-    assert!(error.text.contains("Authorization is usersync's own"), "{error}");
+    assert!(error.text.contains("Authorization is set by usersync"), "{error}");
     assert_eq!(world.scim.kind(), "scim");
 }

@@ -34,21 +34,21 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     let info = world.scim.probe().await.expect("a first contact");
     assert_eq!(info.product, "Keycloak's SCIM 2.0 server");
     assert_eq!(info.capabilities.login_case, CaseRule::Lower);
-    assert!(lines(&info, "profile")[0].1.starts_with("keycloak, told by the address"));
+    assert!(lines(&info, "profile")[0].1.starts_with("keycloak, detected from the address"));
     let world = World::as_profile("atlassian-cloud", |_| {}).await;
     let info = world.scim.probe().await.expect("a first contact");
     assert!(info.capabilities.email_required && !info.capabilities.rename_group);
-    assert_eq!(lines(&info, "profile")[0].1, "atlassian-cloud, as the settings say");
+    assert_eq!(lines(&info, "profile")[0].1, "atlassian-cloud, as configured");
     assert!(lines(&info, "deleting")[0].1.contains("only a new record"));
     // Behind a proxy the URL does not identify the server, but its answers do.
     let world = World::switched(|switches| switches.own_base = Some("/realms/acme/scim/v2")).await;
     let info = world.scim.probe().await.expect("a first contact");
     let (state, text) = &lines(&info, "profile")[0];
     assert_eq!(*state, NoteState::No);
-    assert!(text.starts_with("generic by the address, but") && text.contains("set profile = \"keycloak\""), "{text}");
+    assert!(text.starts_with("generic, detected from") && text.contains("set profile = \"keycloak\""), "{text}");
     let told = ScimSettings { profile: Some("generic".into()), ..settings(&world.server) };
     let info = ScimTarget::new(told).expect("good settings").probe().await.expect("a first contact");
-    assert_eq!(lines(&info, "profile")[0].1, "generic, as the settings say");
+    assert_eq!(lines(&info, "profile")[0].1, "generic, as configured");
     // Each habit individually, whatever the profile.
     let habits = Habits { rename_group: Some(true), email_required: Some(false), ..Habits::default() };
     let other = ScimSettings { profile: Some("atlassian-cloud".into()), habits, ..settings(&world.server) };
@@ -78,5 +78,5 @@ async fn an_address_where_nothing_is_is_told_with_what_to_do() {
     assert!(error.text.contains("--features=scim-api"), "{error}");
     world.server.faults.clear();
     world.server.faults.add(Fault::html(200, "<html>Welcome</html>"));
-    assert!(world.scim.probe().await.expect_err("a page").text.contains("an HTML page instead of data"));
+    assert!(world.scim.probe().await.expect_err("a page").text.contains("an HTML page instead of JSON"));
 }

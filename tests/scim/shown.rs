@@ -52,9 +52,9 @@ async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
         world.done(&world.join("ada", "dev").await).await;
         assert_eq!(world.account("ada").await.groups, None, "{told:?}: not told is not none");
         let (members, incomplete) = world.members("dev").await;
-        assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not show")), "{told:?}");
+        assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not return")), "{told:?}");
         let note = &lines(&world.scim.probe().await.expect("a contact"), "hidden members")[0];
-        assert!(note.0 == NoteState::No && note.1.contains("does not show the members"), "{note:?}");
+        assert!(note.0 == NoteState::No && note.1.contains("does not return the members"), "{note:?}");
         // usersync's own records suffice to remove it.
         world.done(&world.leave("ada", "dev").await).await;
         assert!(world.inside("dev").is_empty(), "{told:?}");

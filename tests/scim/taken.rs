@@ -82,5 +82,5 @@ async fn a_group_that_differs_in_case_only_is_named_where_case_counts() {
     world.server.add_group("Dev");
     let error = world.apply(&group("dev")).await.expect_err("taken");
     assert_eq!(error.kind, Unsupported);
-    assert!(error.text.contains("a group Dev, which differs in upper and lower case only"), "{error}");
+    assert!(error.text.contains("a group Dev, which differs only in case"), "{error}");
 }

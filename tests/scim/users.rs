@@ -127,7 +127,7 @@ async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
     world.server.faults.add(Fault::status(409, "no").method("POST").once());
     let error = world.create("eve").await.expect_err("refused");
     assert_eq!(error.kind, Unsupported);
-    assert!(error.text.contains("most likely it is the e-mail address"), "{error}");
+    assert!(error.text.contains("it is probably the e-mail address"), "{error}");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
         };
         let error = world.apply(&make).await.expect_err("taken");
         assert_eq!(error.kind, Unsupported);
-        assert!(error.text.contains("is that of ada"), "{error}");
+        assert!(error.text.contains("ada has the same e-mail address"), "{error}");
     }
     let bob = world.create("bob").await.expect("made");
     let error = world.apply(&update(&bob, None, Some("ada@example.org"))).await.expect_err("taken");
@@ -165,7 +165,7 @@ async fn what_a_server_does_not_keep_is_said_once() {
     let ada = world.account("ada").await;
     let error = world.apply(&update(&ada, Some("Somebody Else"), None)).await.expect_err("not kept");
     assert_eq!(error.kind, Unsupported);
-    assert!(error.text.contains("keeps another display name"), "{error}");
+    assert!(error.text.contains("stored a different display name"), "{error}");
     for blank in [update(&ada, Some(" "), None), update(&ada, None, Some(""))] {
         assert_eq!(world.apply(&blank).await.expect_err("nothing to write").kind, Unsupported);
     }
@@ -181,7 +181,7 @@ async fn what_cannot_be_changed_is_not_possible_and_bad_values_are_told_in_words
     assert!(!world.scim.probe().await.expect("a first contact").capabilities.rename);
     let error = world.create(" ").await.expect_err("no login");
     assert_eq!(error.kind, not_done(Permanent));
-    assert!(error.text.contains("userName is required") && error.text.contains("Mend the value"), "{error}");
+    assert!(error.text.contains("userName is required") && error.text.contains("Correct it in Keycloak"), "{error}");
     let refusal =
         r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"403","detail":"No licence left"}"#;
     world.server.faults.add(Fault::status(403, refusal).method("POST").once());

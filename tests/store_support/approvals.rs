@@ -210,7 +210,7 @@ pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: 
     store.done(ann.token, at(3)).await;
     assert!(store.claim_one(at(3)).await.is_none());
     assert_eq!(store.approval(set).await.unwrap().0.rejected_items, 1);
-    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("withdrew 1 rejection of set"));
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("withdrew 1 rejection of approval"));
     assert!(matches!(store.withdraw_rejections(99, &[], "eve", at(4)).await, Err(StoreError::NotFound(_))));
 }
 

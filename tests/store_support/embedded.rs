@@ -26,7 +26,7 @@ async fn reopen(file: &Path, now: jiff::Timestamp) -> SqliteStore {
         let options = OpenOptions { poll: None, ..OpenOptions::new(now) };
         match SqliteStore::open(file, options).await {
             Ok(store) => return store,
-            Err(StoreError::Unavailable(why)) if why.contains("works with this store") => {
+            Err(StoreError::Unavailable(why)) if why.contains("has this store open") => {
                 tokio::task::yield_now().await;
             }
             Err(error) => panic!("{error}"),
@@ -132,7 +132,7 @@ async fn only_one_engine_works_with_a_store() {
     let file = folder.path().join("usersync.db");
     let first = open(&file).await.unwrap();
     let second = open(&file).await.err().unwrap().to_string();
-    let expected = format!("another usersync (pid {}) works with this store", std::process::id());
+    let expected = format!("another usersync process (pid {}) has this store open", std::process::id());
     assert!(second.contains(&expected), "{second}");
     first.close().await;
     assert!(matches!(first.check().await, Err(StoreError::Unavailable(_))));

@@ -274,7 +274,7 @@ pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: Wor
     assert_eq!((ordered().await.ended, ordered().await.unlinked), (Some(refused), Some(account)));
     let audit: Vec<String> = store.audit(None, 2).await.unwrap().into_iter().map(|one| one.what).collect();
     assert!(
-        audit[0].starts_with("refused: link user ann to account a1") && audit[1].starts_with("ordered:"),
+        audit[0].starts_with("refused: link user ann to account a1") && audit[1].starts_with("requested:"),
         "{audit:?}"
     );
 }

@@ -207,9 +207,9 @@ pub async fn only_a_server_of_the_same_id_is_the_same_server(store: World) {
     store.pin_target(&target(), &jira).await.unwrap();
     let why = refused(&server("B", "https://jira.example.org")).await;
     assert!(why.contains("its id is B, and was A"), "{why}");
-    assert!(why.contains("usersync target confirm jira") && !why.contains("known by its address"), "{why}");
+    assert!(why.contains("usersync target confirm jira") && !why.contains("identified by its address"), "{why}");
     let why = refused(&TargetIdentity::new("https://scim.example.org", None)).await;
-    assert!(why.contains("known by its address alone"), "{why}");
+    assert!(why.contains("identified by its address only"), "{why}");
     let staging = server("A", "https://staging.example.org");
     store.pin_target(&"staging".into(), &staging).await.unwrap();
     assert!(refused(&staging).await.contains("the same server as target staging"));

@@ -199,9 +199,9 @@ async fn client_certificates(place: Place) {
         })
     };
     for (certificate, says) in [
-        (None, "demands a client certificate. Name one in client_cert_file and client_key_file."),
-        (Some(stranger.client()), "does not accept the client certificate. Check client_cert_file"),
-        (Some(namesake.client()), "does not accept the client certificate. Check client_cert_file"),
+        (None, "requires a client certificate. Set client_cert_file and client_key_file."),
+        (Some(stranger.client()), "rejects the client certificate. Check client_cert_file"),
+        (Some(namesake.client()), "rejects the client certificate. Check client_cert_file"),
     ] {
         let error = client(certificate).probe().await.expect_err("not let in");
         assert_eq!(error.kind, TargetErrorKind::NotDone(ErrorClass::Transient), "{error}");
@@ -270,7 +270,7 @@ async fn both(place: Place) {
     };
     let error = client("wrong").apply(&create("bob"), soon()).await.expect_err("no tunnel");
     assert_eq!(error.kind, TargetErrorKind::NotDone(ErrorClass::Credentials), "{error}");
-    assert!(error.text.contains("wants a sign-in (407)") && error.text.contains("proxy_user"), "{error}");
+    assert!(error.text.contains("requires proxy authentication (407)") && error.text.contains("proxy_user"), "{error}");
     let known = client(PASSWORD);
     known.probe().await.expect("a first contact");
     known.apply(&create("ada"), soon()).await.expect("made");
@@ -325,7 +325,7 @@ async fn keycloak_is_reached_in_the_same_way() {
     let error = source(Some(authority.client()), "wrong").user_count().await.expect_err("no tunnel");
     assert!(error.text.contains("407") && error.text.contains("proxy_user"), "{error}");
     let error = source(None, PASSWORD).user_count().await.expect_err("not let in");
-    assert!(error.text.contains("demands a client certificate"), "{error}");
+    assert!(error.text.contains("requires a client certificate"), "{error}");
     assert_eq!(source(Some(authority.client()), PASSWORD).user_count().await.expect("an answer"), 7);
 }
 

@@ -143,7 +143,7 @@ async fn proxies(place: Place) {
     let proxy: Url = format!("http://{}", refusing.address).parse().expect("an address");
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let nobody: Url = format!("http://{closed}").parse().expect("an address");
-    for (proxy, says) in [(proxy, "proxy on the way to"), (nobody.clone(), nobody.as_str().trim_end_matches('/'))] {
+    for (proxy, says) in [(proxy, "the proxy in front of"), (nobody.clone(), nobody.as_str().trim_end_matches('/'))] {
         let client = place.client(url.clone(), |http| http.proxy = Some(proxy));
         let error = client.apply(&create("bob"), soon()).await.expect_err("there is no way");
         assert!(matches!(error.kind, TargetErrorKind::NotDone(_)), "{error:?}");
@@ -170,8 +170,8 @@ async fn refusing_to_connect(status: &'static str) -> (Url, JoinHandle<()>) {
 async fn tunnels(place: Place) {
     let url = instead(&place, "https://target.invalid");
     for (status, class, says) in [
-        ("407 Proxy Authentication Required", ErrorClass::Credentials, "wants a sign-in (407)"),
-        ("502 Bad Gateway", ErrorClass::Transient, "was reached, but does not connect to https://target.invalid"),
+        ("407 Proxy Authentication Required", ErrorClass::Credentials, "requires proxy authentication (407)"),
+        ("502 Bad Gateway", ErrorClass::Transient, "cannot connect to https://target.invalid"),
     ] {
         let (proxy, task) = refusing_to_connect(status).await;
         let client = place.client(url.clone(), |http| http.proxy = Some(proxy.clone()));

@@ -158,17 +158,17 @@ impl Capabilities {
             ("deactivate", self.deactivate.to_string()),
             ("delete", yes(self.delete)),
             ("rename groups", yes(self.rename_group)),
-            ("groups joined by one call", self.groups_at_once.to_string()),
-            ("keeps the id in Keycloak", yes(self.keeps_external_id)),
+            ("groups per call", self.groups_at_once.to_string()),
+            ("stores the Keycloak id", yes(self.keeps_external_id)),
             ("further attributes", yes(self.attributes)),
-            ("e-mail address needed", yes(self.email_required)),
-            ("e-mail address told", yes(self.reads_email)),
+            ("e-mail address required", yes(self.email_required)),
+            ("e-mail address readable", yes(self.reads_email)),
             ("case of logins", self.login_case.to_string()),
-            ("longest login", self.login_max.to_string()),
-            ("not in logins", characters(&self.login_forbids)),
+            ("maximum login length", self.login_max.to_string()),
+            ("forbidden in logins", characters(&self.login_forbids)),
             ("case of group names", self.group_case.to_string()),
-            ("longest group name", self.group_max.to_string()),
-            ("not in group names", characters(&self.group_forbids)),
+            ("maximum group name length", self.group_max.to_string()),
+            ("forbidden in group names", characters(&self.group_forbids)),
         ]
     }
 }
@@ -176,9 +176,9 @@ impl Capabilities {
 impl fmt::Display for CaseRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Lower => "lower",
-            Self::Insensitive => "any",
-            Self::Sensitive => "matters",
+            Self::Lower => "lower-case",
+            Self::Insensitive => "case-preserving",
+            Self::Sensitive => "case-sensitive",
         })
     }
 }
@@ -188,7 +188,7 @@ impl fmt::Display for Deactivation {
         f.write_str(match self {
             Self::Never => "no",
             Self::Switch => "yes",
-            Self::Access => "takes access",
+            Self::Access => "by revoking access",
         })
     }
 }

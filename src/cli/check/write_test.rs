@@ -91,7 +91,7 @@ impl Trial<'_> {
         self.notes.push(match result {
             Ok(_) => note(NoteState::Ok, about, format!("{operation}, in {} ms", began.elapsed().as_millis().max(1))),
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
-                let text = format!("{} If {} is left there, take it away by hand.", error.text, self.name);
+                let text = format!("{} If {} still exists there, delete it manually.", error.text, self.name);
                 note(NoteState::No, about, text)
             }
             Err(error) => note(NoteState::No, about, error.text.clone()),
@@ -159,7 +159,7 @@ impl Trial<'_> {
                 return self.notes.push(note(NoteState::No, "other members", text));
             }
         }
-        self.notes.push(note(NoteState::Ok, "other members", "stay, in this group and in another one"));
+        self.notes.push(note(NoteState::Ok, "other members", "unchanged, in this group and in another one"));
     }
 
     /// Returns a group's members; `None`: the target does not show all of them.
@@ -216,7 +216,7 @@ impl Trial<'_> {
                 UserFields { display_name: Some("Usersync check, changed".to_owned()), email, ..UserFields::default() };
             self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
         } else {
-            self.cannot("update", "unsupported: names and addresses that change in Keycloak stay as they are");
+            self.cannot("update", "unsupported: changed names and e-mail addresses are not updated here");
         }
         let mut login = account.name.clone();
         if self.can.rename {
@@ -226,7 +226,7 @@ impl Trial<'_> {
                 login = to;
             }
         } else {
-            self.cannot("rename", "unsupported: logins that change in Keycloak have to be changed by hand");
+            self.cannot("rename", "unsupported: logins that change in Keycloak must be changed manually");
         }
         if let Some(group) = group {
             self.change_memberships(&account.id, &login, group, beside).await;
@@ -235,11 +235,11 @@ impl Trial<'_> {
         let read = self.target.account(&account.id).await.ok().flatten();
         let account = read.unwrap_or(Account { name: login, ..account });
         if self.can.deactivate == Deactivation::Never {
-            self.cannot("deactivate", "unsupported: accounts of users who leave have to be deactivated by hand");
+            self.cannot("deactivate", "unsupported: accounts of users who leave must be deactivated manually");
             return account;
         }
         if self.can.deactivate == Deactivation::Access && account.access.is_empty() {
-            self.cannot("deactivate", "not tried: a new account has no access here that could be taken away");
+            self.cannot("deactivate", "not tried: a new account has no access here that could be revoked");
             return account;
         }
         let (name, takes) = (account.name.clone(), account.access.clone());
@@ -276,7 +276,7 @@ impl Trial<'_> {
                 return;
             }
             (Err(error), _) | (_, Err(error)) => {
-                format!("{operation}: whether it was done cannot be read. {}", error.text)
+                format!("{operation}: cannot read whether it took effect. {}", error.text)
             }
         };
         self.notes.push(note(NoteState::No, about, text));
@@ -293,7 +293,7 @@ impl Trial<'_> {
             }
             return;
         }
-        let text = format!("unsupported: the account {name} stays, deactivated; delete it by hand");
+        let text = format!("unsupported: the account {name} stays, deactivated; delete it manually");
         self.cannot("delete", &text);
         let takes = account.access.clone();
         self.step("deactivate", &Operation::DeactivateUser { account: account.id.clone(), name, takes }).await;
@@ -303,8 +303,8 @@ impl Trial<'_> {
 /// Describes an operation that the target reported as successful but did not do.
 fn without_effect(operation: &Operation) -> String {
     format!(
-        "{operation}: the target answered that it was done, but it was not. A proxy in front of it may answer such requests \
-         itself; let it pass PUT, POST and DELETE on."
+        "{operation}: the target reported success, but the operation had no effect. A proxy in front of it may answer \
+         such requests itself; let it forward PUT, POST and DELETE."
     )
 }
 
@@ -365,7 +365,8 @@ mod tests {
         let fine = |note: &&Note| note.state == NoteState::Ok || note.about == "rename group";
         assert!(notes.iter().all(|note| fine(&note)), "{notes:?}");
         let steps: Vec<_> = notes.iter().map(|note| note.about.as_str()).collect();
-        let all = "create group,rename group,create,update,rename,join,leave,other members,deactivate,activate,delete,delete group";
+        let all = "create group,rename group,create,update,rename,add member,remove member,other members,deactivate,\
+                   activate,delete,delete group";
         assert_eq!(steps.join(","), all);
         assert_eq!(simulator.snapshot(), before);
     }
@@ -401,7 +402,7 @@ mod tests {
             let notes = tried(&simulator).await;
             let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
             let about = if path == "/group/user" { "remove member" } else { "delete" };
-            assert!(failed.iter().any(|note| note.about == about && note.text.contains("it was not")), "{notes:?}");
+            assert!(failed.iter().any(|note| note.about == about && note.text.contains("had no effect")), "{notes:?}");
             simulator.faults.remove(fault);
             simulator.remove_account("usersync-check-1a2b-renamed");
             simulator.remove_group("usersync-check-1a2b");

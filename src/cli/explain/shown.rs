@@ -82,7 +82,7 @@ fn target(out: &Out, on: &OnTarget) {
         let state = match &task.state {
             TaskState::Dead => "dead letter: usersync dead replay".to_owned() + &format!(" {}", task.subject),
             TaskState::Waiting { on } => format!("waits for {on}"),
-            TaskState::Ready if task.not_before > out.now => format!("tried again {}", out.when(task.not_before)),
+            TaskState::Ready if task.not_before > out.now => format!("next attempt {}", out.when(task.not_before)),
             TaskState::Ready => "due now".to_owned(),
         };
         let error = task.error.as_ref().map(|(_, text)| format!("; last error: {text}")).unwrap_or_default();
@@ -91,7 +91,7 @@ fn target(out: &Out, on: &OnTarget) {
     for (set, item) in &on.held {
         let state = match item.state {
             ApprovalItemState::Rejected => {
-                format!("rejected; to let it be planned again: usersync approvals withdraw {set} --item {}", item.id)
+                format!("rejected; to plan it again: usersync approvals withdraw {set} --item {}", item.id)
             }
             ApprovalItemState::Approved => "approved, not done yet".to_owned(),
             _ => format!("usersync approvals approve {set} --item {}", item.id),
@@ -112,7 +112,7 @@ fn account(out: &Out, on: &OnTarget) -> String {
     }
     match (&on.link, &on.account) {
         (Some(link), Some(account)) => {
-            let origin = if link.adopted { "existed before usersync and was adopted" } else { "made by usersync" };
+            let origin = if link.adopted { "existed before usersync and was adopted" } else { "created by usersync" };
             let state = match (account.active, link.deactivated_by_us) {
                 (true, _) => "active",
                 (false, true) => "inactive, deactivated by usersync",
@@ -121,7 +121,7 @@ fn account(out: &Out, on: &OnTarget) -> String {
             let seen = link.seen_alive.map(|at| format!(", last seen alive {}", out.when(at))).unwrap_or_default();
             format!("account \"{}\", linked, {origin}, {state}{seen}", account.name)
         }
-        (Some(link), None) => format!("account \"{}\" was linked, but is not there any more", link.name),
+        (Some(link), None) => format!("account \"{}\" is linked, but the target does not find it", link.name),
         (None, _) => "no account is linked".to_owned(),
     }
 }

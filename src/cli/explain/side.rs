@@ -26,7 +26,7 @@ pub(super) struct Field {
     pub wanted: String,
     /// Source of the wanted value: a Keycloak field, a template, a group path, or `nothing`.
     pub from: String,
-    /// The current value in words, such as `as it is there` or `there: nothing`.
+    /// The current value in words, such as `in sync` or `current: none`.
     pub there: String,
 }
 
@@ -232,7 +232,7 @@ fn fields(
     groups: &GroupTable,
     attributes: &AttributeRules,
 ) -> Vec<Field> {
-    const AS_THERE: &str = "as it is there";
+    const AS_THERE: &str = "in sync";
     if policy::out_of_scope(user).is_some() {
         return Vec::new();
     }
@@ -242,8 +242,8 @@ fn fields(
     let compare = |wanted: &str, present: Option<Option<&str>>| match present {
         None => "no account yet".to_owned(),
         Some(Some(present)) if present == wanted => AS_THERE.to_owned(),
-        Some(Some(present)) => format!("there: {present}"),
-        Some(None) => "there: nothing".to_owned(),
+        Some(Some(present)) => format!("current: {present}"),
+        Some(None) => "current: none".to_owned(),
     };
     let mut fields = vec![
         Field {
@@ -272,7 +272,7 @@ fn fields(
             about: "e-mail".into(),
             wanted: "none".to_owned(),
             from: "email".to_owned(),
-            there: "what is there stays".to_owned(),
+            there: "the current value stays".to_owned(),
         },
     });
     fields.extend(desired.attributes.into_iter().map(|(name, wanted)| {
@@ -293,13 +293,13 @@ fn fields(
                 let present = account.and_then(|account| account.groups.as_ref());
                 let there = match present {
                     Some(present) if present.contains(id) => AS_THERE,
-                    Some(_) => "not a member there",
+                    Some(_) => "not a member yet",
                     None => "no account yet",
                 };
                 (groups.managed(id).map_or_else(|| name.clone(), |managed| managed.name.clone()), there.to_owned())
             }
             Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("unsupported: {why}")),
-            None => (policy::group_name(group, capabilities.group_case), "the group is not there yet".to_owned()),
+            None => (policy::group_name(group, capabilities.group_case), "the group does not exist yet".to_owned()),
         };
         Field { about: "group".into(), wanted, from: group.path.clone(), there }
     }));
@@ -309,7 +309,7 @@ fn fields(
         let given = link.is_some_and(|link| link.given.contains(group));
         let managed = groups.managed(group);
         let there = match (given, managed) {
-            (true, _) => "given by usersync; not wanted any more",
+            (true, _) => "added by usersync; no longer wanted",
             (false, Some(_)) => "not a member in Keycloak",
             (false, None) => "not managed by usersync: left as it is",
         };
@@ -329,18 +329,20 @@ fn words(decision: &Decision) -> Vec<String> {
         Decision::Plan(planned) => plan_words(planned),
         Decision::Adopt(account) => vec![format!("adopt the account {}, which existed before usersync", account.name)],
         Decision::TakeOver(from, account) => {
-            vec![format!("take the account {} over from user {from}, who was the same person", account.name)]
+            vec![format!(
+                "take over the account {} from the deleted user {from}, an earlier id of the same user",
+                account.name
+            )]
         }
         Decision::LookAt(owner) => {
-            vec![format!("find out whether user {owner}, whose account holds this login, is still there")]
+            vec![format!("check whether user {owner}, whose account has this login, still exists in Keycloak")]
         }
-        Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account gives this login up first")],
-        Decision::Later => vec!["look again shortly: the account may be another's that is just being made".to_owned()],
-        Decision::Missing => vec![
-            "read the linked account again later, because the target does not find it; the link is kept meanwhile"
-                .to_owned(),
-        ],
-        Decision::DropLink => vec!["drop the link, because the linked account is gone".to_owned()],
+        Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account releases this login first")],
+        Decision::Later => vec!["re-read shortly: another user's account may be in creation".to_owned()],
+        Decision::Missing => {
+            vec!["re-read the linked account later, because the target does not find it; the link is kept".to_owned()]
+        }
+        Decision::DropLink => vec!["drop the link, because the linked account was deleted".to_owned()],
         Decision::Conflict(text) => vec![format!("conflict, an operator has to decide: {text}")],
     }
 }
@@ -348,7 +350,9 @@ fn words(decision: &Decision) -> Vec<String> {
 fn plan_words(planned: &Planned) -> Vec<String> {
     let mut words: Vec<String> = planned.operations.iter().map(ToString::to_string).collect();
     words.extend(planned.adds_after_create.values().map(|group| format!("then add it to {group}")));
-    words.extend(planned.missing_groups.iter().map(|group| format!("make or rename the group of group:{group} first")));
+    words.extend(
+        planned.missing_groups.iter().map(|group| format!("create or rename the group of group:{group} first")),
+    );
     words.extend(planned.holds.iter().map(|hold| {
         let what = match &hold.then {
             Then::Do(operation) => operation.to_string(),

@@ -29,7 +29,7 @@ impl Owner {
         if us.is_root() || us == user.uid {
             Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name })
         } else {
-            Err(Failure::usage(format!("--owner {name}: only root can give files to another user. Run it with sudo")))
+            Err(Failure::usage(format!("--owner {name}: only root can set another owner. Run it with sudo")))
         }
     }
 

@@ -117,8 +117,8 @@ impl Realm {
             }
             None => {
                 return Err(Failure::usage(format!(
-                    "The administrator's password is needed, and there is no terminal to ask for it: set {PASSWORD}, or \
-                     {TOKEN}"
+                    "The administrator's password is required, and there is no terminal for a prompt: set {PASSWORD}, \
+                     or {TOKEN}"
                 )));
             }
         };

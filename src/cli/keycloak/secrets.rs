@@ -66,7 +66,7 @@ impl Files {
                 tried.or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
             {
                 let text = format!(
-                    "{}: it cannot be written: {error}. Run this as a user who may write to {}, or name another file",
+                    "{}: cannot be written: {error}. Run this as a user who may write to {}, or name another file",
                     path.display(),
                     folder.display()
                 );
@@ -80,7 +80,7 @@ impl Files {
     pub fn write(&self, done: &Done) -> Result<Vec<Written>, Failure> {
         let mut secrets = vec![("The client's secret", &self.client, &done.client_secret)];
         if let Some(secret) = &done.new_webhook_secret {
-            secrets.push(("The secret that events are signed with", &self.hook, secret));
+            secrets.push(("The secret that signs events", &self.hook, secret));
         }
         let write = |(what, path, secret): (&'static str, &PathBuf, &SecretString)| {
             let owner = match &self.owner {
@@ -90,7 +90,7 @@ impl Files {
             let written = owner.and_then(|owner| write(path, secret, &owner).map(|()| owner.name));
             let owner = written.map_err(|error| {
                 Failure::problem(format!(
-                    "{}: it cannot be written: {error}. The secret is in Keycloak; set it up again with another file",
+                    "{}: cannot be written: {error}. The secret is in Keycloak; run the setup again with another file",
                     path.display()
                 ))
             })?;
@@ -103,7 +103,7 @@ impl Files {
     pub fn to_configure(&self, known: &Known) -> Vec<String> {
         let Some(connector) = &known.connector else {
             return vec![format!(
-                "Give the connector the name {}, and name the files in it: client_secret_file and hook_secret_file. See: \
+                "Name the connector {}, and set its keys client_secret_file and hook_secret_file. See: \
                  usersync config example",
                 known.name
             )];

@@ -55,7 +55,7 @@ impl Reload {
         match server.reload_tls(config.server.tls.as_ref().map(tls_files)).await {
             Ok(true) => tracing::info!("the certificate is reloaded"),
             Ok(false) => {}
-            Err(error) => tracing::error!("{error}; the certificate from before stays in use"),
+            Err(error) => tracing::error!("{error}; the previous certificate stays in use"),
         }
         tracing::info!(secrets = changed.secrets.join(", "), "the configuration is reloaded: secrets are read again");
         if !changed.needs_restart.is_empty() {

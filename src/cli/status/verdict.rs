@@ -112,7 +112,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     }
     for set in facts.approvals() {
         let text = format!(
-            "Held: {}, {}; everything else goes on. usersync approvals show {}",
+            "Held: {}, {}; everything else continues. usersync approvals show {}",
             approvals::size(set),
             approvals::why(set.kind),
             set.id
@@ -137,8 +137,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         verdict.add(Exit::Problems, format!("Not supported by {target}: {text}"));
     }
     if facts.unsupported.len() > SHOWN {
-        let more = count(facts.unsupported.len() - SHOWN, "operation is", "operations are");
-        verdict.add(Exit::Problems, format!("{more} not supported besides: usersync plan"));
+        let more = count(facts.unsupported.len() - SHOWN, "more operation is", "more operations are");
+        verdict.add(Exit::Problems, format!("{more} not supported: usersync plan"));
     }
     if facts.protected > 0 {
         let users = count(facts.protected, "user is", "users are");
@@ -202,9 +202,9 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     if condition.code == ConditionCode::RateLimited {
         let goes_on = ago(condition.again_at.unwrap_or(facts.now).max(facts.now), facts.now);
         return if facts.server {
-            format!("{}, goes on {goes_on}.", condition.summary())
+            format!("{}, continues {goes_on}.", condition.summary())
         } else {
-            format!("{}, takes calls again {goes_on}: usersync sync", condition.summary())
+            format!("{}, accepts calls again {goes_on}: usersync sync", condition.summary())
         };
     }
     let since = span(facts.now.duration_since(condition.since));
@@ -215,10 +215,12 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     };
     let advice = match condition.code {
         ConditionCode::CredentialsRefused => credentials(facts, condition),
-        ConditionCode::RightMissing if facts.server => " Grant the right; usersync tries again by itself.".to_owned(),
-        ConditionCode::RightMissing => " Grant the right, then: usersync sync".to_owned(),
+        ConditionCode::RightMissing if facts.server => {
+            " Grant the permission; usersync retries automatically.".to_owned()
+        }
+        ConditionCode::RightMissing => " Grant the permission, then: usersync sync".to_owned(),
         ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => {
-            " The server tries again by itself.".to_owned()
+            " The server retries automatically.".to_owned()
         }
         ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync".to_owned(),
         // The texts of these conditions contain what to do.
@@ -238,13 +240,13 @@ fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
         about => format!("usersync target retry {}", about.target_name().unwrap_or(&facts.pair.target)),
     };
     if !facts.server {
-        return format!(" Renew the token or password. No server runs that would try it: {command}");
+        return format!(" Renew the token or password. No server runs. Try it: {command}");
     }
     let again = match condition.again_at {
-        Some(at) => format!("The same is tried again {}; at once: {command}", ago(at.max(facts.now), facts.now)),
-        None => format!("The same is tried again only by: {command}"),
+        Some(at) => format!("The old one is retried {}; at once: {command}", ago(at.max(facts.now), facts.now)),
+        None => format!("The old one is retried only by: {command}"),
     };
-    format!(" Renew the token or password; usersync tries the new one by itself. {again}")
+    format!(" Renew the token or password; usersync tries the new one automatically. {again}")
 }
 
 /// Describes what the last full reconcile left for an operator. A failed subject is not included: its task reports it.
@@ -262,7 +264,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
             let parts: Vec<String> = parts.map(|(number, one, many)| count(number, one, many)).collect();
             (!parts.is_empty())
-                .then(|| format!("The last full reconcile met {}. usersync runs show {}", parts.join(", "), run.id))
+                .then(|| format!("The last full reconcile found {}. usersync runs show {}", parts.join(", "), run.id))
         }
         _ => None,
     }
@@ -276,14 +278,14 @@ fn main(facts: &Facts<'_>) -> Verdict {
     }
     if let Some(why) = &facts.unwritable {
         let text = format!(
-            "Degraded: the store cannot be written: {why}. No event is taken and nothing is changed until it can be. \
-             Free space, or end what locks it; then: usersync check"
+            "Degraded: the store cannot be written: {why}. No event is accepted and nothing is changed until then. \
+             Free disk space, or stop the process that locks it; then: usersync check"
         );
         return Verdict::new(Standing::Degraded, Exit::Problems, text);
     }
     if facts.paused {
         let text =
-            format!("Paused: events are stored, nothing is written. Go on: usersync connector resume {connector}");
+            format!("Paused: events are stored, nothing is written. Resume: usersync connector resume {connector}");
         return Verdict::new(Standing::Paused, Exit::Done, text);
     }
     let stopped = facts.state == PairState::Stopped;
@@ -309,10 +311,10 @@ fn main(facts: &Facts<'_>) -> Verdict {
             let none = "New: the realm has no users in scope yet";
             let text = match facts.next_run.filter(|_| facts.server) {
                 Some(at) => format!(
-                    "{none}; the first plan is made again with each scheduled run, {}. At once: usersync sync",
+                    "{none}; the first run is planned again with each scheduled run, {}. At once: usersync sync",
                     ago(at, facts.now)
                 ),
-                None => format!("{none}. Once it has, plan the first run: usersync sync"),
+                None => format!("{none}. Once it has users, plan the first run: usersync sync"),
             };
             Verdict::new(Standing::New, Exit::Done, text)
         }
@@ -335,10 +337,10 @@ fn main(facts: &Facts<'_>) -> Verdict {
             Verdict::new(Standing::FirstRun, Exit::Problems, text)
         }
         (PairState::Approved, None) if facts.server => {
-            Verdict::new(Standing::FirstRun, Exit::Done, "Working: its first run is approved and under way.")
+            Verdict::new(Standing::FirstRun, Exit::Done, "Working: its first run is approved and running.")
         }
         (PairState::Approved, None) => {
-            Verdict::new(Standing::FirstRun, Exit::Done, "Its first run is approved. Do it: usersync sync")
+            Verdict::new(Standing::FirstRun, Exit::Done, "Its first run is approved. Run it: usersync sync")
         }
         (PairState::Stopped, _) => {
             let text = why_stopped(facts).unwrap_or_else(|| app::stopped(facts.pair));
@@ -363,12 +365,12 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     if counts.due > 0 {
         let oldest =
             counts.oldest.map(|at| format!(", oldest {}", span(facts.now.duration_since(at)))).unwrap_or_default();
-        let waits = if facts.server { "" } else { " Nothing works them: usersync sync" };
+        let waits = if facts.server { "" } else { " No server works them: usersync sync" };
         let text = format!("Working: {} behind{oldest}.{waits}", thin(counts.due));
         return Verdict::new(Standing::Working, Exit::Done, text);
     }
     if facts.last_run.as_ref().is_some_and(|run| run.outcome == RunOutcome::Running) {
-        return Verdict::new(Standing::Working, Exit::Done, "Working: a full reconcile is under way.");
+        return Verdict::new(Standing::Working, Exit::Done, "Working: a full reconcile is running.");
     }
     let change = match counts.last_change {
         Some(at) => format!("Last change {}", ago(at, facts.now)),
@@ -411,7 +413,7 @@ fn what_is_open(facts: &Facts<'_>) -> Vec<String> {
     let mut open: Vec<String> = numbers.map(|(number, one, many)| count(number, one, many)).collect();
     if let Some(run) = facts.last_run.as_ref().filter(|run| last_run_trouble(run).is_some()) {
         let failed = matches!(run.outcome, RunOutcome::Failed { .. });
-        let what = if failed { "the last full reconcile failed" } else { "the last full reconcile met problems" };
+        let what = if failed { "the last full reconcile failed" } else { "the last full reconcile had problems" };
         open.push(what.to_owned());
     }
     open

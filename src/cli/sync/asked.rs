@@ -48,10 +48,10 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
     if asked.is_empty() {
         return Ok(exit);
     }
-    out.say(format!("Asked the running server (pid {pid}) for {}.", count(asked.len(), "run", "runs")));
+    out.say(format!("Requested from the running server (pid {pid}): {}.", count(asked.len(), "run", "runs")));
     let mut runs = Vec::new();
     if no_wait {
-        out.say("See how it goes: usersync runs");
+        out.say("Show the runs: usersync runs");
     } else {
         let stop = stop::on_signal(out);
         for (pair, before) in &asked {
@@ -85,12 +85,12 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
         return Ok(Some(match wrong.first() {
             Some(condition) => {
                 let text = format!(
-                    "its first plan fails: {}. The server tries again by itself: usersync status",
+                    "its first plan fails: {}. The server retries it: usersync status",
                     condition.text.trim_end_matches('.')
                 );
                 Failure::new(exit_of_condition(condition.code), text)
             }
-            None => Failure::held("the server begins with its first run by itself: usersync status"),
+            None => Failure::held("the server plans its first run automatically: usersync status"),
         }));
     }
     if state == PairState::NoUsers {
@@ -133,7 +133,9 @@ async fn follow(
                 shown.sender.send_replace(progress(&run));
             }
             None if began.elapsed() > BEGINS_WITHIN => {
-                out.error(format!("{pair}: the server has not begun yet; it does when it can: usersync status"));
+                out.error(format!(
+                    "{pair}: the server has not started the run yet. It stays requested: usersync status"
+                ));
                 return Ok(None);
             }
             None => {}
@@ -142,7 +144,7 @@ async fn follow(
             () = tokio::time::sleep(EVERY) => {}
             () = stop.token.cancelled() => {
                 let signal = stop.by().map_or("a signal", stop::signal_name);
-                out.error(format!("Stopped by {signal}: the run of {pair} goes on in the server: usersync runs"));
+                out.error(format!("Stopped by {signal}: the run of {pair} continues in the server: usersync runs"));
                 return Ok(None);
             }
         }
@@ -166,7 +168,7 @@ fn exit_of(outcome: &RunOutcome) -> Exit {
 
 fn show(out: &Out, run: &RunRecord) {
     match &run.outcome {
-        RunOutcome::Failed { why, .. } => out.error(format!("{}: run {} was given up: {why}", run.pair, run.id)),
+        RunOutcome::Failed { why, .. } => out.error(format!("{}: run {} failed: {why}", run.pair, run.id)),
         RunOutcome::Stopped => out.error(format!("{}: run {} was stopped", run.pair, run.id)),
         _ => {}
     }

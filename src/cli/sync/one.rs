@@ -64,7 +64,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
             let subject = Subject::User(person.id.clone());
             let login = person.user.as_ref().map(|user| user.username.clone());
             let newest = newest_change(work, pair, &subject).await?;
-            let cause = Cause::Other { what: format!("asked for by {}", work.context.by()) };
+            let cause = Cause::Other { what: format!("requested by {}", work.context.by()) };
             let store = &work.opened.store;
             store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &cause, Timestamp::now()).await?;
             if work.opened.server.is_none() {
@@ -78,7 +78,9 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
                     exit = exit.and(exit_of_condition(condition.code));
                 }
             } else if no_wait {
-                out.say(format!("{pair}: asked the running server to look at {name}. See: usersync explain {name}"));
+                out.say(format!(
+                    "{pair}: requested a reconcile of {name} from the running server. See: usersync explain {name}"
+                ));
                 continue;
             } else {
                 wait(work, pair, &subject, &stop.token).await?;
@@ -126,8 +128,8 @@ fn what_was_done(work: &Work<'_>, name: &str, signal: Exit, changes: usize) -> S
         changes => format!("{} written", count(changes, "change was", "changes were")),
     };
     let left = match &work.opened.server {
-        Some(pid) => format!("The running server (pid {pid}) does what is left: usersync explain {name}"),
-        None => format!("What is left is done by: usersync sync {name}"),
+        Some(pid) => format!("The running server (pid {pid}) does the rest: usersync explain {name}"),
+        None => format!("To do the rest: usersync sync {name}"),
     };
     format!("Stopped by {}: {changes}. {left}", stop::signal_name(signal))
 }
@@ -238,8 +240,8 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     match &worked.task {
         Some(TaskRecord { error: Some((class, text)), not_before, .. }) => {
             let again = match &work.opened.server {
-                Some(_) => format!("tried again {}", out.when(*not_before)),
-                None => format!("no server tries it again: usersync sync {name}"),
+                Some(_) => format!("next attempt {}", out.when(*not_before)),
+                None => format!("no server runs to retry it: usersync sync {name}"),
             };
             let text = text.trim_end_matches('.');
             out.error(format!("{pair}: {who}: {text} ({}); {again}", class.as_str()));
@@ -249,7 +251,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         }
         Some(task) => {
             let again = match &work.opened.server {
-                Some(_) => format!("; looked at again {}", out.when(task.not_before)),
+                Some(_) => format!("; re-read {}", out.when(task.not_before)),
                 None => format!(": usersync sync {name}"),
             };
             out.error(format!("{pair}: {who} is not done yet{again}"));

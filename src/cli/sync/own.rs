@@ -128,7 +128,7 @@ fn what_was_done(signal: Exit, all: &[Synced<'_>], pairs: usize) -> String {
         parts.push(format!("{} not begun", count(left, "connector and target", "connectors and targets")));
     }
     let name = stop::signal_name(signal);
-    format!("Stopped by {name}: {}. What is left is done by the next run: usersync sync", parts.join(", "))
+    format!("Stopped by {name}: {}. The next run does the rest: usersync sync", parts.join(", "))
 }
 
 async fn one_pair(
@@ -212,7 +212,7 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
         out.prose(
             2,
             format!(
-                "Look: usersync approvals show {set}   Do it: usersync approvals approve {set}, then usersync sync"
+                "Show: usersync approvals show {set}   Approve: usersync approvals approve {set}, then usersync sync"
             ),
         );
         return;
@@ -220,8 +220,8 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
     if ended.no_users {
         out.prose(
             2,
-            "The realm has no users in scope yet, so nothing is in service. Once it has: usersync sync plans the first run, \
-             which waits for approval.",
+            "The realm has no users in scope yet, so nothing is in service. Once it has users: usersync sync plans the \
+             first run, which waits for approval.",
         );
         return;
     }
@@ -230,10 +230,10 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
         let failed = match ended.tasks_failed {
             0 => String::new(),
             failed => {
-                format!(", {} failed and are tried again by the next usersync sync (usersync tasks)", thin(failed))
+                format!(", {} failed; the next usersync sync retries them (usersync tasks)", thin(failed))
             }
         };
-        out.prose(2, format!("Worked besides: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
+        out.prose(2, format!("Also worked: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
     }
     out.prose(2, format!("unchanged {}.  Protected {}.", thin(report.unchanged), thin(report.protected)));
 }

@@ -98,7 +98,7 @@ fn rewrite(text: &str, field: &Field, form: Form) -> Result<String, String> {
             return Err("there is nothing between two commas".to_owned());
         }
         if item == "?" {
-            return Err(if is_day { "? stands alone" } else { "? is for the two day fields; write *" }.to_owned());
+            return Err(if is_day { "? must stand alone" } else { "? is for the two day fields; write *" }.to_owned());
         }
         match field.what {
             What::DayOfMonth if item.contains(['L', 'W']) => {
@@ -112,7 +112,7 @@ fn rewrite(text: &str, field: &Field, form: Form) -> Result<String, String> {
     }
     // The search would turn L beside LW into two LW.
     if special.contains("L") && special.contains("LW") {
-        return Err("L and LW do not go together".to_owned());
+        return Err("L and LW cannot be combined".to_owned());
     }
     Ok(numbers.iter().map(u16::to_string).chain(special).collect::<Vec<_>>().join(","))
 }

@@ -37,7 +37,7 @@ impl Schedule {
         let schedule = Self { text: text.trim().to_owned(), cron, zone };
         match schedule.next_after(now) {
             Some(_) => Ok(schedule),
-            None => Err(ScheduleError("it never fires: no such date is left".to_owned())),
+            None => Err(ScheduleError("it never fires: no future date matches".to_owned())),
         }
     }
 

@@ -78,7 +78,10 @@ impl Run<'_> {
         if source.groups_incomplete.is_some() {
             self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
                 let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
-                format!("group {name}: not listed by Keycloak, but the listing is incomplete. Nothing is done about it")
+                format!(
+                    "group {name}: not listed by Keycloak, but the listing is incomplete. This group is not \
+                         changed"
+                )
             }));
         }
         let mut gone = Vec::new();
@@ -95,7 +98,7 @@ impl Run<'_> {
         }
         self.apply_groups(work, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
-            self.options.tell("reading groups that are gone once more", 0, gone.len(), 0);
+            self.options.tell("re-reading deleted groups", 0, gone.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply_groups(gone, source.observation, rules).await?;
         }

@@ -76,7 +76,7 @@ pub(super) async fn told_at_once(
         Ok(None) => return Ok(BTreeMap::new()),
         // This read alone may be too much for the target; if the target has a problem, the next call shows it.
         Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Maintenance) => {
-            tracing::warn!(target.name = %port.name, "{error} Until then members are read group by group.");
+            tracing::warn!(target.name = %port.name, "{error} usersync reads the members group by group instead.");
             return Ok(BTreeMap::new());
         }
         Err(error) => return Err(error.into()),

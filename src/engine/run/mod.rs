@@ -173,7 +173,7 @@ impl Engine {
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
-        tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
+        tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile started");
         let mut report = Report::keeping(options.keep);
         let work = AssertUnwindSafe(turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report)));
         let outcome = work.catch_unwind().await.unwrap_or(Err(WorkError::Bug));
@@ -292,7 +292,7 @@ impl Run<'_> {
         self.report.accounts = target.accounts().len();
         self.report.incomplete = source.users_incomplete.clone().or_else(|| {
             (source.users() == 0 && target.links() > 0)
-                .then(|| format!("{}: no users were read where {} are linked", self.pair.connector, target.links()))
+                .then(|| format!("{}: no users were read, but {} are linked", self.pair.connector, target.links()))
         });
         source.users_incomplete.clone_from(&self.report.incomplete);
         self.report.incomplete = self.report.incomplete.take().or_else(|| source.groups_incomplete.clone());
@@ -321,7 +321,7 @@ impl Run<'_> {
         if applied.is_err() || self.options.cancel.is_cancelled() {
             self.report.postpone(leavers.iter().map(Pending::operations).sum());
         } else if !leavers.is_empty() {
-            self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
+            self.options.tell("re-reading deleted users", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply_users(leavers, &source, &target, &rules).await?;
         }
@@ -356,9 +356,7 @@ impl Run<'_> {
     /// Reports subjects that could not be read; their tasks continue by themselves.
     async fn tell_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
         let unconfirmed = source.members_incomplete.iter().map(|(path, why)| {
-            format!(
-                "group {path}: the list of its members is incomplete: {why}. Its next full reconcile reads it again"
-            )
+            format!("group {path}: the list of its members is incomplete: {why}. The next full reconcile re-reads it")
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         for (subject, why) in &source.failed {

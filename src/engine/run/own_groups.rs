@@ -63,7 +63,7 @@ impl Run<'_> {
         }
         self.report.unconfirmed.extend_once(lacking.into_iter().map(|(path, logins)| {
             format!(
-                "group {path}: Keycloak's list of its members lacks {}, who are members by their own groups. These \
+                "group {path}: Keycloak's member list lacks {}, whose own group lists contain the group. These \
                  memberships are kept; others may be missing",
                 some(&logins)
             )

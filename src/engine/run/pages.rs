@@ -25,13 +25,13 @@ impl Pages {
     ) -> Option<String> {
         self.incomplete = self.incomplete.take().or(incomplete);
         if fresh < came {
-            self.incomplete("entries of the listing came twice: it changed while it was read, or its pages repeat");
+            self.incomplete("the listing returned entries twice: it changed during the read, or its pages repeat");
         }
         let next = next?;
         self.empty = if came == 0 { self.empty + 1 } else { 0 };
         let nothing_new = came > 0 && fresh == 0 || self.empty >= EMPTY_AT_MOST;
         if nothing_new || !self.cursors.insert(next.clone()) {
-            self.incomplete("the pages of the listing repeat, so it was not read on");
+            self.incomplete("the pages of the listing repeat, so the read was stopped");
             return None;
         }
         Some(next)

@@ -242,7 +242,7 @@ impl Run<'_> {
     /// Reports by name the users that stay unchanged because the listing without them is incomplete.
     fn tell_left(&mut self, left: &[String]) {
         let left_as_is = |who: &str| {
-            format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
+            format!("{who}: not listed by Keycloak, but the listing is incomplete. This user is not changed")
         };
         for name in left {
             self.report.unconfirmed.push_with(|| left_as_is(name));
@@ -274,7 +274,7 @@ impl Run<'_> {
             let account = order.account.as_ref().and_then(|account| target.account(account));
             if let (RunMode::DryRun, Some(account), Presence::Present(user)) = (self.options.mode, account, presence) {
                 let adopt = Action::adopt(user, &account);
-                self.report.plan(subject, adopt, None, || "an operator ordered this link".to_owned());
+                self.report.plan(subject, adopt, None, || "an operator requested this link".to_owned());
                 self.plan_adopted(presence, subject, &account, target, groups);
             }
             return Verdict::ReadAgain(Vec::new());
@@ -285,8 +285,8 @@ impl Run<'_> {
         let (wanted, holder) = holder(presence, link, target, capabilities);
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
             self.report.conflicts.push(format!(
-                "{login}: the target has several accounts of this login, so none of them is taken. Delete or rename all but one \
-                 there."
+                "{login}: the target has several accounts with this login, so none of them is linked. Delete or \
+                 rename all but one there."
             ));
             let dry = self.options.mode == RunMode::DryRun;
             return if dry { Verdict::Nothing } else { Verdict::ReadAgain(Vec::new()) };
@@ -456,7 +456,7 @@ impl Run<'_> {
         }
         if matches!(&decision, Decision::Plan(planned) if planned.groups_unread) {
             self.report.unconfirmed.push_once(format!(
-                "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
+                "{}: the target does not return its groups; its membership changes are known once it is adopted",
                 account.name
             ));
         }

@@ -456,7 +456,10 @@ impl TargetWalk {
             1 => first.clone(),
             more => format!("{first} and {} other groups", more - 1),
         };
-        Some(format!("not all members of {of} were read ({why}), so the memberships that usersync gave count"))
+        Some(format!(
+            "not all members of {of} were read ({why}), so usersync relies on the memberships that it \
+                      recorded"
+        ))
     }
 
     /// Returns the subject's items that are open, approved or rejected.

@@ -59,7 +59,7 @@ const NO_ID: &str = "it names no user or group";
 
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     if facts.failed {
-        return Verdict::ignored("it tells of a failure, so nothing was changed");
+        return Verdict::ignored("it reports a failure, so nothing was changed");
     }
     let verdict = match facts.user_event {
         Some(kind) => user_event(kind, facts),
@@ -109,13 +109,13 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::Component => component(facts.provider_type),
         Place::OrganizationMember(member) => match member.or(facts.user.filter(|id| is_id(id))) {
             Some(id) => Verdict::reconcile([Subject::user(id)]),
-            None => Verdict::ignored("organisations are not mapped, and it does not tell the member's id"),
+            None => Verdict::ignored("organisations are not mapped, and it does not contain the member's id"),
         },
         // Members that the organization manages are deleted with it, without an event.
         Place::Organization if facts.operation == "DELETE" => Verdict::run(),
         Place::Organization => Verdict::ignored("organisations are not mapped"),
         Place::DefaultGroup => {
-            Verdict::ignored("a default group is given to users made later; those who are there keep what they have")
+            Verdict::ignored("a default group applies to users created later; existing users are unchanged")
         }
         Place::UserProfile => {
             Verdict::ignored("it changes which attributes users may have; the next full reconcile reads them all")
@@ -130,7 +130,7 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
 /// Settings of a user federation can show, hide or remove many users; keys and other components cannot.
 fn component(provider_type: Option<&str>) -> Verdict {
     match provider_type {
-        Some(kind) if !kind.contains("storage") => Verdict::ignored("this component holds no users"),
+        Some(kind) if !kind.contains("storage") => Verdict::ignored("this component contains no users"),
         _ => Verdict::run(),
     }
 }
@@ -147,10 +147,10 @@ fn without_path(facts: &Facts<'_>, object: Option<&str>) -> Verdict {
 
 fn user_event(kind: &str, facts: &Facts<'_>) -> Verdict {
     if kind.ends_with("_ERROR") {
-        return Verdict::ignored("it tells of a failure, so nothing was changed");
+        return Verdict::ignored("it reports a failure, so nothing was changed");
     }
     if tells_nothing(kind) {
-        return Verdict::ignored("this kind says nothing about a user's directory data");
+        return Verdict::ignored("this kind contains no directory data of a user");
     }
     if kind == "LOGIN" && !login_may_change(facts) {
         return Verdict::ignored("a sign-in without an identity provider changes no user");

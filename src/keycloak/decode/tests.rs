@@ -65,7 +65,7 @@ fn every_path_tells_whom_to_look_at() {
         ("UPDATE", "GROUP", format!("groups/{G}/management/permissions"), format!("group:{G}")),
         ("CREATE", "GROUP", format!("groups/{G}/children"), format!("group:{G}")),
         ("UPDATE", "GROUP", "groups".into(), "run".into()),
-        ("CREATE", "GROUP", format!("default-groups/{G}"), "- a default group is given".into()),
+        ("CREATE", "GROUP", format!("default-groups/{G}"), "- a default group applies".into()),
         ("CREATE", "REALM", format!("users/{U}"), format!("user:{U}")),
         ("CREATE", "USER", "users".into(), "run".into()),
         ("UPDATE", "USER_PROFILE", "users/profile".into(), "- it changes which attributes".into()),
@@ -169,7 +169,7 @@ fn what_the_path_hides_is_read_from_the_representation() {
 fn a_component_that_holds_no_users_asks_for_nothing() {
     let mut event = admin("UPDATE", "COMPONENT", &format!("components/{G}"));
     event["representation"] = json!({"providerType": "org.keycloak.keys.KeyProvider"}).to_string().into();
-    assert_eq!(told(&one(&event)), "- this component holds no users");
+    assert_eq!(told(&one(&event)), "- this component contains no users");
     event["representation"] = json!({"providerType": "org.keycloak.storage.UserStorageProvider"}).to_string().into();
     assert_eq!(told(&one(&event)), "run");
 }
@@ -183,10 +183,10 @@ fn user_events_name_their_user_or_are_ignored() {
         assert_eq!((decoded.kind.as_str(), decoded.about), (kind, format!("users/{U}")));
     }
     for kind in ["CLIENT_LOGIN", "REFRESH_TOKEN", "LOGOUT", "UPDATE_PASSWORD", "SEND_RESET_PASSWORD", "CODE_TO_TOKEN"] {
-        assert_eq!(told(&one(&event(kind))), "- this kind says nothing about a user's directory data", "{kind}");
+        assert_eq!(told(&one(&event(kind))), "- this kind contains no directory data of a user", "{kind}");
     }
-    assert!(told(&one(&event("LOGIN_ERROR"))).starts_with("- it tells of a failure"));
-    assert!(told(&one(&event("REGISTER_ERROR"))).starts_with("- it tells of a failure"));
+    assert!(told(&one(&event("LOGIN_ERROR"))).starts_with("- it reports a failure"));
+    assert!(told(&one(&event("REGISTER_ERROR"))).starts_with("- it reports a failure"));
     assert_eq!(told(&one(&json!({"type": "REGISTER"}))), "- it names no user or group");
     assert_eq!(told(&one(&json!({"type": "REGISTER", "userId": "../x"}))), "- it names no user or group");
 }
@@ -206,7 +206,7 @@ fn a_sign_in_is_a_hint_where_it_may_have_changed_the_user() {
     let p2 = json!({"type": "access.LOGIN", "authDetails": {"userId": U}, "details": {"identity_provider": "github"}});
     assert_eq!(told(&one(&p2)), format!("user:{U}"));
     brokered["error"] = "user_disabled".into();
-    assert!(told(&one(&brokered)).starts_with("- it tells of a failure"));
+    assert!(told(&one(&brokered)).starts_with("- it reports a failure"));
 }
 
 #[test]
@@ -291,12 +291,12 @@ fn our_listeners_form_is_read_and_needs_no_second_look() {
 fn events_of_other_realms_are_kept_but_ignored() {
     let mut event = admin("DELETE", "USER", &format!("users/{U}"));
     event["realmName"] = "other".into();
-    assert_eq!(told(&one(&event)), "- it is of realm other");
+    assert_eq!(told(&one(&event)), "- it belongs to realm other");
     event["realmName"] = "acme".into();
     event["realmId"] = "whatever".into();
     assert_eq!(told(&one(&event)), format!("user:{U}"));
     event.as_object_mut().unwrap().remove("realmName");
-    assert_eq!(told(&one(&event)), "- it is of realm whatever");
+    assert_eq!(told(&one(&event)), "- it belongs to realm whatever");
     event["realmId"] = "acme".into();
     assert_eq!(told(&one(&event)), format!("user:{U}"));
     event["realmId"] = G.into();
@@ -336,7 +336,7 @@ fn one_many_and_a_batch_are_read() {
     let mixed = decoded(json!([17, event, {"events": []}]).to_string().as_bytes()).unwrap();
     assert_eq!(
         mixed.iter().map(told).collect::<Vec<_>>(),
-        ["- it is no Keycloak event".to_owned(), format!("user:{U}"), "- it is no Keycloak event".to_owned()]
+        ["- it is not a Keycloak event".to_owned(), format!("user:{U}"), "- it is not a Keycloak event".to_owned()]
     );
     assert_ne!(mixed[0].id, mixed[2].id);
     let many = json!(vec![event; MOST_EVENTS]).to_string();
@@ -346,14 +346,14 @@ fn one_many_and_a_batch_are_read() {
 #[test]
 fn what_is_no_event_is_an_error_in_words() {
     for (body, text) in [
-        (&b""[..], "the body is not JSON: it ends too early at line 1, column 0."),
-        (b"{\"type\":", "the body is not JSON: it ends too early at line 1, column 8."),
-        (b"<html>", "the body is not JSON: something unexpected stands at line 1, column 1."),
-        (b"{\n}x", "the body is not JSON: something unexpected stands at line 2, column 2."),
-        (b"\"\xff\"", "the body is not JSON: something unexpected stands at line 1, column"),
-        (b"17", "the body holds no Keycloak event: it is neither an object nor an array."),
-        (b"{}", "the body holds no Keycloak event: nothing in it has a type,"),
-        (b"[{\"type\":1}]", "the body holds no Keycloak event: nothing in it has a type,"),
+        (&b""[..], "the body is not JSON: unexpected end of input at line 1, column 0."),
+        (b"{\"type\":", "the body is not JSON: unexpected end of input at line 1, column 8."),
+        (b"<html>", "the body is not JSON: unexpected input at line 1, column 1."),
+        (b"{\n}x", "the body is not JSON: unexpected input at line 2, column 2."),
+        (b"\"\xff\"", "the body is not JSON: unexpected input at line 1, column"),
+        (b"17", "the body contains no Keycloak event: it is neither an object nor an array."),
+        (b"{}", "the body contains no Keycloak event: nothing in it has a type,"),
+        (b"[{\"type\":1}]", "the body contains no Keycloak event: nothing in it has a type,"),
     ] {
         let error = decoded(body).unwrap_err().to_string();
         assert!(error.starts_with(text), "{error}");
@@ -411,7 +411,7 @@ fn times_that_cannot_be_are_not_believed() {
 fn failures_change_nothing() {
     let mut event = admin("UPDATE", "USER", &format!("users/{U}"));
     event["error"] = "boom".into();
-    assert!(told(&one(&event)).starts_with("- it tells of a failure"));
+    assert!(told(&one(&event)).starts_with("- it reports a failure"));
 }
 
 proptest! {

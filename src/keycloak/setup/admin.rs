@@ -109,8 +109,8 @@ impl Admin {
             return fault::error(
                 ErrorClass::Forbidden,
                 format!(
-                    "realm {} at {}: 403. Whoever signed in may not set this realm up. Sign in as its administrator \
-                     (role realm-admin of client {}), or as one of realm master",
+                    "realm {} at {}: 403. The signed-in user may not set up this realm. Sign in as its administrator \
+                     (role realm-admin of client {}), or as an administrator of realm master",
                     self.names.realm, self.base, self.names.rights_client
                 ),
             );
@@ -176,8 +176,8 @@ async fn token(
         return Err(fault::error(
             ErrorClass::Credentials,
             format!(
-                "administrator {username} in realm {realm} at {base}: login or password was refused, or a second factor \
-                 or a change of password is asked for. Try them in the console, or give a token"
+                "administrator {username} in realm {realm} at {base}: login or password was refused, or a second \
+                 factor or a password change is required. Try them in the console, or use a token"
             ),
         ));
     }

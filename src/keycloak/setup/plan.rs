@@ -37,15 +37,15 @@ impl fmt::Display for Step {
             Self::CreateClient { client_id, realm } => {
                 write!(
                     f,
-                    "create client {client_id} in realm {realm}: confidential, service account, no sign-in of people"
+                    "create client {client_id} in realm {realm}: confidential, service account, no interactive sign-in"
                 )
             }
             Self::RepairClient { client_id, words, .. } => write!(f, "repair client {client_id}: {}", words.join(", ")),
             Self::GiveRoles { client_id, roles } => {
-                write!(f, "give the service account of {client_id}: {}", roles.join(", "))
+                write!(f, "grant the service account of {client_id}: {}", roles.join(", "))
             }
             Self::WidenScope { client_id, roles } => {
-                write!(f, "let tokens of {client_id} carry: {}", roles.join(", "))
+                write!(f, "include in tokens of {client_id}: {}", roles.join(", "))
             }
             Self::Attributes { words, .. } => write!(f, "realm attributes: {}", words.join(", ")),
             Self::Events { words, .. } => write!(f, "realm events: {}", words.join(", ")),
@@ -78,7 +78,7 @@ impl Step {
                     return Err(fault::error(
                         ErrorClass::Permanent,
                         format!(
-                            "client {} in realm {realm}: it has no service account although that is turned on",
+                            "client {} in realm {realm}: it has no service account although the setting is on",
                             options.client_id
                         ),
                     ));
@@ -152,7 +152,7 @@ pub(super) fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec
     if before != Before::default() && !attributes.contains_key(BEFORE_ATTRIBUTE) {
         let text = serde_json::to_string(&before).unwrap_or_default();
         attributes.insert(BEFORE_ATTRIBUTE.into(), text);
-        words.push(format!("{BEFORE_ATTRIBUTE} (the event settings as they were)"));
+        words.push(format!("{BEFORE_ATTRIBUTE} (the previous event settings)"));
     }
     let address = options.address.as_ref().map(url::Url::as_str);
     for (name, value) in [(ADDRESS_ATTRIBUTE, address), (KEY_ATTRIBUTE, options.key.as_deref())] {
@@ -200,7 +200,7 @@ fn client_steps(options: &SetupOptions, present: Option<&Client>, steps: &mut Ve
     let more: Vec<_> = TOO_MUCH.into_iter().filter(|role| client.roles.contains(*role)).collect();
     if !more.is_empty() {
         let text = format!(
-            "{} is more than usersync needs: it only reads. Take it away: Clients, {client_id}, Service account roles",
+            "{} is more than usersync needs: it only reads. Remove it: Clients, {client_id}, Service account roles",
             more.join(", ")
         );
         notes.push(Note { state: NoteState::Note, about: "rights".into(), text });
@@ -271,8 +271,8 @@ fn event_step(
         words.push(format!("user event types {}", missing.join(", ")));
     }
     if !on("eventsEnabled") && (types.is_empty() || types.contains(&"LOGIN")) {
-        let text = "user events are kept with all the types that are chosen in the realm, so each sign-in is a row in \
-                    Keycloak's database. Fewer: Realm settings, Events, User events settings";
+        let text = "user events of all types selected in the realm are kept, so each sign-in is a row in Keycloak's \
+                    database. Fewer: Realm settings, Events, User events settings";
         notes.push(Note { state: NoteState::Note, about: "user events".into(), text: text.into() });
     }
     let present_expiry = present.attributes.get(ADMIN_EXPIRY).and_then(|text| text.parse().ok());
@@ -304,7 +304,10 @@ fn expiry(present: Option<i64>, in_use: bool, wanted: i64) -> Expiry {
 }
 
 fn for_ever(what: &str) -> Note {
-    let text = format!("{what} are kept for ever, and their table grows. Give an expiry: Realm settings, Events");
+    let text = format!(
+        "{what} have no expiry, so their table grows without limit. Set an expiry: Realm settings, \
+                        Events"
+    );
     Note { state: NoteState::Note, about: "expiry".into(), text }
 }
 
@@ -325,14 +328,14 @@ fn listener(present: &Present, config: &mut Raw, words: &mut Vec<String>, notes:
         Some(true) => {}
         Some(false) => notes.push(note(
             NoteState::Wait,
-            "Keycloak does not have it yet. Copy the provider's jar into its folder providers, start it again, then run this \
-             again. Until then changes are found by the full reconcile",
+            "Keycloak does not have it yet. Copy the provider's jar into its folder providers, restart Keycloak, then \
+             run this command again. Until then, changes are found by the full reconcile",
         )),
         None if there => {}
         None => notes.push(note(
             NoteState::Wait,
-            "this administrator cannot see whether Keycloak has it. Sign in as one of realm master, or add usersync under \
-             Realm settings, Events, Event listeners",
+            "this administrator cannot see whether Keycloak has it. Sign in as an administrator of realm master, or \
+             add usersync under Realm settings, Events, Event listeners",
         )),
     }
 }

@@ -125,9 +125,7 @@ pub(super) async fn rights_client_id(admin: &Admin, options: &SetupOptions) -> R
 fn missing(realm: &str, client_id: &str) -> SourceError {
     fault::error(
         ErrorClass::Permanent,
-        format!(
-            "realm {realm}: client {client_id} is not there. A client of another realm can only be one of realm master"
-        ),
+        format!("realm {realm}: client {client_id} does not exist. A client outside the realm must be in realm master"),
     )
 }
 

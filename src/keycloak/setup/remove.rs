@@ -38,14 +38,14 @@ fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec<Note>) {
     }
     if before.is_none() && present.events.get("adminEventsEnabled") == Some(&Value::Bool(true)) {
         let text =
-            "admin and user events stay as they are: they were on before usersync came, or nothing tells how they were";
+            "admin and user events are unchanged: they were on before usersync, or their previous settings are unknown";
         notes.push(Note { state: NoteState::Note, about: "events".into(), text: text.into() });
     }
     let mut attributes = present.attributes.clone();
     let mut words: Vec<_> = [ADDRESS_ATTRIBUTE, KEY_ATTRIBUTE, BEFORE_ATTRIBUTE]
         .into_iter()
         .filter(|name| attributes.remove(*name).is_some())
-        .map(|name| format!("take {name} away"))
+        .map(|name| format!("remove {name}"))
         .collect();
     if let Some(expiry) = before.and_then(|before| before.admin_expiry) {
         if expiry.is_empty() {
@@ -53,7 +53,7 @@ fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec<Note>) {
         } else {
             attributes.insert(ADMIN_EXPIRY.into(), expiry);
         }
-        words.push("expiry of admin events as it was".into());
+        words.push("restore the previous expiry of admin events".into());
     }
     if !words.is_empty() {
         steps.push(Step::Attributes { words, all: attributes });
@@ -78,7 +78,7 @@ fn events(present: &Present, before: Option<&Before>) -> Option<Step> {
             listeners.retain(|id| id.as_str().is_some_and(|id| known.contains(id)));
         }
         config.insert("eventsListeners".into(), Value::Array(listeners));
-        words.push(format!("take listener {LISTENER} away"));
+        words.push(format!("remove listener {LISTENER}"));
     }
     let changed: Raw = before.map(|before| before.config.clone()).unwrap_or_default();
     if !changed.is_empty() {
@@ -87,7 +87,7 @@ fn events(present: &Present, before: Option<&Before>) -> Option<Step> {
             let value = if value.is_null() && name == "eventsExpiration" { 0.into() } else { value };
             config.insert(name, value);
         }
-        words.push("settings as they were before".into());
+        words.push("restore the previous settings".into());
     }
     (!words.is_empty()).then_some(Step::Events { words, config })
 }

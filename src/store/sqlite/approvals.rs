@@ -166,7 +166,7 @@ impl Tx {
         if approved && !self.is_under_way(claim, id).await? {
             return Ok(());
         }
-        Err(StoreError::NotFound(format!("held item {id} of {} is not approved", claim.subject)))
+        Err(StoreError::NotFound(format!("approval item {id} of {} is not approved", claim.subject)))
     }
 
     /// Marks an approval item as used after success or a permanent refusal. After any other outcome it may be used
@@ -210,7 +210,7 @@ impl Tx {
         for item in &items {
             self.set_item_state(item.id, ApprovalItemState::Withdrawn).await?;
         }
-        let what = format!("withdrew {} of set {id} of {}", of_rejections(items.len()), set.pair);
+        let what = format!("withdrew {} of approval {id} of {}", of_rejections(items.len()), set.pair);
         self.audit(by, &what, now).await?;
         let cause = Cause::Other { what: format!("rejections of approval {id} withdrawn by {by}") };
         self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
@@ -272,7 +272,7 @@ impl Tx {
                     self.approve_removals(no, item).await?;
                 }
             }
-            let cause = Cause::Other { what: format!("approval {} given by {}", set.id, decision.by) };
+            let cause = Cause::Other { what: format!("approval {} approved by {}", set.id, decision.by) };
             self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
         }
         self.wake = true;

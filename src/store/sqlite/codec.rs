@@ -38,7 +38,7 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> StoreResult<T> {
 pub(super) fn to_word(value: &impl Serialize) -> StoreResult<String> {
     match serde_json::to_value(value).map_err(damaged)? {
         serde_json::Value::String(word) => Ok(word),
-        other => Err(damaged(format!("{other} is no word"))),
+        other => Err(damaged(format!("unknown stored word {other}"))),
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn unpack(bytes: &[u8]) -> StoreResult<BTreeSet<i64>> {
     let (mut last, mut value, mut shift) = (0_i64, 0_u64, 0_u32);
     for &byte in bytes {
         if shift > 63 {
-            return Err(damaged("a set of memberships cannot be read"));
+            return Err(damaged("a stored set of memberships cannot be decoded"));
         }
         value |= u64::from(byte & 0x7f) << shift;
         shift += 7;
@@ -106,7 +106,7 @@ pub(super) fn unpack(bytes: &[u8]) -> StoreResult<BTreeSet<i64>> {
             (value, shift) = (0, 0);
         }
     }
-    if shift == 0 { Ok(numbers) } else { Err(damaged("a set of memberships cannot be read")) }
+    if shift == 0 { Ok(numbers) } else { Err(damaged("a stored set of memberships cannot be decoded")) }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Tx {
         .bind(millis(now))
         .execute(&mut self.conn)
         .await?;
-        self.audit(by, &format!("ordered: contact {about} at once"), now).await?;
+        self.audit(by, &format!("requested: contact {about} at once"), now).await?;
         self.wake = true;
         Ok(())
     }

@@ -11,7 +11,7 @@ impl From<sqlx::Error> for StoreError {
         // The low byte of SQLite's extended codes: busy, locked, read only, input/output, full, cannot open.
         match code.map(|code: i32| code & 0xff) {
             Some(13) => Self::Unavailable("the disk is full".into()),
-            Some(5 | 6) => Self::Unavailable("another process holds it locked".into()),
+            Some(5 | 6) => Self::Unavailable("another process has locked it".into()),
             Some(8 | 10 | 14) => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
@@ -20,5 +20,5 @@ impl From<sqlx::Error> for StoreError {
 
 /// Returns the error for a stored value that cannot be decoded.
 pub(super) fn damaged(what: impl Display) -> StoreError {
-    StoreError::Failed(format!("what is stored cannot be read: {what}"))
+    StoreError::Failed(format!("stored data cannot be decoded: {what}"))
 }

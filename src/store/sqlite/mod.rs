@@ -247,7 +247,7 @@ impl SqliteStore {
         if self.engine {
             return Ok(());
         }
-        Err(StoreError::Failed("a command beside the server writes intentions only".into()))
+        Err(StoreError::Failed("a command stores requests only; the running server executes them".into()))
     }
 }
 

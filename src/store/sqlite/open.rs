@@ -68,7 +68,7 @@ pub(super) fn folder(file: &Path) -> StoreResult<PathBuf> {
     builder
         .recursive(true)
         .create(&folder)
-        .map_err(|error| unavailable(format!("the folder {} cannot be made: {error}", folder.display())))?;
+        .map_err(|error| unavailable(format!("cannot create the folder {}: {error}", folder.display())))?;
     Ok(folder)
 }
 
@@ -98,8 +98,8 @@ pub(super) fn refuse_foreign(what: &str, path: &Path, owner: u32, us: u32) -> St
         return Ok(());
     }
     Err(unavailable(format!(
-        "the {what} {} belongs to another user (uid {owner}, we are uid {us}): run usersync as that user, or give it to ours \
-         with `chown`",
+        "the {what} {} belongs to another user (uid {owner}; usersync runs as uid {us}): run usersync as that user, \
+         or change the owner with `chown`",
         path.display()
     )))
 }
@@ -111,7 +111,7 @@ fn private(path: &Path) -> StoreResult<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| {
-        let hint = if error.kind() == ErrorKind::PermissionDenied { ": is it another user's?" } else { "" };
+        let hint = if error.kind() == ErrorKind::PermissionDenied { ": check its owner and permissions" } else { "" };
         unavailable(format!("{} cannot be opened: {error}{hint}", path.display()))
     })
 }
@@ -132,7 +132,7 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = lock.read_to_string(&mut pid);
-            return Err(unavailable(format!("another usersync (pid {}) works with this store", pid.trim())));
+            return Err(unavailable(format!("another usersync process (pid {}) has this store open", pid.trim())));
         }
         Err(TryLockError::Error(error)) => {
             return Err(unavailable(format!("{} cannot be locked: {error}", path.display())));
@@ -259,7 +259,8 @@ fn refuse_newer(found: i64) -> StoreResult<()> {
         return Ok(());
     }
     Err(unavailable(format!(
-        "its schema {found} is newer than this usersync's {}: use the newer version, or the copy that it made (`.before-N`)",
+        "its schema {found} is newer than this usersync's {}: use the newer version, or restore its backup \
+         (`.before-N`)",
         newest()
     )))
 }

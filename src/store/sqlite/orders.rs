@@ -49,8 +49,8 @@ impl Tx {
         .bind(millis(now))
         .execute(&mut self.conn)
         .await?;
-        self.audit(by, &format!("ordered: {} on {pair}", wording(user, account)), now).await?;
-        let cause = Cause::Other { what: format!("ordered by {by}") };
+        self.audit(by, &format!("requested: {} on {pair}", wording(user, account)), now).await?;
+        let cause = Cause::Other { what: format!("requested by {by}") };
         self.raise(no, [&Subject::User(user.clone())], Priority::Event, &cause, now).await?;
         self.memory.note_outside_change();
         Ok(())
@@ -118,7 +118,7 @@ impl Tx {
         .bind(claim.no.target)
         .fetch_all(&mut self.conn)
         .await?;
-        let cause = Cause::Other { what: format!("the link of {} is another", claim.subject) };
+        let cause = Cause::Other { what: format!("the link of {} changed", claim.subject) };
         for (pair, subject) in conflicts {
             let subject: Subject = codec::parse(&subject)?;
             if pair != claim.no.pair || subject != claim.subject {

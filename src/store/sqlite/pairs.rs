@@ -161,7 +161,7 @@ impl Tx {
                 now,
             )
             .await?;
-            self.audit(by, &format!("confirmed another identity of connector {connector}"), now).await?;
+            self.audit(by, &format!("confirmed the new identity of connector {connector}"), now).await?;
         }
         if let Some(target) = target {
             let no = self.target(target).await?;
@@ -178,7 +178,7 @@ impl Tx {
             )
             .await?;
             self.unconfirm(no).await?;
-            self.audit(by, &format!("confirmed another identity of target {target}"), now).await?;
+            self.audit(by, &format!("confirmed the new identity of target {target}"), now).await?;
         }
         self.wake = true;
         Ok(())
@@ -195,7 +195,8 @@ impl Tx {
         let (pinned, other) = target_identity(&mut self.conn, target, found).await?;
         let Some(pinned) = pinned else {
             return Err(StoreError::Refused(format!(
-                "target {target}: no server was recorded yet; the one found at the first contact is recorded by itself"
+                "target {target}: no server was recorded yet; usersync records the one that it finds at the first \
+                 contact"
             )));
         };
         if pinned.id != found.id {
@@ -274,13 +275,13 @@ impl Tx {
 /// Returns why the server that answers is not the pinned one under another address.
 fn another_server(target: &TargetName, pinned: &TargetIdentity, found: &TargetIdentity) -> String {
     let by_address = if found.id.contains("://") || pinned.id.contains("://") {
-        " A server that tells no id is known by its address alone."
+        " A server that reports no id is identified by its address only."
     } else {
         ""
     };
     format!(
-        "target {target} is not the same server: its id is {}, and was {}.{by_address} If another server is meant: usersync \
-         target confirm {target}",
+        "target {target} is not the same server: its id is {}, and was {}.{by_address} If it is another server: \
+         usersync target confirm {target}",
         found.id, pinned.id
     )
 }

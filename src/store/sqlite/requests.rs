@@ -38,7 +38,7 @@ impl Tx {
             self.ask(pair, trigger).await?;
         }
         let on = target.as_ref().map(|target| format!(" on {target}")).unwrap_or_default();
-        self.audit(by, &format!("asked for a run of {connector}{on}"), now).await
+        self.audit(by, &format!("requested a run of {connector}{on}"), now).await
     }
 
     /// Marks the open requests as fulfilled by a run that begins.

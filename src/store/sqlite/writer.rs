@@ -305,7 +305,7 @@ async fn raise_abandoned(tx: &mut Tx) -> bool {
     match raised.await {
         Ok(()) => {
             tx.memory.note_raised(count);
-            tracing::warn!(tasks = count, "raised the tasks of claims whose ending could not be written");
+            tracing::warn!(tasks = count, "raised the tasks of claims that could not be ended");
             true
         }
         Err(error) => {
@@ -333,9 +333,12 @@ async fn raise_next_part(tx: &mut Tx) -> bool {
     };
     let Err(error) = raised.await else { return true };
     if cannot_be_written(&error).is_some() {
-        tracing::debug!("the next tasks of many cannot be raised yet: {error}");
+        tracing::debug!("the next part of a large batch of tasks cannot be raised yet: {error}");
     } else {
-        tracing::error!("the next tasks of many cannot be raised: {error}. Run a full reconcile: usersync sync");
+        tracing::error!(
+            "the next part of a large batch of tasks cannot be raised: {error}. Run a full reconcile: \
+                         usersync sync"
+        );
     }
     // Fails if the transaction did not begin.
     let _ = tx.run("ROLLBACK").await;
@@ -436,7 +439,7 @@ fn cannot_be_written(error: &StoreError) -> Option<String> {
 
 /// Returns the error for jobs that were rolled back together with another one.
 fn nothing_left() -> StoreError {
-    StoreError::Unavailable("the writes of this commit were taken back".into())
+    StoreError::Unavailable("the writes of this commit were rolled back".into())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN
 pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
     if done && error.kind != TargetErrorKind::Unanswered {
         error.kind = TargetErrorKind::Unanswered;
-        error.text.push_str(" A part of it was done before; usersync checks what is left.");
+        error.text.push_str(" Part of the change took effect; usersync checks what is left.");
     }
     error
 }
@@ -57,14 +57,16 @@ impl BitbucketTarget {
             // `takes` came from cached data that is out of date.
             self.known.forget().await;
             let text = format!(
-                "{what}: it has {new} meanwhile, which was not written down, so nothing was taken. It is looked at again."
+                "{what}: the account has gained {new}, which is not recorded, so nothing was revoked. usersync \
+                 re-reads it."
             );
             return Err(error(TargetErrorKind::NotFound, text));
         }
         let in_groups = access.iter().any(|one| one.starts_with(GROUP));
         if in_groups && !person.mutable_groups {
             return Err(unsupported(format!(
-                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out of {} there.",
+                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the account from {} \
+                 there.",
                 person.home(),
                 access.join(", ")
             )));
@@ -72,8 +74,8 @@ impl BitbucketTarget {
         let protected = |group: &&str| self.protected_groups.iter().any(|name| fold(name) == fold(group));
         if let Some(group) = access.iter().filter_map(|one| one.strip_prefix(GROUP)).find(protected) {
             return Err(unsupported(format!(
-                "{what}: {group} lets it sign in, and protected_groups names that group. Take the account out of {group} \
-                 in Bitbucket."
+                "{what}: {group} lets the account sign in, and protected_groups names that group. Remove the account \
+                 from {group} in Bitbucket."
             )));
         }
         let mut done = false;
@@ -91,7 +93,10 @@ impl BitbucketTarget {
             if let Some(left) = left.iter().find(|group| grants.groups.contains_key(&fold(group))) {
                 return Err(error(
                     TargetErrorKind::Unanswered,
-                    format!("{what}: Bitbucket answered 200, but it is still in {left}. It is looked at again."),
+                    format!(
+                        "{what}: Bitbucket answered 200, but the account is still a member of {left}. usersync \
+                             re-reads it."
+                    ),
                 ));
             }
         }
@@ -110,7 +115,10 @@ impl BitbucketTarget {
         let deadline = Some(deadline);
         let person = self.held(account, name, &what, deadline).await?;
         if !person.active {
-            return Err(unsupported(format!("{what}: {} holds it as inactive. Activate it there.", person.home())));
+            return Err(unsupported(format!(
+                "{what}: the account is inactive in {}. Activate it there.",
+                person.home()
+            )));
         }
         let grants = self.grants(deadline).await?;
         let present = self.groups_of(&person, deadline).await?;
@@ -123,7 +131,7 @@ impl BitbucketTarget {
         for group in ruling {
             tracing::warn!(
                 what = %Personal(&what), group,
-                "the group makes administrators, so it is not granted again; an operator may"
+                "the group grants administrator rights, so usersync does not restore the membership; an operator can"
             );
         }
         let absent: Vec<&str> = groups.into_iter().filter(|group| !has(group)).collect();
@@ -140,7 +148,7 @@ impl BitbucketTarget {
         }
         if !absent.is_empty() && !person.mutable_groups {
             return Err(unsupported(format!(
-                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Put it into {} there.",
+                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the account to {} there.",
                 person.home(),
                 absent.join(", ")
             )));
@@ -185,7 +193,8 @@ impl BitbucketTarget {
                 if self.group_spelled(group, deadline).await?.is_some() {
                     left.push(group);
                 } else {
-                    tracing::warn!(what = %Personal(&what), %group, "the group does not exist any more, so it is not granted again");
+                    tracing::warn!(what = %Personal(&what), %group, "the group no longer exists, so the membership is \
+                                                                     not restored");
                 }
             }
             groups = left;
@@ -216,8 +225,8 @@ impl BitbucketTarget {
             return Ok(());
         }
         let hint = format!(
-            "Most likely {group} has a higher permission than usersync; take it out by hand, or give usersync's account \
-             SYS_ADMIN"
+            "{group} probably has a higher permission than usersync. Remove the account from it manually, or grant \
+             usersync's account SYS_ADMIN"
         );
         Err(self.refused_end(&ask, &answer, &hint))
     }
@@ -252,12 +261,12 @@ impl BitbucketTarget {
         if undocumented {
             let code = answer.status.as_u16();
             let text = format!(
-                "{what}: Bitbucket answered {code} where it should answer 204, and {login} still has its global permission. A \
-                 proxy in front of it may answer DELETE itself; let it pass DELETE on."
+                "{what}: Bitbucket answered {code} instead of 204, and {login} still has its global permission. A \
+                 proxy may have answered the DELETE itself. Configure it to forward DELETE."
             );
             return Err(unconfirmed(text));
         }
-        let hint = "Take its global permission away by hand, or give usersync's account SYS_ADMIN";
+        let hint = "Revoke its global permission manually, or grant usersync's account SYS_ADMIN";
         Err(self.refused_end(&ask, &answer, hint))
     }
 
@@ -315,7 +324,7 @@ impl BitbucketTarget {
                 );
             }
         }
-        self.refused_end(ask, answer, "Look at it by hand in Bitbucket")
+        self.refused_end(ask, answer, "Check it in Bitbucket")
     }
 
     /// Classifies a refusal that has no specific meaning. A 409 from Bitbucket itself protects permissions, usersync's
@@ -330,7 +339,8 @@ impl BitbucketTarget {
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 409);
         if refused && said.read_only() {
             return unsupported(format!(
-                "{what}: its user directory is read-only for Bitbucket{quoted}. Change it where it is kept."
+                "{what}: its user directory is read-only for Bitbucket{quoted}. Change it in the system that holds \
+                 the directory's users."
             ));
         }
         match answer.status {
@@ -361,7 +371,7 @@ impl BitbucketTarget {
 
 fn nothing_to_give(what: &str) -> TargetError {
     unsupported(format!(
-        "{what}: nothing that usersync took from it is there to be given back. Put it into a group with a global \
-         permission by hand."
+        "{what}: nothing that usersync revoked can be restored. Add the account manually to a group with a global \
+         permission."
     ))
 }

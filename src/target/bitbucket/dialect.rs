@@ -16,10 +16,10 @@ pub(super) static BITBUCKET: Dialect = Dialect {
     caller: atlassian::caller,
     said,
     token: "the access token",
-    grant: "give it the global permission ADMIN (SYS_ADMIN, where system administrators or their groups are changed)",
+    grant: "grant it the global permission ADMIN (SYS_ADMIN to change system administrators or their groups)",
     token_hint: "Check that the token's scope covers administration and that its client still exists.",
-    password_hint: "Check them. Where Basic authentication is switched off, put the user on its allow-list \
-                    (allowed-users in /rest/basicauth/1.0/config).",
+    password_hint: "Check them. If Basic authentication is disabled, add the user to its allow-list (allowed-users in \
+                    /rest/basicauth/1.0/config).",
     captcha_hint: "",
     pace_hint: " or exempt the account in Bitbucket under Administration > Rate limiting",
 };

@@ -28,7 +28,7 @@ impl Person {
     pub(super) fn into_account(self, known: &Known, groups: Option<&[String]>, access: Vec<String>) -> Account {
         let groups: Option<Vec<_>> =
             groups.map(|groups| groups.iter().map(|name| TargetGroupId::from(fold(name))).collect());
-        let service = || self.service.then(|| "a service user, not a person's".to_owned());
+        let service = || self.service.then(|| "a service user".to_owned());
         Account {
             protected: known.protection.account(self.id.as_str(), &self.name, groups.as_deref()).or_else(service),
             immutable: self.immutable(),
@@ -110,7 +110,7 @@ impl BitbucketTarget {
         {
             return Ok(Some(person));
         }
-        let what = format!("looking for account {id} among all users");
+        let what = format!("searching for account {id} among all users");
         for _ in 0..WALKS {
             let (mut found, mut unreadable) = (None, None);
             let list = List::new("/admin/users", &what, deadline);
@@ -150,8 +150,9 @@ impl BitbucketTarget {
         match self.person_by_login(name, deadline).await? {
             Some(person) if person.id == *id => Ok(person),
             other => {
-                let whose = if other.is_some() { "another account's now" } else { "nobody's any more" };
-                let text = format!("{what}: this login is {whose}, so nothing was done. It is looked at again.");
+                let whose =
+                    if other.is_some() { "now belongs to another account" } else { "now belongs to no account" };
+                let text = format!("{what}: the login {whose}, so nothing was sent. usersync re-reads it.");
                 Err(error(TargetErrorKind::NotFound, text))
             }
         }
@@ -168,7 +169,14 @@ impl BitbucketTarget {
         let groups = match self.all::<Named>(list).await? {
             Some(groups) => groups
                 .into_iter()
-                .map(|group| some(group.name).ok_or_else(|| unconfirmed(format!("{what}: one came without a name."))))
+                .map(|group| {
+                    some(group.name).ok_or_else(|| {
+                        unconfirmed(format!(
+                            "{what}: a group was returned without \
+                                                                                 a name."
+                        ))
+                    })
+                })
                 .collect::<Result<Vec<_>, _>>()?,
             None => Vec::new(),
         };
@@ -176,7 +184,7 @@ impl BitbucketTarget {
         if groups.is_empty() {
             let now = self.person_by_login(&person.name, deadline).await?;
             if now.is_none_or(|now| now.id != person.id) {
-                let text = format!("{what}: it was renamed while it was read. It is tried again by itself.");
+                let text = format!("{what}: the account was renamed during the read. usersync retries it.");
                 return Err(not_done(ErrorClass::Transient, text));
             }
         }

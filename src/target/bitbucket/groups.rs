@@ -51,7 +51,12 @@ impl BitbucketTarget {
             items.push(person.id);
         }
         let lost = came - items.len();
-        let incomplete = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
+        let incomplete = (lost > 0).then(|| {
+            format!(
+                "{lost} members of {group} were returned without id, name or \
+                                                     active"
+            )
+        });
         Ok(Some(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(incomplete) }))
     }
 
@@ -69,12 +74,12 @@ impl BitbucketTarget {
         let quoted = said.quoted();
         match answer.status {
             StatusCode::CONFLICT if said.own => {
-                Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name{quoted}.")))
+                Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists{quoted}.")))
             }
             StatusCode::BAD_REQUEST if said.own && !said.read_only() => {
-                Err(unsupported(format!("{what}: Bitbucket does not take this name{quoted}. Map it in groups.names.")))
+                Err(unsupported(format!("{what}: Bitbucket rejects this name{quoted}. Map it in groups.names.")))
             }
-            _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
+            _ => Err(self.refused_end(&ask, &answer, "Check it in Bitbucket")),
         }
     }
 
@@ -94,7 +99,8 @@ impl BitbucketTarget {
             _ => Err(self.refused_end(
                 &ask,
                 &answer,
-                "Most likely that would lower usersync's own rights, or the group has higher ones; delete it by hand",
+                "The deletion would probably reduce usersync's own permissions, or the group has higher ones. Delete \
+                 it manually",
             )),
         }
     }
@@ -172,7 +178,7 @@ impl BitbucketTarget {
             return Ok(());
         }
         Err(unsupported(format!(
-            "{what}: its groups are kept in {}, which is read-only for Bitbucket. Add it there.",
+            "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the member there.",
             person.home()
         )))
     }
@@ -185,7 +191,7 @@ impl BitbucketTarget {
         login: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let what = format!("taking {login} out of {group}");
+        let what = format!("removing {login} from {group}");
         let deadline = Some(deadline);
         let person = match self.held(account, login, &what, deadline).await {
             Ok(person) => person,
@@ -199,7 +205,7 @@ impl BitbucketTarget {
         };
         if !person.mutable_groups {
             return Err(unsupported(format!(
-                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out there.",
+                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the member there.",
                 person.home()
             )));
         }

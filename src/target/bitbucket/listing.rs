@@ -29,7 +29,8 @@ impl BitbucketTarget {
         let known = if cursor.is_none() { self.fresh_known().await? } else { self.known(None).await? };
         let licensed = self.licensed(&known, cursor.is_none()).await?;
         let leaf = self.leaf::<User>(List::new("/admin/users", what, None), cursor).await?;
-        let leaf = leaf.ok_or_else(|| unconfirmed(format!("{what}: Bitbucket has no list of them.")))?;
+        let leaf =
+            leaf.ok_or_else(|| unconfirmed(format!("{what}: Bitbucket reports that the list does not exist.")))?;
         let mut items = Vec::with_capacity(leaf.values.len());
         let mut lost = 0_usize;
         for user in leaf.values {
@@ -44,7 +45,7 @@ impl BitbucketTarget {
             let access = licensed.access.get(&person.id).cloned().unwrap_or_default();
             items.push(person.into_account(&known, None, access));
         }
-        let unread = (lost > 0).then(|| format!("{lost} accounts came without id, name or active"));
+        let unread = (lost > 0).then(|| format!("{lost} accounts were returned without id, name or active"));
         Ok(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(unread).or(licensed.incomplete.clone()) })
     }
 

@@ -78,8 +78,8 @@ impl BitbucketTarget {
             Credentials::Token(_) => {
                 return Err(not_done(
                     ErrorClass::Permanent,
-                    "Bitbucket takes no HTTP access token for administration (BSERV-10482). Give an administrator's user \
-                     and password, or OAuth 2.0 client credentials.",
+                    "Bitbucket does not accept HTTP access tokens for administration (BSERV-10482). Set an \
+                     administrator's user and password, or OAuth 2.0 client credentials.",
                 ));
             }
         };

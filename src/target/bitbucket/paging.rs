@@ -61,7 +61,7 @@ impl BitbucketTarget {
         let start = start.unwrap_or("0");
         let at: i64 = start
             .parse()
-            .map_err(|_| not_done(ErrorClass::Bug, format!("{}: {start} is not a position in a list.", list.what)))?;
+            .map_err(|_| not_done(ErrorClass::Bug, format!("{}: invalid list position {start}.", list.what)))?;
         let mut ask = Ask::get(list.path, list.what).deadline(list.deadline);
         for (name, value) in [("context", list.context), ("filter", list.filter)] {
             if let Some(value) = value {
@@ -72,15 +72,15 @@ impl BitbucketTarget {
         let Some(page) = self.rest.find::<PageOf<T>>(&ask).await? else {
             return match list.context {
                 Some(_) => Ok(None),
-                None => Err(unconfirmed(format!("{}: Bitbucket says that it has no such list.", list.what))),
+                None => Err(unconfirmed(format!("{}: Bitbucket reports that the list does not exist.", list.what))),
             };
         };
         let (next, incomplete) = match (page.is_last_page, page.next_page_start) {
-            _ if !page.values.told => (None, Some("a page came without its list".to_owned())),
+            _ if !page.values.told => (None, Some("a page was returned without its list".to_owned())),
             (Some(true), _) | (None, None) => (None, None),
-            (Some(false), None) => (None, Some("Bitbucket says that more follows, but not where".to_owned())),
+            (Some(false), None) => (None, Some("Bitbucket reports more entries but no next page".to_owned())),
             (_, Some(next)) if next <= at => {
-                (None, Some("Bitbucket points to a page that was read already".to_owned()))
+                (None, Some("Bitbucket points to a page that was already read".to_owned()))
             }
             (_, Some(next)) => (Some(next.to_string()), None),
         };

@@ -25,7 +25,7 @@ const GROUPS_AT_ONCE: usize = 100;
 impl BitbucketTarget {
     /// Reads the server's version. Bitbucket returns it without credentials, but some proxies require them.
     async fn version(&self) -> Result<(Version, Answer), TargetError> {
-        let what = "first contact";
+        let what = "connecting";
         let path = "/application-properties";
         let mut ask = Ask::get(path, what).anonymous();
         let mut answer = self.rest.ask(&ask).await;
@@ -44,7 +44,7 @@ impl BitbucketTarget {
         let told: Properties = self.rest.parse(&ask, &answer)?;
         let version = told.version.as_deref().and_then(Version::read).ok_or_else(|| {
             let text =
-                "the server answers, but does not say which Bitbucket it is. Check the address and its path prefix.";
+                "the server answers, but does not report its Bitbucket version. Check the address and its path prefix.";
             not_done(ErrorClass::Permanent, format!("{what}: {text}"))
         })?;
         Ok((version, answer))
@@ -65,17 +65,15 @@ impl BitbucketTarget {
                 NoteState::No,
                 "rights",
                 format!(
-                    "{} lacks the global permission ADMIN, so nothing can be written. Give it: Administration > Global \
-                     permissions.",
+                    "{} lacks the global permission ADMIN, so nothing can be written. Grant it: Administration > \
+                     Global permissions.",
                     me.name
                 ),
             ),
         }];
         if !version.at_least(8, 0) {
-            let text = format!(
-                "this is Bitbucket {}; usersync is made for 8 to 10, so look at its plans with care",
-                version.text
-            );
+            let text =
+                format!("this is Bitbucket {}; usersync supports 8 to 10, so check its plans carefully", version.text);
             notes.push(note(NoteState::Note, "version", text));
         }
         if let Some(known) = &known {
@@ -98,7 +96,7 @@ impl BitbucketTarget {
         notes.push(round_trip_note(&answer));
 
         let permitted = known.iter().flat_map(|known| known.grants.groups.values());
-        let permitted = permitted.map(|(name, permission)| (name.clone(), format!("a licence, by {permission}")));
+        let permitted = permitted.map(|(name, permission)| (name.clone(), format!("licence through {permission}")));
         let access_groups = access_groups(permitted, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
         let manifest = atlassian::manifest(&self.rest).await?;
@@ -176,12 +174,12 @@ impl BitbucketTarget {
             let (name, kind) = (one.name?, one.kind.unwrap_or_default());
             let internal = kind.to_lowercase().contains("internal") || name == "Bitbucket Internal Directory";
             let text = match (internal, one.active) {
-                (true, Some(false)) => format!("{name} is switched off, so no account can be created. Switch it on."),
-                (false, Some(false)) => format!("{name} ({kind}) is switched off"),
+                (true, Some(false)) => format!("{name} is disabled, so no account can be created. Enable it."),
+                (false, Some(false)) => format!("{name} ({kind}) is disabled"),
                 (true, _) => name,
                 (false, _) => format!(
-                    "{name} ({kind}) is kept elsewhere: what Bitbucket cannot change in it is unsupported, and is \
-                     told with each account"
+                    "{name} ({kind}) is managed outside Bitbucket; changes that Bitbucket cannot make in it are \
+                     unsupported, and are reported for each account"
                 ),
             };
             let state = match (internal, one.active) {
@@ -203,16 +201,16 @@ fn access_notes(known: &Known, default_group: bool) -> Vec<Note> {
     let mut notes = vec![note(
         NoteState::Note,
         "deactivate",
-        "Bitbucket has no switch for it: a deactivated user loses the groups and the permission that let the user sign \
-         in; they are written down before, and given back later",
+        "Bitbucket cannot deactivate accounts; usersync revokes the groups and the permission that let the user sign \
+         in. usersync records them first and restores them on activation",
     )];
     notes.push(if groups.is_empty() {
-        let text = "no group but administrators' has a global permission, so new accounts cannot sign in. Give one \
-                    LICENSED_USER: Administration > Global permissions.";
+        let text = "only administrators' groups have a global permission, so new accounts cannot sign in. Grant \
+                    LICENSED_USER to a group: Administration > Global permissions.";
         note(NoteState::No, "access", text)
     } else {
-        let given = if default_group { "" } else { "; new accounts are in none of them by themselves" };
-        note(NoteState::Ok, "access", format!("by {}{given}", groups.join(", ")))
+        let given = if default_group { "" } else { "; new accounts are not added to them automatically" };
+        note(NoteState::Ok, "access", format!("through {}{given}", groups.join(", ")))
     });
     notes
 }
@@ -227,9 +225,11 @@ fn seats_note(licence: &Licence) -> Note {
             let text = format!("{} free of {}", thin(i64::try_from(free).unwrap_or(i64::MAX)), thin(all));
             note(NoteState::Note, "seats", text)
         }
-        (None, Some(all)) => {
-            note(NoteState::Note, "seats", format!("{} in all; how many are free is not told", thin(all)))
-        }
+        (None, Some(all)) => note(
+            NoteState::Note,
+            "seats",
+            format!("{} in total; Bitbucket does not report how many are free", thin(all)),
+        ),
         (_, None) => note(NoteState::Note, "seats", "unlimited"),
     }
 }

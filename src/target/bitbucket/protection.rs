@@ -123,13 +123,13 @@ impl BitbucketTarget {
         }
         self.known.forget().await;
         let text =
-            format!("{what}: it has become an administrator meanwhile, so nothing was done. It is looked at again.");
+            format!("{what}: the account has become an administrator, so nothing was sent. usersync re-reads it.");
         Err(error(TargetErrorKind::NotFound, text))
     }
 
     /// Reads usersync's own account. Every answer names the user that is signed in.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Person, TargetError> {
-        let what = "reading our own account";
+        let what = "reading usersync's own account";
         let ask = Ask::get("/admin/users", what).query("limit", "1").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
@@ -137,19 +137,24 @@ impl BitbucketTarget {
         }
         let login = atlassian::caller(&answer).or_else(|| self.login.clone()).ok_or_else(|| {
             unconfirmed(format!(
-                "{what}: Bitbucket does not tell whose token this is (no header X-AUSERNAME). If a proxy takes headers \
-                 away, let it pass them, or sign in with user and password."
+                "{what}: Bitbucket does not report the token's user (no header X-AUSERNAME). If a proxy removes \
+                 headers, configure it to forward them, or sign in with user and password."
             ))
         })?;
         self.rest.signed_in_as(&login);
         let me = self.person_by_login(&login, deadline).await?;
-        me.ok_or_else(|| unconfirmed(format!("{what}: Bitbucket takes us for {login}, who is not among its users.")))
+        me.ok_or_else(|| {
+            unconfirmed(format!(
+                "{what}: Bitbucket reports the signed-in user as {login}, but returns no \
+                                              such user."
+            ))
+        })
     }
 
     /// Re-reads the global permissions of groups and users.
     pub(super) async fn grants(&self, deadline: Option<Timestamp>) -> Result<Grants, TargetError> {
         let what = "reading the global permissions of groups";
-        let lacks = || unconfirmed(format!("{what}: one came without its group."));
+        let lacks = || unconfirmed(format!("{what}: a permission was returned without its group."));
         let all = self.all::<Permitted>(List::new("/admin/permissions/groups", what, deadline)).await?;
         let mut groups = HashMap::new();
         for one in all.unwrap_or_default() {
@@ -167,7 +172,7 @@ impl BitbucketTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Vec<(AccountId, String, User)>, TargetError> {
         let what = "reading the global permissions of users";
-        let lacks = || unconfirmed(format!("{what}: one came without its user's id."));
+        let lacks = || unconfirmed(format!("{what}: a permission was returned without its user's id."));
         let mut list = List::new("/admin/permissions/users", what, deadline);
         if let Some(filter) = filter {
             list = list.filter(filter);
@@ -196,7 +201,7 @@ impl BitbucketTarget {
         let came = members.len();
         let people: Vec<Person> = members.into_iter().filter_map(User::whole).collect();
         let lost = came - people.len();
-        let why = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
+        let why = (lost > 0).then(|| format!("{lost} members of {group} were returned without id, name or active"));
         Ok((people, why))
     }
 

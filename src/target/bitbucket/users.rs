@@ -45,7 +45,7 @@ impl BitbucketTarget {
         let email = fields.email.as_deref().unwrap_or_default();
         if email.trim().is_empty() {
             return Err(unsupported(format!(
-                "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
+                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
             )));
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
@@ -65,11 +65,11 @@ impl BitbucketTarget {
                 Ok(Some(account)) => Ok(Applied::Account(account)),
                 Ok(None) => Err(error(
                     TargetErrorKind::Unanswered,
-                    format!("{what}: Bitbucket says that it made the account, but does not show it yet."),
+                    format!("{what}: Bitbucket reports the account as created, but does not return it yet."),
                 )),
                 Err(unread) => Err(error(
                     TargetErrorKind::Unanswered,
-                    format!("{what}: the account was made, but could not be read: {}", unread.text),
+                    format!("{what}: the account was created, but could not be read: {}", unread.text),
                 )),
             };
         }
@@ -83,17 +83,17 @@ impl BitbucketTarget {
                 Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Bitbucket says that the login is taken{quoted}, but shows no user with it. If somebody \
-                         with it was deleted, it is free when that was cleaned up (7 days), then: usersync dead replay \
+                        "{what}: Bitbucket reports the login as taken{quoted}, but returns no user with it. The login \
+                         of a deleted user is free after Bitbucket's cleanup (7 days), then: usersync dead replay \
                          --all"
                     ),
                 ))
             }
             StatusCode::BAD_REQUEST if said.about("name").is_some() => {
-                Err(unsupported(format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.")))
+                Err(unsupported(format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.")))
             }
             StatusCode::FORBIDDEN if self.default_group => Err(self.refused_access(&ask, &answer, deadline).await),
-            _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
+            _ => Err(self.refused_end(&ask, &answer, "Check it in Bitbucket")),
         }
     }
 
@@ -111,7 +111,8 @@ impl BitbucketTarget {
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 let text = format!(
-                    "{what}: Bitbucket keeps no empty {field}. Let the policy keep the old one, or give a default."
+                    "{what}: Bitbucket does not accept an empty {field}. Keep the old value in the policy, or set a \
+                     default."
                 );
                 return Err(unsupported(text));
             }
@@ -124,7 +125,7 @@ impl BitbucketTarget {
             fields.email.as_deref().or(person.email.as_deref()),
         ) else {
             return Err(unsupported(format!(
-                "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
+                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
             )));
         };
         let ask = Ask::new(Method::PUT, "/admin/users", &what)
@@ -136,7 +137,7 @@ impl BitbucketTarget {
             self.changed(&ask, &answer)?;
             return Ok(Applied::Done);
         }
-        Err(self.refused_end(&ask, &answer, "Change it by hand in Bitbucket"))
+        Err(self.refused_end(&ask, &answer, "Change it manually in Bitbucket"))
     }
 
     pub(super) async fn rename_user(
@@ -171,7 +172,7 @@ impl BitbucketTarget {
             if now.name == to {
                 return Ok(Applied::Done);
             }
-            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it by hand.", now.name);
+            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it manually.", now.name);
             return Err(unsupported(text));
         }
         let said = self.rest.said(&answer, Some(to));
@@ -180,10 +181,10 @@ impl BitbucketTarget {
             if self.person_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account) {
                 return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
             }
-            let text = format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.");
+            let text = format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.");
             return Err(unsupported(text));
         }
-        Err(self.refused_end(&ask, &answer, "Rename it by hand in Bitbucket"))
+        Err(self.refused_end(&ask, &answer, "Rename it manually in Bitbucket"))
     }
 
     /// Deletes an account. Succeeds if the account no longer exists.
@@ -207,7 +208,7 @@ impl BitbucketTarget {
         };
         if !person.deletable {
             return Err(unsupported(format!(
-                "{what}: it is kept in {}, from which Bitbucket cannot delete. Delete it there.",
+                "{what}: the account is stored in {}, from which Bitbucket cannot delete. Delete it there.",
                 person.home()
             )));
         }
@@ -226,7 +227,7 @@ impl BitbucketTarget {
                 return Err(self.refused_end(
                     &ask,
                     &answer,
-                    "Delete it by hand, or deactivate it (leavers: deactivate)",
+                    "Delete it manually, or deactivate it (leavers: deactivate)",
                 ));
             }
         }
@@ -251,7 +252,7 @@ fn changeable(person: &Person, what: &str) -> Result<(), TargetError> {
         return Ok(());
     }
     Err(unsupported(format!(
-        "{what}: its details are kept in {}, which is read-only for Bitbucket. Change them there.",
+        "{what}: its details are stored in {}, which is read-only for Bitbucket. Change them there.",
         person.home()
     )))
 }

@@ -91,7 +91,7 @@ impl Person {
             (true, false) => "its groups are",
             (false, false) => "its details and groups are",
         };
-        Some(format!("{what} kept in {}, which is read-only for Bitbucket; change it there", self.home()))
+        Some(format!("{what} stored in {}, which is read-only for Bitbucket; change it there", self.home()))
     }
 
     /// Returns the name of the user's directory, for messages.

@@ -135,7 +135,7 @@ impl ConfluenceTarget {
             for group in page.results {
                 match some(group.name) {
                     Some(name) => groups.push(TargetGroupId::from(fold(&name))),
-                    None => why = Some("a group came without a name".to_owned()),
+                    None => why = Some("a group was returned without a name".to_owned()),
                 }
             }
             match (next, why) {
@@ -163,7 +163,7 @@ impl ConfluenceTarget {
         match &user.username {
             Some(now) if fold(now) != fold(login) => Err(error(
                 TargetErrorKind::NotFound,
-                format!("{what}: the account's login is {now} by now, so nothing was sent. It is looked at again."),
+                format!("{what}: the account's login is now {now}, so nothing was sent. usersync re-reads it."),
             )),
             _ => Ok(Some(user)),
         }

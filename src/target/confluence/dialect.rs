@@ -18,7 +18,8 @@ pub(super) static CONFLUENCE: Dialect = Dialect {
     token: "the personal access token",
     grant: "make it a Confluence Administrator (group confluence-administrators)",
     token_hint: atlassian::TOKEN_HINT,
-    password_hint: "Check them; where an administrator turned Basic authentication off, only a personal access token is taken.",
+    password_hint: "Check them. If an administrator disabled Basic authentication, Confluence accepts only personal \
+                    access tokens.",
     captcha_hint: ", or use a personal access token",
     pace_hint: " or raise the account's limit in Confluence under General configuration > Rate limiting",
 };

@@ -30,7 +30,7 @@ impl ConfluenceTarget {
         let Some(spelled) = self.spelled(name, deadline).await? else { return Ok(None) };
         let mut protected = protection.group(&spelled);
         if protected.is_none() && self.makes_administrators(&spelled, deadline).await? == Some(true) {
-            protected = Some("it makes administrators".to_owned());
+            protected = Some("it grants administrator rights".to_owned());
         }
         Ok(Some(TargetGroup { id: TargetGroupId::from(fold(&spelled)), name: spelled, protected }))
     }
@@ -70,7 +70,7 @@ impl ConfluenceTarget {
             match (found, next, why) {
                 (Some(found), ..) => return Ok(Some(found)),
                 (None, _, Some(why)) => {
-                    return Err(unconfirmed(format!("{what}: the list of groups is not whole: {why}.")));
+                    return Err(unconfirmed(format!("{what}: the list of groups is incomplete: {why}.")));
                 }
                 (None, Some(next), None) => at = next,
                 (None, None, None) => return Ok(None),
@@ -95,7 +95,7 @@ impl ConfluenceTarget {
         let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
             && self.spelled(name, Some(deadline)).await?.is_some();
         if exists {
-            return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+            return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -111,8 +111,8 @@ impl ConfluenceTarget {
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.spelled(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Confluence refuses{}. The last group that makes administrators cannot go; delete others by \
-                 hand in Confluence, where it says what is in the way.",
+                "{what}: Confluence refuses{}. The last group with administrator rights cannot be deleted. Delete \
+                 other groups manually in Confluence, which shows the reason.",
                 said.quoted()
             ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),

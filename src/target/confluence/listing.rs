@@ -95,7 +95,7 @@ impl ConfluenceTarget {
             }
         }
         if unknown > 0 {
-            unconfirmed.push(format!("{unknown} accounts came that could not be read"));
+            unconfirmed.push(format!("{unknown} listed accounts could not be read"));
         }
         if accounts.is_empty() && unreadable > 0 {
             unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
@@ -106,7 +106,7 @@ impl ConfluenceTarget {
 
 /// Parses the cursor of a listing.
 pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
-    cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{cursor} is not a position in a list.")))
+    cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("invalid list position {cursor}.")))
 }
 
 fn joined(unconfirmed: &[String]) -> Option<String> {

@@ -64,7 +64,8 @@ impl ConfluenceTarget {
         let ((next, why), total) = (page.next(at), page.total_count);
         let known = page.results.into_iter().filter(User::known);
         let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| some(user.key)).partition(Option::is_some);
-        let keyless = (!lacking.is_empty()).then(|| format!("{} members of {group} came without a key", lacking.len()));
+        let keyless =
+            (!lacking.is_empty()).then(|| format!("{} members of {group} were returned without a key", lacking.len()));
         let page = Page {
             items: items.into_iter().flatten().map(AccountId::from).collect(),
             next: next.map(|next| next.to_string()),
@@ -98,7 +99,7 @@ impl ConfluenceTarget {
         login: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let what = format!("taking {login} out of {group}");
+        let what = format!("removing {login} from {group}");
         let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
         if self.read_first(account, login, &what, deadline).await?.is_none() {
             return Ok(Applied::Done);

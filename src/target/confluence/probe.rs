@@ -46,7 +46,7 @@ struct Server {
 
 impl Server {
     fn version_text(&self) -> &str {
-        self.version.as_ref().map_or("of a version that it does not tell", |version| &version.text)
+        self.version.as_ref().map_or("of unknown version", |version| &version.text)
     }
 
     fn at_least(&self, major: u32, minor: u32) -> bool {
@@ -66,9 +66,9 @@ impl ConfluenceTarget {
             return Err(not_done(
                 ErrorClass::Permanent,
                 format!(
-                    "first contact: this is Confluence {}; usersync needs 8.5 or later, since earlier ones cannot \
-                     create users over REST. Update Confluence, or keep its users in a directory that it shares with \
-                     Crowd or Jira.",
+                    "connecting: this is Confluence {}; usersync requires 8.5 or later, because earlier versions \
+                     cannot create users over REST. Update Confluence, or keep its users in a directory that it \
+                     shares with Crowd or Jira.",
                     server.version_text()
                 ),
             ));
@@ -79,7 +79,7 @@ impl ConfluenceTarget {
 
         let mut notes = vec![rights_note(rights, &me.name)];
         if self.rest.auth.is_basic() {
-            let text = "user and password; a personal access token lasts, and no CAPTCHA stands before it";
+            let text = "user and password; a personal access token is more durable and is not blocked by a CAPTCHA";
             notes.push(note(NoteState::Note, "sign-in", text));
         }
         notes.extend(cannot(&server, update, list_all));
@@ -92,7 +92,7 @@ impl ConfluenceTarget {
             protected_groups = known.protected_groups();
             giving = self.own_access_groups(&known.own_id).await?;
         }
-        giving.push((self.everybody.clone(), "access to Confluence, by its usual name".to_owned()));
+        giving.push((self.everybody.clone(), "access to Confluence, by its default name".to_owned()));
         let access_groups = access_groups(giving, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));
@@ -117,17 +117,17 @@ impl ConfluenceTarget {
 
     /// Identifies the server at the address, before any credentials are sent.
     async fn server(&self) -> Result<Server, TargetError> {
-        let wrong = |text: String| not_done(ErrorClass::Permanent, format!("first contact: {text}"));
+        let wrong = |text: String| not_done(ErrorClass::Permanent, format!("connecting: {text}"));
         let Some(manifest) = atlassian::manifest(&self.rest).await? else {
             return Ok(Server { id: None, version: None, url: None, base_url: None });
         };
         if let Some(kind) = manifest.type_id.as_deref().filter(|kind| *kind != "confluence") {
-            return Err(wrong(format!("there is a {kind} at this address, no Confluence. Check url and kind.")));
+            return Err(wrong(format!("the server at this address is {kind}, not Confluence. Check url and kind.")));
         }
         let version = manifest.version.as_deref().and_then(Version::read);
         if version.as_ref().is_some_and(|version| version.major >= 1000) {
             return Err(wrong(
-                "this is Confluence Cloud, which has other interfaces. Use a target of kind scim for it.".to_owned(),
+                "this is Confluence Cloud, which has a different API. Use a target of kind scim for it.".to_owned(),
             ));
         }
         Ok(Server { id: Some(manifest.id), version, url: manifest.url, base_url: None })
@@ -135,7 +135,7 @@ impl ConfluenceTarget {
 
     /// Reads the server information, available since 10. Before that, the answer still shows the server's clock.
     async fn information(&self) -> Result<(Answer, ServerInformation), TargetError> {
-        let ask = Ask::get("/server-information", "first contact");
+        let ask = Ask::get("/server-information", "connecting");
         let answer = self.rest.ask(&ask).await?;
         let told = if answer.status.is_success() { serde_json::from_slice(&answer.body).ok() } else { None };
         Ok((answer, told.unwrap_or_default()))
@@ -143,14 +143,14 @@ impl ConfluenceTarget {
 
     /// Whether `/user/list` exists.
     async fn has_listing(&self) -> Result<bool, TargetError> {
-        let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("limit", "1");
+        let ask = Ask::get("/user/list", "checking whether Confluence lists all accounts").query("limit", "1");
         Ok(self.rest.ask(&ask).await?.status.is_success())
     }
 
     /// Finds out how names and e-mail addresses are updated here: by the methods that a user's URL allows. If the
     /// server does not report them, its version decides.
     async fn way_to_update(&self, own_login: &str, server: &Server) -> Result<Update, TargetError> {
-        let what = "looking for the way to update users";
+        let what = "checking how to update users";
         let path = format!("/admin/user/{}", place(what, own_login)?);
         let answer = self.rest.ask(&Ask::new(Method::OPTIONS, path, what).only_reads()).await?;
         let allowed = answer.header(ALLOW.as_str()).filter(|_| answer.status.is_success());
@@ -175,7 +175,7 @@ impl ConfluenceTarget {
     /// Returns those of usersync's own groups that have the global permission to use Confluence; only Confluence 10
     /// shows it. No call lists all such groups, but every account with access is a member of one.
     async fn own_access_groups(&self, own_id: &str) -> Result<Vec<(String, String)>, TargetError> {
-        let own = self.groups_of(own_id, "reading our own groups", None).await?.unwrap_or_default();
+        let own = self.groups_of(own_id, "reading usersync's own groups", None).await?.unwrap_or_default();
         let mut giving = Vec::new();
         for group in own {
             match self.permissions_of(group.as_str(), None).await? {
@@ -195,8 +195,8 @@ impl ConfluenceTarget {
         if error.class() == ErrorClass::Forbidden {
             let who = self.rest.auth.whose();
             error.text = format!(
-                "first contact: Confluence answered 403. The user of {who} may not use Confluence; give it access (group \
-                 confluence-users) and make it an administrator (group confluence-administrators)."
+                "connecting: Confluence answered 403. The user of {who} has no access to Confluence. Grant it access \
+                 (group confluence-users), and make it an administrator (group confluence-administrators)."
             );
         }
         error
@@ -210,14 +210,15 @@ fn rights_note(rights: Rights, me: &str) -> Note {
             NoteState::No,
             "rights",
             format!(
-                "{me} is no Confluence Administrator, so nothing can be written. Add it to confluence-administrators."
+                "{me} is not a Confluence Administrator, so nothing can be written. Add it to \
+                 confluence-administrators."
             ),
         ),
         Rights::Unknown => note(
             NoteState::Note,
             "rights",
             format!(
-                "this Confluence does not tell whether {me} is a Confluence Administrator; if it is not, add it to \
+                "this Confluence does not report whether {me} is a Confluence Administrator; if it is not, add it to \
                  confluence-administrators"
             ),
         ),
@@ -227,7 +228,8 @@ fn rights_note(rights: Rights, me: &str) -> Note {
 /// Returns the note on what is never changed, for `usersync check`.
 fn protected_note(known: &Protection) -> Note {
     let text = format!(
-        "{}. Other groups that make administrators are known only when they are met; name them in frozen_groups.",
+        "{}. usersync recognizes other groups with administrator rights only when it reads them; name them in \
+         frozen_groups.",
         known.told().unwrap_or_default()
     );
     note(NoteState::Ok, "protected", text)
@@ -238,27 +240,28 @@ fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
     let version = server.version_text();
     let mut notes = Vec::new();
     let mut add = |text: String| notes.push(note(NoteState::Note, "cannot", text));
-    add("rename a login: rename it by hand in User management, or keep the users in a directory that Confluence shares \
-         with Crowd or Jira's user server and rename there"
+    add("rename a login: rename it manually in User management, or keep the users in a directory that Confluence \
+         shares with Crowd or Jira's user server and rename there"
         .to_owned());
     add("rename a group: the group is recreated; permissions of the old group are not copied".to_owned());
-    add("read e-mail addresses, so a change made to one in Confluence is not seen".to_owned());
-    add("nest groups: what is nested in Confluence is not changed".to_owned());
+    add("read e-mail addresses, so usersync does not detect changes made to them in Confluence".to_owned());
+    add("nest groups: nested groups in Confluence are not changed".to_owned());
     match update {
         Update::Rest => {}
         Update::Rpc => add(format!(
-            "update names and e-mail addresses over REST (Confluence {version}; 9.4 and later can); its JSON-RPC is on \
-             and is used for that, which wants secure administrator sessions off"
+            "update names and e-mail addresses over REST (Confluence {version}; 9.4 or later can); its JSON-RPC is on \
+             and is used instead, which requires secure administrator sessions to be off"
         )),
         Update::No => add(format!(
-            "update names and e-mail addresses: Confluence {version} can over REST only from 9.4 on, and its remote API \
-             is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP)) or update Confluence."
+            "update names and e-mail addresses: Confluence {version} cannot do this over REST (9.4 or later can), and \
+             its remote API is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP)) or update \
+             Confluence."
         )),
     }
     if !list_all {
         add(format!(
-            "list all users: Confluence {version} has no listing (8.8 and later have); only members of \
-             confluence-users are, and others are found by login"
+            "list all users: Confluence {version} has no listing (8.8 and later have one); only members of \
+             confluence-users are listed, and others are found by login"
         ));
     }
     notes

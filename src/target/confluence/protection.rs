@@ -67,7 +67,7 @@ impl ConfluenceTarget {
 
     /// Reads usersync's own account.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
-        let what = "reading our own account";
+        let what = "reading usersync's own account";
         let mut me: User = self.rest.read(&Ask::get("/user/current", what).deadline(deadline)).await?;
         // The account is active: it has just signed in.
         me.status = Some("current".to_owned());
@@ -90,8 +90,8 @@ impl ConfluenceTarget {
                 return Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "frozen_groups: the members of {group} cannot be read, since Confluence's paths carry no \
-                         slash. Name its members in protected_users instead."
+                        "frozen_groups: the members of {group} cannot be read, because Confluence's paths cannot \
+                         contain a slash. Name its members in protected_users instead."
                     ),
                 ));
             }
@@ -113,7 +113,7 @@ impl ConfluenceTarget {
         own_id: &str,
         deadline: Option<Timestamp>,
     ) -> Result<(HashSet<String>, bool), TargetError> {
-        let own = self.groups_of(own_id, "reading our own groups", deadline).await?.unwrap_or_default();
+        let own = self.groups_of(own_id, "reading usersync's own groups", deadline).await?.unwrap_or_default();
         let mut marked = HashSet::from([ADMINISTRATORS.to_owned()]);
         for group in &own {
             match self.makes_administrators(group.as_str(), deadline).await? {
@@ -146,7 +146,7 @@ impl ConfluenceTarget {
             };
             match known {
                 Some(true) => {
-                    account.protected = Some(format!("a member of {group}, which makes administrators"));
+                    account.protected = Some(format!("a member of {group}, which grants administrator rights"));
                     self.standings.protect(&account.id);
                     break;
                 }
@@ -174,7 +174,10 @@ impl ConfluenceTarget {
         match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
             Some(why) => Err(error(
                 TargetErrorKind::NotFound,
-                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
+                         it."
+                ),
             )),
             None => Ok(()),
         }

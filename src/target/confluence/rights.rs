@@ -28,8 +28,8 @@ pub(super) enum Rights {
 pub(super) fn place(what: &str, name: &str) -> Result<String, TargetError> {
     if name.contains(['/', '\\']) || matches!(name, "" | "." | "..") {
         return Err(unsupported(format!(
-            "{what}: Confluence has names in the paths of its REST interface, and {name:?} cannot stand there. Give it \
-             another name in Keycloak."
+            "{what}: the paths of Confluence's REST API cannot contain the name {name:?}. Give it another name in \
+             Keycloak."
         )));
     }
     Ok(segment(name))
@@ -46,7 +46,7 @@ impl ConfluenceTarget {
     /// Whether usersync is an administrator. No call reports it directly. usersync's groups decide first, then reads
     /// that only administrators may make.
     pub(super) async fn rights(&self, deadline: Option<Timestamp>) -> Result<Rights, TargetError> {
-        let what = "reading our own rights";
+        let what = "reading usersync's own permissions";
         let me = self.myself(deadline).await?;
         if let (_, true) = self.marked_groups(me.id.as_str(), deadline).await? {
             return Ok(Rights::Administrator);
@@ -88,8 +88,9 @@ impl ConfluenceTarget {
         }
         if refused && said.read_only() {
             return unsupported(format!(
-                "{what}: its user directory is read-only for Confluence{quoted}. Change it where it is kept, or make \
-                 the directory writable (User directories; External user management off)."
+                "{what}: its user directory is read-only for Confluence{quoted}. Change it in the system that holds \
+                 the directory's users, or make the directory writable (User directories; External user management \
+                 off)."
             ));
         }
         let plain = self.rest.unexpected(ask, answer);

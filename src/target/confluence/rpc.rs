@@ -16,9 +16,10 @@ use crate::{
 };
 
 /// Message for a change that neither REST nor JSON-RPC supports.
-pub(super) const OFF: &str = "came to Confluence's REST interface only later (names and e-mail addresses with 9.4), and \
-                              its remote API is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP), \
-                              with secure administrator sessions off), or update Confluence, or change it by hand";
+pub(super) const OFF: &str = "is not supported by this Confluence's REST API (names and e-mail addresses: 9.4 or \
+                              later), and its remote API is off. Turn it on (General configuration > Remote API \
+                              (XML-RPC & SOAP), with secure administrator sessions off), or update Confluence, or \
+                              change it manually";
 
 /// Outcome of an RPC.
 #[derive(Debug)]
@@ -151,16 +152,16 @@ impl ConfluenceTarget {
 /// Converts the outcome of a write over JSON-RPC.
 fn done(told: Told, what: &str) -> Result<(), TargetError> {
     let why = match told {
-        Told::Result(Value::Bool(false)) => "it says no more".to_owned(),
+        Told::Result(Value::Bool(false)) => "no reason reported".to_owned(),
         Told::Result(_) => return Ok(()),
-        Told::Refused(why) => format!("it says \"{}\"", why.trim_end_matches('.')),
+        Told::Refused(why) => format!("it reports \"{}\"", why.trim_end_matches('.')),
         Told::Off => "it is off".to_owned(),
     };
     Err(not_done(
         ErrorClass::Permanent,
         format!(
-            "{what}: Confluence's remote API did not do it ({why}). Check that secure administrator sessions are off \
-             and that the directory can be written, then: usersync dead replay --all"
+            "{what}: Confluence's remote API rejected the change ({why}). Check that secure administrator sessions \
+             are off and that the directory is writable, then: usersync dead replay --all"
         ),
     ))
 }

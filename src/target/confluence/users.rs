@@ -41,13 +41,13 @@ impl ConfluenceTarget {
         place(&what, name)?;
         if fold(name) == ANONYMOUS {
             return Err(unsupported(format!(
-                "{what}: Confluence keeps this login for nobody. Give the user another one in Keycloak."
+                "{what}: Confluence reserves this login. Give the user another one in Keycloak."
             )));
         }
         let email = fields.email.as_deref().unwrap_or_default().trim();
         if email.is_empty() {
             return Err(unsupported(format!(
-                "{what}: Confluence demands an e-mail address. Give the user one in Keycloak."
+                "{what}: Confluence requires an e-mail address. Set one for the user in Keycloak."
             )));
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
@@ -113,7 +113,10 @@ impl ConfluenceTarget {
             check_full_name(&what, shown)?;
         }
         if fields.email.as_deref().is_some_and(|email| email.trim().is_empty()) {
-            let text = format!("{what}: Confluence keeps no empty e-mail address. Give the user one in Keycloak.");
+            let text = format!(
+                "{what}: Confluence does not accept an empty e-mail address. Set one for the user in \
+                                Keycloak."
+            );
             return Err(unsupported(text));
         }
         let path = format!("/admin/user/{}", place(&what, name)?);
@@ -155,7 +158,7 @@ impl ConfluenceTarget {
                 }
                 Err(self.refused_write(&ask, &answer, deadline).await)
             }
-            None if absent => Err(unsupported(format!("{what}: that {}.", rpc::OFF))),
+            None if absent => Err(unsupported(format!("{what}: this {}.", rpc::OFF))),
             None => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }
@@ -163,9 +166,8 @@ impl ConfluenceTarget {
     /// Returns the error for a rename: the reason, and how an operator can rename the login.
     pub(super) fn no_rename(name: &str, to: &str) -> TargetError {
         unsupported(format!(
-            "renaming {name} to {to}: Confluence changes logins neither over REST nor over RPC. Rename it by hand in \
-             User management, or keep its users in a directory that Confluence shares with Crowd or Jira and rename \
-             there."
+            "renaming {name} to {to}: Confluence cannot change logins over REST or RPC. Rename it manually in User \
+             management, or keep its users in a directory that Confluence shares with Crowd or Jira and rename there."
         ))
     }
 
@@ -190,7 +192,7 @@ impl ConfluenceTarget {
                 return Err(self.refused_write(&ask, &answer, deadline).await);
             }
             if self.active_by_rpc(name, Some(deadline)).await?.is_none() {
-                return Err(unsupported(format!("{what}: that {}.", rpc::OFF)));
+                return Err(unsupported(format!("{what}: this {}.", rpc::OFF)));
             }
             self.set_active_by_rpc(name, active, &what, deadline).await?;
         }
@@ -201,8 +203,7 @@ impl ConfluenceTarget {
         }
         let state = if active { "inactive" } else { "active" };
         Err(unsupported(format!(
-            "{what}: Confluence answered that it was done, but the account stayed {state}. Change it by hand in \
-             Confluence."
+            "{what}: Confluence reported success, but the account is still {state}. Change it manually in Confluence."
         )))
     }
 
@@ -233,12 +234,15 @@ impl ConfluenceTarget {
         }
         match why {
             Some(why) => Err(unsupported(format!(
-                "{what}: Confluence's task ended without success{why}. Deactivate it instead (leavers: deactivate), or \
-                 take away in Confluence what it names."
+                "{what}: Confluence's task failed{why}. Deactivate the account instead (leavers: deactivate), or \
+                 remove in Confluence what the task names."
             ))),
             None => Err(error(
                 TargetErrorKind::Unanswered,
-                format!("{what}: Confluence took it on, but the account is still there. It is looked at again."),
+                format!(
+                    "{what}: Confluence accepted the deletion, but the account still exists. usersync checks \
+                         again."
+                ),
             )),
         }
     }
@@ -264,7 +268,10 @@ impl ConfluenceTarget {
             }
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
             if until >= deadline {
-                let text = format!("{what}: Confluence is still at it. usersync checks whether it took effect.");
+                let text = format!(
+                    "{what}: Confluence has not finished the task. usersync checks whether it took \
+                                    effect."
+                );
                 return Err(error(TargetErrorKind::Unanswered, text));
             }
             tokio::time::sleep(wait).await;
@@ -276,11 +283,11 @@ impl ConfluenceTarget {
 /// Checks a full name against Confluence's rules.
 fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
     let why = if shown.trim().is_empty() {
-        "keeps no empty display name"
+        "does not accept an empty display name"
     } else if shown.contains(['<', '>']) {
-        "takes no display name with < or >"
+        "does not accept a display name with < or >"
     } else if fold(shown) == ANONYMOUS {
-        "keeps the display name Anonymous for nobody"
+        "reserves the display name Anonymous"
     } else {
         return Ok(());
     };

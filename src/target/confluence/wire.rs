@@ -107,15 +107,15 @@ impl<T> ResultPage<T> {
     /// whether more follow.
     pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
         if !self.results.told {
-            return (None, Some("a page came without its list".to_owned()));
+            return (None, Some("a page was returned without its list".to_owned()));
         }
         let end = at + self.results.len();
         let Some(link) = self.links.as_ref().and_then(|links| links.next.as_deref()) else {
             let short = self.total_count.filter(|total| end < *total);
-            return (None, short.map(|total| format!("{end} of {total} came")));
+            return (None, short.map(|total| format!("{end} of {total} were returned")));
         };
         if self.results.is_empty() {
-            return (None, Some("an empty page came that says more follows".to_owned()));
+            return (None, Some("an empty page reports more entries".to_owned()));
         }
         match start_of(link).unwrap_or(end) {
             next if next > at => (Some(next), None),
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(page(48, Some("/rest/api/user/list?start=50&limit=50"), None).next(0), (Some(50), None));
         assert_eq!(page(50, Some("/rest/api/user/list?limit=50"), None).next(100), (Some(150), None));
         assert_eq!(page(3, None, Some(103)).next(100), (None, None));
-        assert_eq!(page(3, None, Some(110)).next(100), (None, Some("103 of 110 came".to_owned())));
+        assert_eq!(page(3, None, Some(110)).next(100), (None, Some("103 of 110 were returned".to_owned())));
         assert!(page(50, Some("?start=100"), None).next(100).1.is_some_and(|why| why.contains("same page")));
         assert!(page(0, Some("?start=200"), None).next(100).1.is_some_and(|why| why.contains("empty page")));
     }

@@ -42,16 +42,16 @@ pub(super) fn check(name: &str) -> Result<(), String> {
         return Err("an attribute in Crowd needs a name".to_owned());
     }
     if name.trim() != name || name.contains(char::is_control) {
-        let why = "it holds a control character, or begins or ends with a space";
-        return Err(format!("{name:?} is no name of an attribute in Crowd: {why}"));
+        let why = "it contains a control character, or begins or ends with a space";
+        return Err(format!("{name:?} is not a valid attribute name in Crowd: {why}"));
     }
     if name.chars().count() > LONGEST {
-        return Err(format!("{name} is longer than the {LONGEST} characters that Crowd keeps of an attribute's name"));
+        return Err(format!("{name} is longer than {LONGEST} characters, the maximum for an attribute name in Crowd"));
     }
     let lower = name.to_lowercase();
     if OWN.contains(&lower.as_str()) || JIRAS_OWN.iter().any(|family| lower.starts_with(family)) {
         return Err(format!(
-            "{name} is what Crowd or Jira itself notes about passwords and log-ins, and goes by; take it away"
+            "{name} is reserved for what Crowd or Jira records about passwords and sign-ins; remove it"
         ));
     }
     Ok(())
@@ -146,8 +146,8 @@ impl CrowdTarget {
             return Ok(());
         }
         Err(unsupported(format!(
-            "{what}: Crowd took it, but keeps another {}. Change it there by hand, or map it in the policy to what Crowd \
-             keeps.",
+            "{what}: Crowd accepted the change but stored a different {}. Change it manually there, or map it in the \
+             policy to the stored value.",
             other.join(" and ")
         )))
     }
@@ -165,8 +165,8 @@ pub(super) fn refuse_long(what: &str, wanted: &BTreeMap<String, String>) -> Resu
         return Ok(());
     }
     Err(unsupported(format!(
-        "{what}: the value of {} is longer than the {LONGEST} characters that Crowd keeps. Shorten it in the policy's \
-         template, as by attributes.NAME[:{LONGEST}].",
+        "{what}: the value of {} is longer than the {LONGEST} characters that Crowd stores. Shorten it in the \
+         policy's template, for example with attributes.NAME[:{LONGEST}].",
         long.join(" and ")
     )))
 }
@@ -184,13 +184,13 @@ mod tests {
         for (name, why) in [
             ("", "needs a name"),
             ("  ", "needs a name"),
-            ("a\nb", "\"a\\nb\" is no name"),
+            ("a\nb", "\"a\\nb\" is not a valid attribute name"),
             (" title", "begins or ends with a space"),
-            ("lastAuthenticated", "lastAuthenticated is what Crowd or Jira itself notes about passwords and log-ins"),
-            ("LASTACTIVE", "take it away"),
-            ("requiresPasswordChange", "take it away"),
-            ("login.currentFailedCount", "take it away"),
-            (&"x".repeat(LONGEST + 1), "longer than the 255 characters"),
+            ("lastAuthenticated", "lastAuthenticated is reserved for what Crowd or Jira records about passwords"),
+            ("LASTACTIVE", "remove it"),
+            ("requiresPasswordChange", "remove it"),
+            ("login.currentFailedCount", "remove it"),
+            (&"x".repeat(LONGEST + 1), "longer than 255 characters"),
         ] {
             let told = check(name).expect_err(name);
             assert!(told.contains(why), "{told}");

@@ -21,10 +21,10 @@ pub(super) static CROWD: Dialect = Dialect {
     caller: |_| None,
     said,
     token: "the token",
-    grant: "give it the permission in Crowd (Applications > its name > Directories)",
+    grant: "grant it the permission in Crowd (Applications > its name > Directories)",
     token_hint: "",
-    password_hint: "Give the name and password of an application (Crowd: Applications; Jira: User management > Jira \
-                    user server), not a user's.",
+    password_hint: "Use the name and password of an application (Crowd: Applications; Jira: User management > Jira \
+                    user server), not of a user.",
     captcha_hint: "",
     pace_hint: " or raise the limit in Crowd",
 };

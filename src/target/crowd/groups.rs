@@ -27,7 +27,7 @@ const MODIFY: Right<'static> = Right::of("Modify group");
 const DESCRIPTION: &str = "Kept in sync with Keycloak by usersync";
 /// Why an inactive group is not managed, and what to do.
 const INACTIVE: &str =
-    "inactive, and usersync activates no group (activate it in Crowd, and the next full reconcile takes it up)";
+    "inactive, and usersync does not activate groups (activate it in Crowd; the next full reconcile then includes it)";
 
 /// A page of members.
 pub(super) struct Members {
@@ -75,9 +75,8 @@ impl CrowdTarget {
         group: &str,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
-        let place = Place::read(cursor).ok_or_else(|| {
-            not_done(ErrorClass::Bug, format!("reading the members of {group}: the cursor is none of ours."))
-        })?;
+        let place = Place::read(cursor)
+            .ok_or_else(|| not_done(ErrorClass::Bug, format!("reading the members of {group}: invalid cursor.")))?;
         let page = self.members_of("/group/user/direct", group, &place, None).await?;
         Ok(page.map(|page| Page {
             items: page.users.iter().filter_map(User::id).collect(),
@@ -113,9 +112,9 @@ impl CrowdTarget {
         let told = page.users.told;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
-        let moved = brought.moved.then(|| format!("the members of {group} changed while they were read"));
+        let moved = brought.moved.then(|| format!("the members of {group} changed during the read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
-        let unlisted = (!told).then(|| format!("the members of {group} came without their list"));
+        let unlisted = (!told).then(|| format!("the members of {group} were returned without their list"));
         Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread) }))
     }
 
@@ -131,10 +130,10 @@ impl CrowdTarget {
         let said = self.rest.said(&answer, None);
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) && !said.read_only() {
             if self.find_group(name, Some(deadline)).await?.is_some() {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
             }
             if reason(&answer) == "INVALID_GROUP" {
-                let text = format!("{what}: Crowd does not take this group{}. Map it in the policy.", said.quoted());
+                let text = format!("{what}: Crowd rejects this group{}. Map it in the policy.", said.quoted());
                 return Err(unsupported(text));
             }
         }
@@ -189,7 +188,7 @@ impl CrowdTarget {
         login: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let what = format!("taking {login} out of {group}");
+        let what = format!("removing {login} from {group}");
         let Some(user) = self.user_by_id(account, Some(deadline)).await? else { return Ok(Applied::Done) };
         let now = user.name.as_deref().unwrap_or_default();
         let ask = Ask::new(Method::DELETE, "/group/user/direct", &what)
@@ -210,7 +209,7 @@ impl CrowdTarget {
 
     /// Whether an account is a direct member of a group.
     async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
-        let what = format!("reading whether {account} is in {group}");
+        let what = format!("checking whether {account} is in {group}");
         let Some(user) = self.user_by_id(account, Some(deadline)).await? else { return Ok(false) };
         let now = user.name.as_deref().unwrap_or_default();
         let ask = Ask::get("/user/group/direct", &what)
@@ -223,7 +222,7 @@ impl CrowdTarget {
             (status, _) if status.is_success() => {
                 let page: super::wire::Groups = self.rest.parse(&ask, &answer)?;
                 if !page.groups.told {
-                    return Err(unconfirmed(format!("{what}: the answer came without its list.")));
+                    return Err(unconfirmed(format!("{what}: the answer has no list.")));
                 }
                 Ok(page.groups.iter().filter_map(|found| found.name.as_deref()).any(|found| fold(found) == fold(group)))
             }

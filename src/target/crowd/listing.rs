@@ -36,8 +36,7 @@ impl CrowdTarget {
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
-        let place = Place::read(cursor)
-            .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: the cursor is none of ours.")))?;
+        let place = Place::read(cursor).ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: invalid cursor.")))?;
         let from = place.from.to_string();
         let expand = if self.attributes.is_empty() { "user" } else { "user,attributes" };
         let ask = Ask::get("/search", what)
@@ -67,9 +66,9 @@ impl CrowdTarget {
             Some(if told { account } else { Account { attributes: BTreeMap::new(), ..account } })
         };
         let items = users.into_iter().filter_map(account).collect();
-        let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
-        let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
-        let unlisted = (!told_list).then(|| "a page of accounts came without its list".to_owned());
+        let moved = brought.moved.then(|| "accounts were created or deleted during the listing".to_owned());
+        let unread = (unknown > 0).then(|| format!("{unknown} listed accounts could not be read"));
+        let unlisted = (!told_list).then(|| "a page of accounts was returned without its list".to_owned());
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 

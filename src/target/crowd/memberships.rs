@@ -34,8 +34,8 @@ use crate::{
 /// Reason why an answer cannot be used, without any of its content.
 type Unfit = &'static str;
 
-const BROKEN: Unfit = "it ends too early, or is not XML";
-const SHAPE: Unfit = "it has another shape";
+const BROKEN: Unfit = "truncated, or not XML";
+const SHAPE: Unfit = "unexpected structure";
 
 impl CrowdTarget {
     /// Reads the direct members of these groups with one call. `None`: this Crowd has no such call (404 of old
@@ -109,7 +109,7 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
             }
             Event::Eof if at == At::End => return Ok(told.whole()),
             Event::Eof => return Err(BROKEN),
-            Event::DocType(_) => return Err("it brings a document type"),
+            Event::DocType(_) => return Err("it contains a document type"),
             Event::Decl(declared) if !is_utf8(&declared) => return Err("it is not in UTF-8"),
             Event::Text(text) if matches!(at, At::Beginning | At::End) && !text.trim_ascii().is_empty() => {
                 return Err(BROKEN);
@@ -269,7 +269,7 @@ mod tests {
             (document("<memberships/>"), SHAPE),
             (document("words"), BROKEN),
             (format!("{}words", document("")), BROKEN),
-            (document("<!DOCTYPE memberships [<!ENTITY a 'b'>]>"), "it brings a document type"),
+            (document("<!DOCTYPE memberships [<!ENTITY a 'b'>]>"), "it contains a document type"),
             (document("<?xml version='1.0' encoding='ISO-8859-1'?>"), "it is not in UTF-8"),
         ] {
             assert_eq!(told(&text), Err(why), "{text}");

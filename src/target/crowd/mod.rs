@@ -75,7 +75,7 @@ impl CrowdTarget {
             Credentials::Token(_) => {
                 return Err(not_done(
                     ErrorClass::Permanent,
-                    "A Crowd takes no token. Give the name of an application, as user, and its password.",
+                    "Crowd does not accept tokens. Set the name of an application, as user, and its password.",
                 ));
             }
         };

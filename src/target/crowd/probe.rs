@@ -38,9 +38,9 @@ impl CrowdTarget {
             note(
                 NoteState::Note,
                 "rights",
-                "Crowd does not tell what an application may write, nor which directories are read-only: that is seen \
-                 when a write is refused. It needs Add, Modify and Remove, for users and groups (Crowd: Applications > \
-                 its name > Directories)",
+                "Crowd does not report write permissions or read-only directories. They show when a write is refused. \
+                 usersync requires Add, Modify and Remove, for users and groups (Crowd: Applications > its name > \
+                 Directories)",
             ),
         ];
         let keys = sample.is_empty() || sample.iter().any(|user| user.key.is_some());
@@ -51,8 +51,8 @@ impl CrowdTarget {
         let keyless = sample.iter().filter(|user| user.key.is_none()).count();
         if keys && keyless > 0 {
             let text = format!(
-                "{keyless} of the first {} accounts have no key: these are known by their login alone and cannot be \
-                 renamed",
+                "{keyless} of the first {} accounts have no key; usersync knows them only by login and cannot rename \
+                 them",
                 sample.len()
             );
             notes.push(note(NoteState::Note, "keys", text));
@@ -65,17 +65,17 @@ impl CrowdTarget {
         notes.push(note(NoteState::Note, "nested groups", "only direct members are read and written"));
         let known = self.fresh_protection().await?;
         let text = format!(
-            "{}. Crowd does not tell which groups make administrators, so name others in frozen_groups",
+            "{}. Crowd does not report which groups grant administration. Name any others in frozen_groups",
             known.told().unwrap_or_default()
         );
         notes.push(note(NoteState::Ok, "protected", text));
-        let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "the usual name of a product's users".to_owned()));
+        let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "default name of a product's user group".to_owned()));
         let access_groups = access_groups(usual, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
         if !self.attributes.is_empty() {
             let names: Vec<_> = self.attributes.iter().map(String::as_str).collect();
             let text = format!(
-                "{}: written by the policy, for which Crowd has a permission of its own: Modify user attributes",
+                "{}: written by the policy; requires Crowd's separate permission Modify user attributes",
                 names.join(", ")
             );
             notes.push(note(NoteState::Ok, "attributes", text));
@@ -124,7 +124,7 @@ impl CrowdTarget {
 
     /// Returns the version, the answer that contained it, and the first accounts.
     async fn first_contact(&self) -> Result<(String, Answer, Vec<User>), TargetError> {
-        let ask = Ask::get("/search", "first contact")
+        let ask = Ask::get("/search", "connecting")
             .query("entity-type", "user")
             .query("restriction", "")
             .query("start-index", "0")
@@ -140,9 +140,9 @@ impl CrowdTarget {
             return Err(not_done(
                 ErrorClass::Permanent,
                 format!(
-                    "first contact: {} answered {}, but not as a Crowd does (without X-Embedded-Crowd-Version). Give \
-                     Crowd's base URL, mostly https://host/crowd, or Jira's own for its user server, and check that \
-                     no proxy takes the header away.",
+                    "connecting: {} answered {}, but not as Crowd does (no header X-Embedded-Crowd-Version). Set \
+                     Crowd's base URL, usually https://host/crowd, or Jira's own for its user server. Check that no \
+                     proxy removes the header.",
                     self.rest.address(),
                     answer.status.as_u16()
                 ),
@@ -157,7 +157,7 @@ impl CrowdTarget {
 
     /// Checks whether groups can be read.
     async fn read_groups(&self) -> Result<(), TargetError> {
-        let ask = Ask::get("/search", "looking for groups")
+        let ask = Ask::get("/search", "reading groups")
             .query("entity-type", "group")
             .query("restriction", "")
             .query("start-index", "0")
@@ -172,10 +172,10 @@ impl CrowdTarget {
 
 fn why_not_rename(keys: bool, version: &str) -> Note {
     let why = if keys {
-        format!("this is Crowd {version}, and 2.8.4 is the first that can. Update it, or rename by hand")
+        format!("this is Crowd {version}; 2.8.4 or later can. Update Crowd, or rename manually")
     } else {
-        "accounts have no key here, so a renamed one would be taken for another. Update Crowd, or rename by hand; \
-         then they wait to be adopted: usersync approvals list"
+        "accounts have no key here, so usersync cannot identify them after a rename. Update Crowd, or rename \
+         manually; the accounts then wait to be adopted: usersync approvals list"
             .to_owned()
     };
     note(NoteState::No, "cannot", format!("rename a login: {why}"))

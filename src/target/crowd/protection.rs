@@ -68,7 +68,10 @@ impl CrowdTarget {
         match self.account_by_id(id, Some(deadline)).await?.and_then(|account| account.protected) {
             Some(why) => Err(error(
                 TargetErrorKind::NotFound,
-                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
+                         it."
+                ),
             )),
             None => Ok(()),
         }

@@ -41,8 +41,8 @@ impl CrowdTarget {
             }
             // The application or the directory does not exist.
             (StatusCode::NOT_FOUND, _) => unconfirmed(format!(
-                "{what}: Crowd answered 404{quoted}. That says nothing about the user or group itself, so nothing is \
-                 taken as gone. Check the application and its directories in Crowd."
+                "{what}: Crowd answered 404{quoted}. That does not concern the user or group itself, so nothing is \
+                 treated as deleted. Check the application and its directories in Crowd."
             )),
             _ => self.rest.unexpected(ask, answer),
         }
@@ -56,8 +56,8 @@ impl CrowdTarget {
         if matches!(code, 400 | 403 | 405) && said.read_only() {
             let place = right.directory.map_or_else(String::new, |directory| format!(" {directory}"));
             return unsupported(format!(
-                "{what}: its user directory{place} is read-only for Crowd{quoted}. Change it where it is kept, or make \
-                 the directory writable."
+                "{what}: its user directory{place} is read-only for Crowd{quoted}. Change it in the system that holds \
+                 the directory's users, or make the directory writable."
             ));
         }
         if matches!(code, 400 | 403) && said.licence_full() {
@@ -70,12 +70,13 @@ impl CrowdTarget {
             (
                 StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND,
                 "USER_NOT_FOUND" | "GROUP_NOT_FOUND" | "MEMBERSHIP_NOT_FOUND",
-            ) => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
+            ) => error(TargetErrorKind::NotFound, format!("{what}: not found{quoted}.")),
             (StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION" | "NESTED_GROUPS_NOT_SUPPORTED") => unsupported(format!(
-                "{what}: the directory cannot do this{quoted}. Change it where the directory's people are kept."
+                "{what}: unsupported by the directory{quoted}. Change it in the system that holds the directory's \
+                 users."
             )),
             (StatusCode::BAD_REQUEST, "INVALID_MEMBERSHIP") => {
-                unsupported(format!("{what}: Crowd does not take this membership{quoted}."))
+                unsupported(format!("{what}: Crowd rejects this membership{quoted}."))
             }
             _ => self.refused_read(ask, answer),
         }
@@ -84,22 +85,22 @@ impl CrowdTarget {
     /// Returns the error for a 403: the client address or a permission is refused. Some versions do not say which.
     fn forbidden(&self, what: &str, answer: &Answer, reason: &str, quoted: &str, right: &Right<'_>) -> TargetError {
         let name = &self.application;
-        let address =
-            format!("the address that usersync calls from is not among those that application {name} may call from");
+        let address = format!("usersync's address is not among the allowed remote addresses of application {name}");
         let lists = format!(
             "Add it (Crowd: Applications > {name} > Remote addresses; Jira: User management > Jira user server > \
              {name})"
         );
         let place = right.directory.map_or_else(|| "its directory".to_owned(), |name| format!("directory {name}"));
         let lacks = format!("application {name} lacks the permission \"{}\" in {place}", right.name);
-        let give = format!("Give it (Crowd: Applications > {name} > Directories, and the directory's own permissions)");
+        let give =
+            format!("Grant it (Crowd: Applications > {name} > Directories, and the directory's own permissions)");
         let own_words = reason == "APPLICATION_ACCESS_DENIED";
         let text = if own_words || ADDRESS_WORDS.iter().any(|words| body_mentions(answer, words)) {
             format!("{address}. {lists}")
         } else if matches!(reason, "APPLICATION_PERMISSION_DENIED" | "PERMISSION_DENIED") {
             format!("{lacks}. {give}")
         } else if body_mentions(answer, "xsrf") {
-            "a proxy takes the header X-Atlassian-Token away. Let it pass".to_owned()
+            "a proxy removes the header X-Atlassian-Token. Configure it to forward the header".to_owned()
         } else {
             format!("either {address}, or {lacks}. {lists}. {give}")
         };

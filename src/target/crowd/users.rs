@@ -90,7 +90,7 @@ impl CrowdTarget {
         let ask = Ask::get("/user", &what).query("key", id.as_str()).deadline(deadline);
         match self.find_user(ask).await? {
             Some(user) if user.key.as_deref() != Some(id.as_str()) => {
-                Err(unconfirmed(format!("{what}: Crowd answered with another account.")))
+                Err(unconfirmed(format!("{what}: Crowd returned a different account.")))
             }
             found => Ok(found),
         }
@@ -144,7 +144,7 @@ impl CrowdTarget {
                 return account.ok_or_else(|| unconfirmed(format!("{what}: Crowd's answer lacks name or active.")));
             }
         }
-        Err(unconfirmed(format!("{what}: they changed while they were read.")))
+        Err(unconfirmed(format!("{what}: they changed during the read.")))
     }
 
     /// Reads users again if a list returned too few of their fields, for example without expanded entries. The number

@@ -50,7 +50,7 @@ fn as_read(user: &User) -> UserWrite<'_> {
 
 /// Returns the error for an id that no longer exists.
 pub(super) fn gone(what: &str) -> TargetError {
-    error(TargetErrorKind::NotFound, format!("{what}: the account is not there any more."))
+    error(TargetErrorKind::NotFound, format!("{what}: the account no longer exists."))
 }
 
 /// Returns the error for a write that may have taken effect, because a later step did not confirm it.
@@ -92,13 +92,13 @@ impl CrowdTarget {
             None => self.user_by_login(name, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?,
         };
         let made = made.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name)));
-        let lost = || unanswered(&what, "Crowd took it, but does not show the account.");
+        let lost = || unanswered(&what, "Crowd accepted it, but does not return the account.");
         let made = made.ok_or_else(lost)?;
         // The account exists already; the next observation finds missing attributes and writes them.
         if let Err(why) = self.write_attributes(&what, &made, &fields.attributes, deadline).await {
             tracing::warn!(
                 what = %Personal(&what), why = %Personal(&why.text),
-                "the account is created; its attributes are left to the next attempt"
+                "the account is created; usersync writes its attributes at the next attempt"
             );
         }
         made.into_account(&protection, None).map(Applied::Account).ok_or_else(lost)
@@ -116,7 +116,8 @@ impl CrowdTarget {
         }
         let what = format!("updating {name}");
         if fields.display_name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
-            let text = "Crowd shows no empty display name. Let the policy keep the old one, or give a default.";
+            let text = "Crowd does not accept an empty display name. Keep the old value in the policy, or set a \
+                        default.";
             return Err(unsupported(format!("{what}: {text}")));
         }
         let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
@@ -142,8 +143,8 @@ impl CrowdTarget {
         let what = format!("renaming {name} to {to}");
         if login_of(account).is_some() {
             return Err(unsupported(format!(
-                "{what}: Crowd tells no key for this account, so it could not be followed. Rename it by hand; \
-                 then it waits to be adopted: usersync approvals list"
+                "{what}: Crowd returns no key for this account, so usersync cannot identify it after a rename. Rename \
+                 it manually; it then waits to be adopted: usersync approvals list"
             )));
         }
         let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
@@ -160,14 +161,15 @@ impl CrowdTarget {
         let old = answer.header(VERSION).is_some() && reason(&answer).is_empty();
         match answer.status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED if old => {
-                Err(unsupported(format!("{what}: this Crowd cannot rename; 2.8.4 and later can. Rename it by hand.")))
+                Err(unsupported(format!("{what}: this Crowd cannot rename; 2.8.4 or later can. Rename it manually.")))
             }
             status if status.is_success() => {
                 let told: Option<User> = serde_json::from_slice(&answer.body).ok();
                 match told.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
-                    Some(name) => {
-                        Err(unsupported(format!("{what}: Crowd took it, but the login is {name}. Rename it by hand.")))
-                    }
+                    Some(name) => Err(unsupported(format!(
+                        "{what}: Crowd accepted it, but the login is {name}. Rename it \
+                                                 manually."
+                    ))),
                     None => Ok(Applied::Done),
                 }
             }
@@ -190,14 +192,15 @@ impl CrowdTarget {
         }
         // The answer is empty, and a directory that cannot store the state ignores it silently.
         let now = self.user_by_id(account, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?;
-        let now = now.ok_or_else(|| unanswered(&what, "it is not there any more."))?;
+        let now = now.ok_or_else(|| unanswered(&what, "the account no longer exists."))?;
         if now.active == Some(active) {
             return Ok(Applied::Done);
         }
         let (state, place) = (if active { "inactive" } else { "active" }, now.directory_name.as_deref());
         Err(unsupported(format!(
-            "{what}: Crowd took it, but the account stayed {state}. {} does not keep the state; change it where the \
-             account is kept, or let Crowd manage the status locally (the directory's connector settings).",
+            "{what}: Crowd accepted it, but the account is still {state}. {} does not store the state. Change it in \
+             the system that holds the account, or let Crowd manage the status locally (the directory's connector \
+             settings).",
             place.map_or_else(|| "Its directory".to_owned(), |name| format!("Directory {name}"))
         )))
     }
@@ -280,13 +283,13 @@ impl CrowdTarget {
                 return not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Crowd's password policy does not take a random password of 47 characters{quoted}. \
-                         Loosen it (the directory's settings), then: usersync dead replay --all"
+                        "{what}: Crowd's password policy rejects a random password of 47 characters{quoted}. Relax it \
+                         (the directory's settings), then: usersync dead replay --all"
                     ),
                 );
             }
             if reason == "INVALID_USER" && !said.licence_full() {
-                return unsupported(format!("{what}: Crowd does not take this user{quoted}. Map it in the policy."));
+                return unsupported(format!("{what}: Crowd rejects this user{quoted}. Map it in the policy."));
             }
         }
         let directory = renamed.and_then(|(_, user)| user.directory_name.as_deref());

@@ -18,7 +18,8 @@ pub(super) static JIRA: Dialect = Dialect {
     token: "the personal access token",
     grant: "make it a Jira administrator (group jira-administrators)",
     token_hint: atlassian::TOKEN_HINT,
-    password_hint: "Check them; since Jira 11, and where an administrator chose so, only a personal access token is taken.",
+    password_hint: "Check them. Jira 11, and earlier versions where an administrator chose so, accept only personal \
+                    access tokens.",
     captcha_hint: ", or use a personal access token",
     pace_hint: " or raise the account's limit in Jira under System > Rate limiting",
 };

@@ -33,8 +33,8 @@ impl JiraTarget {
         let group = |spelled: &str, administers: Option<bool>| {
             let unknown = protection.incomplete.as_ref().filter(|_| administers.is_none());
             let why = match administers {
-                Some(true) => Some("it makes administrators".to_owned()),
-                _ => unknown.map(|why| format!("Jira does not show whether it makes administrators ({why})")),
+                Some(true) => Some("it grants administrator rights".to_owned()),
+                _ => unknown.map(|why| format!("Jira does not report whether it grants administrator rights ({why})")),
             };
             TargetGroup {
                 id: TargetGroupId::from(fold(spelled)),
@@ -74,9 +74,8 @@ impl JiraTarget {
     ) -> Result<Option<FirstMembers>, TargetError> {
         let what = format!("reading the members of {group}");
         let start = cursor.unwrap_or("0");
-        let at: usize = start
-            .parse()
-            .map_err(|_| not_done(ErrorClass::Bug, format!("{what}: {start} is not a position in a list.")))?;
+        let at: usize =
+            start.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{what}: invalid list position {start}.")))?;
         let ask = Ask::get("/group/member", &what)
             .query("groupname", group)
             .query("includeInactiveUsers", if inactive { "true" } else { "false" })
@@ -93,14 +92,14 @@ impl JiraTarget {
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
         let incomplete = if !told {
-            Some(format!("the members of {group} came without their list"))
+            Some(format!("the members of {group} were returned without their list"))
         } else if items.len() < came {
-            Some(format!("{} members of {group} came without a key", came - items.len()))
+            Some(format!("{} members of {group} were returned without a key", came - items.len()))
         } else if unending {
-            Some(format!("Jira says that more members of {group} follow than it counts"))
+            Some(format!("Jira reports that more members of {group} follow than it counts"))
         } else {
             let short = total.filter(|total| last && end < *total);
-            short.map(|total| format!("{end} of {total} members of {group} came"))
+            short.map(|total| format!("{end} of {total} members of {group} were returned"))
         };
         Ok(Some((Page { items, next: (!last).then(|| end.to_string()), incomplete }, total)))
     }
@@ -117,7 +116,7 @@ impl JiraTarget {
         let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
             && self.find_group(name, Some(deadline)).await?.is_some();
         if exists {
-            return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+            return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -132,8 +131,8 @@ impl JiraTarget {
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Jira refuses{}. Most likely comments or work logs are restricted to it; move them to another \
-                 group when deleting it by hand in Jira.",
+                "{what}: Jira refuses{}. Comments or work logs are probably restricted to the group. Delete it \
+                 manually in Jira, and move them to another group.",
                 said.quoted()
             ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
@@ -186,7 +185,7 @@ impl JiraTarget {
         login: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let what = format!("taking {login} out of {group}");
+        let what = format!("removing {login} from {group}");
         let ask = Ask::new(Method::DELETE, "/group/user", &what)
             .query("groupname", group)
             .query("username", login)

@@ -82,7 +82,7 @@ impl JiraTarget {
             None
         } else if next.is_none() {
             unconfirmed
-                .extend((page.is_last == Some(false)).then(|| "Jira says that more follows, but not where".to_owned()));
+                .extend((page.is_last == Some(false)).then(|| "Jira reports more entries but no next page".to_owned()));
             None
         } else if next == at {
             unconfirmed.push("Jira points to the same page again".to_owned());
@@ -91,7 +91,7 @@ impl JiraTarget {
             next
         };
         if !page.values.told {
-            unconfirmed.push("a page of accounts came without its list".to_owned());
+            unconfirmed.push("a page of accounts was returned without its list".to_owned());
         }
         let items = self.accounts_of(page.values, &protection, &mut unconfirmed).await?;
         place.seen_inactive |= items.iter().any(|account| !account.active);
@@ -132,7 +132,7 @@ impl JiraTarget {
             }
         }
         if unknown > 0 {
-            unconfirmed.push(format!("{unknown} accounts came that could not be read"));
+            unconfirmed.push(format!("{unknown} listed accounts could not be read"));
         }
         if accounts.is_empty() && unreadable > 0 {
             unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
@@ -142,14 +142,14 @@ impl JiraTarget {
 
     /// Returns why a listing without any inactive account is incomplete, if it omitted one.
     async fn hidden_inactive(&self) -> Result<Option<String>, TargetError> {
-        let ask = Ask::get("/user/search", "looking for an inactive account")
+        let ask = Ask::get("/user/search", "searching for an inactive account")
             .query("username", ALL)
             .query("includeActive", "false")
             .query("includeInactive", "true")
             .query("maxResults", "1");
         let found: Entries<User> = self.rest.read(&ask).await?;
         let hidden = found.into_iter().find(|user| user.active == Some(false));
-        Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
+        Ok(hidden.map(|_| "this Jira omits inactive accounts from its listing".to_owned()))
     }
 
     /// Returns all accounts by search: page by page where that works, by ever longer prefixes where it is cut off.
@@ -159,9 +159,9 @@ impl JiraTarget {
         let at_once = if self.version().await?.at_least(10, 0) { SEARCH_CAP } else { SEARCH_PAGE };
         if let Some(block) = self.search_pages(&mut found, at_once).await? {
             let done = self.search_prefixes(&mut found, block).await?;
-            let how = if done { "it was walked by prefixes" } else { "a walk by prefixes was given up half-way" };
+            let how = if done { "the search by prefixes is complete" } else { "the search by prefixes is incomplete" };
             unconfirmed.push(format!(
-                "this Jira has no listing of all accounts and may have cut its search off at {block}; {how}, so \
+                "this Jira has no listing of all accounts and may have truncated its search at {block}; {how}, so \
                  accounts may be missing"
             ));
         }
@@ -234,7 +234,7 @@ impl JiraTarget {
         if users.told {
             Ok(users.into_iter().collect())
         } else {
-            Err(unconfirmed("listing all accounts: a search came without its list."))
+            Err(unconfirmed("listing all accounts: a search was returned without its list."))
         }
     }
 }

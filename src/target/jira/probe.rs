@@ -39,7 +39,7 @@ impl JiraTarget {
 
     /// Reads the server information. Jira returns it without credentials, but some proxies require them.
     async fn server_info(&self) -> Result<(ServerInfo, Version, Answer), TargetError> {
-        let what = "first contact";
+        let what = "connecting";
         let mut ask = Ask::get("/serverInfo", what).anonymous();
         let mut answer = self.rest.ask(&ask).await;
         let closed = match &answer {
@@ -57,15 +57,18 @@ impl JiraTarget {
         let info: ServerInfo = self.rest.parse(&ask, &answer)?;
         let permanent = |text: &str| not_done(ErrorClass::Permanent, format!("{what}: {text}"));
         if info.deployment_type.as_deref() == Some("Cloud") {
-            return Err(permanent("this is Jira Cloud, which has other interfaces. Use a target of type scim for it."));
+            return Err(permanent("this is Jira Cloud, which has a different API. Use a target of kind scim for it."));
         }
         let version = version_of(&info).ok_or_else(|| {
-            permanent("the server answers, but does not say which Jira it is. Check the address and its path prefix.")
+            permanent(
+                "the server answers, but does not report its Jira version. Check the address and its path \
+                       prefix.",
+            )
         })?;
         if !version.at_least(8, 3) {
             return Err(permanent(&format!(
-                "this is Jira {}; usersync needs 8.3 or later, since earlier ones cannot deactivate over REST. Update \
-                 Jira, or use a target of type crowd on its user server.",
+                "this is Jira {}; usersync requires 8.3 or later, because earlier versions cannot deactivate over \
+                 REST. Update Jira, or use a target of kind crowd on its user server.",
                 version.text
             )));
         }
@@ -103,8 +106,8 @@ impl JiraTarget {
         // Where addresses are masked ("ada at example dot org") or hidden, usersync's own address is, too.
         let reads_email = me.email.is_some();
         if !reads_email {
-            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a \
-                        change that somebody makes to one in Jira is not seen";
+            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so \
+                        usersync does not detect changes made to them in Jira";
             notes.push(note(NoteState::Note, "cannot", text));
         }
         notes.push(note(
@@ -117,8 +120,8 @@ impl JiraTarget {
                 NoteState::Note,
                 "cannot",
                 format!(
-                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that \
-                     no link names are found only by login. Jira 10.3 (late) and 11 list them.",
+                    "list all users reliably: Jira {} truncates its search at {} and has no listing; unlinked \
+                     accounts are found only by login. Jira 10.3 (late) and 11 list them.",
                     version.text, 100
                 ),
             ));
@@ -131,9 +134,10 @@ impl JiraTarget {
             protected_groups = known.protected_groups();
             if let Some(incomplete) = &known.incomplete {
                 let text = format!(
-                    "{incomplete}. Others may make administrators: an account in such a group is asked for by the group's name \
-                     before it is changed, and is not changed where Jira does not tell. Name the administrators' groups in \
-                     frozen_groups, or raise the property jira.ajax.autocomplete.limit in Jira."
+                    "{incomplete}. Other groups may grant administrator rights. Before usersync changes an account in \
+                     such a group, it reads the group by name. If Jira does not report the group's rights, the \
+                     account is not changed. Name the administrators' groups in frozen_groups, or raise the property \
+                     jira.ajax.autocomplete.limit in Jira."
                 );
                 notes.push(note(NoteState::Note, "protected", text));
             }
@@ -183,12 +187,12 @@ impl JiraTarget {
 
     /// Reads usersync's own permissions.
     pub(super) async fn own_rights(&self, deadline: Option<Timestamp>) -> Result<MyPermissions, TargetError> {
-        self.rest.read(&Ask::get("/mypermissions", "reading our own rights").deadline(deadline)).await
+        self.rest.read(&Ask::get("/mypermissions", "reading usersync's own permissions").deadline(deadline)).await
     }
 
     /// Whether `/user/list` exists.
     async fn has_listing(&self) -> Result<bool, TargetError> {
-        let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("maxResults", "1");
+        let ask = Ask::get("/user/list", "checking whether Jira lists all accounts").query("maxResults", "1");
         Ok(self.rest.ask(&ask).await?.status.is_success())
     }
 
@@ -231,7 +235,7 @@ impl JiraTarget {
 
     async fn seat_notes(&self, admin: bool) -> Result<Vec<Note>, TargetError> {
         let Some(roles) = self.roles().await? else {
-            let text = "the licence cannot be read without the right to administer Jira";
+            let text = "the licence cannot be read without the permission to administer Jira";
             return Ok(if admin { vec![note(NoteState::Note, "seats", text)] } else { Vec::new() });
         };
         let mut notes = Vec::new();
@@ -279,8 +283,11 @@ impl JiraTarget {
 
     fn sign_in_note(&self, version: &Version) -> Option<Note> {
         let text = match (self.rest.auth.is_basic(), version.at_least(11, 0)) {
-            (true, true) => "user and password; Jira 11 takes them only where an administrator turned them on again",
-            (true, false) => "user and password; Jira 11 will refuse them by default, a personal access token lasts",
+            (true, true) => "user and password; Jira 11 accepts them only if an administrator enabled them again",
+            (true, false) => {
+                "user and password; Jira 11 refuses them by default, a personal access token keeps \
+                              working"
+            }
             _ => return None,
         };
         Some(note(NoteState::Note, "sign-in", text))
@@ -295,7 +302,7 @@ impl JiraTarget {
                 }
                 (false, version) if !version.at_least(8, 14) => {
                     format!(
-                        " This is Jira {}; personal access tokens came with 8.14. Use user and password.",
+                        " This is Jira {}; personal access tokens require 8.14 or later. Use user and password.",
                         version.text
                     )
                 }
@@ -311,7 +318,7 @@ impl JiraTarget {
 fn browse_note(rights: &MyPermissions, me: &str) -> Option<Note> {
     rights.lacks_browse().then(|| {
         let text = format!(
-            "{me} lacks the global permission \"{BROWSE}\", so Jira's group picker and search for users show it nothing. \
+            "{me} lacks the global permission \"{BROWSE}\", so Jira's group picker and user search return nothing. \
              Grant it to one of its groups (System > Global permissions)."
         );
         note(NoteState::No, "rights", text)

@@ -68,9 +68,15 @@ impl JiraTarget {
 
     /// Reads usersync's own account.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
-        let me: User = self.rest.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
+        let me: User =
+            self.rest.read(&Ask::get("/myself", "reading usersync's own account").deadline(deadline)).await?;
         let me = me.into_account(&Protection::default());
-        let me = me.ok_or_else(|| unconfirmed("reading our own account: Jira's answer lacks key, name or active."))?;
+        let me = me.ok_or_else(|| {
+            unconfirmed(
+                "reading usersync's own account: Jira's answer lacks key, name or \
+                                               active.",
+            )
+        })?;
         self.rest.signed_in_as(&me.name);
         Ok(me)
     }

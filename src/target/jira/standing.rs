@@ -55,17 +55,17 @@ impl JiraTarget {
         let shown = picked.marked.len() + picked.plain.len();
         picked.incomplete = match total {
             Some(0) if shown == 0 && self.own_rights(deadline).await?.lacks_browse() => {
-                Some(format!("Jira's group picker shows no groups, since usersync's account lacks \"{BROWSE}\""))
+                Some(format!("Jira's group picker shows no groups, because usersync's account lacks \"{BROWSE}\""))
             }
             // This Jira has no groups or marks none of them, so only names decide.
             Some(0) if shown == 0 => None,
             _ if shown == 0 && unmarked > 0 => None,
             _ if unmarked > 0 => {
-                Some(format!("Jira does not tell of {unmarked} groups whether they make administrators"))
+                Some(format!("Jira does not report whether {unmarked} groups grant administrator rights"))
             }
             Some(total) if shown >= total => None,
             Some(total) => Some(format!("Jira's group picker shows {shown} of {total} groups")),
-            None => Some(format!("Jira's group picker shows {shown} groups and does not tell how many there are")),
+            None => Some(format!("Jira's group picker shows {shown} groups and does not report the total")),
         };
         let known =
             |names: &HashSet<String>, marked| names.iter().map(|name| (name.clone(), marked)).collect::<Vec<_>>();
@@ -112,17 +112,17 @@ impl JiraTarget {
         let ask_for = "name the administrators' groups in frozen_groups, and raise the property \
                        jira.ajax.autocomplete.limit in Jira until it shows them all";
         account.protected = match &account.groups {
-            None => Some(format!("{incomplete}, and the account does not show its groups; {ask_for}")),
+            None => Some(format!("{incomplete}, and Jira does not return the account's groups; {ask_for}")),
             Some(groups) => {
                 let mut why = None;
                 for group in groups {
                     match self.makes_administrators(group.as_str(), deadline).await? {
                         Some(false) => {}
-                        Some(true) => why = Some(format!("a member of {group}, which makes administrators")),
+                        Some(true) => why = Some(format!("a member of {group}, which grants administrator rights")),
                         None => {
                             why = why.or(Some(format!(
-                                "a member of {group}, of which Jira does not show whether it makes administrators \
-                                 ({incomplete}); {ask_for}"
+                                "a member of {group}; Jira does not report whether that group grants administrator \
+                                 rights ({incomplete}); {ask_for}"
                             )));
                         }
                     }
@@ -152,7 +152,10 @@ impl JiraTarget {
         match account.and_then(|account| account.protected) {
             Some(why) => Err(error(
                 TargetErrorKind::NotFound,
-                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
+                         it."
+                ),
             )),
             None => Ok(()),
         }

@@ -90,7 +90,9 @@ impl JiraTarget {
         let what = format!("creating {name}");
         let email = fields.email.as_deref().unwrap_or_default();
         if email.trim().is_empty() {
-            return Err(unsupported(format!("{what}: Jira demands an e-mail address. Give the user one in Keycloak.")));
+            return Err(unsupported(format!(
+                "{what}: Jira requires an e-mail address. Set one for the user in Keycloak."
+            )));
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
         let body = UserWrite {
@@ -132,9 +134,7 @@ impl JiraTarget {
                 return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
             }
             if complaint.is_some() {
-                return Err(unsupported(format!(
-                    "{what}: Jira does not take this login{quoted}. Map it in the policy."
-                )));
+                return Err(unsupported(format!("{what}: Jira rejects this login{quoted}. Map it in the policy.")));
             }
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
@@ -154,8 +154,10 @@ impl JiraTarget {
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
             // Jira silently ignores empty fields, so the difference would come back forever.
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text =
-                    format!("{what}: Jira keeps no empty {field}. Let the policy keep the old one, or give a default.");
+                let text = format!(
+                    "{what}: Jira does not accept an empty {field}. Keep the old value in the policy, or set \
+                             a default."
+                );
                 return Err(unsupported(text));
             }
         }
@@ -180,7 +182,7 @@ impl JiraTarget {
         let user = self.put_user(account, to, &what, &body, deadline).await?;
         match user.and_then(|user| user.name) {
             Some(now) if fold(&now) != fold(to) => {
-                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it by hand.")))
+                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it manually.")))
             }
             Some(_) => Ok(Applied::Done),
             None => Ok(Applied::Undocumented),
@@ -210,7 +212,7 @@ impl JiraTarget {
         }
         let state = if active { "inactive" } else { "active" };
         Err(unsupported(format!(
-            "{what}: Jira answered 200, but the account stayed {state}. Change it by hand in Jira."
+            "{what}: Jira answered 200, but the account is still {state}. Change it manually in Jira."
         )))
     }
 
@@ -236,8 +238,8 @@ impl JiraTarget {
                 format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
             )),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what \
-                it names.",
+                "{what}: Jira refuses{}. Deactivate the account instead (leavers: deactivate), or remove in Jira what \
+                 it names.",
                 said.quoted()
             ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
@@ -269,8 +271,8 @@ impl JiraTarget {
             // The message is in the language of usersync's account; whatever it says, the same call is refused again.
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
                 return Err(unsupported(format!(
-                    "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
-                     then: usersync dead replay --all"
+                    "{what}: Jira refuses{quoted}. If the account leads projects or components, set another lead in \
+                     Jira, then: usersync dead replay --all"
                 )));
             }
             if body.active == Some(true) && said.licence_full() {
@@ -288,7 +290,7 @@ impl JiraTarget {
                     return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
                 }
                 if complaint {
-                    let text = format!("{what}: Jira does not take this login{quoted}. Map it in the policy.");
+                    let text = format!("{what}: Jira rejects this login{quoted}. Map it in the policy.");
                     return Err(unsupported(text));
                 }
             }
@@ -304,8 +306,8 @@ impl JiraTarget {
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
         if refused && said.read_only() {
             return unsupported(format!(
-                "{what}: its user directory is read-only for Jira{}. Change it where it is kept, or make the directory \
-                 writable (User directories; External user management off).",
+                "{what}: its user directory is read-only for Jira{}. Change it in the system that holds the \
+                 directory's users, or make the directory writable (User directories; External user management off).",
                 said.quoted()
             ));
         }

@@ -15,7 +15,7 @@ pub const HEADERS: &[(&str, &str)] = &[("x-atlassian-token", "no-check")];
 
 /// Advice for refused tokens.
 pub const TOKEN_HINT: &str =
-    "Check that it is whole, not expired and not revoked (its user's profile > Personal access tokens).";
+    "Check that it is complete, not expired and not revoked (its user's profile > Personal access tokens).";
 
 /// Reads the verdict from headers first, because refused credentials may be answered with 200 and an anonymous, empty
 /// body.

@@ -243,14 +243,14 @@ impl Auth {
 
     fn secret(&self, what: &str) -> Result<(SecretString, [u8; 32]), TargetError> {
         let secret = self.credentials.secret();
-        let secret = secret.map_err(|why| none(what, &format!("there is no secret to sign in with: {why}")))?;
+        let secret = secret.map_err(|why| none(what, &format!("there is no secret for signing in: {why}")))?;
         let fingerprint = Sha256::digest(secret.expose_secret().as_bytes()).into();
         Ok((secret, fingerprint))
     }
 
     fn header(&self, what: &str, value: &SecretString) -> Result<HeaderValue, TargetError> {
         let mut header = HeaderValue::from_str(value.expose_secret())
-            .map_err(|_| none(what, &format!("{} holds characters that cannot be sent.", self.whose())))?;
+            .map_err(|_| none(what, &format!("{} contains characters that cannot be sent.", self.whose())))?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -268,7 +268,7 @@ fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> Target
     let next = if *locked {
         "usersync does not retry until they change."
     } else {
-        "They are sent again once they change, or after 1, 5 and 15 minutes and then every hour."
+        "usersync retries when they change, or after 1, 5 and 15 minutes and then every hour."
     };
     TargetError {
         kind: TargetErrorKind::NotDone(ErrorClass::Credentials),

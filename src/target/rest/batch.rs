@@ -152,7 +152,7 @@ async fn end<J: BatchCall>(
         Some(Ok(BatchOutcome::Singly)) => join.alone().await,
         Some(Err(error)) => Err(error),
         None => {
-            let text = "the call that it went by was broken off before its answer came.";
+            let text = "the batch call was cancelled before its answer arrived.";
             Err(NoAnswer::Lost(text.to_owned()).into_error(what, true))
         }
     }

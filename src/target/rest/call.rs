@@ -189,10 +189,10 @@ impl More {
     /// Parses headers and query parameters; the error names the invalid header.
     pub fn new(headers: &BTreeMap<String, String>, query: &BTreeMap<String, String>) -> Result<Self, String> {
         let read = |(name, value): (&String, &String)| {
-            let wrong = || format!("The header {name} cannot be sent. Give it a name and a value of plain letters.");
+            let wrong = || format!("The header {name} cannot be sent. Use only ASCII in its name and value.");
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
             if header == AUTHORIZATION || header == CONTENT_TYPE {
-                return Err(format!("The header {name} is usersync's own. Take it away."));
+                return Err(format!("The header {name} is set by usersync. Remove it."));
             }
             Ok((header, HeaderValue::from_str(value).map_err(|_| wrong())?))
         };
@@ -215,14 +215,14 @@ impl Rest {
             let name = product.trim_start_matches("the ");
             let low = name.to_lowercase().replace(' ', "-");
             return Err(wrong(format!(
-                "The address is not one of a {name}. It looks like https://{low}.example.org/{low}."
+                "The address is not a valid {name} address. Example: https://{low}.example.org/{low}."
             )));
         }
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong("The address holds a user or password. Put them where credentials go.".to_owned()));
+            return Err(wrong("The address contains a user or password. Set them as credentials.".to_owned()));
         }
         if base.query().is_some() || base.fragment().is_some() {
-            return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
+            return Err(wrong(format!("{}: the address contains ? or #. Remove that part.", server(&base))));
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
         let auth = Auth::new(credentials, dialect.token);
@@ -244,7 +244,7 @@ impl Rest {
 
     /// Waits until the server accepts calls, if it refuses them temporarily.
     pub async fn until_open(&self) -> Result<(), TargetError> {
-        self.http.until_open().await.map_err(|why| why.into_error("waiting to go on", false))
+        self.http.until_open().await.map_err(|why| why.into_error("waiting for the server to accept calls", false))
     }
 
     /// Records refused credentials.
@@ -415,9 +415,9 @@ impl Rest {
     /// credentials.
     fn sign_in_page(&self, ask: &Ask<'_>, permit: Option<&Permit<'_>>, answer: &Answer, pages: u32) -> TargetError {
         let (product, what) = (self.dialect.product, ask.what);
-        let check = "Check them, and that single sign-on lets calls to the REST interface with credentials pass.";
+        let check = "Check them, and that single sign-on allows REST calls with credentials.";
         let came = format!("{product} sent a sign-in page instead of an answer");
-        let refused = format!("{came}, so the credentials were not taken. {check}");
+        let refused = format!("{came}, so the credentials were not accepted. {check}");
         let Some(permit) = permit else {
             return errors::not_done(ErrorClass::Credentials, format!("{what}: {refused}"));
         };
@@ -431,13 +431,13 @@ impl Rest {
         if let Some(refusal) = refusal {
             return refusal;
         }
-        let text = format!("{what}: {came}. usersync tries again before it takes the credentials for refused.");
+        let text = format!("{what}: {came}. usersync tries again before it treats the credentials as refused.");
         errors::not_done(ErrorClass::Maintenance, text)
     }
 
     fn captcha(&self) -> SignInRefusal {
         let text = format!(
-            "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
+            "{} refuses {} until a CAPTCHA is solved, after too many failed sign-ins. Sign in once in a browser as \
              that user, or reset its failed logins in User management{}.",
             self.dialect.product,
             self.auth.whose(),
@@ -450,7 +450,7 @@ impl Rest {
         let whose = self.auth.whose();
         let said = self.said(answer, None);
         let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
-        let text = format!("{} did not take {whose}{}. {hint}", self.dialect.product, said.quoted());
+        let text = format!("{} rejected {whose}{}. {hint}", self.dialect.product, said.quoted());
         SignInRefusal { text, locked: said.locked_out() }
     }
 }
@@ -458,9 +458,9 @@ impl Rest {
 /// Describes what is wrong with a JSON text, without any of its content.
 fn shape(error: &serde_json::Error) -> &'static str {
     match error.classify() {
-        serde_json::error::Category::Eof => "it ends too early",
-        serde_json::error::Category::Syntax => "it is not JSON",
-        serde_json::error::Category::Data | serde_json::error::Category::Io => "it has another shape",
+        serde_json::error::Category::Eof => "truncated JSON",
+        serde_json::error::Category::Syntax => "not JSON",
+        serde_json::error::Category::Data | serde_json::error::Category::Io => "unexpected structure",
     }
 }
 
@@ -469,8 +469,8 @@ fn redirected(what: &str, url: &Url, answer: &Answer) -> TargetError {
     let to = answer.header(LOCATION.as_str()).unwrap_or_default();
     let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
     let text = format!(
-        "{what}: {} answered {} and points to {place}. Redirects are not followed with credentials. usersync tries again; if \
-         it is no maintenance, give the address that answers itself.",
+        "{what}: {} answered {}, a redirect to {place}. usersync does not follow redirects with credentials and tries \
+         again. If this is not maintenance, set the address that answers without a redirect.",
         server(url),
         answer.status.as_u16(),
     );

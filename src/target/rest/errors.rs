@@ -143,7 +143,7 @@ pub fn unsupported(text: impl Into<String>) -> TargetError {
 
 /// Creates the error for a product that does not support renaming groups.
 pub fn no_group_rename(name: &str, product: &str) -> TargetError {
-    unsupported(format!("renaming group {name}: {product} cannot. Make another one, and move its members."))
+    unsupported(format!("renaming group {name}: unsupported by {product}. Create a new group and move its members."))
 }
 
 /// Marks a failed read after a write: the write may have taken effect, and only another read shows it.
@@ -178,8 +178,8 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let wait = answer.retry_after();
         let asked = wait.map_or_else(String::new, |wait| format!(", asking to wait {} s", wait.as_secs_f64().ceil()));
         let text = format!(
-            "{what}: {product} answered 429, too many requests{asked}. It is tried again by itself; for good, lower \
-             the pace of this target{}.",
+            "{what}: rate limited (429) by {product}{asked}. usersync tries again. To avoid this, lower the rate \
+             limit of this target{}.",
             dialect.pace_hint
         );
         let kind = TargetErrorKind::NotDone(ErrorClass::Throttled);
@@ -192,19 +192,19 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, "usersync checks whether it took effect.")
         } else {
-            (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
+            (TargetErrorKind::NotDone(ErrorClass::Transient), "usersync retries it.")
         };
         let text = format!("{what}: {product} answered {code}{said}. {next}");
         return Some(TargetError { kind, text, retry_after: answer.retry_after() });
     }
     if status == StatusCode::REQUEST_TIMEOUT {
-        let text = format!("{what}: the request did not arrive in time (408). It is tried again by itself.");
+        let text = format!("{what}: the request did not arrive in time (408). usersync retries it.");
         return Some(not_done(ErrorClass::Transient, text));
     }
     if status.is_success() && answer.is_html() {
         let text = format!(
-            "{what}: received an HTML page instead of data. Check that the address is {product}'s own, and that no \
-             sign-in page of a proxy stands before its REST interface."
+            "{what}: received an HTML page instead of JSON. Check the address of {product}, and that no sign-in page \
+             of a proxy is in front of its REST API."
         );
         return Some(if writes {
             let text = format!("{text} usersync checks whether it took effect.");
@@ -233,46 +233,46 @@ pub(super) fn unexpected(
         StatusCode::FORBIDDEN if body_mentions(answer, "xsrf") => not_done(
             ErrorClass::Forbidden,
             format!(
-                "{what}: {product} answered 403, XSRF check failed. A proxy takes the header X-Atlassian-Token away or sets \
-                 Origin, Referer or User-Agent; let it pass them as they are."
+                "{what}: {product} answered 403, XSRF check failed. A proxy removes the header X-Atlassian-Token or \
+                 sets Origin, Referer or User-Agent. Configure it to forward them unchanged."
             ),
         ),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => not_done(
             ErrorClass::Forbidden,
             format!(
-                "{what}: {product} answered {code}{quoted}. {who} lacks the right; {}, then: usersync dead replay --all",
+                "{what}: {product} answered {code}{quoted}. {who} lacks the permission; {}, then: usersync dead \
+                 replay --all",
                 dialect.grant
             ),
         ),
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => not_done(
             ErrorClass::Credentials,
-            format!("{what}: the proxy on the way to {product} wants a sign-in (407). {PROXY_SIGN_IN}"),
+            format!("{what}: the proxy in front of {product} requires proxy authentication (407). {PROXY_SIGN_IN}"),
         ),
         // nginx requests the certificate but completes the handshake; the refusal is in its page.
         StatusCode::BAD_REQUEST if body_mentions(answer, "ssl certificate") => not_done(
             ErrorClass::Permanent,
             format!(
-                "{what}: what stands before {product} demands a client certificate that it trusts (400). Check \
+                "{what}: the proxy in front of {product} requires a trusted client certificate (400). Check \
                  client_cert_file and client_key_file."
             ),
         ),
-        StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
+        StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not found{quoted}.")),
         StatusCode::NOT_FOUND => unconfirmed(format!(
-            "{what}: 404, but not in {product}'s own words, so nothing is taken as gone. Check the address, its path \
-             prefix and the proxy."
+            "{what}: the answer 404 does not come from {product}, so nothing is treated as deleted. Check the \
+             address, its path prefix and the proxy."
         )),
         StatusCode::METHOD_NOT_ALLOWED => unsupported(format!(
-            "{what}: {product} answered 405{quoted}. The directory is read-only for {product}; change it where it is kept."
+            "{what}: {product} answered 405{quoted}. The directory is read-only for {product}. Change it in the \
+             system that holds the directory's users."
         )),
         StatusCode::CONFLICT => not_done(
             ErrorClass::Transient,
-            format!(
-                "{what}: {product} answered 409{quoted}: something else is under way. It is tried again by itself."
-            ),
+            format!("{what}: {product} answered 409{quoted}: another operation is in progress. usersync retries it."),
         ),
         _ if answer.status.is_success() && writes => error(
             TargetErrorKind::Unanswered,
-            format!("{what}: {product} answered {code}, but not as it should. usersync checks whether it took effect."),
+            format!("{what}: unexpected answer {code} from {product}. usersync checks whether it took effect."),
         ),
         _ => not_done(ErrorClass::Permanent, format!("{what}: {product} answered {code}{quoted}.")),
     }

@@ -214,7 +214,7 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
     let status = answer.status;
     if status.is_success() {
         let unreadable = || {
-            let text = format!("{whose}: {from} answered, but with no token. Check token_url.");
+            let text = format!("{whose}: {from} answered without a token. Check token_url.");
             NoToken::Failed(unconfirmed(text))
         };
         let given: Given = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
@@ -235,20 +235,21 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
     let wrong_client = matches!(said.error.as_str(), "invalid_client" | "unauthorized_client");
     if status == StatusCode::UNAUTHORIZED || wrong_client {
         return Err(NoToken::Refused(format!(
-            "{from} gave client {id} no token ({code}{quoted}). Check client_id, client_secret and client_auth, and that \
-             the client may use client credentials (a service account)."
+            "{from} refused a token for client {id} ({code}{quoted}). Check client_id, client_secret and client_auth, \
+             and that the client may use client credentials (a service account)."
         )));
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
         let class = if status == StatusCode::TOO_MANY_REQUESTS { ErrorClass::Throttled } else { ErrorClass::Transient };
-        let text = format!("{whose}: {from} answered {code}{quoted}. It is tried again by itself.");
+        let text = format!("{whose}: {from} answered {code}{quoted}. usersync retries it.");
         let retry_after = answer.retry_after();
         let failed = error(TargetErrorKind::NotDone(class), text);
         return Err(NoToken::Failed(TargetError { retry_after, ..failed }));
     }
     if status.is_redirection() {
         let text = format!(
-            "{whose}: {from} answered {code}, a redirect, when asked for a token. usersync tries again; if it is no maintenance, check token_url."
+            "{whose}: {from} answered {code}, a redirect, when asked for a token. usersync tries again. If this is \
+             not maintenance, check token_url."
         );
         return Err(NoToken::Failed(not_done(ErrorClass::Maintenance, text)));
     }

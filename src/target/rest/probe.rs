@@ -55,7 +55,7 @@ pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
     let told: Vec<String> = groups.iter().map(|(group, how)| format!("{group} ({how})")).collect();
     (!told.is_empty()).then(|| {
         let text = format!(
-            "{}: only members whom usersync added are removed, unless managed_access_groups names the group",
+            "{}: only members that usersync added are removed, unless managed_access_groups names the group",
             told.join(", ")
         );
         note(NoteState::Note, "access groups", text)
@@ -78,7 +78,7 @@ pub fn clock_note(answer: &Answer) -> Option<Note> {
     // The header has whole seconds, so the middle of the second is the best estimate.
     let apart = (Timestamp::now().duration_since(theirs).as_secs_f64() - 0.5).abs();
     Some(if apart > CLOCK_SECONDS {
-        note(NoteState::Note, "clock", format!("{apart:.0} s apart; set both machines' clocks by NTP"))
+        note(NoteState::Note, "clock", format!("{apart:.0} s apart; synchronise both clocks with NTP"))
     } else {
         note(NoteState::Ok, "clock", format!("{apart:.1} s apart"))
     })

@@ -20,7 +20,7 @@ use crate::{
 const FRESH: Duration = Duration::from_mins(10);
 
 /// Why a group and its memberships are not changed.
-const FROZEN: &str = "it makes administrators, or frozen_groups names it";
+const FROZEN: &str = "it grants administrator rights, or frozen_groups names it";
 /// Why a group is not changed.
 const PROTECTED: &str = "protected_groups names it";
 
@@ -58,7 +58,7 @@ impl Protection {
     /// Returns why an account must not be changed, if so.
     pub fn account(&self, id: &str, name: &str, groups: Option<&[TargetGroupId]>) -> Option<String> {
         if id == self.own_id {
-            return Some("the account that usersync itself works with".to_owned());
+            return Some("usersync's own account".to_owned());
         }
         if self.users.contains(&fold(name)) {
             return Some("named in protected_users".to_owned());
@@ -108,14 +108,14 @@ impl Protection {
             (!names.is_empty()).then(|| format!("{}: {what}", names.join(", ")))
         };
         let frozen = list(&self.groups, "never changed, nor their members");
-        let alone = list(&self.groups_alone, "never changed, but for the users in them");
+        let alone = list(&self.groups_alone, "never changed, except for their members");
         frozen.into_iter().chain(alone).reduce(|all, more| format!("{all}; {more}"))
     }
 
     /// Refuses to deactivate or delete usersync's own account, even with an approval.
     pub fn refuse_own_end(&self, operation: &Operation) -> Result<(), TargetError> {
         if ended(operation).is_some_and(|account| account.as_str() == self.own_id) {
-            return Err(unsupported(format!("{operation}: this is the account that usersync itself works with.")));
+            return Err(unsupported(format!("{operation}: this is usersync's own account.")));
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Protection {
             return Ok(());
         }
         Err(unsupported(format!(
-            "{operation}: this is the last active administrator beside usersync's own account. Make another user an \
+            "{operation}: this is the last active administrator besides usersync's own account. Make another user an \
              administrator there first, then: usersync dead replay --all"
         )))
     }

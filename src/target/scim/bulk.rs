@@ -43,7 +43,7 @@ impl ScimTarget {
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         let names: Vec<&str> = groups.iter().map(|(_, name)| *name).collect();
         let what = format!("adding {name} to {}", few(&names));
-        let one_by_one = || unsupported(format!("{what}: not by one call."));
+        let one_by_one = || unsupported(format!("{what}: unsupported in one call."));
         let service = self.service(Some(deadline)).await?;
         let Some(Bulk { most, bytes }) = self.bulk(&service) else { return Err(one_by_one()) };
         let path = self.groups_path(&what, Some(deadline)).await?;
@@ -74,7 +74,8 @@ impl ScimTarget {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
                 if self.rest.said(&answer, None).own =>
             {
-                tracing::warn!(what = %Personal(&what), "the SCIM server declares bulk, and refuses it; groups go one by one");
+                tracing::warn!(what = %Personal(&what), "the SCIM server declares bulk but refuses it; usersync adds \
+                                                         groups one by one");
                 self.learned.no_bulk.store(true, Ordering::Relaxed);
                 return Err(one_by_one());
             }
@@ -84,7 +85,8 @@ impl ScimTarget {
         let told = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
         let Some(statuses) = paired(&told, &paths) else {
             let text = format!(
-                "{what}: the SCIM server does not report how each ended. usersync checks whether they took effect."
+                "{what}: the SCIM server does not report the result of each change. usersync checks whether they took \
+                 effect."
             );
             return Err(error(TargetErrorKind::Unanswered, text));
         };

@@ -95,7 +95,7 @@ impl ScimTarget {
             let before = if needs || !patches {
                 let read = Ask::get(path, what).login(login).deadline(Some(deadline));
                 let Some(before) = self.whole(&read, path, Some(deadline)).await? else {
-                    return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
+                    return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
                 };
                 Some(before)
             } else {
@@ -103,7 +103,9 @@ impl ScimTarget {
             };
             let edits = edits(before.as_ref().map(|before| &before.resource));
             if edits.is_empty() {
-                return Err(unsupported(format!("{what}: nothing of it can be written there. Mend it in the policy.")));
+                return Err(unsupported(format!(
+                    "{what}: none of the changes can be written there. Correct the policy."
+                )));
             }
             let version = before.as_ref().and_then(|before| before.version.clone());
             let (method, body) = match before.filter(|_| !patches) {
@@ -155,14 +157,13 @@ impl ScimTarget {
             return not_done(ErrorClass::Permanent, text);
         }
         if is("mutability") {
-            let text =
-                format!("{what}: the SCIM server does not let this be changed{quoted}. Change it there by hand.");
+            let text = format!("{what}: the SCIM server does not allow this change{quoted}. Change it manually there.");
             return error(TargetErrorKind::Unsupported, text);
         }
         if answer.status == StatusCode::BAD_REQUEST {
             let kind = if kind.is_empty() { String::new() } else { format!(" ({kind})") };
             let text = format!(
-                "{what}: the SCIM server does not take it{kind}{quoted}. Mend the value in Keycloak, or map it in the \
+                "{what}: the SCIM server rejects the value{kind}{quoted}. Correct it in Keycloak, or map it in the \
                  policy, then: usersync dead replay --all"
             );
             return not_done(ErrorClass::Permanent, text);
@@ -213,6 +214,6 @@ impl Condition {
 pub(super) fn overtaken(what: &str) -> TargetError {
     not_done(
         ErrorClass::Transient,
-        format!("{what}: another client changed it at the same time, {TRIES} times. It is tried again by itself."),
+        format!("{what}: another client changed it at the same time, {TRIES} times. usersync retries it."),
     )
 }

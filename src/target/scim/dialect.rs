@@ -19,9 +19,9 @@ pub(super) static SCIM: Dialect = Dialect {
     caller: |_| None,
     said,
     token: "the bearer token",
-    grant: "give it the right to read and write users and groups there",
-    token_hint: "Check that it is whole, not expired, and meant for this address (its audience).",
-    password_hint: "Check them; many SCIM servers take only tokens.",
+    grant: "grant it permission to read and write users and groups there",
+    token_hint: "Check that it is complete, not expired, and valid for this address (its audience).",
+    password_hint: "Check them; many SCIM servers accept only tokens.",
     captcha_hint: "",
     pace_hint: "",
 };

@@ -40,7 +40,7 @@ impl ScimTarget {
         if answer.status != StatusCode::NOT_FOUND || id == INVENTED {
             return Ok(false);
         }
-        let what = format!("checking whether {id} is there");
+        let what = format!("checking whether {id} exists");
         let other = self.rest.ask(&Ask::get(path_of(kind, INVENTED, &what)?, &what).deadline(deadline)).await?;
         if form(answer, id) != form(&other, INVENTED) {
             return Ok(false);

@@ -35,7 +35,7 @@ impl ScimTarget {
             found.retain(|group| group.text("displayName").as_deref() == Some(name));
             if found.len() != 1 {
                 return Err(unconfirmed(format!(
-                    "reading group {name}: the SCIM server has several groups of this name. Rename all but one there."
+                    "reading group {name}: the SCIM server has several groups with this name. Rename all but one there."
                 )));
             }
         }
@@ -97,15 +97,15 @@ impl ScimTarget {
             |group: &&Resource| group.text("displayName").is_some_and(|known| case.fold(&known) == case.fold(name));
         if let Some(id) = found.iter().find(same).and_then(Resource::id) {
             keep_spelled(&self.learned.groups_spelled, name, id);
-            return Ok(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name{quoted}.")));
+            return Ok(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists{quoted}.")));
         }
         let why = match found.first().and_then(|group| group.text("displayName")) {
-            Some(other) => format!("there is a group {other}, which differs in upper and lower case only"),
-            None => "it shows no group of this name".to_owned(),
+            Some(other) => format!("there is a group {other}, which differs only in case"),
+            None => "it returns no group with this name".to_owned(),
         };
         Ok(unsupported(format!(
-            "{what}: the SCIM server calls the name taken{quoted}, but {why}. Free the name there, or give the group \
-             another one."
+            "{what}: the SCIM server reports the name as taken{quoted}, but {why}. Free the name there, or give the \
+             group another one."
         )))
     }
 
@@ -126,7 +126,7 @@ impl ScimTarget {
     /// Returns the path of groups, if the server has any.
     pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
         self.service(deadline).await?.groups.clone().ok_or_else(|| {
-            unsupported(format!("{what}: this SCIM server has no groups. Leave the group out in the policy."))
+            unsupported(format!("{what}: this SCIM server has no groups. Exclude the group in the policy."))
         })
     }
 
@@ -134,7 +134,7 @@ impl ScimTarget {
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("creating group {name}");
         let path = self.groups_path(&what, Some(deadline)).await?;
-        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
+        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
         if !self.was_absent(name) && self.find_group(name, Some(deadline)).await?.is_some() {
             return Err(taken());
         }
@@ -171,11 +171,11 @@ impl ScimTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("renaming group {name} to {to}");
         let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
-        let cannot = || unsupported(format!("{what}: the SCIM server takes no PATCH. Rename it there by hand."));
+        let cannot = || unsupported(format!("{what}: the SCIM server has no PATCH. Rename it manually there."));
         if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
         }
-        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
+        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
         match self.find_group(to, Some(deadline)).await? {
             Some(found) if found.id != *group => return Err(taken()),
             Some(found) if found.name == to => return Ok(Applied::Done),
@@ -193,13 +193,13 @@ impl ScimTarget {
                 let now = self.told_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
                 match now.filter(|now| now != to) {
                     Some(now) => Err(unsupported(format!(
-                        "{what}: the SCIM server took it, but the group is called {now}. Rename it there by hand."
+                        "{what}: the SCIM server accepted it, but the group is named {now}. Rename it manually there."
                     ))),
                     None => Ok(Applied::Done),
                 }
             }
             StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => {
-                Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")))
+                Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")))
             }
             StatusCode::CONFLICT => Err(self.name_taken(&what, to, Some(group), &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
@@ -231,7 +231,7 @@ impl ScimTarget {
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED => {
-                Err(unsupported(format!("{what}: the SCIM server refuses{}. Delete it there by hand.", said.quoted())))
+                Err(unsupported(format!("{what}: the SCIM server refuses{}. Delete it manually there.", said.quoted())))
             }
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }

@@ -84,9 +84,9 @@ impl ScimTarget {
 
     fn unreadable_account(&self, user: &Resource) {
         let text = match (user.id(), user.text("userName")) {
-            (Some(id), _) => format!("the account {id} comes without userName, so nothing is done about it"),
-            (None, Some(name)) => format!("the account {name} comes without id, so nothing is done about it"),
-            (None, None) => "an account comes without id and userName, so nothing is done about it".to_owned(),
+            (Some(id), _) => format!("account {id} was returned without userName, so it is skipped"),
+            (None, Some(name)) => format!("account {name} was returned without id, so it is skipped"),
+            (None, None) => "an account was returned without id and userName, so it is skipped".to_owned(),
         };
         self.observe(NoteState::No, ACCOUNTS, text);
     }
@@ -103,7 +103,7 @@ impl ScimTarget {
         let place = match cursor {
             None => Place::default(),
             Some(text) => Place::read(text)
-                .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: {text} is not a place in a list.")))?,
+                .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: invalid list position {text}.")))?,
         };
         let service = self.service(deadline).await?;
         let count = service.page.to_string();
@@ -137,12 +137,12 @@ impl ScimTarget {
     fn list_in(&self, ask: &Ask<'_>, answer: &Answer, what: &str) -> Result<List, TargetError> {
         if answer.status.is_success() {
             let body: Resource = self.rest.parse(ask, answer)?;
-            return List::read(body).ok_or_else(|| self.rest.unreadable(ask, "it is no list"));
+            return List::read(body).ok_or_else(|| self.rest.unreadable(ask, "it is not a list"));
         }
         let kind = Refusal::read(answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
         if ["expiredCursor", "invalidCursor"].iter().any(|lost| kind.eq_ignore_ascii_case(lost)) {
             let text =
-                format!("{what}: the SCIM server has forgotten the place in the list. usersync starts the list again.");
+                format!("{what}: the SCIM server no longer knows the list position. usersync starts the list again.");
             return Err(not_done(ErrorClass::Transient, text));
         }
         Err(self.rest.unexpected(ask, answer))
@@ -193,19 +193,20 @@ impl ScimTarget {
             return Err(self.rest.unexpected(&ask, &answer));
         }
         let body: Resource = self.rest.parse(&ask, &answer)?;
-        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
+        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is not a list"))?;
         let came = list.items.len();
         let nameless = list.items.iter().any(|item| item.text(attribute).is_none());
         let found: Vec<_> = list.items.into_iter().filter(fits).collect();
         if found.is_empty() && nameless && list.total.is_none_or(|total| total <= 1) {
             return Err(unconfirmed(format!(
-                "{what}: the SCIM server found one, but shows no {attribute} of it. Look at it there."
+                "{what}: the SCIM server found one, but does not return its {attribute}. Check it there."
             )));
         }
         if came == 0 && list.total.is_some_and(|total| total > 0) {
             // A resource that is counted but not shown exists; insufficient rights look like this.
             return Err(unconfirmed(format!(
-                "{what}: the SCIM server counts {} but shows none. Check that usersync may read users and groups there.",
+                "{what}: the SCIM server counts {} but returns none. Check that usersync may read users and groups \
+                 there.",
                 list.total.unwrap_or_default()
             )));
         }
@@ -234,7 +235,7 @@ impl ScimTarget {
         }
         match incomplete {
             // A resource that was found exists, even if the list is incomplete.
-            Some(why) if found.is_empty() => Err(unconfirmed(format!("{what}: {why}, so nothing is taken as absent."))),
+            Some(why) if found.is_empty() => Err(unconfirmed(format!("{what}: {why}, so nothing counts as absent."))),
             _ => Ok(found),
         }
     }
@@ -255,7 +256,7 @@ fn by_position(place: &Place, list: List) -> Slice {
             items.remove(0);
         } else {
             moved = true;
-            unconfirmed.push("the list moved while it was read".to_owned());
+            unconfirmed.push("the list changed during the read".to_owned());
         }
     }
     let seen = place.seen + items.len();
@@ -312,7 +313,7 @@ fn by_cursor(place: &Place, list: List) -> Slice {
 }
 
 fn missing(seen: usize, total: Option<usize>) -> Option<String> {
-    total.filter(|total| *total != seen).map(|total| format!("{seen} of {total} came"))
+    total.filter(|total| *total != seen).map(|total| format!("{seen} of {total} were returned"))
 }
 
 #[cfg(test)]
@@ -355,10 +356,10 @@ mod tests {
     #[test]
     fn what_cannot_be_whole_is_doubted() {
         let place = Place { seen: 2, total: Some(3), mark: Some("b".into()) };
-        assert!(by_position(&place, list(&["x", "c"], Some(3))).incomplete.expect("a doubt").contains("moved"));
+        assert!(by_position(&place, list(&["x", "c"], Some(3))).incomplete.expect("a doubt").contains("changed"));
         assert!(by_position(&place, list(&["b", "c"], Some(4))).incomplete.expect("a doubt").contains("3 at first"));
         let short = by_position(&Place { seen: 2, total: Some(3), mark: None }, list(&[], Some(3)));
-        assert_eq!((short.next, short.incomplete.as_deref()), (None, Some("2 of 3 came")));
+        assert_eq!((short.next, short.incomplete.as_deref()), (None, Some("2 of 3 were returned")));
         let one = by_position(&place, list(&["b"], Some(3)));
         assert!(one.next.is_some() && one.incomplete.is_none(), "one at a time goes on");
         let again = by_position(&Place { seen: 4, total: None, mark: Some("b".into()) }, list(&["a", "b"], None));

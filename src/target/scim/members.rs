@@ -86,7 +86,7 @@ impl ScimTarget {
         let what = format!("reading the members of {group}");
         let Some(members) = self.read_members(group, &what, false, deadline).await? else { return Ok(None) };
         let (items, unread) = accounts_among(&members.all);
-        let unread = (unread > 0).then(|| format!("{unread} members of {group} came without an id"));
+        let unread = (unread > 0).then(|| format!("{unread} members of {group} were returned without an id"));
         Ok(Some(Page { items, next: None, incomplete: members.incomplete.or(unread) }))
     }
 
@@ -136,7 +136,7 @@ impl ScimTarget {
             if !all.is_empty() {
                 self.learned.set_shown(Shown::InLists);
             } else if shown == Shown::Never {
-                why = Some(format!("the SCIM server does not show the members of {group}"));
+                why = Some(format!("the SCIM server does not return the members of {group}"));
             } else {
                 why = self.has_hidden_members(&service, group, deadline).await?;
             }
@@ -208,7 +208,7 @@ impl ScimTarget {
         let list = list.filter(|_| answer.status.is_success());
         let inside = |user: &Resource| user.direct_groups().is_some_and(|groups| groups.contains(group));
         let found = list.is_some_and(|list| list.items.iter().any(inside));
-        Ok(found.then(|| format!("{group} came without members, but an account says that it is in it")))
+        Ok(found.then(|| format!("{group} was returned without members, but an account lists it")))
     }
 
     /// Returns the groups that an account itself shows. `None`: it shows none, possibly because the server never does.
@@ -312,7 +312,7 @@ impl ScimTarget {
         }
         let works = match self.groups_by_member(path, NOBODY, deadline).await? {
             Some(found) if found.is_empty() => {
-                let what = "looking for a group with members";
+                let what = "searching for a group with members";
                 let any = self.any_membership(path, what, LOOKED_AT, deadline).await?;
                 let Some((group, member)) = any else { return Ok(None) };
                 let found = self.groups_by_member(path, member.as_str(), deadline).await?;
@@ -489,7 +489,8 @@ impl ScimTarget {
                     return Err(error(
                         TargetErrorKind::Unanswered,
                         format!(
-                            "{what}: the SCIM server took it, but does not show the member. usersync checks later."
+                            "{what}: the SCIM server accepted it, but does not return the member. usersync checks \
+                             later."
                         ),
                     ));
                 }
@@ -510,7 +511,7 @@ impl ScimTarget {
         if self.put_members(write, (groups, path)).await? {
             return Ok(Added::Done);
         }
-        Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
+        Err(error(TargetErrorKind::NotFound, format!("{what}: the group does not exist.")))
     }
 
     /// Adds one member with its own write.
@@ -526,9 +527,9 @@ impl ScimTarget {
         };
         match self.is_member(group, account, deadline).await? {
             Some(true) => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there."))),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: the group does not exist."))),
             Some(false) if self.account_by_id(account, Some(deadline)).await?.is_none() => {
-                Err(error(TargetErrorKind::NotFound, format!("{what}: the account is not there.")))
+                Err(error(TargetErrorKind::NotFound, format!("{what}: the account does not exist.")))
             }
             Some(false) => Err(self.refused(what, None, &answer)),
         }
@@ -576,8 +577,8 @@ impl ScimTarget {
                 Err(self.refused(what, None, &answer))
             }
             Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(unsupported(format!(
-                "{what}: the SCIM server took it, but the account is still a member, and no other form of removing one \
-                 member works there. Remove it by hand."
+                "{what}: the SCIM server accepted it, but the account is still a member, and no other form of \
+                 removing one member works there. Remove it manually."
             ))),
             _ => self.put_members(&write, paths).await.map(|_| Applied::Done),
         }
@@ -659,15 +660,15 @@ impl ScimTarget {
             let unknown = |why: &str| {
                 // The text omits the account, so that it is reported once for all accounts.
                 unsupported(format!(
-                    "group {name}: {why}, so its members are not changed: writing the group back whole could remove \
-                     others. Let the server take PATCH, or show the members of its groups."
+                    "group {name}: {why}, so its members are not changed: replacing the whole group could remove \
+                     others. Let the server accept PATCH, or return the members of its groups."
                 ))
             };
             if self.shown() == Shown::Never || !self.are_known(&write, groups, &read).await? {
-                return Err(unknown("the SCIM server takes no usable PATCH and shows no members"));
+                return Err(unknown("the SCIM server has no usable PATCH and returns no members"));
             }
             if self.learned.forms.is_harmful(Form::Whole) {
-                return Err(unknown("neither PATCH nor PUT leaves the other members alone"));
+                return Err(unknown("neither PATCH nor PUT preserves the other members"));
             }
             if let Some(why) = read.incomplete {
                 return Err(unconfirmed(format!("{what}: {why}.")));
@@ -690,7 +691,8 @@ impl ScimTarget {
                     }
                     return match self.verify(&write, &before).await? {
                         Seen::NoEffect => Err(unsupported(format!(
-                            "{what}: the SCIM server took it, and did not change the members. Do it there by hand."
+                            "{what}: the SCIM server accepted it, but did not change the members. Change them \
+                             manually there."
                         ))),
                         Seen::AsWanted | Seen::Nothing => Ok(true),
                     };

@@ -190,7 +190,7 @@ impl ScimTarget {
         let attributes = attributes.collect::<Result<Vec<_>, _>>();
         let attributes = attributes.map_err(|why| not_done(ErrorClass::Permanent, format!("attributes: {why}")))?;
         if let Some((one, other)) = Path::one_twice(&attributes) {
-            let text = format!("attributes: {one} and {other} are one and the same. Take one of them away.");
+            let text = format!("attributes: {one} and {other} are the same attribute. Remove one of them.");
             return Err(not_done(ErrorClass::Permanent, text));
         }
         let profile = Arc::new(profile.but(&settings.habits));
@@ -304,7 +304,7 @@ impl Target for ScimTarget {
                 self.add_member((group, group_name), account, name, deadline).await
             }
             Operation::RemoveMember { group, group_name, account, name } => {
-                self.remove_member(group, account, &format!("taking {name} out of {group_name}"), deadline).await
+                self.remove_member(group, account, &format!("removing {name} from {group_name}"), deadline).await
             }
         }
     }
@@ -377,7 +377,7 @@ impl Target for ScimTarget {
 /// Returns the path of one resource. An id that would lead to another path is refused.
 fn path_of(kind: &str, id: &str, what: &str) -> Result<String, TargetError> {
     if matches!(id, "" | "." | "..") {
-        return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" cannot be an id.")));
+        return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" is not a valid id.")));
     }
     Ok(format!("{kind}/{}", super::rest::segment(id)))
 }

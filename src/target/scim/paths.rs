@@ -59,8 +59,8 @@ impl Path {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no path to an attribute; such are title, name.middleName, phoneNumbers[type eq \"work\"].value, \
-                 and urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
+                "{text:?} is not a valid attribute path; examples: title, name.middleName, phoneNumbers[type eq \
+                 \"work\"].value, and urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
             )
         };
         // Quoted text may contain any character, so the part before it is parsed separately.
@@ -102,7 +102,7 @@ impl Path {
         let is_shown_name =
             name.eq_ignore_ascii_case("name") && sub.is_none_or(|sub| sub.eq_ignore_ascii_case("formatted"));
         if schema.is_none() && (is_ours || is_shown_name) {
-            return Err(format!("{text} is written by usersync itself; take it away"));
+            return Err(format!("{text} is written by usersync itself; remove it"));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -281,7 +281,7 @@ mod tests {
         for text in
             ["", "a b", "title.", ".x", "a.b.c", "phones[", "phones[type eq work].value", "x:y", "a[kind eq \"x\"]"]
         {
-            assert!(Path::read(text).is_err_and(|why| why.contains("is no path")), "{text}");
+            assert!(Path::read(text).is_err_and(|why| why.contains("is not a valid attribute path")), "{text}");
         }
         for text in ["userName", "USERNAME", "emails[type eq \"home\"].value", "name", "name.formatted", "active"] {
             assert!(Path::read(text).is_err_and(|why| why.contains("by usersync itself")), "{text}");

@@ -49,8 +49,8 @@ impl ScimTarget {
                 NoteState::No,
                 "rights",
                 format!(
-                    "the server counts {} accounts but shows none, so usersync may not read them. Give it the right to \
-                     read and write users and groups there.",
+                    "the server counts {} accounts but returns none, so usersync may lack permission to read them. \
+                     Grant it permission to read and write users and groups there.",
                     thin(i64::try_from(total).unwrap_or(i64::MAX))
                 ),
             ),
@@ -66,10 +66,8 @@ impl ScimTarget {
         });
         notes.push(self.profile_note(service.proposed));
         if !service.untold.is_empty() {
-            let text = format!(
-                "the server does not show {}; what it would say there is taken to be usual",
-                service.untold.join(", ")
-            );
+            let text =
+                format!("the server does not return {}; usersync assumes the defaults", service.untold.join(", "));
             notes.push(note(NoteState::Note, "discovery", text));
         }
         notes.extend(self.second_page_note(service, total).await?);
@@ -115,7 +113,7 @@ impl ScimTarget {
 
     /// Returns the number of accounts, if the server reports it, and how many of the first few it returned.
     async fn count_accounts(&self, service: &Service) -> Result<(Option<usize>, usize, Answer), TargetError> {
-        let ask = Ask::get(service.users.as_str(), "first contact").query("startIndex", "1").query("count", "1");
+        let ask = Ask::get(service.users.as_str(), "connecting").query("startIndex", "1").query("count", "1");
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
             let mut error = self.rest.unexpected(&ask, &answer);
@@ -125,7 +123,7 @@ impl ScimTarget {
             return Err(error);
         }
         let body: Resource = self.rest.parse(&ask, &answer)?;
-        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
+        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is not a list"))?;
         Ok((list.total, list.items.len(), answer))
     }
 
@@ -133,7 +131,7 @@ impl ScimTarget {
     async fn second_page_note(&self, service: &Service, total: Option<usize>) -> Result<Option<Note>, TargetError> {
         let Some(total) = total.filter(|total| *total > 1 && !service.cursor) else { return Ok(None) };
         let start = total.to_string();
-        let ask = Ask::get(service.users.as_str(), "first contact").query("startIndex", &start).query("count", "1");
+        let ask = Ask::get(service.users.as_str(), "connecting").query("startIndex", &start).query("count", "1");
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             return Ok(None);
@@ -152,16 +150,16 @@ impl ScimTarget {
         if self.shown() != Shown::Unknown || self.learned.tells_groups.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let slice = self.slice(path, "first contact", &[], None, None).await?;
+        let slice = self.slice(path, "connecting", &[], None, None).await?;
         let some = slice.items.iter().filter_map(Resource::id).take(GROUPS_LOOKED_AT);
         for id in some {
-            self.read_members(&id.into(), "first contact", false, None).await?;
+            self.read_members(&id.into(), "connecting", false, None).await?;
             if self.shown() != Shown::Unknown {
                 return Ok(None);
             }
         }
-        let text = "no group shows members. If they have some, let the server show them; to find out, run: usersync \
-                    check --write-test";
+        let text = "no group shows members. If groups have members, let the server return them. To test this, run: \
+                    usersync check --write-test";
         Ok((!slice.items.is_empty()).then(|| note(NoteState::Note, "members", text)))
     }
 
@@ -169,21 +167,21 @@ impl ScimTarget {
         let name = self.profile.name;
         if let (false, Some(proposed)) = (self.chosen, proposed.filter(|proposed| *proposed != name)) {
             let text = format!(
-                "{name} by the address, but the server's own description is that of {proposed}: set profile = \"{proposed}\", \
-                 or \"{name}\" if this is right"
+                "{name}, detected from the address, but the server's own description matches {proposed}: set profile \
+                 = \"{proposed}\", or \"{name}\" if this is right"
             );
             return note(NoteState::No, "profile", text);
         }
         let text = match (self.chosen, name) {
-            (true, _) => format!("{name}, as the settings say"),
+            (true, _) => format!("{name}, as configured"),
             (false, "generic") => {
-                "generic, since the address is none of a known server; set profile if it is one".to_owned()
+                "generic, because the address matches no known server; set profile to override".to_owned()
             }
-            (false, _) => format!("{name}, told by the address; set profile if it is another"),
+            (false, _) => format!("{name}, detected from the address; set profile to override"),
         };
         let otherwise = match self.habits.as_slice() {
             [] => String::new(),
-            habits => format!("; otherwise by habits: {}", habits.join(", ")),
+            habits => format!("; changed by habits: {}", habits.join(", ")),
         };
         note(NoteState::Note, "profile", text + &otherwise)
     }
@@ -193,10 +191,10 @@ impl ScimTarget {
         let change = if self.patches(service, Kind::User) {
             "changes by PATCH"
         } else {
-            "changes by writing back the whole (PUT)"
+            "changes by replacing the whole resource (PUT)"
         };
         let filter =
-            if service.filter { "looks up by filter" } else { "looks up by listing all, as it has no filters" };
+            if service.filter { "looks up by filter" } else { "looks up by listing all, because it has no filters" };
         let pages = if service.cursor { "by cursor" } else { "by position" };
         let versions = if service.etag { ", with versions (ETag)" } else { "" };
         format!("{change}, {filter}, lists {} at once {pages}{versions}", service.page)
@@ -215,13 +213,13 @@ impl ScimTarget {
             cannot("rename a group: the group is recreated; permissions of the old group are not copied");
         }
         if !service.rename {
-            cannot("rename a login: it is read-only there; rename it by hand");
+            cannot("rename a login: it is read-only there; rename it manually");
         }
         if !service.deactivate {
-            cannot("deactivate: active is read-only there; do it by hand, or choose to delete (leavers)");
+            cannot("deactivate: active is read-only there; deactivate manually, or choose to delete (leavers)");
         }
         if service.groups.is_none() {
-            cannot("groups: this server has none; leave them out in the policy");
+            cannot("groups: this server has none; exclude them in the policy");
         }
         if !service.profile.update {
             cannot("change names and addresses of accounts; change them there");
@@ -241,19 +239,21 @@ impl ScimTarget {
                     fine.push(path.text.as_str());
                     continue;
                 }
-                Declared::Unknown => "the server's schemas do not have it, so it will most likely not be kept",
+                Declared::Unknown => "the server's schemas do not have it, so it will probably not be stored",
                 Declared::ReadOnly => "it is read-only there",
-                Declared::Several => "it has several values there; say which, as phoneNumbers[type eq \"work\"].value",
+                Declared::Several => {
+                    "it has several values there; specify which, as phoneNumbers[type eq \
+                                      \"work\"].value"
+                }
             };
-            let text = format!("{}: {why}. Mend the policy's attributes for this target.", path.text);
+            let text = format!("{}: {why}. Correct the policy's attributes for this target.", path.text);
             notes.push(note(NoteState::No, "attributes", text));
         }
         let parts: Vec<&str> =
             self.attributes.iter().filter(|path| path.is_part_of_name()).map(|path| path.text.as_str()).collect();
         if let ([only], Names::Split | Names::Both) = (parts.as_slice(), service.profile.names) {
-            let text = format!(
-                "{only}: name.givenName and name.familyName are what the name shown to people is kept in; give both of them"
-            );
+            let text =
+                format!("{only}: the display name is stored in name.givenName and name.familyName; set both of them");
             notes.push(note(NoteState::No, "attributes", text));
         }
         if !fine.is_empty() {
@@ -269,8 +269,8 @@ impl ScimTarget {
     ) -> Result<Vec<Note>, TargetError> {
         let mut notes = Vec::new();
         if self.named_groups().next().is_none() && self.protected_users.is_empty() {
-            let text = "nobody: SCIM does not tell administrators from others. Name them in frozen_groups and \
-                        protected_users, and with them the account that usersync works with, if it has one there.";
+            let text = "none: SCIM does not identify administrators. Name them in frozen_groups and protected_users, \
+                        and with them usersync's own account, if it has one there.";
             notes.push(note(NoteState::Note, "protected", text));
             return Ok(notes);
         }

@@ -160,7 +160,7 @@ static PROFILES: [Profile; 8] = [
         names: Names::Both,
         members_at_once: 100,
         absent: Some(
-            "The address is the one of the automatic provisioning: https://scim.REGION.amazonaws.com/ID/scim/v2.",
+            "The address is the endpoint of the automatic provisioning: https://scim.REGION.amazonaws.com/ID/scim/v2.",
         ),
         ..GENERIC
     },
@@ -172,7 +172,8 @@ static PROFILES: [Profile; 8] = [
         email_required: true,
         group_external_id: true,
         absent: Some(
-            "The address is https://api.github.com/scim/v2/enterprises/NAME, or https://HOST/api/v3/scim/v2 of an own server.",
+            "The address is https://api.github.com/scim/v2/enterprises/NAME, or https://HOST/api/v3/scim/v2 of a \
+             self-hosted server.",
         ),
         ..GENERIC
     },
@@ -186,7 +187,7 @@ static PROFILES: [Profile; 8] = [
         update: false,
         groups: false,
         deletion: Some("deleting an account blocks it in GitLab"),
-        absent: Some("The address is https://HOST/api/scim/v2/application, or …/api/scim/v2/groups/NAME of a group."),
+        absent: Some("The address is https://HOST/api/scim/v2/application, or …/api/scim/v2/groups/NAME for a group."),
         ..GENERIC
     },
     // docs.slack.dev/reference/scim-api/scim-api-2; docs.slack.dev/reference/scim-api/rate-limits.

@@ -85,7 +85,7 @@ impl ScimTarget {
         let profile = Arc::clone(&self.profile);
         let mut untold = Vec::new();
         // Discovery documents are optional; accounts are not. Refused credentials are detected here.
-        let users = Ask::get("/Users", "first contact").query("startIndex", "1").query("count", "1").deadline(deadline);
+        let users = Ask::get("/Users", "connecting").query("startIndex", "1").query("count", "1").deadline(deadline);
         self.rest.ask(&users).await?;
         let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
         let types = self.told("/ResourceTypes", &mut untold, deadline).await?.and_then(List::read);
@@ -173,7 +173,7 @@ impl ScimTarget {
         if given.is_empty() || given == usual {
             return Ok(usual.to_owned());
         }
-        let ask = Ask::get(given.as_str(), "first contact").query("count", "1").deadline(deadline);
+        let ask = Ask::get(given.as_str(), "connecting").query("count", "1").deadline(deadline);
         let absent = self.rest.ask(&ask).await?.status == StatusCode::NOT_FOUND;
         Ok(if absent { usual.to_owned() } else { given })
     }
@@ -185,7 +185,7 @@ impl ScimTarget {
         untold: &mut Vec<&'static str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Resource>, TargetError> {
-        let ask = Ask::get(path, "first contact").deadline(deadline).tolerant();
+        let ask = Ask::get(path, "connecting").deadline(deadline).tolerant();
         let answer = self.rest.ask(&ask).await?;
         let read = if answer.status.is_success() { serde_json::from_slice::<Value>(&answer.body).ok() } else { None };
         match read {

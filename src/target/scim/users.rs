@@ -64,7 +64,7 @@ impl ScimTarget {
         let Some(user) = self.find_user(id, &ask, deadline).await? else { return Ok(None) };
         let account = self.account_of(&user, &what, deadline).await?;
         if account.id != *id {
-            return Err(unconfirmed(format!("{what}: the SCIM server answered with another account.")));
+            return Err(unconfirmed(format!("{what}: the SCIM server returned a different account.")));
         }
         Ok(Some(account))
     }
@@ -83,7 +83,7 @@ impl ScimTarget {
         let Some(user) = found.pop() else { return self.account_spelled(name, deadline).await };
         if !found.is_empty() {
             return Err(unconfirmed(format!(
-                "{what}: the SCIM server has several accounts of this login. Delete all but one there."
+                "{what}: the SCIM server has several accounts with this login. Delete all but one there."
             )));
         }
         // A list may omit fields that the account itself has.
@@ -207,7 +207,7 @@ impl ScimTarget {
             let quoted = self.rest.said(&answer, Some(name)).quoted();
             tracing::warn!(
                 what = %Personal(format_args!("{what}{quoted}")),
-                "the SCIM server does not take an account with its attributes; it is created without them"
+                "the SCIM server rejects the account with its attributes; usersync creates it without them"
             );
             ask = making(&bare)?;
             answer = self.rest.ask(&ask).await?;
@@ -226,11 +226,11 @@ impl ScimTarget {
                 error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
             } else {
                 unsupported(format!(
-                    "{what}: the SCIM server says that something of it is taken{quoted}, but not the login; most likely \
-                     it is the e-mail address. Give one of the two another.{}",
+                    "{what}: the SCIM server reports that a value is taken{quoted}, but not the login; it is probably \
+                     the e-mail address. Change it for one of the two.{}",
                     external_id.map_or_else(String::new, |id| format!(
-                        " Or another account there has the externalId {id}: take it away there, or rename that account to \
-                         this login, so that it is adopted."
+                        " Or another account there has the externalId {id}: remove it there, or rename that account \
+                         to this login, so that it is adopted."
                     ))
                 ))
             });
@@ -288,7 +288,7 @@ impl ScimTarget {
         let held = |user: &&Resource| user.email().is_some_and(|one| fold(&one) == fold(email));
         match holders.iter().find(held).and_then(|user| user.text("userName")) {
             Some(holder) if fold(&holder) != fold(name) => Err(unsupported(format!(
-                "{what}: its e-mail address is that of {holder} there. Give one of the two another."
+                "{what}: {holder} has the same e-mail address there. Change it for one of the two."
             ))),
             _ => Ok(()),
         }
@@ -307,7 +307,7 @@ impl ScimTarget {
         let what = format!("updating {name}");
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!("{what}: an empty {field} is not written. Give one in Keycloak, or a default.");
+                let text = format!("{what}: an empty {field} is not written. Set one in Keycloak, or a default.");
                 return Err(unsupported(text));
             }
         }
@@ -331,15 +331,15 @@ impl ScimTarget {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
                 let quoted = self.rest.said(&answer, Some(name)).quoted();
                 return Err(unsupported(format!(
-                    "{what}: the SCIM server says that something of it is taken{quoted}; most likely the e-mail address is \
-                     another account's. Give one of the two another."
+                    "{what}: the SCIM server reports that a value is taken{quoted}; another account probably has the \
+                     e-mail address. Change it for one of the two."
                 )));
             }
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
             Written::Done(told) => told,
         };
         let Some(now) = self.kept_by_server(account, told, fields, deadline).await? else {
-            return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
+            return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
         let mut other: Vec<&str> = Vec::new();
@@ -358,8 +358,8 @@ impl ScimTarget {
             return Ok(Applied::Done);
         }
         Err(unsupported(format!(
-            "{what}: the SCIM server took it, but keeps another {}. Change it there by hand, or map it in the policy to \
-             what the server keeps.",
+            "{what}: the SCIM server accepted the change but stored a different {}. Change it manually there, or map \
+             it in the policy to the stored value.",
             other.join(" and ")
         )))
     }
@@ -384,7 +384,7 @@ impl ScimTarget {
                 }
                 match now {
                     Some(now) if fold(&now) != fold(to) => Err(unsupported(format!(
-                        "{what}: the SCIM server took it, but the login is {now}. Rename it there by hand."
+                        "{what}: the SCIM server accepted it, but the login is {now}. Rename it manually there."
                     ))),
                     _ => Ok(Applied::Done),
                 }
@@ -403,8 +403,8 @@ impl ScimTarget {
                 }
                 if conflict {
                     return Err(unsupported(format!(
-                        "{what}: the SCIM server calls the login taken{quoted}, but shows no other account that has it. \
-                         Free the login there, or give the user another one."
+                        "{what}: the SCIM server reports the login as taken{quoted}, but returns no other account \
+                         with it. Free the login there, or give the user another one."
                     )));
                 }
                 Err(self.refused(&what, Some(to), &answer))
@@ -434,11 +434,11 @@ impl ScimTarget {
         }
         match now {
             Some(now) if now == active => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not there."))),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not found."))),
             Some(_) => {
                 let state = if active { "inactive" } else { "active" };
                 Err(unsupported(format!(
-                    "{what}: the SCIM server took it, but the account stayed {state}. Change it there by hand."
+                    "{what}: the SCIM server accepted it, but the account is still {state}. Change it manually there."
                 )))
             }
         }
@@ -468,7 +468,8 @@ impl ScimTarget {
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED => Err(unsupported(format!(
-                "{what}: the SCIM server refuses{}. Deactivate it instead (leavers: deactivate), or delete it there by hand.",
+                "{what}: the SCIM server refuses{}. Deactivate the account instead (leavers: deactivate), or delete \
+                 it manually there.",
                 said.quoted()
             ))),
             _ => Err(self.rest.unexpected(&ask, &answer)),

@@ -145,8 +145,9 @@ impl ScimTarget {
             self.observe(
                 NoteState::No,
                 HIDDEN,
-                "the server does not show the members of groups: one that was added is not shown. What usersync added \
-                 counts as added, and only that is removed. Let the server show members, so that they can be verified."
+                "the server does not return the members of groups: one that was added is not shown. What usersync \
+                 added counts as added, and only that is removed. Let the server return members, so that they can be \
+                 verified."
                     .to_owned(),
             );
             return Ok(Seen::Nothing);
@@ -188,7 +189,7 @@ impl ScimTarget {
         let did = match write.form {
             Form::Add => "adding a member by PATCH",
             Form::RemoveByFilter | Form::RemoveByValue => "removing a member by PATCH",
-            Form::Whole => "writing the group back with PUT",
+            Form::Whole => "replacing the group with PUT",
         };
         let harm = format!("group {name}: {did} removed {lost} other members");
         let mut last = String::new();
@@ -200,8 +201,8 @@ impl ScimTarget {
             match self.put_back(&write.by(form), &wanted).await {
                 Ok(true) => {
                     let next = if self.learned.forms.is_harmful(write.form) {
-                        "; this form is not used again. Set habits.patch = false for this target, so that it is not \
-                         tried after a restart either."
+                        "; usersync does not use this form again. Set habits.patch = false for this target, so that \
+                         it is not tried after a restart either."
                     } else {
                         "."
                     };
@@ -214,7 +215,7 @@ impl ScimTarget {
         }
         let ids: Vec<String> = before.others.iter().map(ToString::to_string).collect();
         let text = format!(
-            "{harm}, and they could not be restored. Add these accounts to the group by hand: {}.{last}",
+            "{harm}, and they could not be restored. Add these accounts to the group manually: {}.{last}",
             ids.join(", ")
         );
         self.observe(NoteState::No, "members", text.clone());

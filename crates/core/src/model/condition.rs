@@ -151,13 +151,13 @@ impl Condition {
         match self.code {
             ConditionCode::NotWritable => format!("{about} cannot be written"),
             ConditionCode::CredentialsRefused => format!("{about} refuses usersync's credentials"),
-            ConditionCode::RightMissing => format!("{about} refuses usersync for want of a right"),
+            ConditionCode::RightMissing => format!("{about} refuses usersync: a required permission is missing"),
             ConditionCode::OtherIdentity => format!("{about} is another server or realm than before"),
             ConditionCode::Unreachable => format!("{about} does not answer"),
             ConditionCode::RateLimited => format!("{about}: rate limited (429)"),
             ConditionCode::Unavailable => format!("{about} is unavailable (503)"),
             ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
-            ConditionCode::TasksOverdue => format!("{about}: tasks are due, but nobody works them"),
+            ConditionCode::TasksOverdue => format!("{about}: tasks are overdue, and no worker processes them"),
         }
     }
 }

@@ -34,26 +34,26 @@ pub enum BadHookSecret {
     #[error("the secret is written as NAME=value. Keep only the value, which begins with whsec_")]
     Assignment,
     /// The value of a signature header.
-    #[error("this is a signature, not the secret that signs. Give the secret, which begins with whsec_")]
+    #[error("this is a signature, not the signing secret. Set the secret, which begins with whsec_")]
     Signature,
     /// Hex digits.
-    #[error("the secret is hex, and must be whsec_ and base64. {MAKE_ONE}")]
+    #[error("the secret is hex, but must be whsec_ followed by base64. {MAKE_ONE}")]
     Hex,
     /// Any other text without the prefix.
     #[error("the secret does not begin with whsec_. {MAKE_ONE}")]
     NoPrefix,
     /// White space inside the text: two secrets, or a line that was broken.
-    #[error("the secret has blanks in it. Give one secret; the one before it goes to hook_secret_previous")]
+    #[error("the secret contains white space. Set one secret; put the previous one in hook_secret_previous")]
     Blank,
     /// What follows `whsec_` is not base64.
-    #[error("what follows whsec_ is not base64. Copy the secret again, whole")]
+    #[error("the part after whsec_ is not base64. Copy the whole secret again")]
     NotBase64,
     /// Too short to be safe.
     #[error("the secret has {0} bytes and needs at least 24. {MAKE_ONE}")]
     TooShort(usize),
 }
 
-const MAKE_ONE: &str = "Make one and give it to Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"";
+const MAKE_ONE: &str = "Create one and set it in Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"";
 
 /// Returns the bytes of a hook secret: `whsec_` and base64 of at least 24 bytes. White space around the text is
 /// ignored.

@@ -54,7 +54,7 @@ impl std::fmt::Display for RefusalReason {
             Self::WrongP2Secret => "wrong p2 secret",
             Self::P2NotAccepted => "p2 signature, not accepted",
             Self::TooLarge => "body too large",
-            Self::TooSlow => "unfinished body",
+            Self::TooSlow => "incomplete body",
             Self::MediaType => "not application/json",
             Self::NotJson => "body is not JSON",
             Self::NotAnEvent => "no event in the body",

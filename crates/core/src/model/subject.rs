@@ -47,7 +47,7 @@ impl fmt::Display for Subject {
 
 /// Error: the text is not a subject.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no subject: write user:ID or group:ID")]
+#[error("`{0}` is not a subject: write user:ID or group:ID")]
 pub struct NotASubject(String);
 
 impl FromStr for Subject {

@@ -38,13 +38,13 @@ pub struct TemplateError(String);
 
 impl TemplateError {
     /// Start of the message where a template is part of a larger input.
-    pub const PREFIX: &str = "this template does not work";
+    pub const PREFIX: &str = "this template is invalid";
 }
 
 impl From<Error> for TemplateError {
     fn from(error: Error) -> Self {
         let what = match (error.kind(), error.detail()) {
-            (ErrorKind::OutOfFuel, _) => "it takes too long".to_owned(),
+            (ErrorKind::OutOfFuel, _) => "rendering takes too long".to_owned(),
             (kind, Some(detail)) => format!("{kind}: {detail}"),
             (kind, None) => kind.to_string(),
         };
@@ -69,8 +69,9 @@ impl Template {
         let mut unknown: Vec<_> = unknown.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
         unknown.sort();
         if let Some(name) = unknown.first() {
-            let hint = format!("a user's own attributes are attributes.{name}; besides there are {}", KNOWN.join(", "));
-            return Err(TemplateError(format!("{name} is not known: {hint}")));
+            let known = KNOWN.join(", ");
+            let hint = format!("custom attributes are written as attributes.{name}; also available: {known}");
+            return Err(TemplateError(format!("unknown variable {name}: {hint}")));
         }
         let template = Self { text, compiled: Arc::new(environment) };
         template.render(&nobody())?;
@@ -81,7 +82,7 @@ impl Template {
     pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
         let made = self.compiled.get_template(NAME)?.render(context(user))?;
         if made.len() > LONGEST {
-            return Err(TemplateError(format!("it makes a text of more than {LONGEST} bytes")));
+            return Err(TemplateError(format!("its result is longer than {LONGEST} bytes")));
         }
         Ok(made.trim().to_owned())
     }
@@ -144,7 +145,7 @@ fn regex_replace(value: &Value, pattern: &str, with: &str) -> Result<String, Err
     let regex = Regex::new(pattern).map_err(|error| {
         let text = error.to_string();
         let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        Error::new(ErrorKind::InvalidOperation, format!("the pattern {pattern} is not well-formed: {why}"))
+        Error::new(ErrorKind::InvalidOperation, format!("the pattern {pattern} is invalid: {why}"))
     })?;
     let made = regex.replace_all(value, with).into_owned();
     let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
@@ -232,11 +233,11 @@ mod tests {
 
     #[test]
     fn a_template_that_cannot_work_is_refused_in_words() {
-        assert!(wrong("{{ department }}").contains("department is not known: a user's own attributes are attributes"));
+        assert!(wrong("{{ department }}").contains("unknown variable department: custom attributes are written"));
         assert!(wrong("{{ username ").contains("syntax error"), "{}", wrong("{{ username "));
         assert!(wrong("{{ username | shout }}").contains("shout"), "{}", wrong("{{ username | shout }}"));
-        assert!(wrong("{{ username | regex_replace('(', '') }}").contains("the pattern ( is not well-formed"));
-        assert!(wrong("{% for a in range(9) %}x{% endfor %}").contains("range is not known"));
+        assert!(wrong("{{ username | regex_replace('(', '') }}").contains("the pattern ( is invalid"));
+        assert!(wrong("{% for a in range(9) %}x{% endfor %}").contains("unknown variable range"));
     }
 
     #[test]
@@ -245,7 +246,7 @@ mod tests {
         let mut user = ada();
         user.attributes.insert("many".to_owned(), vec!["x".to_owned(); 100]);
         let template = Template::new(text).expect("well-formed");
-        assert_eq!(template.render(&user).expect_err("endless").to_string(), "it takes too long");
+        assert_eq!(template.render(&user).expect_err("endless").to_string(), "rendering takes too long");
     }
 
     #[test]

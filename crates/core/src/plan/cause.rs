@@ -31,13 +31,13 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         },
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
         Operation::DeactivateUser { .. } | Operation::DeleteUser { .. } => {
-            leaving(situation.presence).unwrap_or("not wanted any more").to_owned()
+            leaving(situation.presence).unwrap_or("no longer wanted").to_owned()
         }
         Operation::AddMember { group, .. } if given(group) => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
-        Operation::RemoveMember { group, .. } if given(group) => "not a member in Keycloak any more".to_owned(),
+        Operation::RemoveMember { group, .. } if given(group) => "no longer a member in Keycloak".to_owned(),
         Operation::RemoveMember { .. } => "not a member in Keycloak".to_owned(),
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()

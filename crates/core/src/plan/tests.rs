@@ -413,7 +413,8 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
     assert_eq!(told(&account, &link), "", "an address that nobody knows may be the right one");
     let renamed = Account { display_name: "Alice".into(), ..account.clone() };
     let text = told(&renamed, &link);
-    assert!(text.contains("alice: its display name in Keycloak is now Alice Ng") && text.contains("by hand"), "{text}");
+    assert!(text.contains("alice: its display name in Keycloak is now Alice Ng"), "{text}");
+    assert!(text.contains("manually at the target"), "{text}");
     let mut written = link;
     written.written.email = Some("old@example.org".into());
     assert!(told(&account, &written).contains("e-mail address"));
@@ -540,13 +541,13 @@ fn nobody_is_added_to_or_removed_from_a_protected_group_whose_members_are_change
     capabilities.protected_groups.by_id.insert(group(1), why);
     let planned = planned_in(&[1, 2], &capabilities, Some((&account, &link)));
     assert_eq!(words(&planned), ["update alice: e-mail", "add alice to G2"]);
-    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is removed from it"]);
-    assert_eq!(planned.findings.unsupported, ["group G1: protected_groups names it; nobody is added to it"]);
+    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; no member is removed"]);
+    assert_eq!(planned.findings.unsupported, ["group G1: protected_groups names it; no member is added"]);
     assert_eq!(planned.findings.protected, None);
 
     account.groups = Some(Vec::new());
     let planned = planned_in(&[0, 2], &capabilities, Some((&account, &link)));
-    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is added to it"]);
+    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; no member is added"]);
     assert_eq!(planned.findings.unsupported, [""; 0], "an operator wants it so");
 
     let created = planned_in(&[0, 1, 2], &capabilities, None);

@@ -260,7 +260,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             Decision::Plan(planned)
         }
         NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported(format!(
-            "{}: this login is usersync's own account, which it never touches",
+            "{}: this login is usersync's own account, which it never changes",
             user.username
         ))),
         NameHolder::Unlinked(account) if is_somebody_else(&desired, account) => {
@@ -289,15 +289,15 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
         }
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLong), account } => {
             Decision::Conflict(format!(
-                "{}: account {} is linked to the deleted user {owner}, who was seen too long ago to be taken for the same \
-                 person. If it is the same person, run: {}. If not, rename the account in the target.",
+                "{}: account {} is linked to the deleted user {owner}, who was last seen too long ago to be relinked \
+                 automatically. If it is the same person, run: {}. If not, rename the account in the target.",
                 user.username,
                 account.name,
                 link_command(situation, user, account),
             ))
         }
         NameHolder::Theirs(connector) => Decision::Conflict(format!(
-            "{}: connector {connector} links the account of this login. Give one of the two users another login, or \
+            "{}: connector {connector} links the account of this login. Change the login of one of the two users, or \
              remove that link: usersync unlink {} --connector {connector} --target {}",
             user.username,
             word(&user.username),
@@ -371,7 +371,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     let attributes = changed_attributes(&desired, account, link);
     if !fields.is_empty() && !situation.capabilities.update {
         planned.findings.unsupported.push(format!(
-            "{}: {}; the target cannot change it, so change it there by hand",
+            "{}: {}; the target cannot change it. Change it manually at the target",
             account.name,
             differing(&fields)
         ));
@@ -409,8 +409,8 @@ fn plan_attributes(
         let fields = UserFields { attributes, ..UserFields::default() };
         if fields.clears() && federated {
             planned.findings.unconfirmed.push(format!(
-                "{}: {} would be cleared, but the user is federated: whether the federation is well is not known yet, so \
-                 nothing is taken",
+                "{}: {} would be cleared, but the user is federated: the state of the federation is not confirmed, so \
+                 nothing is removed",
                 account.name,
                 fields.names().join(" and ")
             ));
@@ -448,7 +448,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
     // A federation that is down shows its users as disabled or gone, with HTTP 200.
     if federation.is_some() && account.active {
         let incomplete = format!(
-            "{}: {why}, but the user is federated: whether the federation is well is not known yet, so nothing is taken",
+            "{}: {why}, but the user is federated: the state of the federation is not confirmed, so nothing is removed",
             account.name
         );
         planned.findings.unconfirmed.push(incomplete);
@@ -465,7 +465,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
         let deactivate = Operation::DeactivateUser { account: id, name, takes: account.access.clone() };
         if situation.capabilities.deactivate == Deactivation::Never {
             planned.findings.unsupported.push(format!(
-                "{}: {why}, but the target cannot deactivate accounts; do it there by hand",
+                "{}: {why}, but the target cannot deactivate accounts; deactivate it there manually",
                 account.name
             ));
         } else if account.protected.is_some() {
@@ -512,7 +512,7 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
     }
     if !situation.capabilities.rename {
         return Rename::Unsupported(format!(
-            "{}: the target cannot rename it to {login}; rename it there by hand",
+            "{}: the target cannot rename it to {login}; rename it there manually",
             account.name
         ));
     }
@@ -526,8 +526,9 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
             situation.link.map_or_else(String::new, |link| link_command_of(&link.user, &other.name, situation)),
         ))),
         NameHolder::Theirs(connector) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target. Give \
-             one of the two users another login, or remove that link: usersync unlink {} --connector {connector} --target {}",
+            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target. \
+             Change the login of one of the two users, or remove that link: usersync unlink {} --connector \
+             {connector} --target {}",
             account.name,
             word(login),
             situation.pair.target,
@@ -593,7 +594,7 @@ fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &L
 /// Describes the differences, for a target that cannot change them.
 fn differing(fields: &UserFields) -> String {
     let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
-    let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak is now another".to_owned());
+    let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak has changed".to_owned());
     name.into_iter().chain(email).collect::<Vec<_>>().join(", ")
 }
 
@@ -637,13 +638,13 @@ fn plan_memberships(
         }
         let name = managed.map_or(group.as_str(), |managed| managed.name.as_str());
         if let Some(why) = protected.why(group, name) {
-            planned.findings.kept.push(format!("{name}: {why}; nobody is removed from it"));
+            planned.findings.kept.push(format!("{name}: {why}; no member is removed"));
             continue;
         }
         if let Some(how) = situation.capabilities.access_groups.get(group).filter(|_| !given) {
             planned.findings.kept.push(format!(
-                "{name} gives {how}: members whom usersync did not add stay. To have them removed, name the group in the target's \
-                 managed_access_groups"
+                "{name} grants {how}: members that usersync did not add are not removed. To remove them, add the \
+                 group to the target's managed_access_groups"
             ));
             continue;
         }
@@ -665,8 +666,8 @@ fn plan_memberships(
     }
     if doubtful > 0 {
         planned.findings.unconfirmed.push(format!(
-            "{}: in {doubtful} groups that Keycloak does not show, but the user is federated: whether the federation is \
-             well is not known yet, so nothing is taken",
+            "{}: in {doubtful} groups that Keycloak does not return, but the user is federated: the state of the \
+             federation is not confirmed, so nothing is removed",
             account.name
         ));
     }
@@ -689,7 +690,7 @@ fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped:
 /// Reports a group that should have the user as a member but is never changed.
 fn tell_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
     match capabilities.protected_groups.why_named(name).filter(|_| capabilities.protected_groups.is_left_alone(name)) {
-        Some(why) => findings.kept.push(format!("{name}: {why}; nobody is added to it")),
-        None => findings.unsupported.push(format!("group {name}: {why}; nobody is added to it")),
+        Some(why) => findings.kept.push(format!("{name}: {why}; no member is added")),
+        None => findings.unsupported.push(format!("group {name}: {why}; no member is added")),
     }
 }

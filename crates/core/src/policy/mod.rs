@@ -65,7 +65,7 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
                 made.insert(name.clone(), value);
             }
             Err(why) => {
-                faults.push(format!("{}: no {name} can be made of it ({why}); mend its template", user.username));
+                faults.push(format!("{}: cannot render attribute {name} ({why}). Correct its template", user.username));
             }
         }
     }
@@ -75,7 +75,7 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
 /// Returns why the target cannot have an account for this user, and what an operator can do; `None`: it can.
 pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {
     if capabilities.email_required && desired.email.is_none() {
-        return Some("it has no e-mail address, which the target demands; give it one in Keycloak".to_owned());
+        return Some("it has no e-mail address, which the target requires; set one in Keycloak".to_owned());
     }
     name_fault("login", &desired.login, capabilities.login_max, &capabilities.login_forbids)
         .map(|fault| format!("{fault}; change the login in Keycloak"))
@@ -100,7 +100,7 @@ fn name_fault(what: &str, name: &str, max: usize, forbidden: &[char]) -> Option<
         return Some(format!("the {what} is longer than the {max} characters that the target allows"));
     }
     let found = name.chars().find(|c| forbidden.contains(c) || c.is_control())?;
-    Some(format!("the target allows no {found:?} in a {what}"))
+    Some(format!("the target does not allow {found:?} in a {what}"))
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
         };
         let (made, faults) = of(&alice, true);
         assert_eq!(made, ["locale=en"]);
-        assert!(faults.len() == 1 && faults[0].starts_with("alice: no odd can be made of it ("), "{faults:?}");
+        assert!(faults.len() == 1 && faults[0].starts_with("alice: cannot render attribute odd ("), "{faults:?}");
         assert_eq!(of(&alice, false).0, ["division="]);
         alice.attributes.insert("title".into(), vec![" Countess ".into(), "Lady".into()]);
         assert_eq!(of(&alice, false).0, ["division=", "title=Countess"]);

@@ -114,7 +114,7 @@ fn each_state_has_its_sentence_and_exit_code() {
         (
             |facts| facts.last_run = Some(run(RunOutcome::Running, &Report::default())),
             Standing::Working,
-            "Working: a full reconcile is under way.",
+            "Working: a full reconcile is running.",
             Exit::Done,
         ),
         (
@@ -132,29 +132,29 @@ fn each_state_has_its_sentence_and_exit_code() {
         (
             |facts| facts.paused = true,
             Standing::Paused,
-            "Paused: events are stored, nothing is written. Go on: usersync connector resume acme",
+            "Paused: events are stored, nothing is written. Resume: usersync connector resume acme",
             Exit::Done,
         ),
         (
             |facts| facts.unwritable = Some("the disk is full".to_owned()),
             Standing::Degraded,
-            "Degraded: the store cannot be written: the disk is full. No event is taken and nothing is changed until it can \
-             be. Free space, or end what locks it; then: usersync check",
+            "Degraded: the store cannot be written: the disk is full. No event is accepted and nothing is changed \
+             until then. Free disk space, or stop the process that locks it; then: usersync check",
             Exit::Problems,
         ),
         (
             |facts| (facts.conditions, facts.counts.tasks) = (vec![refused()], 14),
             Standing::Degraded,
             "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. 14 tasks wait. Renew the token or \
-             password; usersync tries the new one by itself. The same is tried again in 3 min; at once: usersync target \
-             retry jira",
+             password; usersync tries the new one automatically. The old one is retried in 3 min; at once: usersync \
+             target retry jira",
             Exit::Unreachable,
         ),
         (
             |facts| facts.conditions = vec![Condition { again_at: None, ..refused() }],
             Standing::Degraded,
             "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password; usersync \
-             tries the new one by itself. The same is tried again only by: usersync target retry jira",
+             tries the new one automatically. The old one is retried only by: usersync target retry jira",
             Exit::Unreachable,
         ),
         (
@@ -163,19 +163,19 @@ fn each_state_has_its_sentence_and_exit_code() {
                 facts.conditions = vec![condition(about, ConditionCode::Unreachable, "connection refused")];
             },
             Standing::Degraded,
-            "Degraded: the Keycloak of acme does not answer, for 12 min: connection refused. The server tries again by \
-             itself.",
+            "Degraded: the Keycloak of acme does not answer, for 12 min: connection refused. The server retries \
+             automatically.",
             Exit::Unreachable,
         ),
         (
             |facts| {
-                let text = "every call is answered by a 503, and it asks usersync to wait until 2026-01-01T12:05:00Z";
+                let text = "every call returns 503, and the server asks usersync to wait until 2026-01-01T12:05:00Z";
                 let unavailable = condition(About::target(&"jira".into()), ConditionCode::Unavailable, text);
                 (facts.conditions, facts.counts.tasks) = (vec![unavailable], 2);
             },
             Standing::Degraded,
-            "Degraded: jira is unavailable (503), for 12 min: every call is answered by a 503, and it asks usersync to wait \
-             until 2026-01-01T12:05:00Z. 2 tasks wait.",
+            "Degraded: jira is unavailable (503), for 12 min: every call returns 503, and the server asks usersync to \
+             wait until 2026-01-01T12:05:00Z. 2 tasks wait.",
             Exit::Unreachable,
         ),
         (|facts| facts.state = PairState::New, Standing::New, "New: its first run is being planned.", Exit::Done),
@@ -189,14 +189,14 @@ fn each_state_has_its_sentence_and_exit_code() {
             |facts| (facts.state, facts.conditions) = (PairState::New, vec![plan_failed()]),
             Standing::New,
             "New, and its first plan fails: acme → jira: the last full reconcile failed, for 12 min: two groups are named \
-             staff. The server tries again by itself.",
+             staff. The server retries automatically.",
             Exit::Problems,
         ),
         (
             |facts| (facts.state, facts.conditions) = (PairState::New, vec![plan_failed(), refused()]),
             Standing::Degraded,
             "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password; usersync \
-             tries the new one by itself. The same is tried again in 3 min; at once: usersync target retry jira",
+             tries the new one automatically. The old one is retried in 3 min; at once: usersync target retry jira",
             Exit::Unreachable,
         ),
         (
@@ -208,7 +208,7 @@ fn each_state_has_its_sentence_and_exit_code() {
         (
             |facts| facts.state = PairState::Approved,
             Standing::FirstRun,
-            "Working: its first run is approved and under way.",
+            "Working: its first run is approved and running.",
             Exit::Done,
         ),
         (
@@ -222,8 +222,8 @@ fn each_state_has_its_sentence_and_exit_code() {
         (
             |facts| facts.state = PairState::NoUsers,
             Standing::New,
-            "New: the realm has no users in scope yet; the first plan is made again with each scheduled run, in 38 min. At \
-             once: usersync sync",
+            "New: the realm has no users in scope yet; the first run is planned again with each scheduled run, in \
+             38 min. At once: usersync sync",
             Exit::Done,
         ),
     ];
@@ -265,7 +265,7 @@ fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
                 let report = Report { unconfirmed: vec!["a group".to_owned()].into(), ..Report::default() };
                 facts.last_run = Some(run(RunOutcome::Problems, &report));
             },
-            "Out of sync: the last full reconcile met problems.",
+            "Out of sync: the last full reconcile had problems.",
             Exit::Problems,
         ),
         (|facts| facts.protected = 2, "In sync, except for 2 users with a protected account.", Exit::Done),
@@ -325,7 +325,7 @@ fn unsupported_operations_are_named_up_to_a_few() {
     let unsupported = (0..5).map(|number| format!("user{number}: has no e-mail address")).collect();
     let verdict = judge(&Facts { unsupported, ..quiet() });
     assert_eq!(verdict.more.len(), 4);
-    assert_eq!(verdict.more[3], "2 operations are not supported besides: usersync plan");
+    assert_eq!(verdict.more[3], "2 more operations are not supported: usersync plan");
 }
 
 #[test]
@@ -339,20 +339,21 @@ fn without_a_server_nothing_is_said_to_go_on_by_itself() {
     type Change = fn(&mut Facts<'static>);
     let right = || condition(About::target(&"jira".into()), ConditionCode::RightMissing, "HTTP 403");
     assert!(
-        judge(&Facts { conditions: vec![right()], ..quiet() }).sentence.ends_with("; usersync tries again by itself.")
+        judge(&Facts { conditions: vec![right()], ..quiet() }).sentence.ends_with("; usersync retries automatically.")
     );
     let cases: &[(Change, &str)] = &[
         (
             |facts| facts.conditions = vec![refused()],
-            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password. No server runs \
-             that would try it: usersync target retry jira",
+            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password. No \
+             server runs. Try it: usersync target retry jira",
         ),
         (
             |facts| {
                 let about = About::target(&"jira".into());
                 facts.conditions = vec![condition(about, ConditionCode::RightMissing, "HTTP 403")];
             },
-            "Degraded: jira refuses usersync for want of a right, for 12 min: HTTP 403. Grant the right, then: usersync sync",
+            "Degraded: jira refuses usersync: a required permission is missing, for 12 min: HTTP 403. Grant the \
+             permission, then: usersync sync",
         ),
         (
             |facts| {
@@ -369,7 +370,7 @@ fn without_a_server_nothing_is_said_to_go_on_by_itself() {
         (|facts| facts.counts.tasks = 2, "Working: 2 tasks are due later. No server works them: usersync sync"),
         (
             |facts| facts.state = PairState::NoUsers,
-            "New: the realm has no users in scope yet. Once it has, plan the first run: usersync sync",
+            "New: the realm has no users in scope yet. Once it has users, plan the first run: usersync sync",
         ),
     ];
     for (change, sentence) in cases {
@@ -377,7 +378,7 @@ fn without_a_server_nothing_is_said_to_go_on_by_itself() {
         change(&mut facts);
         assert_eq!(judge(&facts).sentence, *sentence);
         for text in std::iter::once(judge(&facts).sentence).chain(judge(&facts).more) {
-            assert!(!text.contains("by itself") && !text.contains("goes on"), "{text}");
+            assert!(!text.contains("automatically") && !text.contains("continues"), "{text}");
         }
     }
     let limited = Condition {
@@ -385,7 +386,7 @@ fn without_a_server_nothing_is_said_to_go_on_by_itself() {
         ..condition(About::target(&"jira".into()), ConditionCode::RateLimited, "429")
     };
     let verdict = judge(&Facts { server: false, conditions: vec![limited], ..quiet() });
-    assert!(verdict.more[0].ends_with("takes calls again in 40 s: usersync sync"), "{:?}", verdict.more);
+    assert!(verdict.more[0].ends_with("accepts calls again in 40 s: usersync sync"), "{:?}", verdict.more);
 }
 
 #[test]

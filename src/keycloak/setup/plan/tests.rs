@@ -64,9 +64,9 @@ fn a_fresh_realm_gets_everything_and_then_nothing() {
     assert_eq!(
         steps,
         [
-            "create client usersync in realm acme: confidential, service account, no sign-in of people",
-            "give the service account of usersync: view-users, view-events",
-            "realm attributes: admin events for 7 days, usersync.before (the event settings as they were), usersync.address",
+            "create client usersync in realm acme: confidential, service account, no interactive sign-in",
+            "grant the service account of usersync: view-users, view-events",
+            "realm attributes: admin events for 7 days, usersync.before (the previous event settings), usersync.address",
             "realm events: keep admin events, with details, keep user events, user events for 7 days, listener usersync",
         ]
     );
@@ -88,7 +88,7 @@ fn what_is_there_and_better_is_kept() {
     present.attributes.remove(ADMIN_EXPIRY);
     let (steps, notes) = lines(&present);
     assert_eq!(steps, Vec::<String>::new());
-    assert!(notes.iter().all(|note| note.text.contains("kept for ever")) && notes.len() == 2);
+    assert!(notes.iter().all(|note| note.text.contains("have no expiry")) && notes.len() == 2);
     present.events.insert("eventsExpiration".into(), 60.into());
     assert_eq!(lines(&present).0, ["realm events: user events for 7 days"]);
 }
@@ -117,8 +117,8 @@ fn a_client_that_is_wrong_is_repaired() {
         steps,
         [
             "repair client usersync: client authentication on, standard flow off",
-            "give the service account of usersync: view-users, view-events",
-            "let tokens of usersync carry: view-events",
+            "grant the service account of usersync: view-users, view-events",
+            "include in tokens of usersync: view-events",
         ]
     );
     assert!(notes[0].text.starts_with("manage-users is more than usersync needs"));

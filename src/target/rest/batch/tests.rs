@@ -277,7 +277,7 @@ fn if_the_one_who_sends_stops_the_others_are_unanswered_and_the_next_go_on() {
     scene.settle();
     let Some(Err(error)) = &scene.ended[2] else { panic!("no answer") };
     assert_eq!(error.kind, Unanswered);
-    assert!(error.text.starts_with("adding 2: ") && error.text.contains("broken off"), "{error}");
+    assert!(error.text.starts_with("adding 2: ") && error.text.contains("cancelled"), "{error}");
     assert_eq!(scene.sent()[2], [3]);
     scene.answer(2, DONE);
     assert!(scene.is_done(3) && scene.nobody_is_left());
@@ -306,7 +306,7 @@ fn whose_time_is_up_while_he_waits_is_not_sent() {
     let waits = scene.people[1].take().expect("he waits");
     let error = scene.runtime.block_on(waits).expect_err("too late");
     assert_eq!(error.kind, NotDone(ErrorClass::Transient));
-    assert!(error.text.starts_with("adding 1: its time was up before its turn came"), "{error}");
+    assert!(error.text.starts_with("adding 1: deadline exceeded before the call was sent"), "{error}");
     scene.answer(0, DONE);
     assert_eq!(scene.sent(), [vec![0]]);
 }
