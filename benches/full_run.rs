@@ -27,7 +27,7 @@ use usersync::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    target::{
+    targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },

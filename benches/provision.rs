@@ -28,7 +28,7 @@ use usersync::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    target::{
+    targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },

@@ -25,7 +25,7 @@ use usersync::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    target::{
+    targets::{
         Credentials,
         scim::{ScimSettings, ScimTarget},
     },

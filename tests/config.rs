@@ -18,7 +18,7 @@ use usersync::{
         TargetAuth, find, reference, reference_markdown,
     },
     model::{Empty, FirstRun, Policy, When},
-    target::{
+    targets::{
         CaseRule,
         scim::{Habits, Names},
     },
@@ -246,7 +246,7 @@ fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
         if token_url.as_str() == "https://sso.example.org/token" && id == "us" && scope.as_deref() == Some("scim")));
     for name in ["generic", "keycloak", "atlassian-cloud"] {
         let config = folder.load(&scim(&format!("{client}\nprofile = \"{name}\""))).unwrap();
-        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        usersync::targets::build(&config.targets[0]).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let plain = client.replace("https://sso", "http://sso");
     assert!(folder.warnings(&scim(&plain)).iter().any(|warning| warning.contains("without TLS")));
@@ -279,9 +279,9 @@ fn a_bitbucket_and_a_crowd_are_signed_in_to_with_a_password_or_as_a_client() {
         let wanted = [("audience", "https://git.example.org"), ("resource", "urn:git"), ("tenant", "acme")];
         let wanted = wanted.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(*parameters, wanted);
-        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        usersync::targets::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
         let config = folder.load(&written(password)).unwrap_or_else(|errors| panic!("{kind}: {errors}"));
-        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        usersync::targets::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
         for (name, told) in [("scope", "`scope` has a key of its own"), ("grant_type", "always client_credentials")] {
             let errors = folder.errors(&written(&lines.replace("tenant", name)));
             assert!(errors.contains(told), "{errors}");

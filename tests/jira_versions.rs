@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
-    target::{
+    targets::{
         Applied, Credentials, Target, TargetError,
         TargetErrorKind::{NameTaken, NotDone, Unsupported},
         jira::{JiraSettings, JiraTarget},

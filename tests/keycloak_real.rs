@@ -15,7 +15,7 @@ use usersync::{
         setup::{ADDRESS_ATTRIBUTE, Setup, SetupOptions, SignIn},
     },
     model::ErrorClass,
-    target::NoteState,
+    targets::NoteState,
 };
 
 fn options(realm: &Realm) -> SetupOptions {

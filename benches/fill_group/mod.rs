@@ -12,7 +12,7 @@ use tokio::{
 };
 use usersync::{
     model::{Account, Operation, TargetGroup},
-    target::{
+    targets::{
         Credentials, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
         scim::{ScimSettings, ScimTarget},

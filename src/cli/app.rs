@@ -12,7 +12,7 @@ use crate::{
         PairState, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    target::{self, Target},
+    targets::{self, Target},
 };
 
 /// The store of a command.
@@ -91,7 +91,7 @@ impl Sides {
         }
         for target in &config.targets {
             let client =
-                target::build(target).map_err(|error| Failure::usage(format!("target {}: {error}", target.name)))?;
+                targets::build(target).map_err(|error| Failure::usage(format!("target {}: {error}", target.name)))?;
             sides.targets.insert(target.name.clone(), client);
         }
         Ok(sides)

@@ -25,7 +25,7 @@ use crate::{
     model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity, TargetName},
     store::sqlite::{OpenOptions, SqliteStore},
     store::{EventCounts, Store, StoreError},
-    target::{Capabilities, Note, NoteState, Target},
+    targets::{Capabilities, Note, NoteState, Target},
 };
 
 /// Number of scheduled runs that are listed.

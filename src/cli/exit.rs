@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     config::ConfigErrors, engine::WorkError, keycloak::SourceError, model::ErrorClass, store::StoreError,
-    target::TargetError,
+    targets::TargetError,
 };
 
 /// Exit code of a command; it has the same meaning for every command.

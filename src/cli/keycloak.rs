@@ -20,7 +20,7 @@ use crate::{
     keycloak::setup::{Plan, Setup, SetupOptions, TestEvent},
     model::ConnectorName,
     store::{EventFilter, Store, sqlite::SqliteStore},
-    target::Note,
+    targets::Note,
 };
 use owner::Owner;
 use realm::{Known, Realm};

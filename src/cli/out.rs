@@ -17,7 +17,7 @@ use super::{
     table::{Column, render},
     words,
 };
-use crate::{target::NoteState, telemetry::escape};
+use crate::{targets::NoteState, telemetry::escape};
 
 /// Styles inside a text, and their terminal sequences. [`escape`] keeps these noncharacters out of all other text.
 const STYLES: [(char, &str); 6] = [

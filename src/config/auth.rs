@@ -10,7 +10,7 @@ use super::{
     typed::typed,
     values::{self, Wrong, quoted},
 };
-use crate::target::TargetKind;
+use crate::targets::TargetKind;
 
 const TOKEN: Forms = ["token", "token_file", "token_env"];
 const PASSWORD: Forms = ["password", "password_file", "password_env"];

@@ -5,7 +5,6 @@
 
 mod auth;
 mod connector;
-mod env;
 mod example;
 mod keys;
 mod mask;
@@ -16,7 +15,6 @@ mod reach;
 mod reader;
 mod realm;
 mod schedule;
-mod secret;
 mod server;
 mod settings;
 mod suggest;
@@ -33,19 +31,19 @@ use std::{
 use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
 
-pub use env::Env;
 pub use example::EXAMPLE;
 pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
 pub use realm::{Found, RealmConfig};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
-pub use secret::{Secret, SecretError, SecretReference};
-pub use settings::{
-    ClientAuth, Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig,
-    TargetAuth, TargetConfig, TlsConfig,
-};
+pub use settings::{Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, ServerConfig, StoreConfig, TlsConfig};
 
-pub use crate::http::{CertificateError, ClientCertificate, ProxyUser};
+pub use usersync_clients::{
+    env::Env,
+    http::{CertificateError, ClientCertificate, ProxyUser},
+    secret::{Secret, SecretError, SecretReference},
+    settings::{ClientAuth, Reach, TargetAuth, TargetConfig},
+};
 
 /// Default locations of the file, in order of precedence.
 pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];
@@ -93,9 +91,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let file = std::fs::File::open(path).map_err(|error| secret::in_words(&error))?;
+    let file = std::fs::File::open(path).map_err(|error| usersync_clients::secret::in_words(&error))?;
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| secret::in_words(&error))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| usersync_clients::secret::in_words(&error))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("it is larger than 4 MiB".to_owned());
     }

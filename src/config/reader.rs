@@ -19,10 +19,11 @@ use super::{
     keys::{self, Fallback, Key},
     mask::is_variable_name,
     problem::{Place, Shown},
-    secret::in_words,
     suggest::did_you_mean,
     values::{self, Read, Wrong, kind_of, quoted},
 };
+
+use usersync_clients::secret::in_words;
 
 /// The state that all sections share.
 pub(super) struct Reader<'a> {

@@ -1,15 +1,14 @@
 //! The configuration for the rest of the program: checked, with all defaults filled in.
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use url::Url;
 
-use super::{Problem, Schedule, Secret};
+use super::{Problem, Reach, Schedule, Secret, TargetConfig};
 use crate::{
-    http::{ClientCertificate, ProxyUser},
+    keycloak::{Connection, KeycloakSettings},
     model::{ConnectorName, Policy, TargetName},
-    target::{TargetKind, scim::Habits},
 };
 
 /// The whole configuration.
@@ -86,97 +85,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// The credentials for a target.
-#[derive(Clone, Debug)]
-pub enum TargetAuth {
-    /// A personal access token.
-    Token(Secret),
-    /// Login and password.
-    Password {
-        /// The login.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// OAuth 2.0 client credentials.
-    Client {
-        /// The token endpoint.
-        token_url: Url,
-        /// The client's id.
-        id: String,
-        /// The client's secret.
-        secret: Secret,
-        /// How the client authenticates.
-        client_auth: ClientAuth,
-        /// The scope of the token; `None`: none is requested.
-        scope: Option<String>,
-        /// Further parameters of the request, in this order.
-        parameters: Vec<(String, String)>,
-    },
-}
-
-/// How a client authenticates at the token endpoint (RFC 6749, section 2.3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// HTTP Basic authentication.
-    #[default]
-    Basic,
-    /// `client_id` and `client_secret` in the form body.
-    Form,
-}
-
-/// `[[target]]`
-#[derive(Clone, Debug)]
-pub struct TargetConfig {
-    /// The name of the target.
-    pub name: TargetName,
-    /// The kind of the target.
-    pub kind: &'static TargetKind,
-    /// The base URL.
-    pub url: Url,
-    /// The credentials.
-    pub auth: TargetAuth,
-    /// The connection settings.
-    pub reach: Reach,
-    /// Applications to which new accounts get access.
-    pub applications: Vec<String>,
-    /// Whether new accounts are added to Bitbucket's default group.
-    pub default_group: bool,
-    /// Groups that are never changed, and whose members are neither added nor removed.
-    pub protected_groups: Vec<String>,
-    /// Groups that are never changed, and whose accounts are never changed.
-    pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, but from which usersync also removes members.
-    pub managed_access_groups: Vec<String>,
-    /// Logins that are never changed.
-    pub protected_users: Vec<String>,
-    /// The SCIM server's profile, by name; `None`: it is detected.
-    pub profile: Option<&'static str>,
-    /// The SCIM server's differences from its profile.
-    pub habits: Habits,
-    /// Further attributes that the connectors' policies use, by the target's names.
-    pub attributes: BTreeSet<String>,
-}
-
-/// Connection settings and request limits for another server.
-#[derive(Clone, Debug)]
-pub struct Reach {
-    /// Certificates (PEM) to trust in addition to the system's; `None`: none.
-    pub ca_file: Option<PathBuf>,
-    /// The certificate that usersync presents; `None`: none.
-    pub client_certificate: Option<ClientCertificate>,
-    /// The HTTP proxy; `None`: none, and none is taken from the environment.
-    pub proxy: Option<Url>,
-    /// The credentials for the proxy; `None`: none.
-    pub proxy_user: Option<ProxyUser>,
-    /// Maximum number of concurrent requests.
-    pub parallel: NonZeroU32,
-    /// Maximum number of requests per second; `None`: unlimited.
-    pub per_second: Option<NonZeroU32>,
-    /// Timeout of one request.
-    pub timeout: Duration,
-}
-
 /// `[[connector]]`
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
@@ -223,5 +131,19 @@ impl HookConfig {
     /// Returns the secrets of usersync's own form, the current one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secret.iter().chain(&self.previous)
+    }
+}
+
+impl From<&ConnectorConfig> for KeycloakSettings {
+    fn from(config: &ConnectorConfig) -> Self {
+        let secret = config.client_secret.clone();
+        Self {
+            connection: Connection::by(&config.url, &config.reach),
+            realm: config.realm.clone(),
+            client_realm: (config.client_realm != config.realm).then(|| config.client_realm.clone()),
+            client_id: config.client_id.clone(),
+            secret: Arc::new(move || secret.read().map_err(|error| error.to_string())),
+            page: usize::try_from(config.page_size.get()).unwrap_or(usize::MAX),
+        }
     }
 }

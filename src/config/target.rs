@@ -11,7 +11,7 @@ use super::{
     typed::typed,
     values::{self, Wrong},
 };
-use crate::target::{KINDS, TargetKind, scim};
+use crate::targets::{KINDS, TargetKind, scim};
 
 /// The profiles of SCIM servers by name.
 static PROFILES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| scim::profiles().map(|name| (name, name)).collect());

@@ -25,7 +25,7 @@ use crate::{
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, TargetName},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
-    target::{
+    targets::{
         Credentials,
         http::SecretProvider,
         jira::{JiraSettings, JiraTarget},

@@ -12,7 +12,7 @@ use usersync_simulators::{
 use super::stack::{StackError, fault};
 use crate::{
     model::TargetName,
-    target::{
+    targets::{
         Credentials, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
         confluence::{ConfluenceSettings, ConfluenceTarget},

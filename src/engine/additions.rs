@@ -29,7 +29,7 @@ use crate::{
     gate::for_operation,
     model::{AccountId, Pair, Priority, Subject, TargetGroupId, Token},
     store::StoreError,
-    target::{AddedMembers, TargetError, TargetErrorKind},
+    targets::{AddedMembers, TargetError, TargetErrorKind},
     telemetry::metrics::Peer,
 };
 

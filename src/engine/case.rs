@@ -23,7 +23,7 @@ use crate::{
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
-    target::{TargetError, TargetInfo},
+    targets::{TargetError, TargetInfo},
     telemetry::logs::Personal,
 };
 

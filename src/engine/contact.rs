@@ -9,7 +9,7 @@ use crate::{
     keycloak::SourceError,
     model::{About, Condition, ConditionCode, ErrorClass, Pair},
     store::{OrderEnd, StoreError},
-    target::{TargetError, TargetErrorKind},
+    targets::{TargetError, TargetErrorKind},
     telemetry::Conditions,
 };
 

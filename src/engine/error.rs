@@ -6,7 +6,7 @@ use crate::{
     keycloak::SourceError,
     model::{ErrorClass, Pair, Subject},
     store::StoreError,
-    target::TargetError,
+    targets::TargetError,
 };
 
 /// Why work on a subject, or a run, could not continue.

@@ -18,7 +18,7 @@ use crate::{
     plan::GroupTable,
     policy,
     store::{Claimed, GroupWrite, NameFrom},
-    target::{Applied, Capabilities},
+    targets::{Applied, Capabilities},
 };
 
 /// What a source group should map to on the target.

@@ -7,7 +7,7 @@ use crate::{
     model::{Account, Action, ApprovalKind, ErrorClass, Limited, Operation, TargetGroupId},
     plan::Presence,
     policy,
-    target::{TargetError, TargetErrorKind},
+    targets::{TargetError, TargetErrorKind},
 };
 
 /// The groups that are checked for a member.

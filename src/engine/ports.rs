@@ -17,8 +17,8 @@ use crate::{
     model::{ConnectorName, Pair, Policy, SourceIdentity, Subject, TargetName},
     plan::GroupTable,
     store::{PairState, Store},
-    target::{Target, TargetInfo},
-    telemetry::{CallMeter, Metrics},
+    targets::{Target, TargetInfo},
+    telemetry::{Metrics, source_meter, target_meter},
 };
 
 /// Number of linked users that are read to recognize a realm.
@@ -193,10 +193,10 @@ impl Engine {
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         for connector in self.connectors.values() {
-            connector.source.attach(&CallMeter::source(&metrics, &connector.name));
+            connector.source.attach(&source_meter(&metrics, &connector.name));
         }
         for port in self.targets.values() {
-            port.target.attach(&CallMeter::target(&metrics, &port.name));
+            port.target.attach(&target_meter(&metrics, &port.name));
         }
         Self { metrics, ..self }
     }

@@ -18,7 +18,7 @@ use crate::{
         Account, ApprovalKind, Cause, ChangeOutcome, ErrorClass, IntentId, NewApprovalItem, Operation, TargetGroupId,
     },
     store::{NewIntent, Settled, Stepped, StoreError},
-    target::{Applied, TargetError, TargetErrorKind},
+    targets::{Applied, TargetError, TargetErrorKind},
     telemetry::logs::Personal,
 };
 

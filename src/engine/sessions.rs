@@ -6,7 +6,7 @@ use super::case::Case;
 use crate::{
     model::{ErrorClass, Operation},
     retry,
-    target::{TargetError, TargetErrorKind},
+    targets::{TargetError, TargetErrorKind},
     telemetry::logs::Personal,
 };
 

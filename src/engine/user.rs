@@ -14,7 +14,7 @@ use crate::{
     model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder, LinkWrite},
-    target::Applied,
+    targets::Applied,
 };
 
 /// Maximum number of decide-and-apply rounds in one piece of work. More rounds mean that another party keeps changing

@@ -5,7 +5,7 @@ use super::{case::Case, error::WorkError, settle::shows};
 use crate::{
     model::{ChangeOutcome, ErrorClass, Operation},
     store::ChangeFilter,
-    target::{Applied, TargetError, TargetErrorKind},
+    targets::{Applied, TargetError, TargetErrorKind},
 };
 
 /// Number of a subject's latest changes that are searched for the same operation.

@@ -1,10 +1,8 @@
 //! Logs to standard error.
 
-use std::{
-    fmt,
-    io::{IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
-};
+pub use usersync_clients::personal::{Personal, allow as allow_personal};
+
+use std::io::{IsTerminal, Write};
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
@@ -31,23 +29,6 @@ pub enum LogError {
     /// Logging is already initialized.
     #[error("logging is already initialized")]
     Twice,
-}
-
-/// Whether log lines may contain personal data.
-static PERSONAL: AtomicBool = AtomicBool::new(false);
-
-/// Allows logins in log lines, and texts of other servers, which may name users. By default, lines contain ids only.
-pub fn allow_personal(allowed: bool) {
-    PERSONAL.store(allowed, Ordering::Relaxed);
-}
-
-/// A log text that may be personal data; shown as `(hidden)` unless personal data is allowed.
-pub struct Personal<T>(pub T);
-
-impl<T: fmt::Display> fmt::Display for Personal<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if PERSONAL.load(Ordering::Relaxed) { self.0.fmt(f) } else { f.write_str("(hidden)") }
-    }
 }
 
 /// Initializes logging for the whole process. `USERSYNC_LOG` overrides the level; `NO_COLOR` is respected.

@@ -2,7 +2,7 @@
 
 use usersync::{
     model::ErrorClass::Permanent,
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{NotFound, Unanswered, Unsupported},
     },

@@ -7,7 +7,7 @@ use usersync::{
         ErrorClass::{Permanent, Throttled},
         Operation,
     },
-    target::{
+    targets::{
         Applied, Target, TargetError,
         TargetErrorKind::{NotFound, Unanswered},
     },

@@ -2,7 +2,7 @@
 
 use usersync::{
     model::{ErrorClass::Permanent, UserFields},
-    target::{
+    targets::{
         Applied, Target,
         TargetErrorKind::{NameTaken, NotFound, Unanswered, Unsupported},
     },

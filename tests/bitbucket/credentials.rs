@@ -3,7 +3,7 @@
 use axum::{Json, Router, routing::post};
 use usersync::{
     model::ErrorClass::{Credentials, Forbidden, Permanent, Unconfirmed},
-    target::{
+    targets::{
         ClientCredentials, Credentials as SignIn, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },

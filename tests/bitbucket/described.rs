@@ -1,6 +1,6 @@
 //! Runs through all operations, so that every deviation from the description occurs.
 
-use usersync::target::Target;
+use usersync::targets::Target;
 use usersync_simulators::bitbucket::{NewAccount, Permission};
 
 use super::world::{client, create, create_group, join, leave, password, place, rename, settings, soon, writes};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::ErrorClass::{Credentials, Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
-    target::{
+    targets::{
         Applied, Target, TargetError,
         TargetErrorKind::{self, NameTaken, Unanswered, Unsupported},
     },

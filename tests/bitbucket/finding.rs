@@ -1,6 +1,6 @@
 //! Finding an account by its id, which Bitbucket has no query for.
 
-use usersync::target::Target;
+use usersync::targets::Target;
 use usersync_simulators::{Fault, bitbucket::NewAccount};
 
 use super::world::{client, not_done, place, settings};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{Account, AccountId, ErrorClass::Forbidden},
-    target::Target,
+    targets::Target,
 };
 use usersync_simulators::{
     Fault,

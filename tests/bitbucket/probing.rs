@@ -2,7 +2,7 @@
 
 use usersync::{
     model::ErrorClass::{Permanent, Unconfirmed},
-    target::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
+    targets::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
 };
 use usersync_simulators::{
     BitbucketOptions, Fault, SimulatedBitbucket,

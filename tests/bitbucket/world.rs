@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, UserFields},
-    target::{
+    targets::{
         Applied, Credentials, Target, TargetError, TargetErrorKind,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },

@@ -7,7 +7,7 @@ use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     model::Pair,
     store::Store,
-    target::{
+    targets::{
         Credentials,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },

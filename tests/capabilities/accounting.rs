@@ -17,7 +17,7 @@ use usersync::{
         RunOutcome, RunTrigger, Subject,
     },
     store::{ChangeFilter, Store, sqlite},
-    target::{
+    targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },

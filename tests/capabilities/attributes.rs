@@ -7,7 +7,7 @@ use usersync::{
     demo::targets::OtherTarget,
     engine::RunOptions,
     model::{Pair, RunTrigger},
-    target::crowd::{CrowdSettings, CrowdTarget},
+    targets::crowd::{CrowdSettings, CrowdTarget},
 };
 use usersync_simulators::{CrowdOptions, Fault, SimulatedCrowd, keycloak::NewUser};
 

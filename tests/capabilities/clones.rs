@@ -10,7 +10,7 @@ use usersync::{
     },
     model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
     store::{PairState, Store},
-    target::{
+    targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use usersync::demo::clock::DrivenClock;
 use usersync::{
     demo::{
         stack::{Stack, StackOptions},
@@ -15,9 +16,9 @@ use usersync::{
         TargetGroup, TargetGroupId, TargetName,
     },
     store::Store,
-    target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
+    targets::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
-use usersync_simulators::{Fault, clock::DrivenClock, keycloak::UserChange};
+use usersync_simulators::{Fault, keycloak::UserChange};
 
 use crate::support::{options, policy, servers, world_with};
 

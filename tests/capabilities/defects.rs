@@ -12,7 +12,7 @@ use usersync::{
     engine::RunOptions,
     model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
     store::{Store, TaskFilter},
-    target::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
+    targets::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 use usersync_simulators::keycloak::NewUser;
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use sqlx::Connection as _;
+use usersync::demo::clock::DrivenClock;
 use usersync::{
     demo::{
         stack::{SimulatedServers, StackOptions},
@@ -12,14 +13,13 @@ use usersync::{
     engine::{Engine, EngineTimes, Report, RunOptions},
     model::{ErrorClass, Pair, RunTrigger},
     store::{ChangeFilter, Store, sqlite},
-    target::{
+    targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
 };
 use usersync_simulators::{
     Fault, ScimOptions, SimulatedScim,
-    clock::DrivenClock,
     fault::Limit,
     keycloak::{NewUser, UserChange},
     scim::NewAccount,
@@ -68,12 +68,17 @@ impl Rushed {
         let store = Arc::new(store);
         let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn Store>).expect("good settings");
         engine.store().ensure_pairs(&[pair()], clock.now()).await.expect("written");
-        let rush = tokio::spawn(clock.clone().rush_every(every));
+        let rush = tokio::spawn((*clock).clone().rush_every(every));
         Self { clock, server, servers, store, engine, rush }
     }
 
     fn clock(&self) -> DrivenClock {
         self.clock.clone()
+    }
+
+    /// The same clock, for the server's limits.
+    fn server_clock(&self) -> usersync_simulators::clock::DrivenClock {
+        (*self.clock()).clone()
     }
 
     /// Returns the number of intents ever stored.
@@ -104,7 +109,7 @@ async fn a_run_of_20_000_accounts_ends_against_a_bucket_of_60_with_5_a_second() 
     for number in 0..20_000 {
         r.server.add_account(NewAccount { name: format!("user{number}"), ..NewAccount::default() });
     }
-    let fault = r.server.faults.add(Fault::limited(Limit::bucket(r.clock(), 60.0, 5.0)));
+    let fault = r.server.faults.add(Fault::limited(Limit::bucket(r.server_clock(), 60.0, 5.0)));
     let (report, took) = r.run(&RunOptions::dry(RunTrigger::Schedule)).await;
     let refused = r.server.faults.hits(fault);
     assert_eq!(report.accounts, 20_000);
@@ -119,7 +124,7 @@ async fn a_run_of_20_000_accounts_ends_against_a_bucket_of_60_with_5_a_second() 
 async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
     let r = Rushed::start().await;
     r.servers.realm.import_users((0..490).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
-    let limit = Limit::window(r.clock(), 180.0, 60);
+    let limit = Limit::window(r.server_clock(), 180.0, 60);
     let fault = r.server.faults.add(Fault::limited(limit).method("POST").path("/Users"));
     let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let (report, took) = r.run(&options).await;
@@ -138,7 +143,7 @@ async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
     let staff = r.servers.realm.snapshot().group("/staff").expect("there").id.clone();
     r.servers.realm.delete_group(&staff).await.expect("deleted");
     r.servers.realm.import_users((0..40).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
-    let limit = Limit::window(r.clock(), 16.0, 60);
+    let limit = Limit::window(r.server_clock(), 16.0, 60);
     let fault = r.server.faults.add(Fault::limited(limit).method("POST").path("/Users"));
     let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let (report, took) = r.run(&options).await;

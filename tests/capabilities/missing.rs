@@ -18,7 +18,7 @@ use usersync::{
         TargetGroupId,
     },
     store::{Decision, Store},
-    target::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
+    targets::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 use usersync_simulators::keycloak::UserChange;
 

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use usersync::demo::clock::DrivenClock;
 use usersync::{
     demo::{
         stack::StackOptions,
@@ -12,7 +13,7 @@ use usersync::{
     model::{About, Condition, ConditionCode},
     store::{OrderEnd, Store},
 };
-use usersync_simulators::{Fault, clock::DrivenClock, fault::FaultId, keycloak::UserChange};
+use usersync_simulators::{Fault, fault::FaultId, keycloak::UserChange};
 
 use crate::support::{World, options, world_with};
 

@@ -9,7 +9,7 @@ use usersync::{
     engine::{Report, RunOptions},
     model::{ApprovalKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
     store::Store,
-    target::{
+    targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },

@@ -7,7 +7,7 @@ use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{EngineTimes, Report, RunOptions},
     model::{Pair, RunTrigger},
-    target::{
+    targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },

@@ -11,7 +11,7 @@ use usersync::{
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetGroupId},
     store::{Store, sqlite},
-    target::{
+    targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },

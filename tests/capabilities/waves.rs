@@ -4,19 +4,19 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use usersync::demo::clock::DrivenClock;
 use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{EngineTimes, Report, RunOptions},
     model::{ChangeOutcome, Condition, ConditionCode, ErrorClass, Pair, RunTrigger},
     store::{Store, TaskFilter},
-    target::{
+    targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
 };
 use usersync_simulators::{
     Fault, ScimOptions, SimulatedScim,
-    clock::DrivenClock,
     fault::Gate,
     keycloak::{NewUser, UserChange},
 };

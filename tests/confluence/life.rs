@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{AccountId, Operation},
-    target::{Applied, Target, TargetErrorKind},
+    targets::{Applied, Target, TargetErrorKind},
 };
 
 use crate::world::{

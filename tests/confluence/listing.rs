@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usersync::{model::ErrorClass, target::Target};
+use usersync::{model::ErrorClass, targets::Target};
 use usersync_simulators::{Fault, confluence::NewAccount};
 
 use crate::world::{Wiki, not_done};

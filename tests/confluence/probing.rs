@@ -5,7 +5,7 @@ use std::sync::Arc;
 use usersync::{
     model::ErrorClass,
     policy,
-    target::{
+    targets::{
         CaseRule, Credentials, NoteState, Target,
         confluence::{ConfluenceSettings, ConfluenceTarget},
     },

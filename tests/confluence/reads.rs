@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     model::{AccountId, ErrorClass, TargetGroupId},
-    target::{Target, TargetErrorKind},
+    targets::{Target, TargetErrorKind},
 };
 use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 

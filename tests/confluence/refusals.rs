@@ -2,7 +2,7 @@
 
 use usersync::{
     model::{ErrorClass, Operation},
-    target::{Applied, Target, TargetErrorKind},
+    targets::{Applied, Target, TargetErrorKind},
 };
 use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 

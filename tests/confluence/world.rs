@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
-    target::{
+    targets::{
         Applied, Credentials, NoteState, Target, TargetError, TargetErrorKind, TargetInfo,
         confluence::{ConfluenceSettings, ConfluenceTarget},
     },

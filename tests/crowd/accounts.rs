@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usersync::{
     model::{ErrorClass::Unconfirmed, Operation, UserFields},
-    target::{
+    targets::{
         Applied, Target,
         TargetErrorKind::{NotFound, Unanswered, Unsupported},
     },
@@ -135,7 +135,7 @@ async fn logins_differ_by_more_than_case() {
     let place = Place::new().await;
     let ada = place.create("Ada").await;
     assert_eq!(place.named("aDA").await.expect("there").id, ada.id);
-    assert_eq!(place.refused(&create("ADA")).await.kind, usersync::target::TargetErrorKind::NameTaken);
+    assert_eq!(place.refused(&create("ADA")).await.kind, usersync::targets::TargetErrorKind::NameTaken);
     place.done(&rename(&ada, "ada")).await;
     assert_eq!(place.named("Ada").await.expect("there").name, "ada", "only the case was changed");
     place.done(&create_group("Dev")).await;

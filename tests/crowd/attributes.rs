@@ -9,7 +9,7 @@ use usersync::{
         ErrorClass::{Forbidden, Permanent},
         Operation,
     },
-    target::{
+    targets::{
         Applied, NoteState, Target,
         TargetErrorKind::{NotFound, Unanswered, Unsupported},
         crowd::{CrowdSettings, CrowdTarget},

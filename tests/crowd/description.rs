@@ -1,7 +1,7 @@
 //! Checks all requests of the client and all answers of the simulator against the vendor's description.
 
 use serde_json::json;
-use usersync::target::Target;
+use usersync::targets::Target;
 use usersync_simulators::{CrowdOptions, Entry, crowd::NewCrowdUser};
 
 use crate::simulator::{Raw, person};

@@ -1,6 +1,6 @@
 //! Fields of a new group, and of an inactive one.
 
-use usersync::target::{Applied, Target};
+use usersync::targets::{Applied, Target};
 
 use crate::place::{Place, create_group, join, leave};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use usersync::target::Target;
+use usersync::targets::Target;
 use usersync_simulators::{Fault, crowd::NewCrowdUser};
 
 use crate::place::Place;

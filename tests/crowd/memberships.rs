@@ -10,7 +10,7 @@ use usersync::{
         ErrorClass::{Credentials, Maintenance, Throttled, Transient},
         TargetGroupId,
     },
-    target::{Target, TargetError, crowd::CrowdTarget},
+    targets::{Target, TargetError, crowd::CrowdTarget},
 };
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind};
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, UserFields},
-    target::{
+    targets::{
         Applied, Target, TargetError, TargetErrorKind,
         crowd::{CrowdSettings, CrowdTarget},
     },

@@ -2,7 +2,7 @@
 
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Permanent},
-    target::{
+    targets::{
         CaseRule, Deactivation, NoteState, Target, TargetInfo,
         crowd::{CrowdSettings, CrowdTarget},
     },
@@ -99,7 +99,7 @@ async fn refused_credentials_are_sent_once() {
 async fn settings_that_cannot_work_are_refused_with_words() {
     let place = Place::new().await;
     let mut token = settings(&place.simulator);
-    token.credentials = usersync::target::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));
+    token.credentials = usersync::targets::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));
     let mut secret = settings(&place.simulator);
     secret.base_url = "https://me:hush@crowd.example.org/crowd".parse().expect("a URL");
     for (settings, text) in [(token, "does not accept tokens"), (secret, "contains a user or password")] {

@@ -1,6 +1,6 @@
 //! Administrators, protected accounts, and the application, which is no account.
 
-use usersync::target::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
+use usersync::targets::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
 use usersync_simulators::crowd::NewCrowdUser;
 
 use crate::place::{Place, deactivate, delete, settings};

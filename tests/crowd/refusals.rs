@@ -6,7 +6,7 @@ use usersync::{
         ErrorClass::{Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
         Operation, UserFields,
     },
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{self, Unsupported},
     },
@@ -63,7 +63,7 @@ async fn a_missing_permission_is_named() {
 #[tokio::test]
 async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
     let place = Place::new().await;
-    let check = |error: usersync::target::TargetError, text: &str| {
+    let check = |error: usersync::targets::TargetError, text: &str| {
         assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
         for text in [text, "Applications > usersync > Remote addresses", "Jira user server > usersync"] {
             assert!(error.text.contains(text), "{}", error.text);

@@ -18,7 +18,7 @@ use usersync::{
     },
     model::{FirstRun, Policy, RunTrigger, Safety},
     store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
-    target::{Credentials, jira::JiraSettings},
+    targets::{Credentials, jira::JiraSettings},
 };
 use usersync_simulators::{JiraOptions, SimulatedJira};
 

@@ -6,7 +6,7 @@ use usersync::{
         ErrorClass::{Forbidden, Permanent},
         Operation, TargetGroupId, UserFields,
     },
-    target::{
+    targets::{
         Applied, Target, TargetError,
         TargetErrorKind::{self, NameTaken, Unanswered, Unsupported},
         jira::JiraTarget,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Permanent},
-    target::{
+    targets::{
         Credentials, Target,
         jira::{JiraSettings, JiraTarget},
     },

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
     model::ErrorClass::{Credentials, Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
-    target::{
+    targets::{
         Target, TargetError,
         TargetErrorKind::{self, Unanswered, Unsupported},
     },
@@ -214,7 +214,7 @@ async fn who_cannot_be_reached_got_nothing() {
     }
     let mut elsewhere = settings(&closed);
     elsewhere.base_url = "http://jira.invalid/".parse().expect("a URL");
-    let jira = usersync::target::jira::JiraTarget::new(elsewhere).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(elsewhere).expect("good settings");
     let error = jira.probe().await.expect_err("no such name");
     assert_eq!(error.kind, not_done(Transient));
     assert!(error.text.contains("cannot be resolved"), "{}", error.text);
@@ -240,7 +240,7 @@ async fn a_call_does_not_outlive_its_deadline() {
     let server = Server::start(|seen| if seen.method == "PUT" { Reply::Hang } else { healthy(seen) }).await;
     let mut patient = settings(&server.url);
     patient.http.call_timeout = std::time::Duration::from_mins(1);
-    let jira = usersync::target::jira::JiraTarget::new(patient).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(patient).expect("good settings");
     let (operation, ..) = writes().swap_remove(1);
     let deadline = Timestamp::now() + SignedDuration::from_millis(300);
     let error = jira.apply(&operation, deadline).await.expect_err("no answer");
@@ -252,7 +252,7 @@ async fn a_turn_that_does_not_come_in_time_sends_nothing() {
     let server = Server::start(|seen| if seen.method == "PUT" { Reply::Hang } else { healthy(seen) }).await;
     let mut narrow = settings(&server.url);
     narrow.http.parallel = 1;
-    let jira = usersync::target::jira::JiraTarget::new(narrow).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(narrow).expect("good settings");
     jira.account(&"JIRAUSER10".into()).await.expect("a warm cache");
     let (first, ..) = writes().swap_remove(1);
     let (second, ..) = writes().swap_remove(5);
@@ -268,7 +268,7 @@ async fn the_pace_is_kept_and_ends_with_the_deadline() {
     let server = Server::start(healthy).await;
     let mut slow = settings(&server.url);
     slow.http.per_second = std::num::NonZeroU32::new(1);
-    let jira = usersync::target::jira::JiraTarget::new(slow).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(slow).expect("good settings");
     let (update, ..) = writes().swap_remove(1);
     jira.apply(&update, soon()).await.expect("the first of its second");
     let late = Timestamp::now() + SignedDuration::from_millis(50);
@@ -281,7 +281,7 @@ async fn a_proxy_is_asked_for_the_whole_address() {
     let proxy = Server::start(healthy).await;
     let mut behind = settings(&"http://jira.invalid/".parse().expect("a URL"));
     behind.http.proxy = Some(proxy.url.clone());
-    let jira = usersync::target::jira::JiraTarget::new(behind).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(behind).expect("good settings");
     assert!(jira.account(&"JIRAUSER10".into()).await.expect("an answer").is_some());
     assert!(proxy.journal().iter().all(|seen| seen.headers["host"] == "jira.invalid"));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use usersync::target::{Target, jira::JiraTarget};
+use usersync::targets::{Target, jira::JiraTarget};
 
 use super::{
     server::{Reply, Seen, Server},

@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     model::ErrorClass::{Credentials, Permanent},
-    target::{CaseRule, NoteState, Target, TargetInfo},
+    targets::{CaseRule, NoteState, Target, TargetInfo},
 };
 
 use super::{
@@ -138,11 +138,11 @@ async fn jira_11_says_why_a_password_is_refused() {
     })
     .await;
     let mut settings = settings(&server.url);
-    settings.credentials = usersync::target::Credentials::Basic {
+    settings.credentials = usersync::targets::Credentials::Basic {
         user: "jsync".to_owned(),
         password: std::sync::Arc::new(|| Ok("pw".to_owned().into())),
     };
-    let jira = usersync::target::jira::JiraTarget::new(settings).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(settings).expect("good settings");
     let error = jira.probe().await.expect_err("refused");
     assert_eq!(error.kind, not_done(Credentials));
     assert!(error.text.contains("This is Jira 11.3.0, which takes only personal access tokens"), "{}", error.text);
@@ -164,7 +164,7 @@ async fn full_seats_and_unknown_applications_are_problems() {
     .await;
     let mut settings = settings(&server.url);
     settings.applications = Some(vec!["jira-core".to_owned(), "jira-typo".to_owned()]);
-    let jira = usersync::target::jira::JiraTarget::new(settings).expect("good settings");
+    let jira = usersync::targets::jira::JiraTarget::new(settings).expect("good settings");
     let info = jira.probe().await.expect("an answer");
     assert_eq!(line(&info, "seats").expect("seats").0, NoteState::No);
     assert!(line(&info, "applications").expect("applications").1.contains("jira-typo is not an application"));

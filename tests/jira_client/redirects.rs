@@ -10,7 +10,7 @@ use usersync::{
         ErrorClass::{Credentials, Maintenance},
         Operation,
     },
-    target::{Target, TargetErrorKind},
+    targets::{Target, TargetErrorKind},
 };
 
 use super::{

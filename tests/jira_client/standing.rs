@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{AccountId, Operation, TargetGroupId, UserFields},
-    target::{
+    targets::{
         Credentials, NoteState, Target, TargetErrorKind,
         jira::{JiraSettings, JiraTarget},
     },

@@ -5,7 +5,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use serde_json::json;
 use usersync::{
     model::ErrorClass::{Permanent, Transient},
-    target::{Target, jira::JiraTarget},
+    targets::{Target, jira::JiraTarget},
 };
 
 use super::world::{not_done, settings};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 use usersync::{
     model::{ErrorClass, Operation, UserFields},
-    target::{
+    targets::{
         Credentials, TargetErrorKind,
         jira::{JiraSettings, JiraTarget},
     },

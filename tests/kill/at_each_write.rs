@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::targets::Product,
     model::{Operation, Subject},
-    target::TargetErrorKind,
+    targets::TargetErrorKind,
 };
 use usersync_simulators::{
     Fault,

@@ -17,7 +17,7 @@ use usersync::{
     },
     model::{Change, Pair, Subject, TargetName},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite},
-    target::Target,
+    targets::Target,
 };
 use usersync_simulators::{
     Entry, Faults, Journal,

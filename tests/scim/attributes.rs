@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usersync::{
     model::{Account, Operation, UserFields},
-    target::{
+    targets::{
         NoteState, Target,
         TargetErrorKind::Unsupported,
         scim::{ScimSettings, ScimTarget},

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use jiff::SignedDuration;
 use usersync::{
     model::Operation,
-    target::{Applied, TargetError, TargetErrorKind},
+    targets::{Applied, TargetError, TargetErrorKind},
 };
 use usersync_simulators::{Fault, ScimSwitches, fault::Gate, scim::NewAccount};
 

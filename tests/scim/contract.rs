@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     model::Operation,
-    target::{
+    targets::{
         Target,
         scim::{ScimSettings, ScimTarget},
     },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{AccountId, Operation, TargetGroupId},
-    target::{AddedMembers, Target},
+    targets::{AddedMembers, Target},
 };
 use usersync_simulators::{
     ScimSwitches,
@@ -142,7 +142,7 @@ async fn a_change_costs_what_it_changes_on_every_kind_of_server() {
         let groups = [world.group("g10").await, world.group("g11").await, world.group("g12").await];
         let creating = async {
             let account = world.apply(&create("eve")).await.expect("created");
-            let usersync::target::Applied::Account(account) = account else { panic!("{account:?}") };
+            let usersync::targets::Applied::Account(account) = account else { panic!("{account:?}") };
             assert_eq!(account.groups, Some(vec![]), "{habit}: nothing is read for a new account");
             let three: Vec<(&TargetGroupId, &str)> = groups.iter().map(|one| (&one.id, one.name.as_str())).collect();
             if bulk {

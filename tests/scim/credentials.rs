@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use secrecy::SecretString;
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Permanent, Transient, Unconfirmed},
-    target::{
+    targets::{
         ClientCredentials, Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use usersync::{
     model::Operation,
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{Unanswered, Unsupported},
     },

@@ -2,7 +2,7 @@
 
 use usersync::{
     model::ErrorClass::{Transient, Unconfirmed},
-    target::Target,
+    targets::Target,
 };
 use usersync_simulators::{
     Fault,

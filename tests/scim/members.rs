@@ -2,7 +2,7 @@
 
 use usersync::{
     model::{Operation, TargetGroupId},
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{Unanswered, Unsupported},
     },
@@ -148,7 +148,7 @@ async fn groups_of_one_name_are_told_apart_or_doubted() {
     assert!(world.scim.group_named("dev").await.expect_err("which").text.contains("several groups"));
     // If two groups could have one name, a second is not created.
     let again = world.apply(&Operation::CreateGroup { name: "Dev".to_owned() }).await.expect_err("taken");
-    assert_eq!(again.kind, usersync::target::TargetErrorKind::NameTaken);
+    assert_eq!(again.kind, usersync::targets::TargetErrorKind::NameTaken);
     let gone = world.group("DEV").await;
     world.done(&delete_group(&gone.id, "DEV")).await;
     world.done(&delete_group(&gone.id, "DEV")).await;

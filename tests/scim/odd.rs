@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use usersync::target::{Target, TargetError, scim::ScimTarget};
+use usersync::targets::{Target, TargetError, scim::ScimTarget};
 use usersync_simulators::scim::{NewAccount, Odd};
 
 use super::world::{World, names, settings};

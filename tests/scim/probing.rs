@@ -2,7 +2,7 @@
 
 use usersync::{
     model::ErrorClass::Unconfirmed,
-    target::{
+    targets::{
         CaseRule, Deactivation, NoteState, Target,
         scim::{Habits, ScimSettings, ScimTarget},
     },
@@ -56,7 +56,7 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     assert!(!info.capabilities.email_required && info.capabilities.rename_group);
     let told = "atlassian-cloud, as the settings say; otherwise by habits: rename_group, email_required";
     assert_eq!(lines(&info, "profile")[0].1, told);
-    let wrong = usersync::target::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
+    let wrong = usersync::targets::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
     assert!(ScimTarget::new(wrong).err().expect("not known").text.contains("no profile okta"));
 }
 

@@ -9,7 +9,7 @@ use usersync::{
         ErrorClass::{Credentials as Refused, Forbidden, Unconfirmed},
         Operation, UserFields,
     },
-    target::{
+    targets::{
         Applied, ClientCredentials, Credentials, NoteState, Target,
         TargetErrorKind::{NameTaken, NotFound, Unsupported},
         scim::{ScimSettings, ScimTarget},

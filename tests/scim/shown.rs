@@ -2,7 +2,7 @@
 
 use usersync::{
     model::Operation,
-    target::{NoteState, Target},
+    targets::{NoteState, Target},
 };
 use usersync_simulators::{
     ScimSwitches,

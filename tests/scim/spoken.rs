@@ -3,7 +3,7 @@
 
 use usersync::{
     model::{ErrorClass, TargetGroupId},
-    target::{Applied, NoteState, Target},
+    targets::{Applied, NoteState, Target},
 };
 use usersync_simulators::{
     Fault,

@@ -2,7 +2,7 @@
 
 use usersync::{
     model::Operation,
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{NameTaken, Unsupported},
     },

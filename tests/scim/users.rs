@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use usersync::{
     model::ErrorClass::{Permanent, Unconfirmed},
-    target::{
+    targets::{
         Target,
         TargetErrorKind::{NameTaken, NotFound, Unanswered, Unsupported},
     },
@@ -242,12 +242,12 @@ async fn protected_accounts_are_told_with_every_reading() {
     server.add_account(NewAccount::named("root").in_groups(&["Admins"]));
     server.add_account(NewAccount::named("Boss"));
     server.add_account(NewAccount::named("ada"));
-    let settings = usersync::target::scim::ScimSettings {
+    let settings = usersync::targets::scim::ScimSettings {
         frozen_groups: vec!["admins".to_owned(), "no such".to_owned()],
         protected_users: vec!["boss".to_owned()],
         ..super::world::settings(&server)
     };
-    let scim = usersync::target::scim::ScimTarget::new(settings).expect("good settings");
+    let scim = usersync::targets::scim::ScimTarget::new(settings).expect("good settings");
     let listed = scim.accounts(None).await.expect("a page").items;
     let of = |name: &str| listed.iter().find(|account| account.name == name).expect("listed").protected.clone();
     assert!(of("root").is_some() && of("Boss").is_some() && of("ada").is_none());

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
-    target::{
+    targets::{
         AddedMembers, Applied, Capabilities, CaseRule, Deactivation, Page, Target, TargetError, TargetErrorKind,
         TargetInfo,
     },
@@ -104,7 +104,7 @@ impl Target for SimulatedTarget {
                 group_max: 255,
                 group_forbids: vec![],
                 access_groups: std::collections::BTreeMap::new(),
-                protected_groups: usersync::target::ProtectedGroups::default(),
+                protected_groups: usersync::targets::ProtectedGroups::default(),
             },
             notes: vec![],
         })

@@ -14,7 +14,7 @@ use usersync::{
         Account, AccountId, ChangeOutcome, ErrorClass, EventOutcome, GroupId, GroupState, IntentId, NewEvent,
         Operation, Subject, TargetGroup, TargetGroupId, Token, UserId, UserState,
     },
-    target::{Applied, TargetError, TargetErrorKind},
+    targets::{Applied, TargetError, TargetErrorKind},
 };
 
 use crate::gates::{Actor, Gates, Opens};

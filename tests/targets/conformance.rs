@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{Operation, TargetGroupId, UserFields},
-    target::{Deactivation, TargetErrorKind},
+    targets::{Deactivation, TargetErrorKind},
 };
 
 use crate::places::{Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group, soon};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, future::BoxFuture, stream};
 use usersync::{
     model::{Account, ErrorClass, Operation, TargetGroup},
-    target::{Applied, TargetError, TargetErrorKind},
+    targets::{Applied, TargetError, TargetErrorKind},
 };
 use usersync_simulators::Fault;
 

@@ -21,7 +21,7 @@ use url::Url;
 use usersync::{
     config::ClientAuth,
     model::ErrorClass,
-    target::{
+    targets::{
         ClientCredentials, Credentials, Target, TargetErrorKind,
         bitbucket::{BitbucketSettings, BitbucketTarget},
         crowd::{CrowdSettings, CrowdTarget},

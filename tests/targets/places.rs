@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    target::{
+    targets::{
         Applied, Credentials, Target, TargetError, TargetInfo,
         bitbucket::{BitbucketSettings, BitbucketTarget},
         confluence::{ConfluenceSettings, ConfluenceTarget},

@@ -26,7 +26,7 @@ use usersync::{
     config::{ClientCertificate, ProxyUser, Secret},
     keycloak::{KeycloakSettings, KeycloakSource, Source as _},
     model::ErrorClass,
-    target::TargetErrorKind,
+    targets::TargetErrorKind,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use usersync::{model::Operation, target::Applied};
+use usersync::{model::Operation, targets::Applied};
 
 use crate::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soon};
 

@@ -1,6 +1,6 @@
 //! A success answer that the vendor does not document does not count as done.
 
-use usersync::target::Applied;
+use usersync::targets::Applied;
 use usersync_simulators::Fault;
 
 use crate::places::{self, Place, delete, join, leave};

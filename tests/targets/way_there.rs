@@ -18,7 +18,7 @@ use tokio::{
 use url::Url;
 use usersync::{
     model::{ErrorClass, Operation},
-    target::TargetErrorKind,
+    targets::TargetErrorKind,
 };
 
 use crate::places::{self, Place, fields, soon};

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::note;
 use crate::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    target::{Applied, Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetErrorKind},
+    targets::{Applied, Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetErrorKind},
 };
 
 /// Timeout of one step.
@@ -313,7 +313,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::target::{
+    use crate::targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
         scim::{ScimSettings, ScimTarget},

@@ -13,7 +13,7 @@ use crate::{
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
     store::{ChangeFilter, PairState, Store, TaskFilter},
-    target::{LeftOpen, Target, TargetError, TargetInfo, left_open},
+    targets::{LeftOpen, Target, TargetError, TargetInfo, left_open},
 };
 
 /// Number of changes shown.

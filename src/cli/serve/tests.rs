@@ -14,7 +14,7 @@ use crate::{
     },
     engine::EngineTimes,
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
-    target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
+    targets::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
 
 /// A target with a client that panics.

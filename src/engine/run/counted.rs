@@ -8,7 +8,7 @@ use super::{RunOptions, members::Members, walk::TargetWalk};
 use crate::{
     model::{Account, AccountId, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
     store::{MembersRead, Store, StoreResult},
-    target::Page,
+    targets::Page,
 };
 
 /// Age at which a group is read completely, whatever its count.

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::{
     model::{Account, AccountId, Link, Packed},
-    target::CaseRule,
+    targets::CaseRule,
 };
 
 /// The accounts of a target by login.

@@ -46,7 +46,7 @@ use crate::{
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
-    target::TargetInfo,
+    targets::TargetInfo,
     telemetry::logs::Personal,
 };
 

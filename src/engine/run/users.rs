@@ -23,7 +23,7 @@ use crate::{
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
-    target::Capabilities,
+    targets::Capabilities,
 };
 
 /// Number of users that one search requests by id, in addition to one that exists.

@@ -30,7 +30,7 @@ use crate::{
     },
     plan::{GroupTable, NameHolder},
     store::LinkOrder,
-    target::CaseRule,
+    targets::CaseRule,
 };
 
 /// The source as read.

@@ -1,0 +1,113 @@
+//! The [`Source`] trait: what the engine reads from a source.
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+
+use crate::{
+    meter::CallMeter,
+    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
+};
+
+/// An error of the source, as a message for operators: the thing, what happened, what to do.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text}")]
+pub struct SourceError {
+    /// Whether and how the call is retried.
+    pub class: ErrorClass,
+    /// One readable line, without secrets and stack traces.
+    pub text: String,
+    /// The delay that the server asks for (`Retry-After`); `None`: it asks for none.
+    pub retry_after: Option<SignedDuration>,
+}
+
+/// The result of listing all users, groups or members, and whether it is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walked<K, I> {
+    /// The items that were read, each once.
+    pub items: I,
+    /// Entries that were listed but could not be read: they exist, and nothing else is known of them.
+    pub unreadable: Vec<(K, Unreadable)>,
+    /// Why the listing may be incomplete; `None`: it is complete. If it is incomplete, a missing item may still exist.
+    pub incomplete: Option<String>,
+}
+
+/// An entry of a listing that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its login or path; `None` if that could not be read.
+    pub name: Option<String>,
+    /// What is wrong with it; contains no value of any field.
+    pub why: String,
+}
+
+impl Unreadable {
+    /// Describes the failure in one line.
+    pub fn failure(&self) -> String {
+        let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        format!("the entry{name} in Keycloak's listing cannot be decoded: {}. Correct it in Keycloak", self.why)
+    }
+}
+
+/// Called with the number of entries read and their approximate total.
+pub type OnProgress<'a> = &'a (dyn Fn(usize, usize) + Send + Sync);
+
+/// The result of the first contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// The identity of the source.
+    pub identity: SourceIdentity,
+    /// The base URL that answered, with or without `/auth`.
+    pub base_url: String,
+}
+
+/// A realm, read through the Admin REST API.
+///
+/// Absence is reported only by `Ok(None)`. Only Keycloak's own `User not found` and `Could not find group by id` lead
+/// to it; every other 404 is an error.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Signs in and returns the source's identity; cached, and renewed with the token.
+    async fn identify(&self) -> Result<SourceInfo, SourceError>;
+
+    /// Counts this source's calls with `meter` from now on.
+    fn attach(&self, meter: &CallMeter) {
+        let _ = meter;
+    }
+
+    /// Allows a refused client secret to be sent again with the next token request. Otherwise it is not sent until it
+    /// changes.
+    async fn forget_refusal(&self) {}
+
+    /// Reads a user with its direct groups, by two concurrent calls.
+    async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;
+
+    /// Whether the user's read answers 200 and the user is enabled; one call.
+    async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError>;
+
+    /// Returns some enabled users from one small page, as canaries beside a read that answers "gone".
+    async fn some_users(&self) -> Result<Vec<UserId>, SourceError>;
+
+    /// Reads a group.
+    async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError>;
+
+    /// Returns all groups with this leaf name, case-insensitive, anywhere in the tree.
+    async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError>;
+
+    /// Lists all users, without groups.
+    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError>;
+
+    /// Returns which of these users exist, by one request for at most 100 ids. `None`: unsupported by the source.
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        let _ = ids;
+        Ok(None)
+    }
+
+    /// Returns the number of users.
+    async fn user_count(&self) -> Result<usize, SourceError>;
+
+    /// Lists all groups, flat.
+    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError>;
+
+    /// Lists the ids of all direct members of a group; `None` if the group is gone.
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError>;
+}

@@ -1,0 +1,191 @@
+//! Bitbucket Data Center 8 to 10, through `/rest/api/1.0`.
+
+mod access;
+mod batch;
+mod dialect;
+mod find;
+mod groups;
+mod listing;
+mod paging;
+mod probe;
+mod protection;
+mod seen;
+mod settings;
+mod users;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::{
+    batch::{Member, USERS_AT_ONCE},
+    dialect::BITBUCKET,
+    listing::Licensed,
+    protection::Known,
+    seen::Seen,
+};
+use super::{
+    Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{MemberBatches, ProtectionCache, Rest, no_group_rename, not_done},
+};
+use crate::{
+    meter::CallMeter,
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+};
+
+pub use settings::BitbucketSettings;
+
+/// The kind of target for a Bitbucket Data Center.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "bitbucket",
+    keys: &["default_group"],
+    no_token: Some(NoToken {
+        why: ": Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)",
+        user: "add an administrator's login as user",
+    }),
+    client_credentials: true,
+    attribute: None,
+    build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
+};
+
+/// Client of a Bitbucket Data Center.
+pub struct BitbucketTarget {
+    rest: Rest,
+    /// The login that usersync signs in with; `None`: unknown before sign-in.
+    login: Option<String>,
+    default_group: bool,
+    protected_groups: Vec<String>,
+    frozen_groups: Vec<String>,
+    managed_access_groups: Vec<String>,
+    protected_users: Vec<String>,
+    known: ProtectionCache<Known>,
+    licensed: ProtectionCache<Licensed>,
+    seen: Seen,
+    batches: MemberBatches<Member>,
+}
+
+impl BitbucketTarget {
+    /// Creates a client with these settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// The error names the invalid setting.
+    pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
+        let login = match &settings.credentials {
+            Credentials::Basic { user, .. } => Some(user.clone()),
+            Credentials::Client(_) => None,
+            Credentials::Token(_) => {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    "Bitbucket does not accept HTTP access tokens for administration (BSERV-10482). Set an \
+                     administrator's user and password, or OAuth 2.0 client credentials.",
+                ));
+            }
+        };
+        Ok(Self {
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,
+            login,
+            default_group: settings.default_group,
+            protected_groups: settings.protected_groups,
+            frozen_groups: settings.frozen_groups,
+            managed_access_groups: settings.managed_access_groups,
+            protected_users: settings.protected_users,
+            known: ProtectionCache::default(),
+            licensed: ProtectionCache::default(),
+            seen: Seen::default(),
+            batches: MemberBatches::new(USERS_AT_ONCE),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for BitbucketTarget {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_id(id, None).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name, None).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.known(None).await?.protection.own_id.as_str().into()))
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_page(group.as_str(), cursor).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_fatal_end(operation, deadline).await?;
+        match operation {
+            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
+            Operation::ActivateUser { account, name, gives } => self.activate(account, name, gives, deadline).await,
+            Operation::DeactivateUser { account, name, takes } => self.deactivate(account, name, takes, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Bitbucket")),
+            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
+            Operation::AddMember { group, group_name, account, name } => {
+                self.add_member((group, group_name), account, name, deadline).await
+            }
+            Operation::RemoveMember { group_name, account, name, .. } => {
+                self.remove_member(group_name, account, name, deadline).await
+            }
+        }
+    }
+
+    async fn add_to_groups(
+        &self,
+        account: &AccountId,
+        name: &str,
+        groups: &[(&TargetGroupId, &str)],
+        deadline: Timestamp,
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        let groups = groups.iter().map(|(_, spelled)| *spelled).collect();
+        self.add_to_groups(groups, account, name, deadline).await.map(|()| Vec::new())
+    }
+
+    async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
+        self.seats_left(None).await
+    }
+
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
+}

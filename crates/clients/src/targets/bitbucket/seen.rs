@@ -1,0 +1,60 @@
+//! Cache of the login last seen for each id, since Bitbucket finds users only by text, never by id.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+
+use super::wire::Person;
+use crate::{
+    model::{AccountId, IdMap},
+    targets::rest::fold,
+};
+
+/// How long a seen login is trusted without a re-read, where no access is removed.
+const LATELY: Duration = Duration::from_mins(1);
+
+/// The cached logins.
+#[derive(Default)]
+pub(super) struct Seen {
+    logins: Mutex<IdMap<AccountId, (String, Option<Instant>)>>,
+    /// Held during a walk through all users.
+    pub walk: AsyncMutex<()>,
+}
+
+impl Seen {
+    /// Records a user that was just read.
+    pub(super) fn note(&self, person: &Person) {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.insert(person.id.clone(), (person.name.clone(), Some(Instant::now())));
+    }
+
+    /// Removes an id that is gone.
+    pub(super) fn forget(&self, id: &AccountId) {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Marks an id's login as not confirmed: it may have changed.
+    pub(super) fn unconfirmed(&self, id: &AccountId) {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, at)) = logins.get_mut(id) {
+            *at = None;
+        }
+    }
+
+    /// Returns the login last seen for an id; with `since`, only if it was seen at that time or later.
+    pub(super) fn login(&self, id: &AccountId, since: Option<Instant>) -> Option<String> {
+        let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let (login, at) = logins.get(id)?;
+        since.is_none_or(|since| at.is_some_and(|at| at >= since)).then(|| login.clone())
+    }
+
+    /// Whether an id was recently seen with this login.
+    pub(super) fn lately(&self, id: &AccountId, login: &str) -> bool {
+        let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((seen, Some(at))) = logins.get(id) else { return false };
+        at.elapsed() < LATELY && fold(seen) == fold(login)
+    }
+}

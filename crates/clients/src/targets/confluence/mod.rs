@@ -1,0 +1,159 @@
+//! Confluence Data Center 8.5 to 10, through `/rest/api`. Functions that REST supports only since 9.4 use JSON-RPC in
+//! earlier versions, where it is enabled.
+
+mod accounts;
+mod dialect;
+mod groups;
+mod listing;
+mod members;
+mod probe;
+mod protection;
+mod rights;
+mod rpc;
+mod settings;
+mod users;
+mod wire;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::dialect::CONFLUENCE;
+use super::{
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{ProtectionCache, Rest, Standings, no_group_rename},
+};
+use crate::{
+    meter::CallMeter,
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+};
+
+pub use settings::ConfluenceSettings;
+
+/// The kind of target for a Confluence Data Center.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "confluence",
+    keys: &[],
+    no_token: None,
+    client_credentials: false,
+    attribute: None,
+    build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
+};
+
+/// Client of a Confluence Data Center.
+pub struct ConfluenceTarget {
+    rest: Rest,
+    everybody: String,
+    protected_groups: Vec<String>,
+    frozen_groups: Vec<String>,
+    managed_access_groups: Vec<String>,
+    protected_users: Vec<String>,
+    protection: ProtectionCache,
+    standings: Standings,
+    /// Whether this Confluence reports which groups grant administrator rights.
+    tells_standing: AtomicBool,
+}
+
+impl ConfluenceTarget {
+    /// Creates a client with these settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// The error names the invalid setting.
+    pub fn new(settings: ConfluenceSettings) -> Result<Self, TargetError> {
+        Ok(Self {
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &CONFLUENCE)?,
+            everybody: settings.everybody,
+            protected_groups: settings.protected_groups,
+            frozen_groups: settings.frozen_groups,
+            managed_access_groups: settings.managed_access_groups,
+            protected_users: settings.protected_users,
+            protection: ProtectionCache::default(),
+            standings: Standings::default(),
+            tells_standing: AtomicBool::new(false),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for ConfluenceTarget {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_key(id, None).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name, None).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.protection(None).await?.own_id.as_str().into()))
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_of(group.as_str(), cursor, None).await
+    }
+
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        self.counted_members(group.as_str(), None, None).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
+        self.refuse_fatal_end(operation, deadline).await?;
+        match operation {
+            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { name, to, .. } => Err(Self::no_rename(name, to)),
+            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
+            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Confluence")),
+            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
+            Operation::AddMember { group_name, name, .. } => self.add_member(group_name, name, deadline).await,
+            Operation::RemoveMember { group_name, account, name, .. } => {
+                self.remove_member(group_name, account, name, deadline).await
+            }
+        }
+    }
+
+    async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
+        self.seats_left().await
+    }
+
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
+}

@@ -1,0 +1,231 @@
+//! What must not be changed: usersync's own account, administrators and their groups.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    ConfluenceTarget,
+    rights::place,
+    wire::{GlobalPermission, User},
+};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation},
+    targets::{
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, ended, error, fold, not_done, segment, unconfirmed},
+    },
+};
+
+/// The group that grants administrator rights in every Confluence.
+pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
+
+impl ConfluenceTarget {
+    /// Returns what must not be changed, re-read when it is stale.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// Re-reads what must not be changed.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
+    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        protection.refuse_own_end(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
+        // The cached data may predate the moment when the account became an administrator.
+        if !protection.members.contains(account.as_str()) {
+            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
+            let administers = match now.groups {
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
+                None => self.fresh_protection().await?.members.contains(account.as_str()),
+            };
+            if !administers {
+                return Ok(());
+            }
+        }
+        let mut active = HashSet::new();
+        for group in &marked {
+            let members = self.all_members(group, Some(deadline)).await?;
+            let able = members.into_iter().filter(|user| user.active() == Some(true));
+            active.extend(able.filter_map(|user| user.key.map(AccountId::from)));
+        }
+        protection.refuse_last_end(operation, &active)
+    }
+
+    /// Reads usersync's own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
+        let what = "reading usersync's own account";
+        let mut me: User = self.rest.read(&Ask::get("/user/current", what).deadline(deadline)).await?;
+        // The account is active: it has just signed in.
+        me.status = Some("current".to_owned());
+        let me = me.into_account(&Protection::default(), None);
+        let me =
+            me.ok_or_else(|| unconfirmed(format!("{what}: Confluence's answer lacks the user's key or login.")))?;
+        self.rest.signed_in_as(&me.name);
+        Ok(me)
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let own_id = self.myself(deadline).await?.id.to_string();
+        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
+        let (marked, _) = self.marked_groups(&own_id, deadline).await?;
+        self.standings.renew(marked.iter().map(|name| (name.clone(), true)));
+        groups.extend(marked.iter().cloned());
+        let (mut members, mut incomplete) = (HashSet::new(), None);
+        for group in &groups {
+            if place("", group).is_err() {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "frozen_groups: the members of {group} cannot be read, because Confluence's paths cannot \
+                         contain a slash. Name its members in protected_users instead."
+                    ),
+                ));
+            }
+            match self.all_members(group, deadline).await {
+                Ok(found) => members.extend(found.into_iter().filter_map(|user| user.key)),
+                Err(error) if error.class() == ErrorClass::Unconfirmed => incomplete = Some(error.text),
+                Err(error) => return Err(error),
+            }
+        }
+        let users = self.protected_users.iter().map(|name| fold(name)).collect();
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection { own_id, groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
+    }
+
+    /// Returns the groups that are known to grant administrator rights, and whether usersync is in one of them.
+    /// Confluence has no list of them, but one of usersync's own groups must be one.
+    pub(super) async fn marked_groups(
+        &self,
+        own_id: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(HashSet<String>, bool), TargetError> {
+        let own = self.groups_of(own_id, "reading usersync's own groups", deadline).await?.unwrap_or_default();
+        let mut marked = HashSet::from([ADMINISTRATORS.to_owned()]);
+        for group in &own {
+            match self.makes_administrators(group.as_str(), deadline).await? {
+                Some(true) => marked.insert(group.to_string()),
+                Some(false) => false,
+                None => break,
+            };
+        }
+        let are_we = own.iter().any(|group| marked.contains(group.as_str()));
+        Ok((marked, are_we))
+    }
+
+    /// Protects an account in a group that was not known to grant administrator rights. Confluence does not list such
+    /// groups, but 10 reports it for each group.
+    pub(super) async fn protected_by_groups(
+        &self,
+        mut account: Account,
+        deadline: Option<Timestamp>,
+    ) -> Result<Account, TargetError> {
+        if account.protected.is_some() {
+            return Ok(account);
+        }
+        for group in account.groups.iter().flatten() {
+            let known = if let Some(known) = self.standings.known(group.as_str()) {
+                known
+            } else {
+                let told = self.makes_administrators(group.as_str(), deadline).await?;
+                self.standings.learn(group.to_string(), told);
+                told
+            };
+            match known {
+                Some(true) => {
+                    account.protected = Some(format!("a member of {group}, which grants administrator rights"));
+                    self.standings.protect(&account.id);
+                    break;
+                }
+                Some(false) => {}
+                // A Confluence that does not report on this group reports on none.
+                None => break,
+            }
+        }
+        Ok(account)
+    }
+
+    /// Refuses to update an account that a listing could not recognize as protected, so that it is re-read. Removals
+    /// are re-read in any case.
+    pub(super) async fn refuse_unseen_administrator(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let Operation::UpdateUser { account: id, .. } = operation else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        let complete = !self.tells_standing.load(Ordering::Relaxed) && protection.incomplete.is_none();
+        if complete || protection.account(id.as_str(), "", None).is_some() {
+            return Ok(());
+        }
+        match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
+                         it."
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a group grants administrator rights; `None` if this Confluence or usersync's permissions do not show it.
+    pub(super) async fn makes_administrators(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<bool>, TargetError> {
+        let permissions = self.permissions_of(group, deadline).await?;
+        Ok(permissions.map(|all| all.iter().any(GlobalPermission::administers)))
+    }
+
+    /// Returns the global permissions of a group; `None` if this Confluence or usersync's permissions do not show them.
+    pub(super) async fn permissions_of(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Vec<GlobalPermission>>, TargetError> {
+        let what = format!("reading the permissions of {group}");
+        let ask = Ask::get(format!("/permissions/group/{}", segment(group)), &what).deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        let permissions: Option<Vec<GlobalPermission>> = serde_json::from_slice(&answer.body).ok();
+        self.tells_standing.fetch_or(permissions.is_some(), Ordering::Relaxed);
+        Ok(permissions)
+    }
+
+    /// Returns all members of a frozen group; empty if there is no such group.
+    async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<User>, TargetError> {
+        let mut members = Vec::new();
+        let mut at = 0;
+        // A default group name that this Confluence does not have protects no account.
+        while let Some(page) = self.members_page(group, at, deadline).await? {
+            let (next, why) = page.next(at);
+            if let Some(why) = why {
+                return Err(unconfirmed(format!("reading the frozen group {group}: {why}.")));
+            }
+            members.extend(page.results.into_iter().filter(User::known));
+            match next {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        Ok(members)
+    }
+}

@@ -1,0 +1,155 @@
+//! Accounts and groups that must not be changed: administrators, their groups, and what the settings name. A Crowd
+//! application has no account of its own.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{CrowdTarget, listing::WALKS, paging::Place, settings::ADMINISTRATORS, wire::User};
+use crate::{
+    model::{AccountId, ErrorClass, Operation},
+    targets::{
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, ended, error, fold},
+    },
+};
+
+impl CrowdTarget {
+    /// Returns what must not be changed; reads it again when the cached copy has expired.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// Reads what must not be changed, past the cache.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    /// Refuses to deactivate or delete the last active member of an administrators' group, even with an approval. One
+    /// Crowd serves several products, so each of these groups counts by itself.
+    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        // A cached copy does not include recently added administrators.
+        if !protection.members.contains(account.as_str()) {
+            let groups = self
+                .account_by_id(account, Some(deadline))
+                .await?
+                .and_then(|account| account.groups)
+                .unwrap_or_default();
+            if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
+                return Ok(());
+            }
+        }
+        for group in &protection.marked {
+            let members = self.all_members(group, Some(deadline)).await?.unwrap_or_default();
+            let active: HashSet<AccountId> =
+                members.iter().filter(|user| user.active == Some(true)).filter_map(User::id).collect();
+            protection.refuse_last_end(operation, &active)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to update or rename an account that is protected in a way that the listing could not show. The caller
+    /// then reads it again. Operations that remove access are read again in any case.
+    pub(super) async fn refuse_unseen_administrator(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let (Operation::UpdateUser { account: id, .. } | Operation::RenameUser { account: id, .. }) = operation else {
+            return Ok(());
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        if protection.incomplete.is_none() || protection.account(id.as_str(), "", None).is_some() {
+            return Ok(());
+        }
+        match self.account_by_id(id, Some(deadline)).await?.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
+                         it."
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let named: HashSet<String> =
+            self.frozen_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
+        let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
+        let mut incomplete = None;
+        for group in named {
+            // A name that this Crowd does not have protects no account.
+            let users = match self.all_members(&group, deadline).await {
+                Ok(Some(users)) => users,
+                Ok(None) => continue,
+                // Its members stay protected: each account shows its own groups.
+                Err(error) if is_unreadable(&error) => {
+                    incomplete = Some(error.text);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
+            match self.child_groups(&group, deadline).await {
+                Ok(children) => groups.extend(children),
+                Err(error) if is_unreadable(&error) => incomplete = Some(error.text),
+                Err(error) => return Err(error),
+            }
+            if ADMINISTRATORS.contains(&group.as_str()) {
+                marked.insert(group);
+            }
+        }
+        let users = self.protected_users.iter().map(|name| fold(name)).collect();
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection { groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
+    }
+
+    /// Returns all members of a group and its sub-groups; `None` if there is no such group. An account that was a
+    /// member at any time during the read counts.
+    async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Option<Vec<User>>, TargetError> {
+        let mut members = Vec::new();
+        for _ in 0..WALKS {
+            let (mut place, mut moved) = (Place::default(), false);
+            loop {
+                let Some(page) = self.members_of("/group/user/nested", group, &place, deadline).await? else {
+                    return Ok(None);
+                };
+                members.extend(page.users);
+                moved |= page.incomplete.is_some();
+                match page.next {
+                    Some(next) => place = next,
+                    None => break,
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        Ok(Some(members))
+    }
+
+    /// Returns the folded names of all groups nested in a group. Their members have all rights of the outer group.
+    async fn child_groups(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<String>, TargetError> {
+        let what = format!("reading the groups in {group}");
+        let ask = || Ask::get("/group/child-group/nested", &what).query("groupname", group).deadline(deadline);
+        let mut children = Vec::new();
+        for _ in 0..WALKS {
+            let groups = self.walk_groups(ask).await?;
+            children.extend(groups.names.iter().map(|name| fold(name)));
+            if !groups.moved {
+                break;
+            }
+        }
+        Ok(children)
+    }
+}
+
+/// Whether an answer came that carries no information, for example a refusal without a reason.
+fn is_unreadable(error: &TargetError) -> bool {
+    error.class() == ErrorClass::Unconfirmed || error.kind == TargetErrorKind::NotFound
+}

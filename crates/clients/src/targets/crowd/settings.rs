@@ -1,0 +1,100 @@
+//! Settings of a Crowd target.
+
+use std::{collections::BTreeSet, fmt};
+
+use url::Url;
+
+use crate::{
+    settings::TargetConfig,
+    targets::{
+        Credentials,
+        http::{HttpSettings, SecretProvider, server},
+    },
+};
+
+/// Default names of the groups that grant administration in Atlassian products. This interface does not report which
+/// groups do.
+pub(super) const ADMINISTRATORS: [&str; 5] = [
+    "crowd-administrators",
+    "jira-administrators",
+    "jira-system-administrators",
+    "confluence-administrators",
+    "bamboo-admin",
+];
+
+/// Default names of the groups that grant access to products. Crowd does not report them.
+pub(super) const ACCESS_GROUPS: [&str; 8] = [
+    "bamboo-users",
+    "bitbucket-users",
+    "confluence-users",
+    "jira-core-users",
+    "jira-servicedesk-users",
+    "jira-software-users",
+    "jira-users",
+    "stash-users",
+];
+
+/// Address of a Crowd server and how usersync works with it.
+#[derive(Clone)]
+pub struct CrowdSettings {
+    /// Base URL: mostly `https://host/crowd`, or that of Jira.
+    pub base_url: Url,
+    /// The application's name and password.
+    pub credentials: Credentials,
+    /// Groups that are not changed, nor their members.
+    pub protected_groups: Vec<String>,
+    /// Groups that are not changed and that protect their members, in addition to the known administrators' groups.
+    pub frozen_groups: Vec<String>,
+    /// Groups that grant access to the product and from which usersync may still remove members.
+    pub managed_access_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+    /// Names of further attributes of accounts.
+    pub attributes: BTreeSet<String>,
+    /// Connection settings.
+    pub http: HttpSettings,
+}
+
+/// A mistyped address may contain a password, so only its server is shown.
+impl fmt::Debug for CrowdSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrowdSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CrowdSettings {
+    /// Creates settings with the defaults.
+    pub fn new(base_url: Url, application: &str, password: SecretProvider) -> Self {
+        Self::with(base_url, Credentials::Basic { user: application.to_owned(), password })
+    }
+
+    fn with(base_url: Url, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            credentials,
+            protected_groups: Vec::new(),
+            frozen_groups: Vec::new(),
+            managed_access_groups: Vec::new(),
+            protected_users: Vec::new(),
+            attributes: BTreeSet::new(),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+impl From<&TargetConfig> for CrowdSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.clone_from(&config.frozen_groups);
+        settings.managed_access_groups.clone_from(&config.managed_access_groups);
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.attributes.clone_from(&config.attributes);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
+    }
+}

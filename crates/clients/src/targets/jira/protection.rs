@@ -1,0 +1,141 @@
+//! What must not or cannot be changed: usersync's own account, administrators and their groups, shadowed accounts.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    JiraTarget,
+    wire::{DirectoryAccount, Duplicates, User},
+};
+use crate::{
+    model::{Account, Operation},
+    targets::{
+        TargetError,
+        rest::{Ask, Protection, ended, fold, unconfirmed},
+    },
+};
+
+impl JiraTarget {
+    /// Returns what must not be changed, re-read when it is stale.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// Re-reads what must not be changed.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
+    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        protection.refuse_own_end(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
+        // The cached data may predate the moment when the account became an administrator.
+        if !protection.members.contains(account.as_str()) {
+            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
+            let administers = match now.groups {
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
+                None => self.fresh_protection().await?.members.contains(account.as_str()),
+            };
+            if !administers {
+                return Ok(());
+            }
+        }
+        let mut active = HashSet::new();
+        for group in &marked {
+            let mut cursor = None;
+            while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
+                active.extend(page.items);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        protection.refuse_last_end(operation, &active)
+    }
+
+    /// Reads usersync's own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
+        let me: User =
+            self.rest.read(&Ask::get("/myself", "reading usersync's own account").deadline(deadline)).await?;
+        let me = me.into_account(&Protection::default());
+        let me = me.ok_or_else(|| {
+            unconfirmed(
+                "reading usersync's own account: Jira's answer lacks key, name or \
+                                               active.",
+            )
+        })?;
+        self.rest.signed_in_as(&me.name);
+        Ok(me)
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let own_id = self.myself(deadline).await?.id.to_string();
+        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
+        let picked = self.picked_groups(deadline).await?;
+        let (marked, mut incomplete) = (picked.marked, picked.incomplete);
+        groups.extend(marked.iter().cloned());
+        let mut members = HashSet::new();
+        for group in &groups {
+            let mut cursor = None;
+            // A default group name that this Jira does not have protects no account.
+            while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
+                if let Some(why) = page.incomplete {
+                    incomplete.get_or_insert(format!("the members of {group} cannot all be read: {why}"));
+                }
+                members.extend(page.items.into_iter().map(|key| key.to_string()));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        let users = self.protected_users.iter().map(|name| fold(name)).collect();
+        let duplicates = self.duplicates(deadline).await?;
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection {
+            own_id,
+            groups,
+            groups_alone,
+            marked,
+            members,
+            users,
+            incomplete,
+            duplicates,
+            ..Protection::default()
+        })
+    }
+
+    /// Returns the logins that exist in several directories, with those directories. Empty if this Jira (before 8.19)
+    /// or usersync's permissions do not show them.
+    async fn duplicates(&self, deadline: Option<Timestamp>) -> Result<HashMap<String, String>, TargetError> {
+        let ask = Ask::get("/user/duplicated/list", "reading duplicate accounts").deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if matches!(answer.status.as_u16(), 403..=405) {
+            return Ok(HashMap::new());
+        }
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        // Entries in an unknown format are skipped; that only loses a warning.
+        let all: Duplicates = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let entry = |(name, directories): (String, serde_json::Value)| {
+            let directories: Vec<DirectoryAccount> = serde_json::from_value(directories).ok()?;
+            let names: Vec<_> = directories.into_iter().filter_map(|directory| directory.directory_name).collect();
+            (!names.is_empty()).then(|| (fold(&name), names.join(", ")))
+        };
+        Ok(all.by_login().into_iter().filter_map(entry).collect())
+    }
+}

@@ -1,0 +1,328 @@
+//! Accounts: reads and changes them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    JiraTarget,
+    wire::{User, UserWrite},
+};
+use crate::{
+    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields},
+    targets::{
+        Applied, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{
+            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, unconfirmed, unsupported,
+        },
+    },
+};
+
+impl User {
+    /// Converts to an account; `None` if a field is missing that every account has.
+    pub(super) fn into_account(self, protection: &Protection) -> Option<Account> {
+        let (key, name, active) = (some(self.key)?, some(self.name)?, self.active?);
+        let groups = self.groups.and_then(|groups| {
+            let (size, items) = (groups.size, groups.items);
+            let whole = items.told && size.is_none_or(|size| size <= items.len());
+            let named = items.into_iter().map(|group| some(group.name).map(|name| TargetGroupId::from(fold(&name))));
+            named.collect::<Option<Vec<_>>>().filter(|_| whole)
+        });
+        Some(Account {
+            protected: protection.account(&key, &name, groups.as_deref()),
+            immutable: protection.immutable(&name),
+            display_name: self.display_name.unwrap_or_else(|| name.clone()),
+            // Jira may be configured to mask addresses: "ada at example dot org".
+            email: self.email_address.filter(|email| email.contains('@')),
+            access: Vec::new(),
+            attributes: BTreeMap::new(),
+            id: key.into(),
+            name,
+            active,
+            groups,
+        })
+    }
+}
+
+impl JiraTarget {
+    pub(super) async fn account_by_key(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading account {id}");
+        let ask = Ask::get("/user", &what).query("key", id.as_str()).query("expand", "groups").deadline(deadline);
+        self.one_account(&ask).await
+    }
+
+    pub(super) async fn account_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading {name}");
+        let ask =
+            Ask::get("/user", &what).query("username", name).query("expand", "groups").login(name).deadline(deadline);
+        Ok(self.one_account(&ask).await?.filter(|account| fold(&account.name) == fold(name)))
+    }
+
+    async fn one_account(&self, ask: &Ask<'_>) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(None).await?;
+        let Some(user) = self.rest.find::<User>(ask).await? else { return Ok(None) };
+        if user.deleted == Some(true) {
+            return Ok(None);
+        }
+        let account = user.into_account(&protection);
+        let account =
+            account.ok_or_else(|| unconfirmed(format!("{}: Jira's answer lacks key, name or active.", ask.what)))?;
+        self.protected_by_groups(account, &protection, None).await.map(Some)
+    }
+
+    /// Creates an account. Jira generates a password that remains unknown, and sends no mail unless requested.
+    pub(super) async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("creating {name}");
+        let email = fields.email.as_deref().unwrap_or_default();
+        if email.trim().is_empty() {
+            return Err(unsupported(format!(
+                "{what}: Jira requires an e-mail address. Set one for the user in Keycloak."
+            )));
+        }
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let body = UserWrite {
+            name: Some(name),
+            display_name: Some(shown),
+            email_address: Some(email),
+            application_keys: self.applications.as_deref(),
+            active: None,
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let mut user: User = self.rest.parse(&ask, &answer)?;
+            user.active = user.active.or(Some(true));
+            if let Some(account) = user.into_account(&protection).filter(|account| fold(&account.name) == fold(name)) {
+                return Ok(Applied::Account(account));
+            }
+            let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
+            let lost =
+                || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
+            return found.map(Applied::Account).ok_or_else(lost);
+        }
+        let said = self.rest.said(&answer, Some(name));
+        let quoted = said.quoted();
+        if said.licence_full() {
+            return Err(not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
+                     usersync dead replay --all"
+                ),
+            ));
+        }
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            let complaint = said.about("username").or_else(|| said.about("name"));
+            let certain = complaint.is_some() && said.taken();
+            if certain || self.account_by_login(name, Some(deadline)).await?.is_some() {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            }
+            if complaint.is_some() {
+                return Err(unsupported(format!("{what}: Jira rejects this login{quoted}. Map it in the policy.")));
+            }
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    pub(super) async fn update_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {name}");
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            // Jira silently ignores empty fields, so the difference would come back forever.
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text = format!(
+                    "{what}: Jira does not accept an empty {field}. Keep the old value in the policy, or set \
+                             a default."
+                );
+                return Err(unsupported(text));
+            }
+        }
+        let body = UserWrite {
+            display_name: fields.display_name.as_deref(),
+            email_address: fields.email.as_deref(),
+            ..UserWrite::default()
+        };
+        let told = self.put_user(account, name, &what, &body, deadline).await?;
+        Ok(if told.is_some() { Applied::Done } else { Applied::Undocumented })
+    }
+
+    pub(super) async fn rename_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming {name} to {to}");
+        let body = UserWrite { name: Some(to), ..UserWrite::default() };
+        let user = self.put_user(account, to, &what, &body, deadline).await?;
+        match user.and_then(|user| user.name) {
+            Some(now) if fold(&now) != fold(to) => {
+                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it manually.")))
+            }
+            Some(_) => Ok(Applied::Done),
+            None => Ok(Applied::Undocumented),
+        }
+    }
+
+    pub(super) async fn set_active(
+        &self,
+        account: &AccountId,
+        name: &str,
+        active: bool,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
+        let body = UserWrite { active: Some(active), ..UserWrite::default() };
+        let told = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
+        // Jira before 8.3 and some write answers do not return the new state, so it is read.
+        let now = match told {
+            Some(told) if told == active => return Ok(Applied::Done),
+            _ => {
+                let read = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
+                read.map(|account| account.active)
+            }
+        };
+        if now == Some(active) {
+            return Ok(Applied::Done);
+        }
+        let state = if active { "inactive" } else { "active" };
+        Err(unsupported(format!(
+            "{what}: Jira answered 200, but the account is still {state}. Change it manually in Jira."
+        )))
+    }
+
+    /// Deletes an account that nothing refers to.
+    pub(super) async fn delete_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting {name}");
+        let ask = Ask::new(Method::DELETE, "/user", &what)
+            .query("key", account.as_str())
+            .login(name)
+            .deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(name));
+        match answer.status {
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
+                TargetErrorKind::Unanswered,
+                format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
+            )),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
+                "{what}: Jira refuses{}. Deactivate the account instead (leavers: deactivate), or remove in Jira what \
+                 it names.",
+                said.quoted()
+            ))),
+            _ => Err(self.refused_write(&ask, &answer, deadline).await),
+        }
+    }
+
+    /// Writes to an account, addressed by its key. Returns the user from the answer; `None` if the answer is empty.
+    async fn put_user(
+        &self,
+        account: &AccountId,
+        login: &str,
+        what: &str,
+        body: &UserWrite<'_>,
+        deadline: Timestamp,
+    ) -> Result<Option<User>, TargetError> {
+        let ask = Ask::new(Method::PUT, "/user", what)
+            .query("key", account.as_str())
+            .login(login)
+            .deadline(Some(deadline))
+            .json(body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let empty = answer.body.trim_ascii().is_empty();
+            return if empty { Ok(None) } else { self.rest.parse(&ask, &answer).map(Some) };
+        }
+        let said = self.rest.said(&answer, Some(login));
+        let quoted = said.quoted();
+        if answer.status == StatusCode::BAD_REQUEST {
+            // The message is in the language of usersync's account; whatever it says, the same call is refused again.
+            if body.active == Some(false) && !said.is_empty() && !said.read_only() {
+                return Err(unsupported(format!(
+                    "{what}: Jira refuses{quoted}. If the account leads projects or components, set another lead in \
+                     Jira, then: usersync dead replay --all"
+                )));
+            }
+            if body.active == Some(true) && said.licence_full() {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "{what}: Jira's licence has no seat left{quoted}. Free seats, then: usersync dead replay --all"
+                    ),
+                ));
+            }
+            if let Some(to) = body.name {
+                let complaint = said.about("username").or_else(|| said.about("name")).is_some();
+                let holder = self.account_by_login(to, Some(deadline)).await?;
+                if (complaint && said.taken()) || holder.is_some_and(|holder| holder.id != *account) {
+                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                }
+                if complaint {
+                    let text = format!("{what}: Jira rejects this login{quoted}. Map it in the policy.");
+                    return Err(unsupported(text));
+                }
+            }
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// Classifies a refused write that has no specific meaning: a read-only directory, or a missing permission.
+    pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
+        let said = self.rest.said(answer, ask.login);
+        let what = ask.what;
+        let plain = self.rest.unexpected(ask, answer);
+        let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
+        if refused && said.read_only() {
+            return unsupported(format!(
+                "{what}: its user directory is read-only for Jira{}. Change it in the system that holds the \
+                 directory's users, or make the directory writable (User directories; External user management off).",
+                said.quoted()
+            ));
+        }
+        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
+            return plain;
+        }
+        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
+        // decide.
+        match self.own_rights(Some(deadline)).await {
+            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => unsupported(format!(
+                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
+                 read-only for Jira, or users are managed externally, or only a system administrator may do this.",
+                said.quoted()
+            )),
+            _ => plain,
+        }
+    }
+}

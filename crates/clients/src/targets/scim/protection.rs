@@ -1,0 +1,47 @@
+//! Accounts and groups that must not be changed. SCIM reports neither administrators nor the signed-in account, so only
+//! the settings name them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::ScimTarget;
+use crate::targets::{
+    TargetError,
+    rest::{Protection, fold, unconfirmed},
+};
+
+impl ScimTarget {
+    /// Returns what must not be changed; reads it again when the cached copy has expired.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// Reads what must not be changed, past the cache.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let mut members = HashSet::new();
+        for name in &self.frozen_groups {
+            // A name that this server does not have protects no account; `check` reports it.
+            for group in self.groups_named(name, fold, deadline).await? {
+                let Some(id) = group.id() else { continue };
+                let Some(page) = self.members_of(&id.into(), deadline).await? else { continue };
+                if let Some(why) = page.incomplete {
+                    return Err(unconfirmed(format!("reading the frozen group {name}: {why}.")));
+                }
+                members.extend(page.items.into_iter().map(|id| id.to_string()));
+            }
+        }
+        Ok(Protection {
+            groups: self.frozen_groups.iter().map(|name| fold(name)).collect(),
+            groups_alone: self.protected_groups.iter().map(|name| fold(name)).collect(),
+            members,
+            users: self.protected_users.iter().map(|name| fold(name)).collect(),
+            ..Protection::default()
+        })
+    }
+}

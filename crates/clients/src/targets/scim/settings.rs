@@ -1,0 +1,80 @@
+//! Settings of a SCIM target.
+
+use std::{collections::BTreeSet, fmt};
+
+use url::Url;
+
+use super::profile::Habits;
+use crate::{
+    settings::TargetConfig,
+    targets::{
+        Credentials,
+        http::{HttpSettings, server},
+    },
+};
+
+/// Address of a SCIM 2.0 server and how usersync works with it.
+#[derive(Clone)]
+pub struct ScimSettings {
+    /// Base URL: everything before `/Users`.
+    pub base_url: Url,
+    /// Credentials of usersync.
+    pub credentials: Credentials,
+    /// The name of the server's profile; `None`: found by the address.
+    pub profile: Option<String>,
+    /// Differences between the server and its profile.
+    pub habits: Habits,
+    /// Groups that are not changed, nor their members.
+    pub protected_groups: Vec<String>,
+    /// Groups that are not changed and that protect their members.
+    pub frozen_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+    /// Paths of further attributes of accounts.
+    pub attributes: BTreeSet<String>,
+    /// Connection settings.
+    pub http: HttpSettings,
+}
+
+/// A mistyped address may contain a password, so only its server is shown.
+impl fmt::Debug for ScimSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScimSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("profile", &self.profile)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ScimSettings {
+    /// Creates settings with the defaults.
+    pub fn new(base_url: Url, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            credentials,
+            profile: None,
+            habits: Habits::default(),
+            protected_groups: Vec::new(),
+            frozen_groups: Vec::new(),
+            protected_users: Vec::new(),
+            attributes: BTreeSet::new(),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+impl From<&TargetConfig> for ScimSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
+        settings.profile = config.profile.map(str::to_owned);
+        settings.habits.clone_from(&config.habits);
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.clone_from(&config.frozen_groups);
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.attributes.clone_from(&config.attributes);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
+    }
+}
