@@ -35,12 +35,12 @@ fn cases() -> Vec<Case> {
     let transient = not_done(Transient);
     vec![
         case("cut before", Fault::cut(), transient, Unanswered, "broke before the answer was complete"),
-        both("401", own(401), not_done(Credentials), "did not take the password of bsync"),
+        both("401", own(401), not_done(Credentials), "rejected the password of bsync"),
         both(
             "401 in HTML",
             Fault::html(401, "<html>no</html>"),
             not_done(Credentials),
-            "did not take the password of bsync",
+            "rejected the password of bsync",
         ),
         both(
             "401 that means 403",
@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
             "redirect elsewhere",
             Fault::status(301, "").header("location", "https://other.example.org/git/rest"),
             not_done(Maintenance),
-            "points to https://other.example.org/git/rest.",
+            "a redirect to https://other.example.org/git/rest.",
         ),
         both(
             "passed over, with 200",
@@ -105,7 +105,7 @@ fn cases() -> Vec<Case> {
             "anonymous, with 200",
             Fault::status(200, "{}").header("x-ausername", "anonymous"),
             not_done(Credentials),
-            "did not take the password of bsync",
+            "rejected the password of bsync",
         ),
         both(
             "CAPTCHA",

@@ -185,7 +185,7 @@ async fn a_task_that_waits_for_credentials_tells_why() {
     for _ in 0..1_000 {
         if let Some(error) = w.tasks().await.pop().and_then(|task| task.error) {
             assert_eq!(error.0, ErrorClass::Credentials, "{error:?}");
-            assert!(error.1.contains("did not take the personal access token"), "{error:?}");
+            assert!(error.1.contains("rejected the personal access token"), "{error:?}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -236,7 +236,7 @@ async fn without_a_server_the_command_contacts_the_side_itself() {
     }
     stack.stop().await;
     place.run(&["status"]).await.ended(4).says("No server runs. Try it: usersync target retry jira");
-    place.run(&["target", "retry", "jira"]).await.ended(4).complains("did not take the personal access token");
+    place.run(&["target", "retry", "jira"]).await.ended(4).complains("rejected the personal access token");
     servers.jira.faults.clear();
     let (code, document) = place.json(&["target", "retry", "jira"]).await;
     assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));

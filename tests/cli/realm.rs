@@ -64,7 +64,7 @@ async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
         .await
         .ended(0)
         .says("would do   delete client usersync");
-    administer(&place, &remove).await.ended(0).says("done       delete client usersync").says("are unchanged");
+    administer(&place, &remove).await.ended(0).says("done       delete client usersync").says("stay as they are");
     administer(&place, &remove).await.ended(0).says("Nothing to do");
 }
 

@@ -335,5 +335,5 @@ async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
         .ended(0)
         .says("corp → jira-prod: 1 account and 0 groups stay as they are");
     assert!(servers.jira.snapshot().account("alice").is_some_and(|account| account.active));
-    place.run(&["plan"]).await.says("adopt        1 account");
+    place.run(&["plan"]).await.says("adopt         1 account");
 }

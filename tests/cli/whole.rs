@@ -112,7 +112,7 @@ async fn a_first_day_from_plan_to_in_step() {
     place.run(&["sync", "staff2@example.org"]).await.ended(0).says("update staff2: display name");
     assert!(servers.jira.snapshot().account("staff1").is_some_and(|account| account.active));
     place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety limits (1 of 20 deactivations).");
-    place.run(&["sync"]).await.ended(0).says("deactivate   1 user");
+    place.run(&["sync"]).await.ended(0).says("deactivate    1 user");
     place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("full reconcile ");
     place
         .run(&["explain", "staff1"])

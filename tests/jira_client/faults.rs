@@ -118,7 +118,7 @@ fn faults() -> Vec<Fault> {
             "redirect elsewhere",
             Reply::empty(301).header("Location", "https://other.example.org/jira/rest"),
             not_done(Maintenance),
-            "points to https://other.example.org/jira/rest.",
+            "a redirect to https://other.example.org/jira/rest.",
         ),
         both(
             "passed over, with 200",
@@ -136,7 +136,7 @@ fn faults() -> Vec<Fault> {
             "anonymous, with 200",
             Reply::json(200, json!({})).header("X-AUSERNAME", "anonymous"),
             not_done(Credentials),
-            "did not take the personal access token",
+            "rejected the personal access token",
         ),
         both(
             "CAPTCHA",
@@ -359,7 +359,7 @@ async fn a_directory_that_cannot_be_written_is_told_once() {
                     assert!(error.text.contains("read-only"), "{}", error.text);
                 }
                 // A read after 400 showed that the member was already added.
-                Ok(_) => assert!(operation.to_string().starts_with("add_member"), "{operation} {reply:?}"),
+                Ok(_) => assert!(operation.to_string().starts_with("add "), "{operation} {reply:?}"),
             }
         }
     }
