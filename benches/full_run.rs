@@ -261,7 +261,7 @@ impl Bare {
             self.admin::<Vec<User>>(format!("users?first={first}&max={USERS_PAGE}&briefRepresentation=false"))
         });
         let pages: Vec<Vec<User>> = stream::iter(pages).buffered(USERS_PARALLEL).try_collect().await?;
-        let groups: Vec<GroupName> = self.admin("groups?first=0&max=1000&briefRepresentation=true".to_owned()).await?;
+        let groups: Vec<GroupName> = self.admin("groups?first=0&max=1000000&briefRepresentation=true".to_owned()).await?;
         let members = stream::iter(groups.iter().map(|group| self.members(&group.id))).buffered(MEMBERS_PARALLEL);
         let members: Vec<usize> = members.try_collect().await?;
         let mut accounts = Vec::new();

@@ -82,7 +82,7 @@ impl Case<'_> {
                 account.groups = Some(groups);
             }
             Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Unconfirmed) => {
-                self.unread_groups = Some(error)
+                self.unread_groups = Some(error);
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,8 +2,8 @@
 //! (five), in a time zone.
 //!
 //! An expression may name one time of day (`0 30 2 * * ?`). If the clock skips that time in spring, the run is due
-//! right after the gap; if it occurs twice in autumn, the run is due once. Expressions with many times a day (`0 0 * *
-//! * ?`) follow the clock.
+//! right after the gap; if it occurs twice in autumn, the run is due once. Expressions with many times a day
+//! (`0 0 * * * ?`) follow the clock.
 
 mod fields;
 

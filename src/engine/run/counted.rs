@@ -67,7 +67,9 @@ pub(super) async fn recorded(
     let recorded = |(group, mut members): (TargetGroupId, Members)| {
         members.places.sort_unstable();
         members.places.dedup();
-        (group, Recorded { places: members.places, unlisted: members.unlisted.into_iter().collect() })
+        // A copy, because a list that grew has up to twice the size, and an allocator may not release the rest.
+        let places = members.places.as_slice().to_vec();
+        (group, Recorded { places, unlisted: members.unlisted.into_iter().collect() })
     };
     Ok(groups.into_iter().map(recorded).collect())
 }

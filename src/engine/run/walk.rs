@@ -169,7 +169,8 @@ impl Engine {
             }
             let listed = (0..members.items.len()).map(|member| members.items.key(member));
             let ids = listed.chain(members.unreadable.iter().map(|(id, _)| id.to_string()));
-            let places: Vec<u32> = ids.filter_map(|id| walk.users.place(&id)).map(number).collect();
+            let mut places: Vec<u32> = Vec::with_capacity(members.items.len() + members.unreadable.len());
+            places.extend(ids.filter_map(|id| walk.users.place(&id)).map(number));
             if !places.is_empty() {
                 lists.push((number(joined.len()), places));
                 joined.push(group);

@@ -113,7 +113,7 @@ struct Known {
 }
 
 /// Query for [`Stored`]. The list of states repeats the condition of the partial index `approval_item_standing`;
-/// otherwise SQLite does not use it.
+/// otherwise `SQLite` does not use it.
 const STORED: &str = "
 SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
     CASE WHEN ?3 IS NULL THEN EXISTS (SELECT 1 FROM intent) ELSE

@@ -30,7 +30,7 @@ struct StoredAtEnd {
     dead: bool,
 }
 
-/// Query for [`StoredAtEnd`]. The conditions repeat those of the partial indexes, which SQLite uses only then.
+/// Query for [`StoredAtEnd`]. The conditions repeat those of the partial indexes, which `SQLite` uses only then.
 const STORED_AT_END: &str = "
 SELECT EXISTS (SELECT 1 FROM approval_item
         WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected')),
