@@ -160,7 +160,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "target.profile",
-        "`generic`, `keycloak`, `atlassian-cloud`, `aws`, `github`, `gitlab`, `slack` or `snowflake`",
+        "`generic`, `keycloak`, `atlassian-cloud`, `aws`, `github`, `gitlab`, `slack`, `snowflake`, \
+         `databricks` or `zendesk`",
         Words("detected from the URL and the answers"),
         "SCIM: known deviations of the server from its own description.",
     ),
