@@ -20,7 +20,7 @@ use tokio::{
 };
 use url::Url;
 use usersync::{
-    engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
+    engine::{Connector, Engine, Jitter, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
     store::{
@@ -129,7 +129,7 @@ impl Servers {
         let source = Arc::new(source.expect("a client"));
         let connector = Connector::new(REALM.into(), source, Policy::default(), vec!["jira".into()]);
         let port = TargetPort::new("jira".into(), Arc::new(target));
-        Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]).with_metrics(metrics)
+        Engine::new(store, Arc::new(SystemClock), Jitter::random(), vec![connector], vec![port]).with_metrics(metrics)
     }
 }
 
@@ -261,7 +261,8 @@ impl Bare {
             self.admin::<Vec<User>>(format!("users?first={first}&max={USERS_PAGE}&briefRepresentation=false"))
         });
         let pages: Vec<Vec<User>> = stream::iter(pages).buffered(USERS_PARALLEL).try_collect().await?;
-        let groups: Vec<GroupName> = self.admin("groups?first=0&max=1000000&briefRepresentation=true".to_owned()).await?;
+        let groups: Vec<GroupName> =
+            self.admin("groups?first=0&max=1000000&briefRepresentation=true".to_owned()).await?;
         let members = stream::iter(groups.iter().map(|group| self.members(&group.id))).buffered(MEMBERS_PARALLEL);
         let members: Vec<usize> = members.try_collect().await?;
         let mut accounts = Vec::new();

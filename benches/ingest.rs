@@ -237,7 +237,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
                 hints: vec![Subject::user(user)],
                 may_remove: false,
                 wants_run: false,
-                settle: false,
+                recheck: false,
                 outcome: EventOutcome::Accepted,
             }
         };

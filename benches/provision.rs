@@ -21,7 +21,7 @@ use tokio::{
 };
 use url::Url;
 use usersync::{
-    engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
+    engine::{Connector, Engine, Jitter, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
     store::{
@@ -190,7 +190,7 @@ impl Ours {
         let store = Arc::new(store.expect("a store"));
         store.ensure_pairs(pairs, Timestamp::now()).await.expect("written");
         let shared = Arc::clone(&store) as Arc<dyn Store>;
-        let engine = Engine::new(shared, Arc::new(SystemClock), Dice::random(), vec![connector], ports);
+        let engine = Engine::new(shared, Arc::new(SystemClock), Jitter::random(), vec![connector], ports);
         Self { engine, store, _folder: folder }
     }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 use url::Url;
 use usersync::{
-    engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
+    engine::{Connector, Engine, Jitter, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
     store::{
@@ -145,7 +145,7 @@ async fn ours(servers: &Servers, size: Size) -> Duration {
     let pair = Pair::new(REALM, "wiki");
     store.ensure_pairs(std::slice::from_ref(&pair), Timestamp::now()).await.expect("written");
     let shared = Arc::clone(&store) as Arc<dyn Store>;
-    let engine = Engine::new(shared, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]);
+    let engine = Engine::new(shared, Arc::new(SystemClock), Jitter::random(), vec![connector], vec![port]);
     let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let began = Instant::now();
     let (_, report) = Box::pin(engine.run(&pair, &first)).await.expect("the first run ends well");

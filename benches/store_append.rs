@@ -31,7 +31,7 @@ fn event(nth: u64) -> NewEvent {
         hints: vec![Subject::user(format!("0f3b6a52-7c1e-4d55-9a7b-{:012x}", nth % 2_000))],
         may_remove: false,
         wants_run: false,
-        settle: false,
+        recheck: false,
         outcome: EventOutcome::Accepted,
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use usersync::{
     model::{ChangeOutcome, Limited, Operation, Pair, Subject},
     store::{
-        NewIntent, Settled, Step, Stepped, Store,
+        IntentOutcome, NewIntent, Step, Stepped, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
 };
@@ -68,7 +68,10 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
         took[0].push(support::ms(began.elapsed()));
         let link = claimed.link.expect("linked");
         let began = Instant::now();
-        store.is_awaited(&pair, usersync::model::ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.expect("read");
+        store
+            .has_open_items(&pair, usersync::model::ApprovalKind::SafetyLimit(Limited::RemoveMember))
+            .await
+            .expect("read");
         store.totals(&pair).await.expect("read");
         let next = NewIntent {
             operation: Operation::DeactivateUser { account: link.account.clone(), name: link.name, takes: Vec::new() },
@@ -81,8 +84,8 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
         let Ok(Stepped::Send(intents)) = stepped else { panic!("{stepped:?}") };
         took[1].push(support::ms(began.elapsed()));
         let began = Instant::now();
-        let settled = vec![Settled { intent: intents[0], outcome: ChangeOutcome::Done }];
-        let last = Step { settled, ..Step::default() };
+        let settled = vec![IntentOutcome { intent: intents[0], outcome: ChangeOutcome::Done }];
+        let last = Step { resolved: settled, ..Step::default() };
         store.complete(claimed.token, last, Vec::new(), now, now).await.expect("completed");
         took[2].push(support::ms(began.elapsed()));
     }

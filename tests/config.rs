@@ -811,7 +811,10 @@ fn each_mistake_has_its_place_and_its_words() {
         (with_connector("hook_secret = \"whsec_!\""), "hook_secret: the part after whsec_ is not base64"),
         (with_connector("hook_secret = \"'whsec_x'\""), "hook_secret: the secret is in quotes"),
         (with_connector("hook_secret = \"A=whsec_x\""), "hook_secret: the secret is written as NAME=value"),
-        (with_connector("hook_secret = \"v1,tZ1I4/hDyg==\""), "hook_secret: this is a signature, not the signing secret"),
+        (
+            with_connector("hook_secret = \"v1,tZ1I4/hDyg==\""),
+            "hook_secret: this is a signature, not the signing secret",
+        ),
         (
             with_connector(&format!("hook_secret = \"{}\"", "0f".repeat(32))),
             "hook_secret: the secret is hex, but must be whsec_ followed by base64",

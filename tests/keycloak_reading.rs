@@ -12,7 +12,7 @@ use std::{
 
 use support::faulty::{Faulty, Reply};
 use usersync::{
-    keycloak::{KeycloakSettings, KeycloakSource, Source as _, Walked},
+    keycloak::{FullListing, KeycloakSettings, KeycloakSource, Source as _},
     model::{Packed, UserId, UserState},
 };
 use usersync_simulators::{
@@ -44,11 +44,11 @@ async fn realm() -> (SimulatedKeycloak, RealmHandle) {
     (keycloak, realm)
 }
 
-async fn read(source: &KeycloakSource) -> Walked<UserId, Packed<UserState>> {
+async fn read(source: &KeycloakSource) -> FullListing<UserId, Packed<UserState>> {
     source.users(&|_, _| {}).await.unwrap()
 }
 
-fn names(walked: &Walked<UserId, Packed<UserState>>) -> BTreeSet<String> {
+fn names(walked: &FullListing<UserId, Packed<UserState>>) -> BTreeSet<String> {
     let names: BTreeSet<String> = walked.items.iter().map(|user| user.username).collect();
     assert_eq!(names.len(), walked.items.len(), "each once");
     names

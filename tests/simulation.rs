@@ -121,7 +121,7 @@ const WAVE: Scenario = Scenario {
         Delete("u2"),
         Born("u3"),
     ],
-    members_at_once: 2,
+    max_members_per_call: 2,
     ..THREE
 };
 /// One crash of the process, one unanswered request, one failed read.

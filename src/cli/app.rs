@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Context, exit::Failure, out::Out};
 use crate::{
     config::Config,
-    engine::{Connector, Dice, Engine, SystemClock, TargetPort},
+    engine::{Connector, Engine, Jitter, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{ConnectorName, Pair, TargetName},
     store::{
@@ -67,7 +67,7 @@ pub(super) async fn work(context: &Context, config: &Config) -> Result<Opened, F
 }
 
 /// Describes when stored requests are worked: now by the running server, or later.
-pub(super) fn who_works(server: Option<&str>) -> String {
+pub(super) fn when_worked(server: Option<&str>) -> String {
     match server {
         Some(pid) => format!("The running server (pid {pid}) works them now."),
         None => "No server runs: they are worked when it starts, or by: usersync sync".to_owned(),
@@ -111,7 +111,7 @@ impl Sides {
             port.parallel = usize::try_from(target.reach.parallel.get()).unwrap_or(usize::MAX);
             Some(port)
         });
-        Engine::new(store, Arc::new(SystemClock), Dice::random(), connectors.collect(), targets.collect())
+        Engine::new(store, Arc::new(SystemClock), Jitter::random(), connectors.collect(), targets.collect())
     }
 }
 

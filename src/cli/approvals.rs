@@ -297,7 +297,7 @@ async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
     } else {
         out.say(format!("Withdrew {} of approval {id} ({}).", count(withdrawn, "rejection", "rejections"), set.pair));
         out.say("The operations are planned again. Above a safety limit they wait for approval.");
-        out.say(app::who_works(opened.server.as_deref()));
+        out.say(app::when_worked(opened.server.as_deref()));
     }
     Ok(if withdrawn == 0 { Exit::Problems } else { Exit::Done })
 }
@@ -347,7 +347,7 @@ async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArg
     }
     say_decided(out, &set, decided, approve);
     match (approve, set.kind) {
-        (true, _) => say_who_does_it(out, opened),
+        (true, _) => print_when_applied(out, opened),
         (false, ApprovalKind::FirstRun) => say_out_of_service(out),
         (false, _) => out.say(format!(
             "A rejection stands until the operation would do something else. \
@@ -397,7 +397,7 @@ async fn decide_all(
     } else if shown.is_empty() {
         out.say(format!("Nothing of connector {connector} waits for approval."));
     } else if approve {
-        say_who_does_it(out, opened);
+        print_when_applied(out, opened);
     } else {
         if shown.iter().any(|set| set.kind == ApprovalKind::FirstRun) {
             say_out_of_service(out);
@@ -423,7 +423,7 @@ fn say_out_of_service(out: &Out) {
     out.say("The connector stays out of service on this target. To plan again: usersync sync");
 }
 
-fn say_who_does_it(out: &Out, opened: &Opened) {
+fn print_when_applied(out: &Out, opened: &Opened) {
     match &opened.server {
         Some(pid) => out.say(format!("The running server (pid {pid}) re-reads both sides and applies it now.")),
         None => out.say("No server runs. To re-read both sides and apply it: usersync sync"),

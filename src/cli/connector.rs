@@ -169,7 +169,7 @@ async fn pause(context: &Context, name: ConnectorName, paused: bool) -> Outcome 
         (false, false) => out.say(format!("{name} was not paused.")),
         (false, true) => {
             out.say(format!("{name} is resumed; waiting tasks are worked first."));
-            out.say(app::who_works(opened.server.as_deref()));
+            out.say(app::when_worked(opened.server.as_deref()));
         }
     }
     Ok(Exit::Done)

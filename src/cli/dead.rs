@@ -182,7 +182,7 @@ async fn replay(context: &Context, filter: TaskFilter, subjects: Vec<Subject>) -
         out.say("No dead letter matches; nothing was replayed. See: usersync dead list");
     } else {
         out.say(format!("{} replayed.", count(replayed, "dead letter", "dead letters")));
-        out.say(app::who_works(opened.server.as_deref()));
+        out.say(app::when_worked(opened.server.as_deref()));
     }
     Ok(Exit::Done)
 }

@@ -30,7 +30,7 @@ use usersync_simulators::{
 };
 
 /// Timeout of one step, after which the demo fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after each line, so that it can be read.
 const READ: Duration = Duration::from_millis(1_200);
 
@@ -219,7 +219,7 @@ impl Demo {
         let waiting = 1 + self.other_targets.len();
         let began = Instant::now();
         while self.stack.store.approvals(true).await?.len() < waiting {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > STEP_TIMEOUT {
                 return Err(DemoError::Late("the first plan"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -293,7 +293,7 @@ impl Demo {
         tokio::time::sleep(self.pause).await;
         realm.switch_webhook(true);
         let began = Instant::now();
-        let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
+        let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Operator };
         self.stack.store.request(&request, "demo", jiff::Timestamp::now()).await?;
         self.when(tell, began, "the full reconcile finds bob", |jira| member(jira, "engineering", "bob")).await
     }
@@ -310,7 +310,7 @@ impl Demo {
             if let Some(task) = self.stack.store.tasks(&dead).await?.into_iter().next() {
                 break task;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > STEP_TIMEOUT {
                 return Err(DemoError::Late("carol as a dead letter"));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -351,7 +351,7 @@ impl Demo {
                 if agreement.holds() {
                     break agreement;
                 }
-                if began.elapsed() > PATIENCE {
+                if began.elapsed() > STEP_TIMEOUT {
                     return Err(DemoError::Differ(agreement.differences.join("; ")));
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -372,7 +372,7 @@ impl Demo {
         shows: impl Fn(&JiraSnapshot) -> bool,
     ) -> Result<(), DemoError> {
         while !shows(&self.servers.jira.snapshot()) {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > STEP_TIMEOUT {
                 return Err(DemoError::Late(what));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -294,7 +294,7 @@ async fn replay(context: &Context, filter: EventFilter, ids: Vec<String>) -> Out
     } else if events > 0 {
         let raised = count(tasks, "subject is", "subjects are");
         out.say(format!("{} replayed: {raised} reconciled again.", count(events, "event", "events")));
-        out.say(app::who_works(opened.server.as_deref()));
+        out.say(app::when_worked(opened.server.as_deref()));
     }
     for id in &unknown {
         out.error(format!("{id}: there is no such event, or it has no subject; nothing was replayed for it."));

@@ -12,7 +12,7 @@ use super::{
     Context,
     app::{self, Sides},
     exit::{Exit, Outcome},
-    people::{self, Person},
+    users::{self, MatchedUser},
 };
 use crate::{
     model::{ConnectorName, TargetName, UserId, UserState},
@@ -72,7 +72,7 @@ impl ExplainArgs {
         let store: Arc<dyn Store> = opened.store;
         let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
         let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
-        let people = people::find(store.as_ref(), &sides, &connectors, &self.name).await?;
+        let people = users::find(store.as_ref(), &sides, &connectors, &self.name).await?;
         let mut exit = Exit::Done;
         let mut all = Vec::new();
         for person in people {
@@ -102,8 +102,8 @@ impl ExplainArgs {
     }
 }
 
-fn explain(person: Person) -> Explained {
-    let Person { connector, id, user, trouble } = person;
+fn explain(person: MatchedUser) -> Explained {
+    let MatchedUser { connector, id, user, trouble } = person;
     let (in_scope, why) = match (&user, &trouble) {
         (Some(user), _) => match policy::out_of_scope(user) {
             Some(why) => (false, why.to_owned()),

@@ -10,8 +10,8 @@ use super::{
     Context,
     app::{self, Opened, Sides},
     exit::{Exit, Failure, Outcome},
-    people::{self, Person},
     stop, sync,
+    users::{self, MatchedUser},
 };
 use crate::{
     config::Config,
@@ -83,7 +83,7 @@ impl LinkArgs {
     async fn order(&self, place: &Place<'_>) -> Result<Order, Failure> {
         let (users, account) = (&self.user, &self.account);
         let mut found = Vec::new();
-        for Person { connector, id, user, .. } in place.people(users).await? {
+        for MatchedUser { connector, id, user, .. } in place.users(users).await? {
             let Some(user) = user else { continue };
             for pair in place.pairs.iter().filter(|pair| pair.connector == connector) {
                 if let Some(account) = place.account(&pair.target, account).await? {
@@ -127,10 +127,10 @@ pub(super) async fn open<'a>(context: &'a Context, args: &PlaceArgs) -> Result<P
 }
 
 impl Place<'_> {
-    pub async fn people(&self, name: &str) -> Result<Vec<Person>, Failure> {
+    pub async fn users(&self, name: &str) -> Result<Vec<MatchedUser>, Failure> {
         let mut connectors: Vec<ConnectorName> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
         connectors.dedup();
-        people::find(self.opened.store.as_ref(), &self.sides, &connectors, name).await
+        users::find(self.opened.store.as_ref(), &self.sides, &connectors, name).await
     }
 
     async fn account(&self, target: &TargetName, name: &str) -> Result<Option<Account>, Failure> {

@@ -20,7 +20,6 @@ mod explain;
 mod keycloak;
 mod link;
 mod out;
-mod people;
 mod plan;
 mod progress;
 mod read_only;
@@ -37,6 +36,7 @@ mod table;
 mod target;
 mod tasks;
 mod unlink;
+mod users;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};

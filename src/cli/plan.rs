@@ -81,7 +81,7 @@ impl PlanArgs {
                 first: first_run,
                 progress: Some(shown.sender.clone()),
                 keep: if self.list || context.out.json { usize::MAX } else { KEPT },
-                ..RunOptions::dry(RunTrigger::Person)
+                ..RunOptions::dry(RunTrigger::Operator)
             };
             let planned = engine.run(&pair, &options).await;
             drop(shown);
@@ -136,7 +136,7 @@ impl PlanArgs {
                 "unchanged {}.  Protected {}.  {}",
                 thin(report.unchanged),
                 thin(report.protected),
-                report::gate(report)
+                report::safety_limits(report)
             ),
         );
     }

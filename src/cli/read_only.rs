@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
         PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
@@ -78,7 +78,7 @@ read_only! {
         fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
         fn unsupported(&self, pair: &Pair) -> Vec<Unsupported>;
-        fn asked_run(&self, pair: &Pair) -> Option<RunTrigger>;
+        fn requested_run(&self, pair: &Pair) -> Option<RunTrigger>;
         fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
         fn pair_state(&self, pair: &Pair) -> PairState;
         fn source_identity(&self, connector: &ConnectorName) -> Option<SourceIdentity>;
@@ -92,7 +92,7 @@ read_only! {
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
         fn standing_items(&self, pair: &Pair) -> Vec<ApprovalItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
-        fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> bool;
+        fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
         fn totals(&self, pair: &Pair) -> Totals;
@@ -115,20 +115,20 @@ read_only! {
         fn open_intents(&self, token: Token) -> Vec<OpenIntent>;
         fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> Adopted;
         fn step(&self, token: Token, step: Step, now: Timestamp) -> Stepped;
-        fn complete(&self, token: Token, last: Step, held: Vec<NewApprovalItem>, settle_at: Timestamp, now: Timestamp) -> Stepped;
+        fn complete(&self, token: Token, last: Step, held: Vec<NewApprovalItem>, recheck_at: Timestamp, now: Timestamp) -> Stepped;
         fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> ();
         fn defer(&self, token: Token, until: Timestamp, reason: Option<(ErrorClass, String)>, now: Timestamp) -> ();
         fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
-        fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
-        fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
+        fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
+        fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
         fn remember_hooks(&self, connectors: &[(ConnectorName, serde_json::Value)]) -> Vec<(ConnectorName, serde_json::Value)>;
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn confirm_same_server(&self, target: &TargetName, found: &TargetIdentity, by: &str, now: Timestamp) -> Vec<PairRecord>;
-        fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<Kept>;
-        fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<Kept>;
+        fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<PairHoldings>;
+        fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<PairHoldings>;
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
         fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
@@ -141,8 +141,8 @@ read_only! {
         fn prune(&self, before: Timestamp, limit: usize) -> usize;
     }
 
-    async fn woken_after(&self, seen: u64) -> u64 {
-        self.store.woken_after(seen).await
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.store.wait_for_work(seen).await
     }
 
     fn abandon(&self, _: Token, _: Timestamp) {}

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::Config,
     model::Declared,
-    store::{Kept, Store, StoreError},
+    store::{PairHoldings, Store, StoreError},
 };
 
 /// Renames a connector or a target; its links, changes and managed groups are kept.
@@ -28,7 +28,7 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
             let kept = opened.store.rename(&named, to, &context.by(), context.out.now).await?;
             let mut asked = Vec::new();
             for one in &kept {
-                if opened.store.asked_run(&one.pair).await?.is_some() {
+                if opened.store.requested_run(&one.pair).await?.is_some() {
                     asked.push(one.pair.clone());
                 }
             }
@@ -97,7 +97,7 @@ pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
         return Ok(Exit::Done);
     }
     out.say(format!("{word} {name} is removed. Nothing was changed in a target."));
-    for Kept { pair, links, memberships, managed_groups, .. } in &kept {
+    for PairHoldings { pair, links, memberships, managed_groups, .. } in &kept {
         out.say(format!(
             "{pair}: {} and {} stay as they are, with {}. Another connector may adopt them.",
             count(*links, "account", "accounts"),

@@ -213,7 +213,7 @@ pub(super) fn waiting(out: &Out, report: &Report) {
 }
 
 /// Describes the safety limits, such as `Within the safety limits (3 of 519 deactivations).`
-pub(super) fn gate(report: &Report) -> String {
+pub(super) fn safety_limits(report: &Report) -> String {
     let told = |held: bool| {
         let parts = report.limits.iter().filter(move |(kind, _)| report.limits_reached.contains(kind) == held);
         parts.map(|(kind, (planned, limit))| format!("{} of {} {}", thin(*planned), thin(*limit), limited(*kind)))
@@ -252,13 +252,13 @@ mod tests {
     #[test]
     fn the_gate_says_what_is_held_and_what_is_within() {
         let mut report = Report::default();
-        assert_eq!(gate(&report), "No operation that has a safety limit.");
+        assert_eq!(safety_limits(&report), "No operation that has a safety limit.");
         report.limits.insert(Limited::Deactivate, (3, 519));
-        assert_eq!(gate(&report), "Within the safety limits (3 of 519 deactivations).");
+        assert_eq!(safety_limits(&report), "Within the safety limits (3 of 519 deactivations).");
         report.limits.insert(Limited::RemoveMember, (97, 20));
         report.limits_reached.push(Limited::RemoveMember);
         assert_eq!(
-            gate(&report),
+            safety_limits(&report),
             "Above the safety limit, held for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \
              519 deactivations)."
         );

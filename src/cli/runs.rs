@@ -169,7 +169,7 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
             "unchanged {}.  Protected {}.  {}",
             thin(report.unchanged),
             thin(report.protected),
-            report::gate(&report)
+            report::safety_limits(&report)
         ),
     );
     out.say(format!("Its changes: usersync changes --run {}", run.id));
@@ -180,7 +180,7 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Schedule => "schedule",
         RunTrigger::Missed => "missed schedule",
-        RunTrigger::Person => "requested by an operator",
+        RunTrigger::Operator => "requested by an operator",
         RunTrigger::Event => "requested by an event",
         RunTrigger::First => "first plan",
         RunTrigger::Approved => "first run, approved",

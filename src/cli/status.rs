@@ -59,7 +59,7 @@ pub(super) struct StatusArgs {
 
 /// The status of a pair.
 #[derive(Serialize)]
-struct Told {
+struct PairStatus {
     #[serde(flatten)]
     pair: Pair,
     state: Standing,
@@ -133,12 +133,12 @@ impl StatusArgs {
     }
 }
 
-async fn tell(common: &Common<'_>, pair: &Pair) -> Result<Told, Failure> {
+async fn tell(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Failure> {
     let facts = facts(common, pair).await?;
     let Verdict { standing, sentence, more, exit } = judge(&facts);
     let heard = common.store.event_counts(&pair.connector).await?;
     let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected);
-    Ok(Told {
+    Ok(PairStatus {
         pair: pair.clone(),
         state: standing,
         sentence,
@@ -206,7 +206,7 @@ fn unsupported(known: Vec<Unsupported>, last_run: Option<&RunRecord>) -> Vec<Str
     all
 }
 
-fn show(out: &Out, told: &[Told], server: Option<&str>) {
+fn show(out: &Out, told: &[PairStatus], server: Option<&str>) {
     for told in told {
         let state = match told.state {
             Standing::InSync => State::Ok,
@@ -233,7 +233,7 @@ fn show(out: &Out, told: &[Told], server: Option<&str>) {
     }
 }
 
-fn proof_of_life(out: &Out, told: &Told) {
+fn proof_of_life(out: &Out, told: &PairStatus) {
     let event = match told.last_event {
         Some(at) => format!("{} ({} in total)", out.when(at), thin(told.events)),
         None => "none yet".to_owned(),

@@ -44,7 +44,7 @@ impl UnlinkArgs {
     async fn order(&self, place: &Place<'_>) -> Result<Order, Failure> {
         let name = &self.user;
         let mut found = Vec::new();
-        for person in place.people(name).await? {
+        for person in place.users(name).await? {
             for pair in place.pairs.iter().filter(|pair| pair.connector == person.connector) {
                 if let Some(link) = place.opened.store.link(pair, &person.id).await? {
                     found.push((pair.clone(), link));

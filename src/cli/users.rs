@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A user that matches the name.
-pub(super) struct Person {
+pub(super) struct MatchedUser {
     pub connector: ConnectorName,
     pub id: UserId,
     /// The user as the source shows it; `None`: deleted there, or not readable.
@@ -25,7 +25,7 @@ pub(super) async fn find(
     sides: &Sides,
     connectors: &[ConnectorName],
     name: &str,
-) -> Result<Vec<Person>, Failure> {
+) -> Result<Vec<MatchedUser>, Failure> {
     let linked = store.links_named(name).await?;
     let mut people = Vec::new();
     for connector in connectors {
@@ -63,7 +63,7 @@ pub(super) async fn find(
                     }
                 },
             };
-            people.push(Person { connector: connector.clone(), id, user, trouble: trouble.clone() });
+            people.push(MatchedUser { connector: connector.clone(), id, user, trouble: trouble.clone() });
         }
         if let (Some(text), false) = (trouble, people.iter().any(|person| person.connector == *connector)) {
             return Err(Failure::unreachable(text));

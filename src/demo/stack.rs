@@ -21,7 +21,9 @@ use usersync_simulators::{
 
 use super::targets::OtherTarget;
 use crate::{
-    engine::{Clock, Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
+    engine::{
+        Clock, Connector, Engine, EngineTimes, Jitter, Schedule, Service, ServiceOptions, SystemClock, TargetPort,
+    },
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, TargetName},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
@@ -65,7 +67,7 @@ pub struct StackOptions {
     /// The clock; by default, the system clock.
     pub clock: Arc<dyn Clock>,
     /// Timeout of calls, on both sides.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Targets in addition to the Jira.
     pub other_targets: Vec<OtherTarget>,
 }
@@ -82,7 +84,7 @@ impl Default for StackOptions {
             p2_secret: None,
             times: EngineTimes::default(),
             clock: Arc::new(SystemClock),
-            patience: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
             other_targets: Vec::new(),
         }
     }
@@ -177,12 +179,12 @@ impl SimulatedServers {
     }
 
     /// Replaces usersync's client secret for Keycloak.
-    pub fn give_client_secret(&self, secret: &str) {
+    pub fn set_client_secret(&self, secret: &str) {
         set(&self.place.client_secret, secret);
     }
 
     /// Replaces usersync's token for Jira.
-    pub fn give_jira_token(&self, token: &str) {
+    pub fn set_jira_token(&self, token: &str) {
         set(&self.place.jira_token, token);
     }
 
@@ -212,11 +214,11 @@ impl Place {
         let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
         let jira = Url::parse(&self.jira).map_err(fault)?;
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
-        source.connection.time_outs.call = self.options.patience;
-        source.connection.time_outs.long = self.options.patience;
+        source.connection.time_outs.call = self.options.timeout;
+        source.connection.time_outs.long = self.options.timeout;
         source.connection.clock = Arc::clone(&self.options.clock);
         let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
-        target.http.call_timeout = self.options.patience;
+        target.http.call_timeout = self.options.timeout;
         target.http.clock = Arc::clone(&self.options.clock);
         Ok(Site {
             source,
@@ -257,7 +259,7 @@ impl Site {
         let other_targets = self.options.other_targets.iter();
         let mut ports = vec![TargetPort::new(TARGET.into(), Arc::new(target))];
         ports.extend(other_targets.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
-        let engine = Engine::new(store, Arc::clone(&self.options.clock), Dice::random(), vec![connector], ports);
+        let engine = Engine::new(store, Arc::clone(&self.options.clock), Jitter::random(), vec![connector], ports);
         Ok(engine.with_times(self.options.times.clone()))
     }
 
@@ -380,10 +382,10 @@ impl Stack {
 
 /// Compares the current state of the two sides.
 pub fn agree(servers: &SimulatedServers) -> Agreement {
-    agree_but_for(servers, &[])
+    agree_except(servers, &[])
 }
 
 /// Compares the two sides, except accounts with these logins, which are unmanaged.
-pub fn agree_but_for(servers: &SimulatedServers, strangers: &[&str]) -> Agreement {
+pub fn agree_except(servers: &SimulatedServers, strangers: &[&str]) -> Agreement {
     compare(&servers.realm.snapshot(), &servers.jira.held(), strangers)
 }

@@ -92,7 +92,7 @@ struct State {
     /// Number of users that may still leave for an event that removes no access.
     may_leave: usize,
     /// Time of the last progress: a user reached the next stage, or a call ended.
-    got_on: Timestamp,
+    last_progress: Timestamp,
     /// Number of users that wait until the server accepts calls.
     waiting_for_server: usize,
     /// Number of users that have not reached their additions.
@@ -118,12 +118,12 @@ struct Waiting {
     account: AccountId,
     token: Token,
     deadline: Timestamp,
-    tell: oneshot::Sender<Told>,
+    tell: oneshot::Sender<AdditionResult>,
 }
 
 /// The result of one addition.
 #[derive(Clone, Debug)]
-pub(super) enum Told {
+pub(super) enum AdditionResult {
     Done,
     /// Refused in a batch; sent separately, it gets its own reason.
     Alone,
@@ -182,7 +182,7 @@ impl Additions {
         let state = State {
             users: subjects.iter().cloned().collect(),
             may_leave: (users / LEAVING).max(LEAVING_ALWAYS),
-            got_on: clock.now(),
+            last_progress: clock.now(),
             coming: users,
             present: users,
             ..State::default()
@@ -210,12 +210,12 @@ impl Additions {
     /// server.
     pub fn works(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
         let state = locked(&self.state);
-        let gets_on = state.got_on >= since || state.waiting_for_server > 0;
+        let gets_on = state.last_progress >= since || state.waiting_for_server > 0;
         *pair == self.pair && gets_on && state.users.contains(subject)
     }
 
     /// Returns whether a user may leave for an event of this priority.
-    fn lets_go(&self, priority: Priority) -> bool {
+    fn may_leave_for(&self, priority: Priority) -> bool {
         if !self.beside_workers || priority == Priority::Removal {
             return self.beside_workers;
         }
@@ -246,7 +246,7 @@ impl Additions {
                 Some(group) = calls.next(), if !calls.is_empty() => {
                     locked(&self.waves.busy).remove(&group);
                     self.waves.freed.notify_waiters();
-                    locked(&self.state).got_on = self.clock.now();
+                    locked(&self.state).last_progress = self.clock.now();
                 }
                 () = self.changed.notified() => {}
                 () = freed => {}
@@ -285,8 +285,8 @@ impl Additions {
         for one in waiting {
             match engine.store.still_held(one.token).await {
                 Ok(true) => held.push(one),
-                Ok(false) | Err(StoreError::ClaimEnded) => drop(one.tell.send(Told::Ended)),
-                Err(_) => drop(one.tell.send(Told::NotSent)),
+                Ok(false) | Err(StoreError::ClaimEnded) => drop(one.tell.send(AdditionResult::Ended)),
+                Err(_) => drop(one.tell.send(AdditionResult::NotSent)),
             }
         }
         let mut calls = vec![held];
@@ -299,17 +299,17 @@ impl Additions {
             let took = engine.clock.now().duration_since(sent_at).unsigned_abs();
             engine.metrics.called(Peer::Target(&port.name), came.as_ref().err().map(TargetError::class), took);
             let told = match came {
-                Ok(AddedMembers::All) => Told::Done,
+                Ok(AddedMembers::All) => AdditionResult::Done,
                 Ok(AddedMembers::Refused) if some.len() > 1 => {
                     let rest = some.split_off(some.len() / 2);
                     calls.extend([rest, some]);
                     continue;
                 }
-                Ok(AddedMembers::Refused) => Told::Alone,
+                Ok(AddedMembers::Refused) => AdditionResult::Alone,
                 Err(error) => {
                     // One call is one failure, regardless of its number of users.
                     engine.note_target_failure(port, &error);
-                    Told::Failed(error)
+                    AdditionResult::Failed(error)
                 }
             };
             for one in some {
@@ -356,10 +356,10 @@ impl Part {
 
     /// Waits until an event of the user has to be worked before the wave continues, or until the user's claim has
     /// ended.
-    pub async fn called_away(&self, events: &mut watch::Receiver<Option<Priority>>) {
+    pub async fn must_leave(&self, events: &mut watch::Receiver<Option<Priority>>) {
         loop {
             let waits = *events.borrow_and_update();
-            if waits.is_some_and(|priority| self.additions.lets_go(priority)) || events.changed().await.is_err() {
+            if waits.is_some_and(|priority| self.additions.may_leave_for(priority)) || events.changed().await.is_err() {
                 return;
             }
         }
@@ -377,7 +377,7 @@ impl Part {
 
     /// Waits until all users of the wave have reached this stage. Other users work meanwhile. Returns `false` if the
     /// user has to leave the wave.
-    pub async fn come(&self, events: &mut watch::Receiver<Option<Priority>>) -> bool {
+    pub async fn reach_additions(&self, events: &mut watch::Receiver<Option<Priority>>) -> bool {
         {
             let mut own = locked(&self.own);
             own.permit = None;
@@ -386,13 +386,13 @@ impl Part {
                 let mut state = locked(&self.additions.state);
                 state.coming -= 1;
                 state.writing += 1;
-                state.got_on = self.additions.clock.now();
+                state.last_progress = self.additions.clock.now();
                 self.additions.tell_if_all_came(&state);
             }
         }
         tokio::select! {
             biased;
-            () = self.called_away(events) => false,
+            () = self.must_leave(events) => false,
             () = self.additions.until_all_came() => true,
         }
     }
@@ -405,7 +405,7 @@ impl Part {
         token: Token,
         late: impl Future<Output = ()>,
         deadline: Timestamp,
-    ) -> Vec<Told> {
+    ) -> Vec<AdditionResult> {
         let mut waits = Vec::with_capacity(additions.len());
         {
             let mut state = locked(&self.additions.state);
@@ -424,7 +424,7 @@ impl Part {
         self.pass(Stage::Sending);
         let unsent = || {
             let text = "the call was cancelled before its response arrived".to_owned();
-            Told::Failed(TargetError { kind: TargetErrorKind::Unanswered, text, retry_after: None })
+            AdditionResult::Failed(TargetError { kind: TargetErrorKind::Unanswered, text, retry_after: None })
         };
         tokio::pin!(late);
         let mut is_late = false;
@@ -441,7 +441,7 @@ impl Part {
                 }
             }
             all.push(if self.additions.withdraw(group, number) {
-                Told::NotSent
+                AdditionResult::NotSent
             } else {
                 // It is being sent, and that ends by the deadline.
                 told.await.unwrap_or_else(|_| unsent())
@@ -459,7 +459,7 @@ impl Part {
             Stage::Sending => {}
         }
         own.stage = to;
-        state.got_on = self.additions.clock.now();
+        state.last_progress = self.additions.clock.now();
         self.additions.tell_if_all_came(&state);
         self.additions.changed.notify_one();
     }
@@ -479,7 +479,7 @@ impl Drop for WaitingForServer<'_> {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
         state.waiting_for_server -= 1;
-        state.got_on = self.0.clock.now();
+        state.last_progress = self.0.clock.now();
     }
 }
 

@@ -288,7 +288,7 @@ impl<'e> Case<'e> {
     pub async fn limit(&self, kind: crate::model::Limited) -> Result<u32, WorkError> {
         let pair = &self.claim.pair;
         if self.rules.hold.contains(&kind)
-            || self.engine.store.is_awaited(pair, ApprovalKind::SafetyLimit(kind)).await?
+            || self.engine.store.has_open_items(pair, ApprovalKind::SafetyLimit(kind)).await?
         {
             return Ok(0);
         }
@@ -313,8 +313,8 @@ impl<'e> Case<'e> {
             }
             let writing = self.changes_groups(&last).then(|| self.engine.writing_group());
             let now = self.engine.clock.now();
-            let settle_at = now + self.engine.times.settle;
-            let stepped = self.engine.store.complete(self.claim.token, last, held, settle_at, now).await?;
+            let recheck_at = now + self.engine.times.recheck;
+            let stepped = self.engine.store.complete(self.claim.token, last, held, recheck_at, now).await?;
             drop(writing);
             self.unless_taken(stepped)
         };
@@ -414,7 +414,7 @@ impl Engine {
             WorkError::Unanswered { until, .. } => Some(until.duration_since(now)),
             _ => None,
         };
-        let wait = retry::wait(&self.times.retries, failed, asked, &self.dice);
+        let wait = retry::wait(&self.times.retries, failed, asked, &self.jitter);
         let mut dead = false;
         let reason = || Some((class, error.to_string()));
         let written = match class {

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Intended {
     /// It already feeds this managed group.
-    InOrder(TargetGroupId),
+    InSync(TargetGroupId),
     /// It is to feed this target group, which is managed already.
     Existing(TargetGroupId),
     /// It is to feed the group of this name, which may have to be created.
@@ -65,7 +65,7 @@ pub(super) fn intend(
         None => {}
     }
     if let Some(id) = fed {
-        return Intended::InOrder(id.clone());
+        return Intended::InSync(id.clone());
     }
     let managed = table.managed_named(&name, case);
     managed.map_or(Intended::Create(name), |managed| Intended::Existing(managed.id.clone()))
@@ -102,7 +102,7 @@ impl Case<'_> {
         self.engine.source_answered(&self.connector);
         self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
-            self.settle_leftovers(None).await?;
+            self.recover_intents(None).await?;
         }
         let table = self.engine.group_table(&self.claim.pair).await?;
         let former = table.mapping(id).cloned();
@@ -131,14 +131,14 @@ impl Case<'_> {
                 (Some(GroupMapping::Managed { group: id, .. }), Some(GroupMapping::Managed { group: own, name }))
                     if !stands && id == own && case.fold(name) == case.fold(&group.name) =>
                 {
-                    Intended::InOrder(id.clone())
+                    Intended::InSync(id.clone())
                 }
                 (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Existing(id.clone()),
                 _ => intend(group, &table, &self.info.capabilities, true),
             };
         }
         match intended {
-            Intended::InOrder(target) => return self.check_managed(group, &target, &table).await,
+            Intended::InSync(target) => return self.check_managed(group, &target, &table).await,
             Intended::Existing(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, error::WorkError, send::approval_key, settle::shows};
+use super::{case::Case, error::WorkError, recover::shows, send::approval_key};
 use crate::{
     model::{Account, Action, Linking, Operation, UserState},
     plan::{Decision, Findings, Presence, Then},

@@ -49,8 +49,8 @@ impl Case<'_> {
         let pair = &self.claim.pair;
         let store = &self.engine.store;
         // A held operation must be planned again, or it would be withdrawn.
-        let waits = store.is_awaited(pair, ApprovalKind::AdoptedGroup).await?
-            || store.is_awaited(pair, ApprovalKind::SafetyLimit(Limited::RemoveMember)).await?
+        let waits = store.has_open_items(pair, ApprovalKind::AdoptedGroup).await?
+            || store.has_open_items(pair, ApprovalKind::SafetyLimit(Limited::RemoveMember)).await?
             || !self.claim.decided.is_empty();
         self.reading = match (presence, &self.link) {
             (Presence::Present(user), Some(link)) if !waits && user.enabled && policy::out_of_scope(user).is_none() => {

@@ -42,7 +42,7 @@ impl Case<'_> {
 
     /// Fails unless the target finds the account of another link, or usersync's own account where there is no other
     /// link.
-    pub(super) async fn see_another_account(&self) -> Result<(), WorkError> {
+    pub(super) async fn confirm_other_account(&self) -> Result<(), WorkError> {
         let Some(link) = &self.link else { return Ok(()) };
         let pair = &self.claim.pair;
         let mut read = 0;
@@ -94,7 +94,7 @@ impl Case<'_> {
         self.flush().await?;
         let why = format!("its account is gone from {}", self.claim.pair.target);
         let write = LinkWrite::Drop { why, limit, approved_by };
-        if let Stepped::PastLimit { .. } = self.write(Step { link: Some(write), ..Step::default() }).await? {
+        if let Stepped::LimitReached { .. } = self.write(Step { link: Some(write), ..Step::default() }).await? {
             self.hold(item);
             return Ok(false);
         }
@@ -109,9 +109,9 @@ impl Case<'_> {
     /// time.
     pub(super) async fn unless_it_may_return(&mut self, presence: &Presence) -> Result<Round, WorkError> {
         let (now, times) = (self.engine.clock.now(), &self.engine.times);
-        let lately =
+        let seen_recently =
             |link: &Link| link.missing_since.is_some_and(|since| now.duration_since(since) < times.dropped_believed);
-        if self.link.is_some() || !plan::has_left(presence) || !self.claim.dropped.iter().any(lately) {
+        if self.link.is_some() || !plan::has_left(presence) || !self.claim.dropped.iter().any(seen_recently) {
             return Ok(Round::Complete);
         }
         self.defer(times.dropped_recheck).await?;

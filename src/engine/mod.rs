@@ -7,7 +7,6 @@
 
 mod additions;
 mod breaker;
-mod by_hand;
 mod case;
 mod contact;
 mod error;
@@ -19,19 +18,19 @@ mod missing;
 mod order;
 mod ports;
 mod presence;
+mod recover;
 mod retry;
 mod run;
 mod send;
 mod service;
 mod sessions;
-mod settle;
 mod times;
 mod user;
 mod verify;
+mod without_server;
 mod work;
 
-pub use crate::clock::{Clock, Dice, SystemClock};
-pub use by_hand::{Drained, FirstPlan};
+pub use crate::clock::{Clock, Jitter, SystemClock};
 pub use case::Worked;
 pub use error::WorkError;
 pub use ledger::{Fate, Ledger, Tally};
@@ -41,3 +40,4 @@ pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, WaitingLine};
 pub(crate) use send::approval_key;
 pub use service::{Schedule, Service, ServiceOptions};
 pub use times::EngineTimes;
+pub use without_server::{Drained, FirstPlan};

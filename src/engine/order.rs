@@ -36,7 +36,7 @@ impl Case<'_> {
         }
         let target = &self.claim.pair.target;
         let from = match self.engine.store.holder(self.claim.token, &account.id, &account.name).await? {
-            Holder::Nobody => None,
+            Holder::Unlinked => None,
             Holder::Linked { connector, link } if connector != self.claim.pair.connector => {
                 let why = format!(
                     "connector {connector} links account {} to user {}. To remove that link, run: usersync unlink {} \
@@ -58,7 +58,7 @@ impl Case<'_> {
                 }
                 Some(link.user)
             }
-            Holder::BeingMade => {
+            Holder::BeingCreated => {
                 self.defer(self.engine.times.step_back).await?;
                 return Ok(Round::Released);
             }

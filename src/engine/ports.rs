@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
 use crate::{
-    clock::{Clock, Dice},
+    clock::{Clock, Jitter},
     keycloak::Source,
     model::{ConnectorName, Pair, Policy, SourceIdentity, Subject, TargetName},
     plan::GroupTable,
@@ -156,7 +156,7 @@ impl Drop for WritingGroup<'_> {
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) dice: Dice,
+    pub(super) jitter: Jitter,
     pub(super) times: EngineTimes,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
@@ -171,14 +171,14 @@ impl Engine {
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        dice: Dice,
+        jitter: Jitter,
         connectors: Vec<Connector>,
         targets: Vec<TargetPort>,
     ) -> Self {
         let engine = Self {
             store,
             clock,
-            dice,
+            jitter,
             times: EngineTimes::default(),
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),

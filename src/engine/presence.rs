@@ -21,7 +21,7 @@ impl Engine {
         if let Some(user) = self.read_once(connector, id).await? {
             return Ok(Presence::Present(user));
         }
-        self.see_somebody_alive(connector, pair, id).await?;
+        self.confirm_live_user(connector, pair, id).await?;
         Ok(match self.read_once(connector, id).await? {
             Some(user) => Presence::Present(user),
             None => Presence::Gone,
@@ -52,13 +52,13 @@ impl Engine {
         pair: &Pair,
         id: &GroupId,
     ) -> Result<bool, WorkError> {
-        self.see_somebody_alive(connector, pair, &UserId::from("")).await?;
+        self.confirm_live_user(connector, pair, &UserId::from("")).await?;
         let gone = connector.source.group(id).await?.is_none();
         self.identify(connector).await?;
         Ok(gone)
     }
 
-    async fn see_somebody_alive(&self, connector: &Connector, pair: &Pair, except: &UserId) -> Result<(), WorkError> {
+    async fn confirm_live_user(&self, connector: &Connector, pair: &Pair, except: &UserId) -> Result<(), WorkError> {
         let known = self.store.seen_alive(pair, except, LIVE_USERS).await?;
         if self.is_any_alive(connector, known).await? {
             return Ok(());

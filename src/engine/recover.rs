@@ -4,13 +4,13 @@ use super::{case::Case, error::WorkError};
 use crate::{
     model::Link,
     model::{Account, ChangeOutcome, ManagedGroup, Operation, Subject, Written},
-    store::{Adopted, GroupWrite, Holder, NameFrom, OpenIntent, Settled},
+    store::{Adopted, GroupWrite, Holder, IntentOutcome, NameFrom, OpenIntent},
 };
 
 impl Case<'_> {
     /// Recovers the open intents. `account` is the linked account as just read. Returns whether the link has changed,
     /// so that the target has to be read again.
-    pub async fn settle_leftovers(&mut self, account: Option<&Account>) -> Result<bool, WorkError> {
+    pub async fn recover_intents(&mut self, account: Option<&Account>) -> Result<bool, WorkError> {
         let mut linked = false;
         for intent in std::mem::take(&mut self.claim.intents) {
             let took_effect = match &intent.operation {
@@ -47,7 +47,7 @@ impl Case<'_> {
                 self.learn(&intent.operation);
                 self.end_sessions(&intent.operation).await;
             }
-            self.step.settled.push(Settled { intent: intent.id, outcome });
+            self.step.resolved.push(IntentOutcome { intent: intent.id, outcome });
         }
         self.flush().await?;
         Ok(linked)
@@ -69,7 +69,7 @@ impl Case<'_> {
             return Ok(false);
         };
         let holder = self.engine.store.holder(self.claim.token, &account.id, &account.name).await?;
-        if holder != Holder::Nobody {
+        if holder != Holder::Unlinked {
             return Ok(false);
         }
         let mut link = Link::new(user, account.id.clone(), account.name.clone());

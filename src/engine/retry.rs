@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::{clock::Dice, retry::Backoff};
+use crate::{clock::Jitter, retry::Backoff};
 
 /// Attempts before a task becomes a dead letter; with the default delays that is after about three days.
 pub const ATTEMPTS: u32 = 18;
@@ -12,9 +12,9 @@ const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 
 /// Returns the delay after this number of failed attempts: with jitter over its upper half, and never less than the
 /// other side requested.
-pub fn wait(backoff: &Backoff, failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
+pub fn wait(backoff: &Backoff, failed: u32, asked: Option<SignedDuration>, jitter: &Jitter) -> SignedDuration {
     let planned = SignedDuration::try_from(backoff.after(failed)).unwrap_or(LONGEST_ASKED);
-    planned.mul_f64(0.5 + dice.fraction() / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    planned.mul_f64(0.5 + jitter.fraction() / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -22,16 +22,16 @@ mod tests {
     use super::*;
     use crate::engine::EngineTimes;
 
-    fn wait(failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
-        super::wait(&EngineTimes::default().retries, failed, asked, dice)
+    fn wait(failed: u32, asked: Option<SignedDuration>, jitter: &Jitter) -> SignedDuration {
+        super::wait(&EngineTimes::default().retries, failed, asked, jitter)
     }
 
     #[test]
     fn waits_grow_with_jitter_over_the_upper_half() {
-        let dice = Dice::seeded(7);
+        let jitter = Jitter::seeded(7);
         for (failed, planned) in [(1, 1), (2, 5), (3, 25), (4, 125), (8, 21_600), (17, 21_600)] {
             for _ in 0..100 {
-                let wait = wait(failed, None, &dice).as_secs_f64();
+                let wait = wait(failed, None, &jitter).as_secs_f64();
                 assert!(wait >= f64::from(planned) / 2.0 && wait <= f64::from(planned), "{failed}: {wait}");
             }
         }
@@ -39,9 +39,9 @@ mod tests {
 
     #[test]
     fn what_the_other_side_asks_only_lengthens_and_is_bounded() {
-        let dice = Dice::seeded(7);
-        assert_eq!(wait(1, Some(SignedDuration::from_secs(40)), &dice), SignedDuration::from_secs(40));
-        assert!(wait(4, Some(SignedDuration::from_secs(1)), &dice) >= SignedDuration::from_mins(1));
-        assert_eq!(wait(1, Some(SignedDuration::from_hours(100)), &dice), SignedDuration::from_hours(1));
+        let jitter = Jitter::seeded(7);
+        assert_eq!(wait(1, Some(SignedDuration::from_secs(40)), &jitter), SignedDuration::from_secs(40));
+        assert!(wait(4, Some(SignedDuration::from_secs(1)), &jitter) >= SignedDuration::from_mins(1));
+        assert_eq!(wait(1, Some(SignedDuration::from_hours(100)), &jitter), SignedDuration::from_hours(1));
     }
 }

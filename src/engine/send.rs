@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    additions::{Addition, Part, Told},
+    additions::{Addition, AdditionResult, Part},
     case::{Case, Failed},
     error::WorkError,
     ledger::Fate,
@@ -17,7 +17,7 @@ use crate::{
     model::{
         Account, ApprovalKind, Cause, ChangeOutcome, ErrorClass, IntentId, NewApprovalItem, Operation, TargetGroupId,
     },
-    store::{NewIntent, Settled, Stepped, StoreError},
+    store::{IntentOutcome, NewIntent, Stepped, StoreError},
     targets::{Applied, TargetError, TargetErrorKind},
     telemetry::logs::Personal,
 };
@@ -45,7 +45,7 @@ pub(super) enum Sent {
 }
 
 /// Operations that are stored as intents.
-struct WrittenDown {
+struct StoredIntents {
     intents: Vec<IntentId>,
     /// After this time a further operation gets a new intent, so that each has enough time to be sent.
     late: Timestamp,
@@ -138,17 +138,17 @@ impl Case<'_> {
         account: Option<&Account>,
         limit: Option<u32>,
         approved_by: Option<i64>,
-    ) -> Result<Option<(WrittenDown, Result<Applied, TargetError>)>, WorkError> {
+    ) -> Result<Option<(StoredIntents, Result<Applied, TargetError>)>, WorkError> {
         // Its deadline counts from when the intent is stored.
         self.until_open().await?;
-        let taken = self.keep_what_is_taken(operation);
+        let taken = self.record_revoked(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
-            self.nothing_was_taken(taken);
+            self.restore_revoked(taken);
             return Ok(None);
         };
         let answer = self.apply(operation, written.deadline).await?;
         if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
-            self.nothing_was_taken(taken);
+            self.restore_revoked(taken);
         }
         Ok(Some((written, answer)))
     }
@@ -168,7 +168,7 @@ impl Case<'_> {
             biased;
             // No event waits for it, so it may use the time of its run.
             open = part.wait_for_server(turn_within(self.engine.times.run_turn, open)) => Ok(open?),
-            () = part.called_away(&mut events) => Err(self.leave(part)),
+            () = part.must_leave(&mut events) => Err(self.leave(part)),
             () = part.stopped() => Err(self.leave(part)),
         }
     }
@@ -238,13 +238,13 @@ impl Case<'_> {
         mut account: Option<&mut Account>,
     ) -> Result<Sent, WorkError> {
         let mut events = self.engine.store.event_waits(self.claim.token);
-        if !part.come(&mut events).await {
+        if !part.reach_additions(&mut events).await {
             return Err(self.leave(part));
         }
-        let (mut done, mut read_again, mut limited, mut called_away) = (false, false, 0, false);
+        let (mut done, mut read_again, mut limited, mut must_leave) = (false, false, 0, false);
         let mut left = adds.to_vec();
         while !left.is_empty() {
-            if called_away {
+            if must_leave {
                 return Err(self.leave(part));
             }
             let now: Vec<&Operation> = left.drain(..left.len().min(ADDS_AT_ONCE)).collect();
@@ -258,7 +258,7 @@ impl Case<'_> {
             let late = async {
                 tokio::select! {
                     biased;
-                    () = part.called_away(&mut events) => called_away = true,
+                    () = part.must_leave(&mut events) => must_leave = true,
                     () = self.engine.clock.sleep(wait) => {}
                 }
             };
@@ -266,25 +266,27 @@ impl Case<'_> {
             let (mut alone, mut failed) = (Vec::new(), Vec::new());
             for (number, told) in told.into_iter().enumerate() {
                 match told {
-                    Told::Done => {
+                    AdditionResult::Done => {
                         done = true;
                         self.took_effect(now[number], written.intents[number]);
                         if let Some(account) = account.as_deref_mut() {
                             account.apply(now[number]);
                         }
                     }
-                    Told::NotSent => {
+                    AdditionResult::NotSent => {
                         self.step.unsent.push(written.intents[number]);
                         left.push(now[number]);
                     }
-                    Told::Alone => alone.push(number),
+                    AdditionResult::Alone => alone.push(number),
                     // Nothing was done, and the server accepts calls again later.
-                    Told::Failed(error) if error.class() == ErrorClass::Throttled && limited < LIMITED_ROUNDS => {
+                    AdditionResult::Failed(error)
+                        if error.class() == ErrorClass::Throttled && limited < LIMITED_ROUNDS =>
+                    {
                         self.step.unsent.push(written.intents[number]);
                         left.push(now[number]);
                     }
-                    Told::Failed(error) => failed.push((number, error)),
-                    Told::Ended => return Err(StoreError::ClaimEnded.into()),
+                    AdditionResult::Failed(error) => failed.push((number, error)),
+                    AdditionResult::Ended => return Err(StoreError::ClaimEnded.into()),
                 }
             }
             limited += 1;
@@ -319,7 +321,7 @@ impl Case<'_> {
     async fn note_failed(
         &mut self,
         adds: &[&Operation],
-        written: &WrittenDown,
+        written: &StoredIntents,
         failed: Vec<(usize, TargetError)>,
     ) -> Result<bool, WorkError> {
         let (mut read_again, mut ends) = (false, None);
@@ -336,7 +338,9 @@ impl Case<'_> {
                     read_again |= matches!(sent, Sent::ReadAgain);
                 }
                 TargetErrorKind::NotDone(_) => {
-                    self.step.settled.push(Settled { intent: written.intents[number], outcome: refusal(&error) });
+                    self.step
+                        .resolved
+                        .push(IntentOutcome { intent: written.intents[number], outcome: refusal(&error) });
                     ends.get_or_insert(WorkError::Target(error));
                 }
             }
@@ -356,7 +360,7 @@ impl Case<'_> {
     async fn send_written(
         &mut self,
         adds: &[&Operation],
-        written: &WrittenDown,
+        written: &StoredIntents,
         mut account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
         let batch = adds.len() > 1 && self.info.capabilities.groups_at_once > 1;
@@ -399,7 +403,7 @@ impl Case<'_> {
     async fn send_batch(
         &mut self,
         adds: &[&Operation],
-        written: &WrittenDown,
+        written: &StoredIntents,
         mut account: Option<&mut Account>,
     ) -> Result<Vec<usize>, WorkError> {
         let refused = match self.add_to_groups(adds, written.deadline).await? {
@@ -416,8 +420,8 @@ impl Case<'_> {
             }
             Err(error) => {
                 let refused = refusal(&error);
-                let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
-                self.step.settled.extend(settled);
+                let resolved = written.intents.iter().map(|id| IntentOutcome { intent: *id, outcome: refused.clone() });
+                self.step.resolved.extend(resolved);
                 self.flush().await?;
                 return Err(error.into());
             }
@@ -443,7 +447,7 @@ impl Case<'_> {
         account: Option<&Account>,
         limit: Option<u32>,
         approved_by: Option<i64>,
-    ) -> Result<Option<WrittenDown>, WorkError> {
+    ) -> Result<Option<StoredIntents>, WorkError> {
         let now = self.engine.clock.now();
         let (late, deadline) = (now + self.engine.times.call / 2, now + self.engine.times.call);
         let arrives_until = deadline + self.engine.times.margin;
@@ -457,8 +461,8 @@ impl Case<'_> {
         };
         step.next = operations.iter().map(intent).collect();
         match self.write(step).await? {
-            Stepped::Send(intents) => Ok(Some(WrittenDown { intents, late, deadline, arrives_until })),
-            Stepped::PastLimit { .. } => Ok(None),
+            Stepped::Send(intents) => Ok(Some(StoredIntents { intents, late, deadline, arrives_until })),
+            Stepped::LimitReached { .. } => Ok(None),
             Stepped::Written | Stepped::AccountTaken => Err(WorkError::Unsteady(self.claim.subject.to_string())),
         }
     }
@@ -504,7 +508,7 @@ impl Case<'_> {
     async fn note(
         &mut self,
         operation: &Operation,
-        written: &WrittenDown,
+        written: &StoredIntents,
         number: usize,
         answer: Result<Applied, TargetError>,
     ) -> Result<Sent, WorkError> {
@@ -527,7 +531,7 @@ impl Case<'_> {
             // It is sent once more, and leaves one change.
             self.step.unsent.push(intent);
         } else {
-            self.step.settled.push(Settled { intent, outcome: refusal(&error) });
+            self.step.resolved.push(IntentOutcome { intent, outcome: refusal(&error) });
         }
         if error.kind == TargetErrorKind::Unsupported {
             self.keep_unsupported(approval_key(operation), error.text.clone());
@@ -572,7 +576,7 @@ impl Case<'_> {
             pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
             detail = %Personal(operation), "written"
         );
-        self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
+        self.step.resolved.push(IntentOutcome { intent, outcome: ChangeOutcome::Done });
         self.learn(operation);
         self.worked.ledger.end(operation.clone().into(), Fate::Done);
         self.worked.done.push(operation.clone());
@@ -580,7 +584,7 @@ impl Case<'_> {
 
     /// Stores with the intent what a deactivation revokes, as nothing else records it after a crash. Returns the former
     /// record if it had less.
-    fn keep_what_is_taken(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
+    fn record_revoked(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
         let link = self.link.as_mut()?;
         let before = link.taken.clone();
         link.will_lose(operation).then(|| self.keep_link())?;
@@ -589,7 +593,7 @@ impl Case<'_> {
 
     /// Restores the former record, as nothing was revoked. If another party revokes it later, usersync must not grant
     /// it again.
-    fn nothing_was_taken(&mut self, before: Option<BTreeSet<String>>) {
+    fn restore_revoked(&mut self, before: Option<BTreeSet<String>>) {
         if let (Some(before), Some(link)) = (before, self.link.as_mut()) {
             link.taken = before;
             self.keep_link();

@@ -14,11 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     breaker::Breaker,
-    by_hand::FirstPlan,
     error::WorkError,
     journal::ApprovalLog,
     ports::{Connector, Engine, TargetPort},
     run::RunOptions,
+    without_server::FirstPlan,
 };
 use crate::{
     model::{About, ConditionCode, ConnectorName, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName, count},
@@ -182,7 +182,7 @@ impl Shared {
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
-                count = self.engine.store.woken_after(seen) => seen = count,
+                count = self.engine.store.wait_for_work(seen) => seen = count,
                 () = tokio::time::sleep(REFRESH_EVERY) => {}
             }
             // Many events wake it; a check from time to time is enough.
@@ -254,7 +254,7 @@ impl Shared {
                     let wait = if kept_away { BREAKERS_EVERY } else { self.until_due(&port, &ready).await };
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
-                        count = self.engine.store.woken_after(seen) => seen = count,
+                        count = self.engine.store.wait_for_work(seen) => seen = count,
                         _ = readiness.changed() => {}
                         () = self.engine.clock.sleep(wait) => {}
                     }
@@ -410,7 +410,7 @@ impl Shared {
         next: &mut Option<(Timestamp, RunTrigger)>,
         now: Timestamp,
     ) -> Result<(), WorkError> {
-        let asked = self.engine.store.asked_run(pair).await?;
+        let asked = self.engine.store.requested_run(pair).await?;
         let due = next.take_if(|(due, _)| *due <= now).map(|(_, trigger)| trigger);
         if due.is_some() {
             *next = self.next_after(pair, now);

@@ -14,7 +14,7 @@ pub struct EngineTimes {
     /// Time after its deadline within which such a call may still arrive.
     pub margin: SignedDuration,
     /// Delay of the recheck, for events that a sender sends before Keycloak's commit.
-    pub settle: SignedDuration,
+    pub recheck: SignedDuration,
     /// Delay between the two reads of a run that must both find a user gone.
     pub gone_twice: SignedDuration,
     /// Time after a run's walk for which the login that it read may be used to address an account.
@@ -61,7 +61,7 @@ impl Default for EngineTimes {
         Self {
             call: SignedDuration::from_secs(30),
             margin: SignedDuration::from_secs(5),
-            settle: SignedDuration::from_secs(5),
+            recheck: SignedDuration::from_secs(5),
             gone_twice: SignedDuration::from_secs(5),
             login_believed: SignedDuration::from_mins(1),
             account_gone: SignedDuration::from_mins(10),
@@ -91,7 +91,7 @@ impl EngineTimes {
         Self {
             call: SignedDuration::from_millis(600),
             margin: short,
-            settle: SignedDuration::from_millis(300),
+            recheck: SignedDuration::from_millis(300),
             gone_twice: short,
             login_believed: short,
             account_gone: SignedDuration::from_millis(200),

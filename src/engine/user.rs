@@ -149,7 +149,7 @@ impl Case<'_> {
     /// Returns whether a walk's read is too old to address an account by the login that it read.
     fn is_old(&self, walked: Option<Timestamp>) -> bool {
         // Targets that add several accounts in one call address them by id.
-        self.port.target.members_at_once() == 1
+        self.port.target.max_members_per_call() == 1
             && walked
                 .is_some_and(|began| self.engine.clock.now().duration_since(began) > self.engine.times.login_believed)
     }
@@ -162,7 +162,7 @@ impl Case<'_> {
         self.decide_reading(&presence).await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
-            self.settle_leftovers(account.as_ref()).await?;
+            self.recover_intents(account.as_ref()).await?;
             account = self.read_account().await?;
         }
         self.note_seen(&presence);
@@ -174,7 +174,7 @@ impl Case<'_> {
         let mut account = self.port.target.account(&id).await?;
         self.account_gone = false;
         if account.is_none() && self.is_missing_for_long().await? {
-            self.see_another_account().await?;
+            self.confirm_other_account().await?;
             account = self.port.target.account(&id).await?;
             self.account_gone = account.is_none();
         }
@@ -238,8 +238,8 @@ impl Case<'_> {
             None => NameHolder::Free,
             Some(account) if self.link.as_ref().is_some_and(|link| link.account == account.id) => NameHolder::Own,
             Some(account) => match self.engine.store.holder(self.claim.token, &account.id, &account.name).await? {
-                Holder::Nobody => NameHolder::Unlinked(account),
-                Holder::BeingMade => NameHolder::BeingMade,
+                Holder::Unlinked => NameHolder::Unlinked(account),
+                Holder::BeingCreated => NameHolder::BeingCreated,
                 Holder::Linked { connector, .. } if connector != self.claim.pair.connector => {
                     NameHolder::Theirs(connector)
                 }
@@ -261,7 +261,7 @@ impl Case<'_> {
                 self.take(&account, None, view).await
             }
             Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
-            Decision::LookAt(owner) => {
+            Decision::ReadOwner(owner) => {
                 self.ask_standing(&owner, view).await?;
                 Ok(Round::Again)
             }
@@ -315,7 +315,7 @@ impl Case<'_> {
                 // The account may have intents that a claim of its former user left open.
                 self.claim.intents = self.engine.store.open_intents(self.claim.token).await?;
                 if !self.claim.intents.is_empty() {
-                    self.settle_leftovers(view.account.as_ref()).await?;
+                    self.recover_intents(view.account.as_ref()).await?;
                     view.account = self.read_account().await?;
                 }
                 view.holder = NameHolder::NotAsked;

@@ -1,7 +1,7 @@
 //! Verifies by a re-read that a write took effect, where the answer alone does not prove it. A reverse proxy that
 //! answers a DELETE itself, with 200 and an empty body, is indistinguishable from a server that executed it.
 
-use super::{case::Case, error::WorkError, settle::shows};
+use super::{case::Case, error::WorkError, recover::shows};
 use crate::{
     model::{ChangeOutcome, ErrorClass, Operation},
     store::ChangeFilter,

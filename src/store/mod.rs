@@ -188,7 +188,7 @@ pub struct NewIntent {
 
 /// Outcome of an intent; recorded as its change.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
+pub struct IntentOutcome {
     /// The intent.
     pub intent: IntentId,
     /// How it ended.
@@ -276,7 +276,7 @@ impl GroupWrite {
 pub struct Step {
     /// Intents with a known outcome, answered or recovered. Each leaves its change and records an observation. A
     /// successful rename or deletion of a user makes the tasks ready that wait for this subject.
-    pub settled: Vec<Settled>,
+    pub resolved: Vec<IntentOutcome>,
     /// The write to the user's link.
     pub link: Option<LinkWrite>,
     /// The write to the group mapping. It raises the tasks of all claimed subjects of the pair: their claims may have
@@ -305,7 +305,7 @@ pub enum Stepped {
     /// Written; the intents to send now, in order.
     Send(Vec<IntentId>),
     /// Written, but the next operation is above its limit and has to be held.
-    PastLimit {
+    LimitReached {
         /// Number of such operations in the last hour, including those under way.
         done: u32,
     },
@@ -347,7 +347,7 @@ pub enum Waiting {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Holder {
     /// No link of any connector has the account.
-    Nobody,
+    Unlinked,
     /// A link has the account.
     Linked {
         /// The connector of the link.
@@ -356,7 +356,7 @@ pub enum Holder {
         link: Link,
     },
     /// No link has the account, but an open create intent of another subject names it.
-    BeingMade,
+    BeingCreated,
 }
 
 /// The failure of a task.
@@ -414,7 +414,7 @@ pub struct PairRecord {
 
 /// What a pair holds at its target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct PairHoldings {
     /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
@@ -688,7 +688,7 @@ pub trait Store: Send + Sync {
 
     /// Waits until the count of wake-ups is larger than `seen`, and returns it. Each caller keeps its own count, starts
     /// with 0, and checks for work before it waits again.
-    async fn woken_after(&self, seen: u64) -> u64;
+    async fn wait_for_work(&self, seen: u64) -> u64;
 
     /// Returns a counter that grows when an operator decides or another process writes. A cache outside the store is
     /// re-read when it has grown.
@@ -730,9 +730,9 @@ pub trait Store: Send + Sync {
     /// is done.
     ///
     /// Records an observation, releases the claim, and ends the task. A task that was raised meanwhile is ready again;
-    /// one that is marked for a recheck becomes ready at `settle_at`.
+    /// one that is marked for a recheck becomes ready at `recheck_at`.
     ///
-    /// Tasks that wait for a group are ready now; those that wait for a user, at `settle_at`. A user that gives up a
+    /// Tasks that wait for a group are ready now; those that wait for a user, at `recheck_at`. A user that gives up a
     /// login wakes them right then. Without the delay, two users that wait for each other would alternate without end.
     ///
     /// The subject's open approval items become exactly `held`. Items that are not in `held` are withdrawn, whether
@@ -742,7 +742,7 @@ pub trait Store: Send + Sync {
         token: Token,
         last: Step,
         held: Vec<NewApprovalItem>,
-        settle_at: Timestamp,
+        recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped>;
 
@@ -844,11 +844,11 @@ pub trait Store: Send + Sync {
     /// Checks subjects that a run found in sync, and returns the number of tasks raised. A subject's task is raised if
     /// a newer observation is recorded, or its link is another one. The same applies if another claim holds it, or an
     /// intent is open (rule: a newer observation wins).
-    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize>;
+    async fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize>;
 
     /// Records users that a run saw at the source, each with its federation; users without a link are skipped. Recorded
     /// at most once an hour.
-    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
+    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
 
     /// Returns open create intents of a pair that no subject's task will resolve. A run checks their names and resolves
     /// them.
@@ -950,14 +950,14 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the new name has links or managed groups, or a request of its pairs can still arrive.
-    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>>;
 
     /// Forgets the links and managed groups of a connector or target, and returns what its pairs held. Other connectors
     /// can then adopt the accounts and groups. Its history is kept. Requires exclusive use of the store.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if a request of its pairs can still arrive.
-    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>>;
 
     /// Pauses or resumes a connector; kept across restarts.
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;
@@ -1033,7 +1033,7 @@ pub trait Store: Send + Sync {
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
 
     /// Returns whether an open approval of this kind has open items for the pair.
-    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
+    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
 
     // --- requests of operators ---
 
@@ -1042,7 +1042,7 @@ pub trait Store: Send + Sync {
 
     /// Returns the first trigger of a requested run of this pair that has not begun. Repeated requests are one. A
     /// request is kept across restarts until a run begins, see [`Store::begin_run`].
-    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
 
     /// Raises tasks for the hints of stored events. Returns the numbers of events and tasks.
     async fn replay_events(

@@ -203,7 +203,7 @@ impl Hooks {
         let open = Open {
             inbox,
             connectors: connectors.into_iter().map(place).collect(),
-            nobody: Arc::new(HookSecrets::of_nobody()),
+            nobody: Arc::new(HookSecrets::decoys()),
         };
         // A second call has no effect.
         let _ = self.open.set(open);

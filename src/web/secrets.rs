@@ -64,7 +64,7 @@ impl HookSecrets {
     }
 
     /// Creates secrets that match nothing and are read like all others, for unknown connectors.
-    pub(super) fn of_nobody() -> Self {
+    pub(super) fn decoys() -> Self {
         let nobody: ReadSecret = Arc::new(|| Ok(WebhookSecret::generate()));
         Self::new(vec![Arc::clone(&nobody)], Some(nobody))
     }
@@ -230,6 +230,6 @@ mod tests {
         assert_eq!(outcome(&secrets, OLD).await, Err(RefusalReason::NoSecret));
         let other = Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(NEW.to_owned().into()))], None));
         assert_eq!(outcome(&other, OLD).await, Err(RefusalReason::WrongSecret));
-        assert!(outcome(&Arc::new(HookSecrets::of_nobody()), OLD).await.is_err());
+        assert!(outcome(&Arc::new(HookSecrets::decoys()), OLD).await.is_err());
     }
 }

@@ -126,9 +126,9 @@ impl Server {
         self.address
     }
 
-    /// Stops accepting connections, and waits up to `patience` for requests to end.
-    pub async fn shutdown(self, patience: Duration) {
-        self.handle.graceful_shutdown(Some(patience));
+    /// Stops accepting connections, and waits up to `timeout` for requests to end.
+    pub async fn shutdown(self, timeout: Duration) {
+        self.handle.graceful_shutdown(Some(timeout));
         if let Some(task) = self.task {
             let _ = task.await;
         }

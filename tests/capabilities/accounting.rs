@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use usersync::{
-    engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, Tally, TargetPort, WorkError},
+    engine::{Connector, Engine, EngineTimes, Jitter, Report, RunOptions, SystemClock, Tally, TargetPort, WorkError},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{
         Action, ApprovalKind, Cause, Change, ChangeOutcome, FirstRun, Limited, Linking, Pair, Policy, Priority, RunId,
@@ -76,7 +76,7 @@ impl Desk {
         let engine = Engine::new(
             Arc::clone(&store) as Arc<dyn Store>,
             Arc::new(SystemClock),
-            Dice::random(),
+            Jitter::random(),
             vec![connector],
             vec![port],
         );
@@ -112,7 +112,7 @@ impl Desk {
     }
 
     async fn plan(&self, first: bool) -> Report {
-        let options = RunOptions { first, keep: usize::MAX, ..RunOptions::dry(RunTrigger::Person) };
+        let options = RunOptions { first, keep: usize::MAX, ..RunOptions::dry(RunTrigger::Operator) };
         Box::pin(self.engine.run(&pair(), &options)).await.expect("the plan is made").1
     }
 

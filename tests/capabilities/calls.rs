@@ -102,7 +102,7 @@ async fn the_table_of_calls_is_true() {
     };
     let mut rows = vec![
         ("a scheduled run", counted(&products, run(&w, &products, RunTrigger::Schedule)).await),
-        ("a run that an operator starts", counted(&products, run(&w, &products, RunTrigger::Person)).await),
+        ("a run that an operator starts", counted(&products, run(&w, &products, RunTrigger::Operator)).await),
         ("somebody is disabled", counted(&products, change("person4", UserChange::enabled(false))).await),
         (
             "an e-mail address changes",

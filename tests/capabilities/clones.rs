@@ -70,7 +70,7 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::InService, "nothing is to be approved");
     let is_run = async || {
         let newest = store.runs(Some(&Stack::pair()), 1).await.unwrap().remove(0);
-        newest.trigger == RunTrigger::Person && newest.outcome != RunOutcome::Running
+        newest.trigger == RunTrigger::Operator && newest.outcome != RunOutcome::Running
     };
     for _ in 0..1_000 {
         if is_run().await {

@@ -50,15 +50,15 @@ async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
     assert!(w.stack.health.readiness().ready, "events are taken all the same");
     assert!(w.stack.metrics.encode().expect("text").contains("condition=\"credentials_refused\""));
     w.jira().set_credentials("admin", "admin", "another-token");
-    w.servers.give_jira_token("another-token");
+    w.servers.set_jira_token("another-token");
     until(&w.stack, "the new token is taken", <[Condition]>::is_empty).await;
 
-    w.servers.give_client_secret("wrong");
+    w.servers.set_client_secret("wrong");
     w.servers.keycloak.revoke_tokens();
     let acme = About::source(&"acme".into());
     let refused = |all: &[Condition]| has(all, &acme, ConditionCode::CredentialsRefused);
     until(&w.stack, "the client's secret is refused", refused).await;
-    w.servers.give_client_secret(usersync::demo::stack::CLIENT_SECRET);
+    w.servers.set_client_secret(usersync::demo::stack::CLIENT_SECRET);
     until(&w.stack, "the right secret is taken", <[Condition]>::is_empty).await;
 }
 

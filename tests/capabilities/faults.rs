@@ -180,7 +180,7 @@ async fn refused_credentials_are_sent_once_until_they_change() {
         w.jira().journal.entries().split_off(before).into_iter().filter(|one| one.status == Some(401)).count();
     assert_eq!(signed_in, 0);
     w.jira().set_credentials("admin", "admin", "another-token");
-    w.servers.give_jira_token("another-token");
+    w.servers.set_jira_token("another-token");
     w.calm().await;
     w.agrees();
     assert_eq!(w.dead().await, Vec::<String>::new());
@@ -260,7 +260,7 @@ async fn a_client_secret_that_is_refused_is_sent_once_until_it_changes() {
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(w.servers.keycloak.journal.count("POST", "/token") - asked, 1);
     assert_eq!(w.jira().snapshot(), before);
-    w.servers.give_client_secret("another-secret-of-the-client");
+    w.servers.set_client_secret("another-secret-of-the-client");
     w.calm().await;
     w.agrees();
     assert_eq!(w.dead().await, Vec::<String>::new());

@@ -25,7 +25,7 @@ async fn runs(w: &World) -> Vec<RunRecord> {
 }
 
 fn a_run() -> Request {
-    Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: RunTrigger::Person }
+    Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: RunTrigger::Operator }
 }
 
 /// Checks that a condition holds for as long as any work could take.

@@ -431,7 +431,7 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
     let w = world_with(options).await;
     change_much(&w).await;
     w.jira().faults.set_latency(Duration::from_millis(30));
-    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Operator };
     w.stack.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     let before = w.writes().len();
     for _ in 0..500 {
@@ -464,7 +464,7 @@ async fn what_a_person_asks_for_is_run_at_once() {
     let w = world().await;
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
-    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Operator };
     w.stack.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     for _ in 0..300 {
         if w.has_account("alice") {
@@ -509,7 +509,7 @@ async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(400)).method("GET"));
-    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Operator };
     store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     let newest = async || store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().expect("a run");
     while newest().await.outcome != RunOutcome::Running {
@@ -536,7 +536,7 @@ async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
 
 #[tokio::test]
 async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_once() {
-    for trigger in [RunTrigger::Event, RunTrigger::Person] {
+    for trigger in [RunTrigger::Event, RunTrigger::Operator] {
         let w = world().await;
         let store = &w.stack.store;
         w.realm().switch_webhook(false);

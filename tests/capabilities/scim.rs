@@ -88,7 +88,7 @@ impl Wiki {
 
     /// Returns the plan of a run, as text.
     async fn plan(&self) -> Vec<String> {
-        let report = self.run(RunOptions::dry(RunTrigger::Person)).await;
+        let report = self.run(RunOptions::dry(RunTrigger::Operator)).await;
         report.lines.iter().map(|line| line.operation.to_string()).collect()
     }
 }
@@ -233,7 +233,7 @@ async fn a_group_that_was_given_its_new_name_by_hand_is_known_again_in_plan_and_
     let by_hand = Operation::RenameGroup { group: id.clone(), name: "dev".to_owned(), to: "crew".to_owned() };
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(30);
     wiki.target.apply(&by_hand, soon).await.expect("renamed");
-    let dry = wiki.run(RunOptions::dry(RunTrigger::Person)).await;
+    let dry = wiki.run(RunOptions::dry(RunTrigger::Operator)).await;
     assert_eq!((dry.planned_total(), dry.held), (0, 0), "{dry:?}");
     let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
     assert_eq!((run.done.len(), run.held), (0, 0), "{run:?}");
@@ -307,7 +307,7 @@ async fn one_ambiguous_group_or_account_does_not_end_a_plan() {
     for login in ["otto", "paula"] {
         wiki.w.realm().create_user(NewUser::named(login)).await.expect("made");
     }
-    let dry = wiki.run(RunOptions::dry(RunTrigger::Person)).await;
+    let dry = wiki.run(RunOptions::dry(RunTrigger::Operator)).await;
     assert_eq!(dry.planned.get("create"), Some(&1), "{dry:?}");
     for about in ["group /ops", "otto"] {
         assert!(dry.conflicts.iter().any(|text| text.starts_with(about) && text.contains("several")), "{dry:?}");

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::stack::{SimulatedServers, Stack, StackOptions, agree_but_for},
+    demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
     engine::{EngineTimes, Report, RunOptions},
     model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, Store, TaskFilter},
@@ -24,7 +24,7 @@ pub struct World {
 
 /// Returns options with the shortest possible waits.
 pub fn options() -> StackOptions {
-    StackOptions { times: EngineTimes::hasty(), patience: std::time::Duration::from_secs(2), ..StackOptions::default() }
+    StackOptions { times: EngineTimes::hasty(), timeout: std::time::Duration::from_secs(2), ..StackOptions::default() }
 }
 
 pub fn policy(change: impl FnOnce(&mut Policy)) -> StackOptions {
@@ -130,7 +130,7 @@ impl World {
     }
 
     pub async fn dry_run(&self) -> Report {
-        let options = RunOptions::dry(RunTrigger::Person);
+        let options = RunOptions::dry(RunTrigger::Operator);
         Box::pin(self.stack.engine.run(&Stack::pair(), &options)).await.expect("the plan is made").1
     }
 
@@ -140,7 +140,7 @@ impl World {
     }
 
     pub fn agrees_but_for(&self, strangers: &[&str]) -> Agreement {
-        let agreement = agree_but_for(&self.servers, strangers);
+        let agreement = agree_except(&self.servers, strangers);
         assert!(agreement.holds(), "{agreement}");
         agreement
     }

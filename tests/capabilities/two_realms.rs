@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use usersync::{
-    engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, TargetPort},
+    engine::{Connector, Engine, EngineTimes, Jitter, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetGroupId},
     store::{Store, sqlite},
@@ -67,7 +67,7 @@ impl Two {
         let engine = Engine::new(
             Arc::clone(&store) as Arc<dyn Store>,
             Arc::new(SystemClock),
-            Dice::random(),
+            Jitter::random(),
             connectors,
             vec![port],
         );

@@ -32,7 +32,7 @@ impl Place {
 
     async fn run(&self) -> Report {
         let pair = Pair { connector: CONNECTOR.into(), target: Product::Confluence.target_name() };
-        let options = RunOptions::apply(RunTrigger::Person);
+        let options = RunOptions::apply(RunTrigger::Operator);
         let (_, report) = Box::pin(self.w.stack.engine.run(&pair, &options)).await.expect("a run");
         self.w.calm().await;
         report

@@ -9,7 +9,9 @@ use usersync::{
         NewApprovalItem, NewEvent, Operation, Priority, RunMode, RunOutcome, RunTrigger, Subject, TargetName,
         UserFields,
     },
-    store::{Claimed, Failure, LinkWrite, NewIntent, PairState, Settled, Step, Stepped, Store, sqlite::SqliteStore},
+    store::{
+        Claimed, Failure, IntentOutcome, LinkWrite, NewIntent, PairState, Step, Stepped, Store, sqlite::SqliteStore,
+    },
 };
 
 use crate::place::Place;
@@ -32,7 +34,7 @@ pub fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
         hints: if ignored { Vec::new() } else { vec![Subject::user(user)] },
         may_remove: false,
         wants_run: false,
-        settle: false,
+        recheck: false,
         outcome: if ignored { EventOutcome::Ignored("a sign-in".into()) } else { EventOutcome::Accepted },
     }
 }
@@ -66,7 +68,7 @@ pub async fn full(place: &Place) {
     let stepped = store.step(claimed.token, Step { next: vec![next], ..Step::default() }, now).await.expect("steps");
     let Stepped::Send(intents) = stepped else { panic!("{stepped:?}") };
     let step = Step {
-        settled: vec![Settled { intent: intents[0], outcome: usersync::model::ChangeOutcome::Done }],
+        resolved: vec![IntentOutcome { intent: intents[0], outcome: usersync::model::ChangeOutcome::Done }],
         link: Some(LinkWrite::Put(Link::new("u-alice".into(), "JIRAUSER1".into(), "alice"))),
         ..Step::default()
     };

@@ -9,13 +9,13 @@ use std::{
 };
 
 use tempfile::TempDir;
-use usersync::demo::stack::{CONNECTOR, HOOK_SECRET, agree_but_for};
+use usersync::demo::stack::{CONNECTOR, HOOK_SECRET, agree_except};
 use usersync_simulators::keycloak::{NewUser, UserChange, Webhook};
 
 use crate::served::Served;
 
 /// Timeout of every wait. A request without a stored answer is protected for 35 s.
-const PATIENCE: Duration = Duration::from_mins(2);
+const STEP_TIMEOUT: Duration = Duration::from_mins(2);
 /// Users with tasks in progress when the disk is full; few enough to be deactivated without an approval.
 const JOINERS: usize = 4;
 
@@ -75,7 +75,7 @@ impl Drop for Disk {
 async fn until(served: &Served, what: &str, is_so: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "not so: {what}\n{}", served.log());
+        assert!(began.elapsed() < STEP_TIMEOUT, "not so: {what}\n{}", served.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -119,7 +119,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
         if refused && served.place.run(&["status"]).await.code == 1 {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "status never reports the full disk\n{}", served.log());
+        assert!(began.elapsed() < STEP_TIMEOUT, "status never reports the full disk\n{}", served.log());
         // The simulated servers run on this thread too.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -135,7 +135,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
     jira.faults.set_latency(Duration::ZERO);
     disk.make_room();
     realm.webhook_idle().await;
-    let agrees = || agree_but_for(&served.servers, &[]);
+    let agrees = || agree_except(&served.servers, &[]);
     until(&served, "everybody is in sync", async || agrees().holds()).await;
     assert!(jira.snapshot().account("late0").is_some());
     served.until(&["status"], 0, "In sync.").await;

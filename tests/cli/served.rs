@@ -16,7 +16,7 @@ use usersync_simulators::{
 use crate::place::{Place, Ran};
 
 /// Timeout of every wait; the store waits 5 s for a lock, and retries every 5 s.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(40);
 
 pub struct Served {
     pub servers: SimulatedServers,
@@ -48,7 +48,7 @@ async fn address(place: &Place) -> SocketAddr {
             log.lines().find_map(|line| line.split("listening on ").nth(1)?.split_whitespace().next()?.parse().ok());
         match found {
             Some(address) => return address,
-            None => assert!(began.elapsed() < PATIENCE, "{log}"),
+            None => assert!(began.elapsed() < STEP_TIMEOUT, "{log}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -102,7 +102,7 @@ impl Served {
     async fn logs(&self, text: &str) {
         let began = Instant::now();
         while !self.log().contains(text) {
-            assert!(began.elapsed() < PATIENCE, "no `{text}` in {}", self.log());
+            assert!(began.elapsed() < STEP_TIMEOUT, "no `{text}` in {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -125,7 +125,7 @@ impl Served {
             if ran.code == code && (ran.out.contains(text) || ran.err.contains(text)) {
                 return ran;
             }
-            assert!(began.elapsed() < PATIENCE, "no `{text}` with exit {code} in {ran}\n{}", self.log());
+            assert!(began.elapsed() < STEP_TIMEOUT, "no `{text}` with exit {code} in {ran}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -195,7 +195,7 @@ async fn a_store_that_cannot_be_written_is_reported_until_it_can() {
             assert!(body.contains("another process has locked it") && body.contains("not_writable"), "{body}");
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{body}");
+        assert!(began.elapsed() < STEP_TIMEOUT, "{body}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (status, check) = tokio::join!(served.place.run(&["status"]), served.place.run(&["check"]));
@@ -207,7 +207,7 @@ async fn a_store_that_cannot_be_written_is_reported_until_it_can() {
     served.until(&["status"], 0, "In sync.").await;
     let began = Instant::now();
     while served.get("/readyz").await.0 != 200 {
-        assert!(began.elapsed() < PATIENCE, "{}", served.log());
+        assert!(began.elapsed() < STEP_TIMEOUT, "{}", served.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -281,7 +281,7 @@ async fn e1_a_running_server_goes_on_while_a_connector_is_added() {
     served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
     let began = Instant::now();
     while served.servers.jira.snapshot().account("alice").is_none() {
-        assert!(began.elapsed() < PATIENCE, "{}", served.log());
+        assert!(began.elapsed() < STEP_TIMEOUT, "{}", served.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (code, _) = served.get("/readyz").await;

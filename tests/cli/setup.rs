@@ -254,7 +254,7 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
         .says("corp → jira: a full reconcile is requested, for what waited under the old name.");
     let store = place.store().await;
     let pair = Pair::new("corp", "jira");
-    assert_eq!(store.asked_run(&pair).await.expect("readable"), Some(RunTrigger::Event));
+    assert_eq!(store.requested_run(&pair).await.expect("readable"), Some(RunTrigger::Event));
     store.close().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     place::Place,
-    served::{PATIENCE, Served},
+    served::{STEP_TIMEOUT, Served},
 };
 
 /// Writes a new certificate and its key; returns the certificate.
@@ -33,7 +33,7 @@ async fn shows(served: &Served, certificate: &str) -> bool {
 async fn logged(served: &Served, text: &str, times: usize) {
     let began = Instant::now();
     while served.log().matches(text).count() < times {
-        assert!(began.elapsed() < PATIENCE, "no `{text}` in {}", served.log());
+        assert!(began.elapsed() < STEP_TIMEOUT, "no `{text}` in {}", served.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Time limit for both sides to be in sync.
-const PATIENCE: Duration = Duration::from_secs(90);
+const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 
 struct Place {
     realm: Realm,
@@ -75,7 +75,7 @@ impl Place {
         loop {
             match found().await {
                 Ok(found) => return found,
-                Err(why) => assert!(began.elapsed() < PATIENCE, "{what}: {why}\n{}", self.log()),
+                Err(why) => assert!(began.elapsed() < STEP_TIMEOUT, "{what}: {why}\n{}", self.log()),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -234,10 +234,10 @@ pub async fn full_run(store: &SqliteStore) {
     let pair = Stack::pair();
     let ended = async || {
         let runs = store.runs(Some(&pair), 100).await.expect("readable");
-        runs.iter().filter(|run| run.trigger == RunTrigger::Person && run.ended_at.is_some()).count()
+        runs.iter().filter(|run| run.trigger == RunTrigger::Operator && run.ended_at.is_some()).count()
     };
     let before = ended().await;
-    let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
+    let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Operator };
     store.request(&request, "tester", jiff::Timestamp::now()).await.expect("asked for");
     let began = Instant::now();
     while ended().await == before {

@@ -141,8 +141,8 @@ impl<'a> Cut<'a> {
         let met: BTreeSet<&str> = of_it.clone().map(|one| one.target.as_str()).collect();
         let about = self.about();
         assert_eq!(met.len(), targets, "{about}: at {now} there is open: {open:#?}");
-        assert_eq!(of_it.count(), targets * self.deed.written_down(), "{about}: {open:#?}");
-        assert_eq!(open.len(), targets * self.deed.written_down(), "{about}: {open:#?}");
+        assert_eq!(of_it.count(), targets * self.deed.stored_intents(), "{about}: {open:#?}");
+        assert_eq!(open.len(), targets * self.deed.stored_intents(), "{about}: {open:#?}");
     }
 
     /// Waits until all is done, and checks each target; returns how many writes were cut off.

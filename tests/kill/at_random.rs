@@ -18,14 +18,14 @@ use usersync_simulators::keycloak::{NewUser, UserChange};
 use crate::child::Orders;
 
 /// Makes one random change of a user.
-async fn change_something(servers: &SimulatedServers, dice: &mut SmallRng, number: usize) {
+async fn change_something(servers: &SimulatedServers, jitter: &mut SmallRng, number: usize) {
     let realm = &servers.realm;
     let snapshot = realm.snapshot();
     let people: Vec<_> = snapshot.users.values().filter(|user| !user.service_account).collect();
     let groups: Vec<_> = snapshot.groups.values().collect();
-    let person = &people[dice.random_range(0..people.len())];
-    let group = &groups[dice.random_range(0..groups.len())];
-    match dice.random_range(0..7) {
+    let person = &people[jitter.random_range(0..people.len())];
+    let group = &groups[jitter.random_range(0..groups.len())];
+    match jitter.random_range(0..7) {
         0 | 1 => {
             realm.create_user(NewUser::named(format!("new{number}"))).await.expect("made");
         }
@@ -60,11 +60,11 @@ pub async fn kill_again_and_again() {
     let kills = number("USERSYNC_KILLS").unwrap_or(10);
     let seed = number("USERSYNC_SEED").unwrap_or_else(|| rand::random_range(0..100_000));
     println!("{kills} kills, seed {seed}");
-    let mut dice = SmallRng::seed_from_u64(seed);
+    let mut jitter = SmallRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("usersync.db");
-    let (call, patience) = (EngineTimes::hasty().call, Duration::from_secs(2));
-    let orders = Orders { store: store.clone(), other_targets: Vec::new(), call, patience };
+    let (call, timeout) = (EngineTimes::hasty().call, Duration::from_secs(2));
+    let orders = Orders { store: store.clone(), other_targets: Vec::new(), call, timeout };
     let options = orders.options().expect("no address is wrong");
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     let staff = (0..40).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]));
@@ -73,12 +73,12 @@ pub async fn kill_again_and_again() {
     let mut changed = 0;
     for _ in 0..kills {
         let mut child = orders.start(&servers).await;
-        let lives = Duration::from_millis(dice.random_range(100..1_500));
+        let lives = Duration::from_millis(jitter.random_range(100..1_500));
         let began = Instant::now();
         while began.elapsed() < lives {
-            change_something(&servers, &mut dice, changed).await;
+            change_something(&servers, &mut jitter, changed).await;
             changed += 1;
-            tokio::time::sleep(Duration::from_millis(dice.random_range(5..60))).await;
+            tokio::time::sleep(Duration::from_millis(jitter.random_range(5..60))).await;
         }
         child.kill().await.expect("killed");
         let beside = sqlite::SqliteStore::open_beside(&store, sqlite::OpenOptions::new(Timestamp::now())).await;
@@ -92,7 +92,7 @@ pub async fn kill_again_and_again() {
     servers.realm.webhook_idle().await;
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     // A full reconcile finds events that were posted and given up while the process was down.
-    let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Person);
+    let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Operator);
     stack.engine.run(&Stack::pair(), &options).await.expect("the run ends well");
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     nothing_acknowledged_is_lost(&servers, &stack.store).await;

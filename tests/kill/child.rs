@@ -30,7 +30,7 @@ pub struct Orders {
     /// Timeout of a write.
     pub call: SignedDuration,
     /// Timeout of a read, and of a write to Jira.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Orders {
@@ -38,7 +38,7 @@ impl Orders {
         let other_targets = Product::ALL.iter().zip(&self.other_targets).map(|(product, url)| product.at(url));
         Ok(StackOptions {
             times: EngineTimes { call: self.call, ..EngineTimes::hasty() },
-            patience: self.patience,
+            timeout: self.timeout,
             store: Some(self.store.clone()),
             other_targets: other_targets.collect::<Result<Vec<OtherTarget>, _>>()?,
             ..StackOptions::default()

@@ -147,7 +147,7 @@ impl Deed {
     }
 
     /// Returns the number of stored operations at the kill.
-    pub fn written_down(self) -> usize {
+    pub fn stored_intents(self) -> usize {
         if self == Self::AddMembers { 2 } else { 1 }
     }
 

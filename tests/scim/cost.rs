@@ -200,7 +200,7 @@ async fn one_write_adds_many_and_a_server_that_takes_fewer_is_learned() {
     let add = async |some: &[AccountId]| world.scim.add_members(&group.id, "crowd", some, soon()).await;
     assert_eq!(add(&people[..1]).await, Ok(AddedMembers::All));
     assert_eq!(add(&people).await, Ok(AddedMembers::Refused), "413");
-    assert_eq!(world.scim.members_at_once(), 45);
+    assert_eq!(world.scim.max_members_per_call(), 45);
     assert_eq!(add(&people[..45]).await, Ok(AddedMembers::Refused));
     assert_eq!(add(&people[..22]).await, Ok(AddedMembers::All));
     let (came, calls) = world.calls(add(&people[..60])).await;

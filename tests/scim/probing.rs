@@ -54,7 +54,7 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     let other = ScimSettings { profile: Some("atlassian-cloud".into()), habits, ..settings(&world.server) };
     let info = ScimTarget::new(other).expect("good settings").probe().await.expect("a first contact");
     assert!(!info.capabilities.email_required && info.capabilities.rename_group);
-    let told = "atlassian-cloud, as the settings say; otherwise by habits: rename_group, email_required";
+    let told = "atlassian-cloud, as configured; changed by habits: rename_group, email_required";
     assert_eq!(lines(&info, "profile")[0].1, told);
     let wrong = usersync::targets::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
     assert!(ScimTarget::new(wrong).err().expect("not known").text.contains("no profile okta"));

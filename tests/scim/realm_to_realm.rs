@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use usersync::{
-    engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, TargetPort},
+    engine::{Connector, Engine, EngineTimes, Jitter, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetPolicy},
     store::{Decision, Store, sqlite},
@@ -161,7 +161,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     let kept: Arc<dyn Store> = Arc::clone(&store) as _;
     let times = EngineTimes { call: EngineTimes::default().call, ..EngineTimes::hasty() };
     let engine =
-        Engine::new(kept, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]).with_times(times);
+        Engine::new(kept, Arc::new(SystemClock), Jitter::random(), vec![connector], vec![port]).with_times(times);
     let between = Between { engine, store };
 
     let began = Instant::now();

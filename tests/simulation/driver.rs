@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
-    engine::{Connector, Dice, Engine, Report, RunOptions, Tally, TargetPort, WorkError},
+    engine::{Connector, Engine, Jitter, Report, RunOptions, Tally, TargetPort, WorkError},
     model::{AdoptRule, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
@@ -264,7 +264,7 @@ impl<'s> Simulation<'s> {
         let mut wrong = self.check(true).await;
         let sent = self.shared.world().sent;
         for realm in 0..self.pairs.len() {
-            for options in [RunOptions::dry(RunTrigger::Person), RunOptions::apply(RunTrigger::Schedule)] {
+            for options in [RunOptions::dry(RunTrigger::Operator), RunOptions::apply(RunTrigger::Schedule)] {
                 self.shared.world().say(format!("--- once more: {:?}", options.mode));
                 let mode = options.mode;
                 match self.run_alone(realm, options).await {
@@ -682,6 +682,10 @@ impl<'s> Simulation<'s> {
         let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
         let groups: Vec<_> = world.groups.keys().cloned().collect();
         let account = &accounts[self.rng.random_range(0..accounts.len())];
+        // An effect that this change undoes cannot be seen any more when the intent is recovered.
+        for intent in world.intents.values_mut().filter(|intent| intent.outcome.is_none()) {
+            intent.took_effect &= intent.operation.account() != Some(&account.id);
+        }
         if self.rng.random_bool(0.5) {
             let group = &groups[self.rng.random_range(0..groups.len())];
             if let Some((_, members)) = world.groups.get_mut(group)
@@ -858,7 +862,7 @@ fn engine(
             shared: Arc::clone(shared),
             identity,
             groups_at_once: scenario.groups_at_once,
-            members_at_once: scenario.members_at_once,
+            max_members_per_call: scenario.max_members_per_call,
             renames_groups: scenario.renames_groups,
         }),
     );
@@ -866,7 +870,7 @@ fn engine(
     port.wave = 2;
     let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());
     let clock = Arc::clone(shared);
-    Arc::new(Engine::new(Arc::new(watched), clock, Dice::seeded(seed), connectors.collect(), vec![port]))
+    Arc::new(Engine::new(Arc::new(watched), clock, Jitter::seeded(seed), connectors.collect(), vec![port]))
 }
 
 /// Checks that each planned operation has an outcome, and that none is lost without an error that names it.

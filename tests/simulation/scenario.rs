@@ -83,7 +83,7 @@ pub struct Scenario {
     pub groups_at_once: usize,
     /// Number of accounts that one call can add to a group; with more than one, full reconciles collect additions in
     /// waves.
-    pub members_at_once: usize,
+    pub max_members_per_call: usize,
     /// Whether the target can rename groups.
     pub renames_groups: bool,
     /// Safety limit: removals of a kind per hour; `None`: it does not matter.
@@ -103,7 +103,7 @@ pub const ONE: Scenario = Scenario {
     workers: 2,
     by_name: false,
     groups_at_once: 1,
-    members_at_once: 1,
+    max_members_per_call: 1,
     renames_groups: false,
     safety: None,
     budget: Budget {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync::{
-    keycloak::{OnProgress, Source, SourceError, SourceInfo, Walked},
+    keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
     model::{ErrorClass, GroupId, GroupState, Packed, SourceIdentity, UserId, UserState},
 };
 
@@ -88,7 +88,7 @@ impl Source for SimulatedSource {
         .await
     }
 
-    async fn users(&self, _: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
+    async fn users(&self, _: OnProgress<'_>) -> Result<FullListing<UserId, Packed<UserState>>, SourceError> {
         let count = self.user_count().await?;
         let mut read: Packed<UserState> = Packed::default();
         let mut incomplete = None;
@@ -101,7 +101,7 @@ impl Source for SimulatedSource {
             for user in page {
                 if !read.push(&user) {
                     incomplete = Some("a user was read twice".to_owned());
-                    return Ok(Walked { items: read, unreadable: Vec::new(), incomplete });
+                    return Ok(FullListing { items: read, unreadable: Vec::new(), incomplete });
                 }
             }
         }
@@ -109,14 +109,14 @@ impl Source for SimulatedSource {
         if read.len() < count.min(after) {
             incomplete = Some(format!("{} users were read, but {after} are counted", read.len()));
         }
-        Ok(Walked { items: read, unreadable: Vec::new(), incomplete })
+        Ok(FullListing { items: read, unreadable: Vec::new(), incomplete })
     }
 
     async fn user_count(&self) -> Result<usize, SourceError> {
         self.read("how many users there are".into(), |world| world.realms[self.realm].users.len()).await
     }
 
-    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
+    async fn groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError> {
         self.read("all groups".into(), |world| {
             let realm = &world.realms[self.realm];
             whole(realm.groups.keys().filter_map(|id| realm.group(id)).collect())
@@ -124,7 +124,7 @@ impl Source for SimulatedSource {
         .await
     }
 
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError> {
+    async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
         self.read(format!("members of {group}"), |world| {
             let realm = &world.realms[self.realm];
             realm.groups.contains_key(group).then(|| {
@@ -136,8 +136,8 @@ impl Source for SimulatedSource {
     }
 }
 
-fn whole<K, I>(items: I) -> Walked<K, I> {
-    Walked { items, unreadable: Vec::new(), incomplete: None }
+fn whole<K, I>(items: I) -> FullListing<K, I> {
+    FullListing { items, unreadable: Vec::new(), incomplete: None }
 }
 
 impl SimulatedSource {

@@ -19,7 +19,7 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
         PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
         sqlite::SqliteStore,
     },
@@ -135,18 +135,18 @@ impl WatchedStore {
     fn stepped(&self, step: &Step, stepped: &Stepped) {
         let writer = self.shared.gates.actor();
         let mut world = self.shared.world();
-        for settled in &step.settled {
-            let Some(intent) = world.intents.get_mut(&settled.intent) else {
-                world.violated("S3", format!("intent {} was never written", settled.intent));
+        for resolved in &step.resolved {
+            let Some(intent) = world.intents.get_mut(&resolved.intent) else {
+                world.violated("S3", format!("intent {} was never written", resolved.intent));
                 continue;
             };
             let (operation, effect) = (intent.operation.clone(), intent.took_effect);
-            if intent.outcome.replace(settled.outcome.clone()).is_some() {
+            if intent.outcome.replace(resolved.outcome.clone()).is_some() {
                 world.violated("S3", format!("{operation} is settled twice"));
             }
-            let done = settled.outcome.took_effect();
+            let done = resolved.outcome.took_effect();
             world.say(format!("    settled: {operation}: {}", if done { "done" } else { "not done" }));
-            if effect && !done && settled.outcome != usersync::model::ChangeOutcome::NotSeen {
+            if effect && !done && resolved.outcome != usersync::model::ChangeOutcome::NotSeen {
                 world.violated("seen", format!("{operation} took effect, but its change says that it did not"));
             }
         }
@@ -193,7 +193,7 @@ impl Store for WatchedStore {
     ) -> StoreResult<Appended> {
         if self.sabotage == Sabotage::NoRecheck {
             for event in &mut events {
-                event.settle = false;
+                event.recheck = false;
             }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
@@ -267,8 +267,8 @@ impl Store for WatchedStore {
         self.quietly(self.inner.next_due(target, connectors)).await
     }
 
-    async fn woken_after(&self, seen: u64) -> u64 {
-        self.inner.woken_after(seen).await
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.inner.wait_for_work(seen).await
     }
 
     fn outside_changes(&self) -> u64 {
@@ -334,12 +334,12 @@ impl Store for WatchedStore {
         token: Token,
         last: Step,
         held: Vec<NewApprovalItem>,
-        settle_at: Timestamp,
+        recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
         let mut written = false;
         let stepped = self.gated("completes", async {
-            let stepped = self.inner.complete(token, last.clone(), held, settle_at, now).await;
+            let stepped = self.inner.complete(token, last.clone(), held, recheck_at, now).await;
             written = stepped == Ok(Stepped::Written);
             stepped
         });
@@ -464,19 +464,19 @@ impl Store for WatchedStore {
         Ok(claimed)
     }
 
-    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
+    async fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
         let names: Vec<String> = found.iter().map(|planned| planned.subject.to_string()).collect();
         let what = format!("found in order: {}", names.join(", "));
         if self.sabotage == Sabotage::VerdictsStand {
             return self.gated(what, async { Ok(0) }).await;
         }
-        let raised = self.gated(what, self.inner.found_in_order(pair, run, found, now)).await?;
+        let raised = self.gated(what, self.inner.found_in_sync(pair, run, found, now)).await?;
         self.shared.world().say(format!("    raised {raised} of them"));
         Ok(raised)
     }
 
-    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
-        self.quietly(self.inner.saw_alive(pair, seen, now)).await
+    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.record_seen(pair, seen, now)).await
     }
 
     async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
@@ -571,11 +571,11 @@ impl Store for WatchedStore {
         self.quietly(self.inner.confirm_same_server(target, found, by, now)).await
     }
 
-    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
         self.quietly(self.inner.rename(named, to, by, now)).await
     }
 
-    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
         self.quietly(self.inner.remove(named, by, now)).await
     }
 
@@ -645,16 +645,16 @@ impl Store for WatchedStore {
         self.quietly(self.inner.done_in_last_hour(pair, kind, now)).await
     }
 
-    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
-        self.quietly(self.inner.is_awaited(pair, kind)).await
+    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
+        self.quietly(self.inner.has_open_items(pair, kind)).await
     }
 
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
         self.quietly(self.inner.request(request, by, now)).await
     }
 
-    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
-        self.quietly(self.inner.asked_run(pair)).await
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+        self.quietly(self.inner.requested_run(pair)).await
     }
 
     async fn replay_events(

@@ -24,7 +24,7 @@ pub struct SimulatedTarget {
     /// Number of groups that one call can add a user to.
     pub groups_at_once: usize,
     /// Number of accounts that one call can add to a group.
-    pub members_at_once: usize,
+    pub max_members_per_call: usize,
     /// Whether groups can be renamed.
     pub renames_groups: bool,
 }
@@ -212,8 +212,8 @@ impl Target for SimulatedTarget {
         Ok(self.shared.world().refused.remove(&request).unwrap_or_default())
     }
 
-    fn members_at_once(&self) -> usize {
-        self.members_at_once
+    fn max_members_per_call(&self) -> usize {
+        self.max_members_per_call
     }
 
     async fn add_members(

@@ -195,8 +195,8 @@ impl World {
         }
     }
 
-    /// Sends an event. `settle`: perhaps before the change is committed.
-    pub fn send_event(&mut self, realm: usize, subject: Subject, settle: bool) {
+    /// Sends an event. `recheck`: perhaps before the change is committed.
+    pub fn send_event(&mut self, realm: usize, subject: Subject, recheck: bool) {
         let number = self.number();
         let event = NewEvent {
             id: format!("e{number}"),
@@ -207,7 +207,7 @@ impl World {
             hints: vec![subject],
             may_remove: false,
             wants_run: false,
-            settle,
+            recheck,
             outcome: EventOutcome::Accepted,
         };
         self.events.push(OnItsWay { realm, event });

@@ -29,8 +29,8 @@ pub async fn several_are_written_down_together_and_unsent_ones_leave_no_change(s
     let bob = store.work(&user("bob"), at(1)).await;
     let foreign = Step { unsent: vec![ids[1]], ..Step::default() };
     assert!(matches!(store.step(bob.token, foreign, at(2)).await, Err(StoreError::Failed(_))));
-    let settled = vec![Settled { intent: ids[0], outcome: ChangeOutcome::Done }];
-    let last = Step { settled, unsent: vec![ids[1], ids[2]], ..Step::default() };
+    let resolved = vec![IntentOutcome { intent: ids[0], outcome: ChangeOutcome::Done }];
+    let last = Step { resolved, unsent: vec![ids[1], ids[2]], ..Step::default() };
     assert_eq!(store.complete(ann.token, last, vec![], at(9), at(2)).await.unwrap(), Stepped::Written);
     let changes = store.changes(&ChangeFilter::default()).await.unwrap();
     assert_eq!(changes.len(), 1, "{changes:?}");
@@ -47,11 +47,11 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
     let Stepped::Send(first) = gated(&store, ann.token, out.clone(), 2, at(1)).await else { panic!("sent") };
     // Operations in flight count; those that were not done do not.
     assert_eq!(done(at(1)).await, 1);
-    store.settle(ann.token, first[0], ChangeOutcome::FoundNotDone, at(2)).await;
+    store.resolve(ann.token, first[0], ChangeOutcome::FoundNotDone, at(2)).await;
     assert_eq!(done(at(2)).await, 0);
     for outcome in [ChangeOutcome::Done, ChangeOutcome::FoundDone] {
         let Stepped::Send(id) = gated(&store, ann.token, out.clone(), 2, at(3)).await else { panic!("sent") };
-        store.settle(ann.token, id[0], outcome, at(3)).await;
+        store.resolve(ann.token, id[0], outcome, at(3)).await;
     }
     assert_eq!(done(at(4)).await, 2);
     let step = Step {
@@ -59,7 +59,7 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
         next: vec![NewIntent { limit: Some(2), ..intent(out.clone(), at(9)) }],
         ..Step::default()
     };
-    assert_eq!(store.step(ann.token, step, at(4)).await.unwrap(), Stepped::PastLimit { done: 2 });
+    assert_eq!(store.step(ann.token, step, at(4)).await.unwrap(), Stepped::LimitReached { done: 2 });
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap().unwrap().name, "anna");
     assert!(store.open_intents(ann.token).await.unwrap().is_empty());
     // Other kinds, other pairs and operations without a limit do not count.
@@ -79,7 +79,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
         let claimed = store.work(&user(name), at(1)).await;
         let held = vec![hold(gate, "deactivate", "f1"), hold(ApprovalKind::Adoption, "adopt", "f1")];
         store.complete(claimed.token, Step::default(), held, at(9), at(1)).await.unwrap();
-        assert!(store.is_awaited(&pair(), gate).await.unwrap());
+        assert!(store.has_open_items(&pair(), gate).await.unwrap());
     }
     // One open approval per kind; later items are added to it.
     let sets = store.approvals(true).await.unwrap();
@@ -90,7 +90,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
             set = one.id;
         }
     }
-    assert!(!store.is_awaited(&pair(), ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.unwrap());
+    assert!(!store.has_open_items(&pair(), ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.unwrap());
     assert_eq!(store.counts(&pair(), at(1)).await.unwrap().held, 4);
     // The same items again change nothing; unneeded items are withdrawn.
     let ann = store.work(&user("ann"), at(2)).await;
@@ -118,7 +118,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     let Stepped::Send(id) = store.step(ann.token, step.clone(), at(3)).await.unwrap() else { panic!("sent") };
     assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(3)).await.unwrap(), 0);
     assert!(matches!(store.step(ann.token, step, at(3)).await, Err(StoreError::NotFound(_))));
-    store.settle(ann.token, id[0], ChangeOutcome::Done, at(4)).await;
+    store.resolve(ann.token, id[0], ChangeOutcome::Done, at(4)).await;
     assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(4)).await.unwrap(), 0);
     assert!(store.changes(&ChangeFilter::default()).await.unwrap()[0].approved);
     store.done(ann.token, at(4)).await;
@@ -126,7 +126,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     // The rest at once; an approval without waiting items is closed, and a later item opens another.
     assert_eq!(approve(&store, set, vec![], false, at(5)).await, 1);
     assert!(!store.approval(set).await.unwrap().0.open);
-    assert!(!store.is_awaited(&pair(), gate).await.unwrap());
+    assert!(!store.has_open_items(&pair(), gate).await.unwrap());
     assert_eq!(approve(&store, set, vec![], true, at(5)).await, 0);
     assert!(store.claim_one(at(5)).await.is_none(), "a rejection raises nothing");
     let states: Vec<_> = store.approval(set).await.unwrap().1.iter().map(|item| item.state).collect();
@@ -160,7 +160,7 @@ pub async fn an_approval_is_used_up_by_success_or_a_refusal_for_good(store: Worl
             let step = Step { next: vec![next], ..Step::default() };
             let Stepped::Send(ids) = store.step(ann.token, step, at(3)).await.unwrap() else { panic!("sent") };
             let ended = match attempt {
-                Some(outcome) => Step { settled: vec![Settled { intent: ids[0], outcome }], ..Step::default() },
+                Some(outcome) => Step { resolved: vec![IntentOutcome { intent: ids[0], outcome }], ..Step::default() },
                 None => Step { unsent: ids, ..Step::default() },
             };
             store.step(ann.token, ended, at(3)).await.unwrap();

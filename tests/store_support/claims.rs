@@ -61,13 +61,13 @@ pub async fn an_ended_claim_writes_nothing(store: World) {
     store.crash(at(3)).await;
     let ended = Err(StoreError::ClaimEnded);
     assert!(!store.still_held(token).await.unwrap());
-    let settle = Step {
-        settled: vec![Settled { intent: id, outcome: ChangeOutcome::Done }],
+    let resolve = Step {
+        resolved: vec![IntentOutcome { intent: id, outcome: ChangeOutcome::Done }],
         link: Some(LinkWrite::Remove),
         next: vec![intent(create("ann"), at(9))],
         ..Step::default()
     };
-    assert_eq!(store.step(token, settle, at(3)).await, Err(StoreError::ClaimEnded));
+    assert_eq!(store.step(token, resolve, at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.complete(token, Step::default(), vec![], at(9), at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.fail(token, failure(None), at(3)).await, ended);
     assert_eq!(store.defer(token, at(9), None, at(3)).await, ended);
@@ -108,7 +108,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
     assert_eq!(next.intents, std::slice::from_ref(&open));
     assert_eq!(store.open_intents(next.token).await.unwrap(), [open]);
     // The next holder reads the target and resolves the intent; the change is recorded.
-    store.settle(next.token, id, ChangeOutcome::FoundNotDone, at(31)).await;
+    store.resolve(next.token, id, ChangeOutcome::FoundNotDone, at(31)).await;
     assert!(store.open_intents(next.token).await.unwrap().is_empty());
     let changes = store.changes(&ChangeFilter::default()).await.unwrap();
     assert_eq!(changes.len(), 1);
@@ -129,7 +129,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
     };
     assert_eq!(changes[0], expected);
     // An intent is resolved only once.
-    let again = Step { settled: vec![Settled { intent: id, outcome: ChangeOutcome::Done }], ..Step::default() };
+    let again = Step { resolved: vec![IntentOutcome { intent: id, outcome: ChangeOutcome::Done }], ..Step::default() };
     assert!(matches!(store.step(next.token, again, at(31)).await, Err(StoreError::NotFound(_))));
 }
 
@@ -157,7 +157,7 @@ pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
     store.raise(&other, &[user("new")], Priority::Event, &because("x"), at(31)).await.unwrap();
     let new = store.claim(&target(), &["other".into()], at(31)).await.unwrap().unwrap();
     assert_eq!(new.intents.iter().map(|intent| intent.id).collect::<Vec<_>>(), [id]);
-    store.settle(new.token, id, ChangeOutcome::FoundDone, at(31)).await;
+    store.resolve(new.token, id, ChangeOutcome::FoundDone, at(31)).await;
     // The change belongs to the connector that requested it.
     assert_eq!(store.changes(&ChangeFilter::default()).await.unwrap()[0].pair, pair());
 }
@@ -193,7 +193,7 @@ pub async fn a_claim_that_ends_with_its_intent_open_raises_the_task(store: World
         assert!(store.claim_one(at(29)).await.is_none(), "{nth}");
         let again = store.claims(&name, at(30)).await;
         assert_eq!(again.intents.len(), 1, "{nth}");
-        store.settle(again.token, again.intents[0].id, ChangeOutcome::FoundDone, at(30)).await;
+        store.resolve(again.token, again.intents[0].id, ChangeOutcome::FoundDone, at(30)).await;
         store.done(again.token, at(30)).await;
         assert!(store.task(&name).await.is_none());
     }
@@ -210,11 +210,11 @@ pub async fn a_create_closes_its_name(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     let bob = store.work(&user("bob"), at(1)).await;
     let who = async |token, name: &str| store.holder(token, &"a9".into(), name).await.unwrap();
-    assert_eq!(who(bob.token, "Ann").await, Holder::Nobody);
+    assert_eq!(who(bob.token, "Ann").await, Holder::Unlinked);
     let id = store.intend(ann.token, create("Ann"), at(30), at(1)).await;
     // For its own subject the account is the one that it creates.
-    assert_eq!(who(ann.token, "ann").await, Holder::Nobody);
-    assert_eq!(who(bob.token, "aNN").await, Holder::BeingMade);
+    assert_eq!(who(ann.token, "ann").await, Holder::Unlinked);
+    assert_eq!(who(bob.token, "aNN").await, Holder::BeingCreated);
     assert_eq!(
         store.adopt(bob.token, link("bob", "a9").named("ANN"), None, at(2)).await.unwrap(),
         Adopted::Busy { until: at(30) }
@@ -224,8 +224,8 @@ pub async fn a_create_closes_its_name(store: World) {
         store.adopt(bob.token, link("bob", "a9").named("ann"), None, at(40)).await.unwrap(),
         Adopted::Busy { until } if until > at(40)
     ));
-    store.settle(ann.token, id, ChangeOutcome::FoundNotDone, at(41)).await;
-    assert_eq!(who(bob.token, "ann").await, Holder::Nobody);
+    store.resolve(ann.token, id, ChangeOutcome::FoundNotDone, at(41)).await;
+    assert_eq!(who(bob.token, "ann").await, Holder::Unlinked);
     assert_eq!(store.adopt(bob.token, link("bob", "a9").named("ann"), None, at(41)).await.unwrap(), Adopted::Linked);
     let Holder::Linked { connector: whose, link } = who(ann.token, "ann").await else { panic!("linked") };
     assert_eq!((whose, link.user), (connector(), "bob".into()));
@@ -316,10 +316,10 @@ pub async fn a_rename_that_is_done_frees_the_name(store: World) {
         store.wait_for(waiting.token, std::slice::from_ref(&bob), true, at(600), at(1)).await.unwrap();
         let holder = store.claims(&bob, at(1)).await;
         let id = store.intend(holder.token, rename(&account, "bob", "tmp"), at(9), at(1)).await;
-        store.settle(holder.token, id, ChangeOutcome::Refused { why: "no".into(), permanent: false }, at(2)).await;
+        store.resolve(holder.token, id, ChangeOutcome::Refused { why: "no".into(), permanent: false }, at(2)).await;
         assert!(store.claim_one(at(2)).await.is_none());
         let id = store.intend(holder.token, rename(&account, "bob", "tmp"), at(9), at(2)).await;
-        store.settle(holder.token, id, outcome, at(3)).await;
+        store.resolve(holder.token, id, outcome, at(3)).await;
         let waiting = store.claims(&ann, at(3)).await;
         store.done(waiting.token, at(3)).await;
         store.done(holder.token, at(3)).await;
@@ -355,7 +355,7 @@ pub async fn a_ring_is_found_by_following_who_waits(store: World) {
 }
 
 pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
-    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, now| {
         let observation = store.next_observation().await.unwrap();
         store.claim_planned(&pair(), run, planned(&user(name), observation, None), now).await.unwrap().expect("stands")
@@ -396,7 +396,7 @@ pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
 }
 
 pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
-    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, observation, account, now| {
         store.claim_planned(&pair(), run, planned(&user(name), observation, account), now).await.unwrap()
     };
@@ -436,7 +436,7 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     let observation = store.next_observation().await.unwrap();
     assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     let ann = store.claims(&user("ann"), at(100)).await;
-    store.settle(ann.token, ann.intents[0].id, ChangeOutcome::Done, at(100)).await;
+    store.resolve(ann.token, ann.intents[0].id, ChangeOutcome::Done, at(100)).await;
     // A change is a newer observation, even before the work ends.
     assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     store.done(ann.token, at(101)).await;
@@ -465,7 +465,7 @@ pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(
         planned(&Subject::group("g"), observation, None),
         planned(&user("blocked"), observation, Some("a5")),
     ];
-    assert_eq!(store.found_in_order(&pair(), run, found, at(3)).await.unwrap(), 6);
+    assert_eq!(store.found_in_sync(&pair(), run, found, at(3)).await.unwrap(), 6);
     let tasks = store.tasks(&TaskFilter::default()).await.unwrap();
     let raised: BTreeSet<Subject> = tasks.into_iter().map(|task| task.subject).collect();
     assert_eq!(raised, ["worked", "claimed", "moved", "open", "unlinked", "blocked"].map(user).into());

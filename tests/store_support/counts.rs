@@ -9,7 +9,7 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-use crate::{reference::Dice, world::*};
+use crate::{reference::Jitter, world::*};
 
 /// More tasks than one transaction raises.
 const MANY: usize = 2_500;
@@ -19,8 +19,8 @@ fn pairs() -> [Pair; 2] {
 }
 
 /// Picks one of several with equal probability.
-fn pick<T: Clone>(dice: &mut Dice, of: &[T]) -> T {
-    of[usize::try_from(dice.roll(i64::try_from(of.len()).unwrap())).unwrap()].clone()
+fn pick<T: Clone>(jitter: &mut Jitter, of: &[T]) -> T {
+    of[usize::try_from(jitter.roll(i64::try_from(of.len()).unwrap())).unwrap()].clone()
 }
 
 /// Counts the rows.
@@ -73,23 +73,23 @@ async fn connect(file: &Path) -> SqliteConnection {
 }
 
 /// Returns a worker's writes about its subject.
-fn step(dice: &mut Dice, claimed: &Claimed, now: Timestamp) -> Step {
+fn step(jitter: &mut Jitter, claimed: &Claimed, now: Timestamp) -> Step {
     if let Some(user) = claimed.subject.as_user() {
         let account = format!("{}-{user}", claimed.pair.connector);
-        let groups = (0..dice.roll(4)).map(|nth| TargetGroupId::from(format!("t{nth}")));
+        let groups = (0..jitter.roll(4)).map(|nth| TargetGroupId::from(format!("t{nth}")));
         let link = Link {
             given: groups.collect(),
-            deactivated_by_us: dice.roll(2) == 0,
-            missing_since: (dice.roll(3) == 0).then_some(now),
+            deactivated_by_us: jitter.roll(2) == 0,
+            missing_since: (jitter.roll(3) == 0).then_some(now),
             ..Link::new(user.clone(), account.as_str().into(), account.as_str())
         };
         let drop = LinkWrite::Drop { why: "gone".into(), limit: None, approved_by: None };
         let writes = [Some(LinkWrite::Put(link.clone())), Some(LinkWrite::Put(link)), Some(LinkWrite::Remove), None];
-        let link = if claimed.link.is_some() && dice.roll(6) == 0 { Some(drop) } else { pick(dice, &writes) };
+        let link = if claimed.link.is_some() && jitter.roll(6) == 0 { Some(drop) } else { pick(jitter, &writes) };
         return Step { link, ..Step::default() };
     }
     let Subject::Group(source) = claimed.subject.clone() else { panic!("a user or a group") };
-    let name = format!("t{}", dice.roll(3));
+    let name = format!("t{}", jitter.roll(3));
     let group = ManagedGroup {
         id: name.as_str().into(),
         name: name.clone(),
@@ -99,36 +99,39 @@ fn step(dice: &mut Dice, claimed: &Claimed, now: Timestamp) -> Step {
     };
     let manage = GroupWrite::Manage { source: source.clone(), name: name.clone(), group, named: NameFrom::Target };
     let unmap = GroupWrite::Unmap { source: source.clone(), name, why: "a test".into() };
-    Step { group: Some(pick(dice, &[manage.clone(), manage, unmap, GroupWrite::Forget { source }])), ..Step::default() }
+    Step {
+        group: Some(pick(jitter, &[manage.clone(), manage, unmap, GroupWrite::Forget { source }])),
+        ..Step::default()
+    }
 }
 
 /// Claims due work, writes something about it, and ends the claim in one of the ways.
-async fn work(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
+async fn work(store: &SqliteStore, jitter: &mut Jitter, now: Timestamp) {
     let connectors = pairs().map(|pair| pair.connector);
     let Some(claimed) = store.claim(&target(), &connectors, now).await.unwrap() else { return };
-    store.step(claimed.token, step(dice, &claimed, now), now).await.unwrap();
-    match dice.roll(6) {
+    store.step(claimed.token, step(jitter, &claimed, now), now).await.unwrap();
+    match jitter.roll(6) {
         0 => store.fail(claimed.token, failure(None), now).await.unwrap(),
-        1 => store.fail(claimed.token, failure(Some(later(now, dice.roll(9)))), now).await.unwrap(),
-        2 => store.defer(claimed.token, later(now, dice.roll(9)), None, now).await.unwrap(),
+        1 => store.fail(claimed.token, failure(Some(later(now, jitter.roll(9)))), now).await.unwrap(),
+        2 => store.defer(claimed.token, later(now, jitter.roll(9)), None, now).await.unwrap(),
         _ => {
             let kinds = [ApprovalKind::Adoption, ApprovalKind::SafetyLimit(Limited::Deactivate)];
-            let held = (0..dice.roll(3)).map(|nth| hold(pick(dice, &kinds), &format!("k{nth}"), "f")).collect();
+            let held = (0..jitter.roll(3)).map(|nth| hold(pick(jitter, &kinds), &format!("k{nth}"), "f")).collect();
             store.complete(claimed.token, Step::default(), held, later(now, 5), now).await.unwrap();
         }
     }
 }
 
 /// Makes changes of operators and the server, beside the workers.
-async fn beside(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
-    match dice.roll(4) {
+async fn beside(store: &SqliteStore, jitter: &mut Jitter, now: Timestamp) {
+    match jitter.roll(4) {
         0 => drop(store.replay_dead(&TaskFilter::default(), "eve", now).await.unwrap()),
         1 => store.crash(now).await.unwrap(),
         2 => drop(store.prune(now, 10).await.unwrap()),
         _ => {
             let sets = store.approvals(true).await.unwrap();
             let Some(set) = sets.first().map(|set| set.id) else { return };
-            let decision = Decision { set, items: vec![], approve: dice.roll(2) == 0, by: "eve".into(), note: None };
+            let decision = Decision { set, items: vec![], approve: jitter.roll(2) == 0, by: "eve".into(), note: None };
             store.decide(&decision, now).await.unwrap();
         }
     }
@@ -143,18 +146,18 @@ async fn counts_agree_with_a_full_count_after_random_steps() {
     let subjects: Vec<Subject> =
         (0..9).map(|nth| user(&format!("u{nth}"))).chain((0..5).map(|nth| Subject::group(format!("g{nth}")))).collect();
     let priorities = [Priority::Removal, Priority::Event, Priority::Retry, Priority::FanOut, Priority::Run];
-    let (mut dice, mut now) = (Dice(0x9e37_79b9_7f4a_7c15), at(0));
+    let (mut jitter, mut now) = (Jitter(0x9e37_79b9_7f4a_7c15), at(0));
     let mut largest = PairCounts::default();
     for nth in 0..1_500 {
-        now = later(now, dice.roll(3));
-        match dice.roll(10) {
+        now = later(now, jitter.roll(3));
+        match jitter.roll(10) {
             0..=3 => {
-                let (pair, subject) = (pick(&mut dice, &pairs()), pick(&mut dice, &subjects));
-                let when = later(now, dice.roll(4));
-                store.raise(&pair, &[subject], pick(&mut dice, &priorities), &because("x"), when).await.unwrap();
+                let (pair, subject) = (pick(&mut jitter, &pairs()), pick(&mut jitter, &subjects));
+                let when = later(now, jitter.roll(4));
+                store.raise(&pair, &[subject], pick(&mut jitter, &priorities), &because("x"), when).await.unwrap();
             }
-            4..=8 => work(&store, &mut dice, now).await,
-            _ => beside(&store, &mut dice, now).await,
+            4..=8 => work(&store, &mut jitter, now).await,
+            _ => beside(&store, &mut jitter, now).await,
         }
         for pair in pairs() {
             let kept = PairCounts { last_change: None, ..store.counts(&pair, now).await.unwrap() };
@@ -183,12 +186,12 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = open(&file).await;
-    let mut dice = Dice(7);
+    let mut jitter = Jitter(7);
     for nth in 0..300 {
         let subject = if nth % 3 == 0 { Subject::group(format!("g{nth}")) } else { user(&format!("u{nth}")) };
         store.raise(&pair(), &[subject], Priority::Event, &because("x"), at(nth)).await.unwrap();
         if nth % 5 > 0 {
-            work(&store, &mut dice, at(nth)).await;
+            work(&store, &mut jitter, at(nth)).await;
         }
     }
     let kept = store.counts(&pair(), at(300)).await.unwrap();
@@ -214,6 +217,7 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
     undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
     undo.push("ALTER TABLE pair DROP COLUMN stopped_from".into());
     let former = [
+        "ALTER TABLE task RENAME COLUMN recheck TO settle",
         "ALTER TABLE approval_item RENAME COLUMN approval TO held_set",
         "ALTER TABLE approval_item RENAME TO held_item",
         "ALTER TABLE approval RENAME TO held_set",

@@ -105,7 +105,7 @@ async fn what_an_ended_process_left_open_is_put_to_work() {
     let file = folder.path().join("usersync.db");
     let store = world(open(&file).await.unwrap());
     let observation = store.next_observation().await.unwrap();
-    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
     let ann =
         store.claim_planned(&pair(), run, planned(&user("ann"), observation, None), at(1)).await.unwrap().unwrap();
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
@@ -246,9 +246,9 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     let store = open(&old).await.unwrap();
     let mut asked = Vec::new();
     for pair in &pairs {
-        asked.push(store.asked_run(pair).await.unwrap());
+        asked.push(store.requested_run(pair).await.unwrap());
     }
-    assert_eq!(asked, [Some(RunTrigger::Event), Some(RunTrigger::Person), None]);
+    assert_eq!(asked, [Some(RunTrigger::Event), Some(RunTrigger::Operator), None]);
     store.close().await;
 }
 
@@ -300,15 +300,15 @@ async fn a_command_beside_the_server_is_heard_at_once() {
 
     let command = SqliteStore::open_beside(&file, OpenOptions::new(at(1))).await.unwrap();
     command.raise(&pair(), &[user("ann")], Priority::Event, &because("sync"), at(1)).await.unwrap();
-    let seen = server.woken_after(seen).await;
+    let seen = server.wait_for_work(seen).await;
     let ann = server.claims(&user("ann"), at(1)).await;
     // The server does not cache anything that a command changes.
-    let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Person };
+    let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Operator };
     command.request(&run, "eve", at(2)).await.unwrap();
     command.set_paused(&connector(), true, "eve", at(2)).await.unwrap();
     command.raise(&pair(), &[user("ann")], Priority::Event, &because("sync"), at(2)).await.unwrap();
-    server.woken_after(seen).await;
-    assert_eq!(server.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person));
+    server.wait_for_work(seen).await;
+    assert_eq!(server.requested_run(&pair()).await.unwrap(), Some(RunTrigger::Operator));
     assert_eq!(server.paused().await.unwrap(), [connector()].into());
     server.done(ann.token, at(3)).await;
     server.claims(&user("ann"), at(3)).await;

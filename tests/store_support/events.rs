@@ -66,7 +66,7 @@ pub async fn an_ignored_event_is_stored_and_asks_for_nothing(store: World) {
     let appended = store.append_events(&connector(), &[target()], vec![ignored], at(1)).await.unwrap();
     assert_eq!(appended.stored, 1);
     assert!(store.claim_one(at(9)).await.is_none());
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
     let filter = EventFilter { ignored: true, ..EventFilter::default() };
     let stored = store.events(&filter).await.unwrap();
     assert_eq!(stored[0].outcome, EventOutcome::Ignored("another realm".into()));
@@ -78,12 +78,12 @@ pub async fn an_event_that_wants_a_run_asks_for_one(store: World) {
     let wants = |id: &str| NewEvent { wants_run: true, ..event(id, &[]) };
     store.append_events(&connector(), &[target()], vec![wants("1"), wants("2")], at(1)).await.unwrap();
     store.append_events(&connector(), &[target()], vec![wants("1"), wants("3")], at(2)).await.unwrap();
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Event));
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), Some(RunTrigger::Event));
     store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at(3)).await.unwrap();
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
     // A duplicate raises nothing.
     store.append_events(&connector(), &[target()], vec![wants("2")], at(4)).await.unwrap();
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
 }
 
 pub async fn each_of_many_callers_hears_of_its_own(store: World) {

@@ -94,7 +94,7 @@ pub async fn who_was_seen_alive_is_remembered(store: World) {
     }
     let saw = async |names: &[&str], federation: Option<&str>, now| {
         let seen = names.iter().map(|name| (UserId::from(*name), federation.map(ToOwned::to_owned))).collect();
-        store.saw_alive(&pair(), seen, now).await.unwrap();
+        store.record_seen(&pair(), seen, now).await.unwrap();
     };
     saw(&["ann"], None, at(10)).await;
     saw(&["cid", "unlinked"], Some("ldap"), at(30)).await;
@@ -170,7 +170,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     let delete = Operation::DeleteGroup { group: "t2".into(), name: "ops".into() };
     let id = store.intend(claimed.token, delete, at(9), at(1)).await;
     assert_eq!(store.open_intents(claimed.token).await.unwrap().len(), 1);
-    store.settle(claimed.token, id, ChangeOutcome::Done, at(1)).await;
+    store.resolve(claimed.token, id, ChangeOutcome::Done, at(1)).await;
     let left: Vec<_> = store.managed_groups(&target()).await.unwrap().into_iter().map(|group| group.id).collect();
     assert_eq!(left, ["t1".into()]);
     assert_eq!(store.group_mappings(&pair()).await.unwrap().len(), 1);
@@ -201,7 +201,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     // Another source starts to feed it by its former name, while the rename is in flight.
     map("g2").await;
     assert!(store.claim_one(at(3)).await.is_none());
-    store.settle(claimed.token, id, ChangeOutcome::Done, at(3)).await;
+    store.resolve(claimed.token, id, ChangeOutcome::Done, at(3)).await;
     let managed = store.managed_groups(&target()).await.unwrap();
     assert_eq!((managed[0].name.as_str(), managed[0].sources.len()), ("ops", 2));
     let again = store.claim_one(at(3)).await.expect("the other one has to look again");
@@ -297,7 +297,7 @@ pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(stor
         ..Step::default()
     };
     let refused = store.step(ann.token, drop(Some(0)), at(3)).await.unwrap();
-    assert_eq!(refused, Stepped::PastLimit { done: 0 });
+    assert_eq!(refused, Stepped::LimitReached { done: 0 });
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(known.clone()));
     assert_eq!(store.step(ann.token, drop(Some(1)), at(3)).await.unwrap(), Stepped::Written);
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), None);
@@ -310,7 +310,7 @@ pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(stor
     assert_eq!(changes[0].limited, Some(Limited::DropLink));
     assert_eq!(store.done_in_last_hour(&pair(), Limited::DropLink, at(4)).await.unwrap(), 1);
     let bob = store.work(&user("bob"), at(4)).await;
-    assert_eq!(store.step(bob.token, drop(Some(1)), at(4)).await.unwrap(), Stepped::PastLimit { done: 1 });
+    assert_eq!(store.step(bob.token, drop(Some(1)), at(4)).await.unwrap(), Stepped::LimitReached { done: 1 });
     store.done(bob.token, at(4)).await;
 
     // The next worker of the user learns the old link, and links it again if the account is back.

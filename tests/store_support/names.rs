@@ -48,11 +48,11 @@ pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {
     let corp = Declared::Connector(connector());
     store.rename(&corp, "new", "dora", at(3)).await.unwrap();
     let new = Pair { connector: "new".into(), ..pair() };
-    assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
+    assert_eq!(store.requested_run(&new).await.unwrap(), Some(RunTrigger::Event));
     // The request stays until a run ends.
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(4)).await.unwrap();
     store.end_run(run, RunOutcome::Stopped, serde_json::Value::Null, at(5)).await.unwrap();
-    assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
+    assert_eq!(store.requested_run(&new).await.unwrap(), Some(RunTrigger::Event));
 
     // The same for a target; a new name loses nothing.
     let wiki = Pair { target: "wiki".into(), ..new.clone() };
@@ -60,11 +60,11 @@ pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(6)).await.unwrap();
     store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(7)).await.unwrap();
     store.rename(&Declared::Target(target()), "wiki", "dora", at(8)).await.unwrap();
-    assert_eq!(store.asked_run(&wiki).await.unwrap(), Some(RunTrigger::Event));
+    assert_eq!(store.requested_run(&wiki).await.unwrap(), Some(RunTrigger::Event));
     let run = store.begin_run(&wiki, RunTrigger::Event, RunMode::Apply, at(9)).await.unwrap();
     store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(9)).await.unwrap();
     store.rename(&Declared::Target("wiki".into()), "fresh", "dora", at(10)).await.unwrap();
-    assert_eq!(store.asked_run(&Pair { target: "fresh".into(), ..new }).await.unwrap(), None);
+    assert_eq!(store.requested_run(&Pair { target: "fresh".into(), ..new }).await.unwrap(), None);
 }
 
 pub async fn a_renamed_target_keeps_what_it_has(store: World) {

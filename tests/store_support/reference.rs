@@ -8,9 +8,9 @@ use usersync::{model::*, store::*};
 use crate::world::*;
 
 /// A small generator: a seed determines everything.
-pub struct Dice(pub u64);
+pub struct Jitter(pub u64);
 
-impl Dice {
+impl Jitter {
     pub fn roll(&mut self, sides: i64) -> i64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -95,17 +95,17 @@ async fn compare(store: &World, reference: &Reference, seed: u64, step: i64) {
 
 pub async fn random_histories_agree_with_the_reference(store: World) {
     for seed in 1..=12_u64 {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut jitter = Jitter(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut reference = Reference::default();
         let mut now = at(i64::try_from(seed).unwrap() * 1_000_000);
         let subjects: Vec<Subject> = (0..5).map(|nth| user(&format!("s{seed}-{nth}"))).collect();
         for step in 0..120 {
-            now = later(now, dice.roll(4));
-            let subject = subjects[usize::try_from(dice.roll(5)).unwrap()].clone();
-            match dice.roll(10) {
+            now = later(now, jitter.roll(4));
+            let subject = subjects[usize::try_from(jitter.roll(5)).unwrap()].clone();
+            match jitter.roll(10) {
                 0..=2 => {
                     let priority = [Priority::Event, Priority::Retry, Priority::FanOut, Priority::Run]
-                        [usize::try_from(dice.roll(4)).unwrap()];
+                        [usize::try_from(jitter.roll(4)).unwrap()];
                     store.raise(&pair(), std::slice::from_ref(&subject), priority, &because("x"), now).await.unwrap();
                     reference.raise(&subject, priority, now);
                 }
@@ -133,7 +133,7 @@ pub async fn random_histories_agree_with_the_reference(store: World) {
                         reference.raise(&subject, Priority::Retry, now);
                     }
                 }
-                ending => end_one(&store, &mut reference, &mut dice, ending, now).await,
+                ending => end_one(&store, &mut reference, &mut jitter, ending, now).await,
             }
             compare(&store, &reference, seed, step).await;
         }
@@ -143,7 +143,7 @@ pub async fn random_histories_agree_with_the_reference(store: World) {
 }
 
 /// Ends one of the held claims, or writes an intent under it.
-async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, ending: i64, now: Timestamp) {
+async fn end_one(store: &World, reference: &mut Reference, jitter: &mut Jitter, ending: i64, now: Timestamp) {
     let Some((subject, (token, _))) = reference.claims.iter().next().map(|(subject, claim)| (subject.clone(), *claim))
     else {
         return;
@@ -155,7 +155,7 @@ async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, endi
         return;
     }
     let open = reference.intents.contains_key(&subject);
-    match (dice.roll(4), reference.end(&subject)) {
+    match (jitter.roll(4), reference.end(&subject)) {
         (0, Some((task, raised))) => {
             let retry_at = later(now, 5);
             store.fail(token, failure(Some(retry_at)), now).await.unwrap();
@@ -201,7 +201,7 @@ async fn clear(store: &World, reference: &mut Reference, now: Timestamp) {
     store.replay_dead(&TaskFilter::default(), "me", now).await.unwrap();
     while let Some(claimed) = store.claim_one(now).await {
         for intent in &claimed.intents {
-            store.settle(claimed.token, intent.id, ChangeOutcome::FoundNotDone, now).await;
+            store.resolve(claimed.token, intent.id, ChangeOutcome::FoundNotDone, now).await;
         }
         store.done(claimed.token, now).await;
     }

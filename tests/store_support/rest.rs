@@ -178,7 +178,7 @@ pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_li
     assert_eq!(store.standing_items(&pair()).await.unwrap().len(), 1, "approvals stay");
     assert_eq!(store.approvals(true).await.unwrap().len(), 1);
     assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["ann".into()]);
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person), "which compares the links");
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), Some(RunTrigger::Operator), "which compares the links");
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("the same server, now A at https://jira.example.org"));
 
     // A worker that handles the user before that run finds another login, and drops the link with its reason.
@@ -263,33 +263,33 @@ fn a_run(target: Option<&str>, trigger: RunTrigger) -> Request {
 pub async fn a_run_stays_asked_for_until_it_begins(store: World) {
     let wiki = Pair::new("corp", "wiki");
     store.ensure_pairs(&[pair(), wiki.clone(), Pair::new("other", "jira")], at(0)).await.unwrap();
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
     for target in [None, Some("jira"), None] {
-        store.request(&a_run(target, RunTrigger::Person), "eve", at(1)).await.unwrap();
+        store.request(&a_run(target, RunTrigger::Operator), "eve", at(1)).await.unwrap();
     }
-    assert_eq!(store.asked_run(&Pair::new("other", "jira")).await.unwrap(), None);
+    assert_eq!(store.requested_run(&Pair::new("other", "jira")).await.unwrap(), None);
     store.crash(at(2)).await;
     // A dry run answers no request; neither does a run of another pair.
-    store.begin_run(&pair(), RunTrigger::Person, RunMode::DryRun, at(3)).await.unwrap();
+    store.begin_run(&pair(), RunTrigger::Operator, RunMode::DryRun, at(3)).await.unwrap();
     for pair in [pair(), wiki.clone()] {
-        assert_eq!(store.asked_run(&pair).await.unwrap(), Some(RunTrigger::Person));
+        assert_eq!(store.requested_run(&pair).await.unwrap(), Some(RunTrigger::Operator));
         let run = store.begin_run(&pair, RunTrigger::Schedule, RunMode::Apply, at(3)).await.unwrap();
-        assert_eq!(store.asked_run(&pair).await.unwrap(), None, "once");
+        assert_eq!(store.requested_run(&pair).await.unwrap(), None, "once");
         // It is requested again during the run.
-        store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(4)).await.unwrap();
+        store.request(&a_run(Some("jira"), RunTrigger::Operator), "eve", at(4)).await.unwrap();
         store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(5)).await.unwrap();
     }
-    assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person));
-    assert_eq!(store.asked_run(&wiki).await.unwrap(), None);
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), Some(RunTrigger::Operator));
+    assert_eq!(store.requested_run(&wiki).await.unwrap(), None);
 }
 
 pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(store: World) {
     let event = Some(RunTrigger::Event);
     let begin = async |at| store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at).await.unwrap();
     let end = async |run, outcome, at| store.end_run(run, outcome, serde_json::Value::Null, at).await.unwrap();
-    let asked = async || store.asked_run(&pair()).await.unwrap();
+    let asked = async || store.requested_run(&pair()).await.unwrap();
     store.request(&a_run(Some("jira"), RunTrigger::Event), "eve", at(1)).await.unwrap();
-    store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(1)).await.unwrap();
+    store.request(&a_run(Some("jira"), RunTrigger::Operator), "eve", at(1)).await.unwrap();
     let run = begin(at(2)).await;
     assert_eq!(asked().await, None);
     end(run, RunOutcome::Failed { why: "503".into(), class: None }, at(3)).await;
@@ -311,7 +311,7 @@ pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(st
 }
 
 pub async fn changes_are_filtered_and_paged(store: World) {
-    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(0)).await.unwrap();
     for nth in 0..6 {
         let name = format!("u{}", nth % 3);
         let observation = store.next_observation().await.unwrap();
@@ -322,7 +322,7 @@ pub async fn changes_are_filtered_and_paged(store: World) {
         };
         let id = store.intend(claimed.token, create(&name), at(nth + 9), at(nth)).await;
         store
-            .settle(claimed.token, id, ChangeOutcome::Refused { why: format!("no {nth}"), permanent: false }, at(nth))
+            .resolve(claimed.token, id, ChangeOutcome::Refused { why: format!("no {nth}"), permanent: false }, at(nth))
             .await;
         store.done(claimed.token, at(nth)).await;
     }
@@ -353,12 +353,12 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     for nth in 0..5 {
         store.event(&format!("e{nth}"), &[], at(nth)).await;
     }
-    let old = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    let old = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(0)).await.unwrap();
     store.end_run(old, RunOutcome::Done, serde_json::Value::Null, at(1)).await.unwrap();
-    store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(0)).await.unwrap();
     let ann = store.work(&user("ann"), at(0)).await;
     let id = store.intend(ann.token, create("ann"), at(9), at(0)).await;
-    store.settle(ann.token, id, ChangeOutcome::Done, at(1)).await;
+    store.resolve(ann.token, id, ChangeOutcome::Done, at(1)).await;
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
     let held = vec![hold(ApprovalKind::Adoption, "a", "f"), hold(ApprovalKind::Adoption, "b", "f")];
     store.complete(ann.token, Step::default(), held, at(1), at(1)).await.unwrap();

@@ -137,7 +137,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
     let task = store.task(&user("ann")).await.unwrap();
     assert_eq!((task.error, task.attempts, task.not_before), (Some(reason), 0, at(30)));
     // A run's claim; its task is raised with it.
-    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(2)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(2)).await.unwrap();
     let planned = Planned { subject: user("bob"), observation: store.next_observation().await.unwrap(), account: None };
     let bob = store.claim_planned(&pair(), run, planned, at(3)).await.unwrap().unwrap();
     let reason = (ErrorClass::Credentials, "HTTP 401".to_owned());
@@ -149,7 +149,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
 }
 
 pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
-    let early = NewEvent { settle: true, ..event("1", &[user("ann")]) };
+    let early = NewEvent { recheck: true, ..event("1", &[user("ann")]) };
     store.append_events(&connector(), &[target()], vec![early], at(1)).await.unwrap();
     // A later event that needs none does not remove it.
     store.event("2", &[user("ann")], at(1)).await;
@@ -161,7 +161,7 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     assert!(store.task(&user("ann")).await.is_none());
     // It is added to work that was raised meanwhile, and applies to an existing task.
     store.raise(&pair(), &[user("bob")], Priority::Event, &because("x"), at(20)).await.unwrap();
-    let early = NewEvent { settle: true, ..event("3", &[user("bob")]) };
+    let early = NewEvent { recheck: true, ..event("3", &[user("bob")]) };
     store.append_events(&connector(), &[target()], vec![early], at(20)).await.unwrap();
     let first = store.claims(&user("bob"), at(20)).await;
     store.event("4", &[user("bob")], at(21)).await;
@@ -189,16 +189,16 @@ pub async fn it_tells_when_the_next_falls_due(store: World) {
 pub async fn whoever_waits_is_woken(store: World) {
     let mut seen = 0;
     store.raise(&pair(), &[user("ann")], Priority::Event, &because("x"), at(1)).await.unwrap();
-    seen = store.woken_after(seen).await;
-    let quiet = store.woken_after(seen);
+    seen = store.wait_for_work(seen).await;
+    let quiet = store.wait_for_work(seen);
     assert!(futures::poll!(std::pin::pin!(quiet)).is_pending());
     let bob = [user("bob")];
     let (_, woken, appended) =
-        tokio::join!(store.woken_after(seen), store.woken_after(seen), store.event("1", &bob, at(2)));
+        tokio::join!(store.wait_for_work(seen), store.wait_for_work(seen), store.event("1", &bob, at(2)));
     assert!(woken > seen && appended.stored == 1);
     let mut count = woken;
     for nth in 0..4 {
-        let waits = store.woken_after(count);
+        let waits = store.wait_for_work(count);
         match nth {
             0 => store.set_paused(&connector(), true, "me", at(3)).await.unwrap(),
             1 => store.set_pair_state(&pair(), PairState::InService, at(3)).await.unwrap(),
@@ -207,7 +207,7 @@ pub async fn whoever_waits_is_woken(store: World) {
                 store.defer(claimed.token, at(9), None, at(3)).await.unwrap();
             }
             _ => {
-                let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Person };
+                let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Operator };
                 store.request(&run, "me", at(3)).await.unwrap();
             }
         }

@@ -86,8 +86,8 @@ impl World {
         }
     }
 
-    pub async fn settle(&self, token: Token, intent: IntentId, outcome: ChangeOutcome, now: Timestamp) {
-        let step = Step { settled: vec![Settled { intent, outcome }], ..Step::default() };
+    pub async fn resolve(&self, token: Token, intent: IntentId, outcome: ChangeOutcome, now: Timestamp) {
+        let step = Step { resolved: vec![IntentOutcome { intent, outcome }], ..Step::default() };
         assert_eq!(self.step(token, step, now).await.unwrap(), Stepped::Written);
     }
 
@@ -136,7 +136,7 @@ pub fn event(id: &str, hints: &[Subject]) -> NewEvent {
         hints: hints.to_vec(),
         may_remove: false,
         wants_run: false,
-        settle: false,
+        recheck: false,
         outcome: EventOutcome::Accepted,
     }
 }

@@ -11,7 +11,7 @@ use usersync::{
 use usersync_simulators::Fault;
 
 use crate::places::{
-    self, PATIENCE, Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
+    self, Place, STEP_TIMEOUT, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
 };
 
 /// Possible result of an answer to a write.
@@ -34,8 +34,8 @@ type Start = fn() -> BoxFuture<'static, Place>;
 const FAULTS: &[Struck] = &[
     ("cut before", Fault::cut, Expected::Unanswered),
     ("cut after", Fault::cut_after, Expected::Unanswered),
-    ("time-out before", || Fault::delay(PATIENCE * 2), Expected::Unanswered),
-    ("time-out after", || Fault::delay_after(PATIENCE * 2), Expected::Unanswered),
+    ("time-out before", || Fault::delay(STEP_TIMEOUT * 2), Expected::Unanswered),
+    ("time-out after", || Fault::delay_after(STEP_TIMEOUT * 2), Expected::Unanswered),
     ("400", || Fault::status(400, "no"), Expected::Truth),
     ("401", || Fault::status(401, "no"), Expected::Class(ErrorClass::Credentials)),
     ("403", || Fault::status(403, "no"), Expected::Truth),
@@ -168,7 +168,7 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
     place.faults.clear();
     // A call that was cut off or late has its effect by now, if ever.
     if fault.starts_with("time-out") {
-        tokio::time::sleep(PATIENCE * 2 + Duration::from_millis(300)).await;
+        tokio::time::sleep(STEP_TIMEOUT * 2 + Duration::from_millis(300)).await;
     }
     place.target.forget_refusal();
     let so = is_so(&place, &operation).await;

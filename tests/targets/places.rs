@@ -46,7 +46,7 @@ pub struct Place {
 const ATTRIBUTES: [&str; 2] = ["nickName", "title"];
 
 /// Timeout of a call here: long enough for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub async fn jira() -> Place {
     let options = JiraOptions::default();
@@ -160,7 +160,7 @@ fn token(secret: &str) -> Credentials {
 }
 
 fn patient() -> HttpSettings {
-    HttpSettings { call_timeout: PATIENCE, body_max: 1 << 20, ..HttpSettings::default() }
+    HttpSettings { call_timeout: STEP_TIMEOUT, body_max: 1 << 20, ..HttpSettings::default() }
 }
 
 /// Returns a deadline for an operation.

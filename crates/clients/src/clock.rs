@@ -44,9 +44,9 @@ impl Clock for usersync_simulators::clock::DrivenClock {
 
 /// A source of random numbers for jitter.
 #[derive(Debug)]
-pub struct Dice(Mutex<SmallRng>);
+pub struct Jitter(Mutex<SmallRng>);
 
-impl Dice {
+impl Jitter {
     /// Creates a source with a random seed.
     pub fn random() -> Self {
         Self(Mutex::new(rand::make_rng()))

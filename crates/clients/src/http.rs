@@ -12,7 +12,7 @@ pub use certificate::{CertificateError, ClientCertificate, refused_certificate};
 pub use proxy::{PROXY_SIGN_IN, ProxyUser};
 
 /// Maximum buffer that is allocated before an answer arrives, whatever length it announces; in bytes.
-pub const BELIEVED: usize = 4 << 20;
+pub const MAX_PREALLOCATED: usize = 4 << 20;
 
 /// Connection settings for a server.
 #[derive(Clone, Copy)]

@@ -19,9 +19,9 @@ use reqwest::{
 use crate::{retry::Backoff, targets::http::retry_after};
 
 /// Delays after consecutive refusals that give no delay or a delay of zero.
-const UNTOLD: Backoff = Backoff::new(50, 2, Duration::from_mins(1));
+const OWN_BACKOFF: Backoff = Backoff::new(50, 2, Duration::from_mins(1));
 /// Maximum own backoff beside a delay that the server requests, which may be too short.
-const BESIDE_TOLD: SignedDuration = SignedDuration::from_secs(2);
+const MAX_OWN_DELAY: SignedDuration = SignedDuration::from_secs(2);
 /// Period over which calls are counted, to learn a rate from a refusal; seconds.
 const COUNTED: i64 = 60;
 /// Factor of a learned rate below the rate that was let through.
@@ -46,7 +46,7 @@ const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 pub struct Limits {
     /// The refusal, if the server refused the call temporarily: 429, or 503 with `Retry-After`.
     refused: Option<Refused>,
-    bucket: Option<Told>,
+    bucket: Option<ReportedBucket>,
     window: Option<Window>,
 }
 
@@ -60,7 +60,7 @@ struct Refused {
 
 /// A token bucket as the server reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Told {
+struct ReportedBucket {
     size: f64,
     left: f64,
     per_second: f64,
@@ -92,7 +92,7 @@ impl Limits {
             number("x-ratelimit-fillrate"),
         ) {
             (Some(size), Some(left), Some(interval), Some(fill)) if size >= 1.0 && fill > 0.0 => {
-                Some(Told { size, left, per_second: fill / interval.max(1.0) })
+                Some(ReportedBucket { size, left, per_second: fill / interval.max(1.0) })
             }
             _ => None,
         };
@@ -322,7 +322,7 @@ impl Pace {
 
     /// Learns from the answer to a call that was admitted at `sent`.
     pub fn answered(&mut self, lane: &str, sent: Timestamp, limits: &Limits, now: Timestamp) {
-        self.told = limits.bucket.map(|Told { size, left, per_second }| {
+        self.told = limits.bucket.map(|ReportedBucket { size, left, per_second }| {
             let before = self.told.map(|mut bucket| {
                 bucket.fill(now);
                 bucket.left
@@ -356,8 +356,8 @@ impl Pace {
         if self.refused_at.is_none_or(|at| sent >= at) {
             self.refusals += 1;
             self.refused_at = Some(now);
-            let more = SignedDuration::try_from(UNTOLD.after(self.refusals)).unwrap_or_default();
-            wait = wait.max(if refused.wait.is_some() { more.min(BESIDE_TOLD) } else { more });
+            let more = SignedDuration::try_from(OWN_BACKOFF.after(self.refusals)).unwrap_or_default();
+            wait = wait.max(if refused.wait.is_some() { more.min(MAX_OWN_DELAY) } else { more });
             if let Some(lane) = self.lanes.get_mut(lane).filter(|_| refused.too_many && !told) {
                 lane.learn(now, wait);
             }

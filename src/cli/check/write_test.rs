@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Timeout of one step.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// Tries every operation that the target supports, on temporary objects named after `tag`. Afterwards it deletes them,
 /// even after a failure; an account that cannot be deleted is deactivated. Returns one note for each step.
@@ -24,7 +24,7 @@ pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &st
         None => None,
     };
     if let Some(account) = trial.make_account(&name).await {
-        let beside = trial.make_beside(group.as_ref()).await;
+        let beside = trial.create_bystanders(group.as_ref()).await;
         let account = trial.change(account, group.as_ref(), &beside).await;
         trial.take_away(&account).await;
         trial.quietly(true);
@@ -46,7 +46,7 @@ pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &st
 
 /// A second account and a second group, which the tested operations must not affect.
 #[derive(Default)]
-struct Beside {
+struct Bystanders {
     account: Option<Account>,
     group: Option<TargetGroup>,
 }
@@ -75,7 +75,7 @@ impl Trial<'_> {
     /// Applies one operation and notes the result; returns `None` if it failed.
     async fn step(&mut self, about: &str, operation: &Operation) -> Option<Applied> {
         let began = Instant::now();
-        let result = self.target.apply(operation, Timestamp::now() + PATIENCE).await;
+        let result = self.target.apply(operation, Timestamp::now() + STEP_TIMEOUT).await;
         self.tell(about, operation, began, &result);
         result.ok()
     }
@@ -108,11 +108,11 @@ impl Trial<'_> {
     }
 
     /// Creates a second account and a second group, and adds the account to both groups.
-    async fn make_beside(&mut self, group: Option<&TargetGroup>) -> Beside {
-        let Some(group) = group else { return Beside::default() };
+    async fn create_bystanders(&mut self, group: Option<&TargetGroup>) -> Bystanders {
+        let Some(group) = group else { return Bystanders::default() };
         let name = format!("{}-2", self.name);
         self.quietly(true);
-        let beside = Beside { group: self.make_group(&name).await, account: self.make_account(&name).await };
+        let beside = Bystanders { group: self.make_group(&name).await, account: self.make_account(&name).await };
         if let Some(account) = &beside.account {
             for group in beside.group.iter().chain([group]) {
                 self.step("add member", &join(&account.id, &account.name, group)).await;
@@ -123,7 +123,7 @@ impl Trial<'_> {
     }
 
     /// Adds an account to both groups, removes it from one, and checks that the other memberships stay.
-    async fn change_memberships(&mut self, account: &AccountId, login: &str, group: &TargetGroup, beside: &Beside) {
+    async fn change_memberships(&mut self, account: &AccountId, login: &str, group: &TargetGroup, beside: &Bystanders) {
         if let Some(other) = &beside.group {
             self.quietly(true);
             self.step("add member", &join(account, login, other)).await;
@@ -208,7 +208,7 @@ impl Trial<'_> {
     }
 
     /// Runs the steps between creation and deletion, and returns the account in its last state.
-    async fn change(&mut self, account: Account, group: Option<&TargetGroup>, beside: &Beside) -> Account {
+    async fn change(&mut self, account: Account, group: Option<&TargetGroup>, beside: &Bystanders) -> Account {
         let id = || account.id.clone();
         if self.can.update {
             let email = Some(format!("{}-changed@example.org", account.name));

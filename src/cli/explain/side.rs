@@ -96,7 +96,7 @@ pub(in crate::cli) async fn undone(
 }
 
 /// State that was read at the target.
-struct There {
+struct TargetState {
     info: TargetInfo,
     account: Option<Account>,
     holder: NameHolder,
@@ -150,7 +150,7 @@ pub(super) async fn read_sides(
         own_login: &there.info.signed_in_as,
     });
     if let Decision::Plan(planned) = &mut decision {
-        forgo_unsupported(planned, store.unsupported(pair).await?, &subject);
+        drop_unsupported(planned, store.unsupported(pair).await?, &subject);
         on.undone.planned = planned.operations.iter().map(ToString::to_string).collect();
         let groups = planned.missing_groups.iter();
         on.undone.planned.extend(groups.map(|group| format!("create or rename the group of group:{group}")));
@@ -181,7 +181,7 @@ async fn read(
     link: Option<&Link>,
     presence: &Presence,
     groups: &GroupTable,
-) -> Result<Result<There, TargetError>, Failure> {
+) -> Result<Result<TargetState, TargetError>, Failure> {
     let told = async {
         let info = target.probe().await?;
         let mut account = match link {
@@ -211,7 +211,7 @@ async fn read(
         (Some(_), Some(found)) if link.is_some_and(|link| link.account == found.id) => NameHolder::Own,
         (Some(_), Some(found)) => holder(store, pair, found).await?,
     };
-    Ok(Ok(There { info, account, holder }))
+    Ok(Ok(TargetState { info, account, holder }))
 }
 
 async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHolder, Failure> {
@@ -228,7 +228,7 @@ async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHo
 fn fields(
     user: &UserState,
     link: Option<&Link>,
-    there: &There,
+    there: &TargetState,
     groups: &GroupTable,
     attributes: &AttributeRules,
 ) -> Vec<Field> {
@@ -334,7 +334,7 @@ fn words(decision: &Decision) -> Vec<String> {
                 account.name
             )]
         }
-        Decision::LookAt(owner) => {
+        Decision::ReadOwner(owner) => {
             vec![format!("check whether user {owner}, whose account has this login, still exists in Keycloak")]
         }
         Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account releases this login first")],
@@ -376,7 +376,7 @@ fn findings(planned: &Planned) -> Vec<String> {
 }
 
 /// Removes operations from a plan that the target is known not to support.
-fn forgo_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Subject) {
+fn drop_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Subject) {
     for one in known.into_iter().filter(|one| one.subject == *subject) {
         let before = planned.operations.len();
         planned.operations.retain(|operation| approval_key(operation) != one.key);

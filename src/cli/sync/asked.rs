@@ -41,7 +41,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
         }
         let before = store.runs(Some(pair), 1).await?.first().map(|run| run.id);
         let (connector, target) = (pair.connector.clone(), Some(pair.target.clone()));
-        let request = Request::Run { connector, target, trigger: RunTrigger::Person };
+        let request = Request::Run { connector, target, trigger: RunTrigger::Operator };
         store.request(&request, &work.context.by(), out.now).await?;
         asked.insert(pair.clone(), before);
     }

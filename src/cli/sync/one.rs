@@ -10,9 +10,8 @@ use crate::{
     cli::{
         exit::{Exit, Failure, Outcome},
         explain::{Undone, undone},
-        people,
         status::exit_of as exit_of_condition,
-        stop,
+        stop, users,
         words::count,
     },
     model::{
@@ -47,7 +46,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
     let out = &work.context.out;
     let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
     let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
-    let people = people::find(work.opened.store.as_ref(), work.sides, &connectors, name).await?;
+    let people = users::find(work.opened.store.as_ref(), work.sides, &connectors, name).await?;
     if let Some(trouble) = people.iter().find_map(|person| person.trouble.clone()) {
         return Err(Failure::unreachable(trouble));
     }

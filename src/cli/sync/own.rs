@@ -67,7 +67,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
         let options = RunOptions {
             progress: Some(shown.sender.clone()),
             cancel: stop.token.clone(),
-            ..RunOptions::apply(RunTrigger::Person)
+            ..RunOptions::apply(RunTrigger::Operator)
         };
         let mut ended = Ended::default();
         let newest = engine.store().runs(Some(pair), 1).await?.first().map(|run| run.id);

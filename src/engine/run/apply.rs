@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use jiff::SignedDuration;
 
 use super::{
-    InOrder, Item, Report, Run,
+    InSync, Item, Report, Run,
     users::{Pending, planned},
     walk::{SourceWalk, TargetWalk},
 };
@@ -82,7 +82,7 @@ impl Run<'_> {
         let report = Mutex::new(std::mem::take(&mut self.report));
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
-        let broken = if this.port.target.members_at_once() > 1 {
+        let broken = if this.port.target.max_members_per_call() > 1 {
             this.apply_in_waves(phase, total, items, rules, &state).await
         } else {
             let applied = stream::iter(items)
@@ -124,7 +124,7 @@ impl Run<'_> {
         state: &Applying,
         total: usize,
     ) -> Vec<WorkError> {
-        let (size, most) = (wave.len(), self.port.target.members_at_once());
+        let (size, most) = (wave.len(), self.port.target.max_members_per_call());
         let subjects: Vec<Subject> = wave.iter().map(|item| item.planned.subject.clone()).collect();
         let (clock, cancel) = (Arc::clone(&self.engine.clock), self.options.cancel.clone());
         let (additions, parts) = Additions::wave(waves, clock, self.pair, &subjects, most, rules.first, cancel);
@@ -233,7 +233,7 @@ impl Run<'_> {
     /// Writes the verdicts on subjects that were in sync, and which users were seen alive.
     pub(super) async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
         let engine = self.engine;
-        let InOrder { users, absent, others } = std::mem::take(&mut self.in_order);
+        let InSync { users, absent, others } = std::mem::take(&mut self.in_sync);
         let store = &engine.store;
         let observation = source.observation.min(target.observation);
         let read = users.into_iter().map(|place| {
@@ -248,7 +248,7 @@ impl Run<'_> {
         // The next verdicts are prepared while the store writes a transaction.
         let mut verdicts = stream::iter(others.into_iter().chain(read).chain(absent))
             .chunks(BATCH)
-            .map(|batch| store.found_in_order(pair, run, batch, engine.clock.now()))
+            .map(|batch| store.found_in_sync(pair, run, batch, engine.clock.now()))
             .buffered(AHEAD);
         while let Some(raised) = verdicts.try_next().await? {
             self.report.raised += raised;
@@ -268,11 +268,11 @@ impl Run<'_> {
             let federation = user.federation().map(str::to_owned);
             seen.push((user.id, federation));
             if seen.len() == BATCH {
-                store.saw_alive(pair, std::mem::take(&mut seen), now).await?;
+                store.record_seen(pair, std::mem::take(&mut seen), now).await?;
             }
         }
         if !seen.is_empty() {
-            store.saw_alive(pair, seen, now).await?;
+            store.record_seen(pair, seen, now).await?;
         }
         Ok(())
     }

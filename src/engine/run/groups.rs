@@ -43,9 +43,9 @@ impl Run<'_> {
             let intended = intend(group, &table, &self.info.capabilities, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             match intended {
-                Intended::InOrder(_) => {
+                Intended::InSync(_) => {
                     let subject = Subject::Group(group.id.clone());
-                    self.in_order.others.push(Planned { subject, observation: source.observation, account: None });
+                    self.in_sync.others.push(Planned { subject, observation: source.observation, account: None });
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {

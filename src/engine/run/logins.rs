@@ -22,7 +22,7 @@ pub(super) struct Logins {
 /// The account with a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Nobody,
+    Unlinked,
     /// The account at this index.
     One(usize),
     Several,
@@ -59,7 +59,7 @@ impl Logins {
     pub fn find(&self, login: &str, accounts: &Packed<Account>) -> Found {
         let login = self.case.fold(login);
         match self.place(&login, accounts) {
-            None => Found::Nobody,
+            None => Found::Unlinked,
             Some(_) if self.ambiguous.contains(&login) => Found::Several,
             Some(place) => Found::One(place as usize),
         }
@@ -116,10 +116,10 @@ mod tests {
         let folded = Logins::new(&accounts, CaseRule::Insensitive);
         let find = |login| folded.find(login, &accounts);
         assert_eq!([find("ANN"), find("Ben"), find("cat")], [Found::One(0), Found::Several, Found::One(3)]);
-        assert_eq!(find("dan"), Found::Nobody);
+        assert_eq!(find("dan"), Found::Unlinked);
         let exact = Logins::new(&accounts, CaseRule::Sensitive);
         let find = |login| exact.find(login, &accounts);
-        assert_eq!([find("ANN"), find("ben"), find("BEN")], [Found::Nobody, Found::One(1), Found::One(2)]);
+        assert_eq!([find("ANN"), find("ben"), find("BEN")], [Found::Unlinked, Found::One(1), Found::One(2)]);
     }
 
     #[test]

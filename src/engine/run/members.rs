@@ -63,7 +63,7 @@ pub(super) enum Reading {
 }
 
 /// Returns the members of the groups that the bulk listing covers completely.
-pub(super) async fn told_at_once(
+pub(super) async fn bulk_members(
     port: &TargetPort,
     groups: &BTreeSet<TargetGroupId>,
     walk: &TargetWalk,
@@ -88,7 +88,7 @@ pub(super) async fn told_at_once(
     let by_login = |logins: &[Arc<str>]| -> Option<Members> {
         let place = |login: &Arc<str>| match known.find(login, accounts) {
             Found::One(place) => Some(number(place)),
-            Found::Nobody | Found::Several => None,
+            Found::Unlinked | Found::Several => None,
         };
         Some(Members { places: logins.iter().map(place).collect::<Option<_>>()?, unlisted: Vec::new() })
     };

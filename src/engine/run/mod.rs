@@ -128,7 +128,7 @@ struct Run<'e> {
     /// Groups that a dry run models as created. They do not exist, but were not deleted.
     planned: IdSet<TargetGroupId>,
     /// Subjects found in sync; this stands unless a worker has worked on them since.
-    in_order: InOrder,
+    in_sync: InSync,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
     report: Report,
@@ -136,7 +136,7 @@ struct Run<'e> {
 
 /// Subjects found in sync.
 #[derive(Default)]
-struct InOrder {
+struct InSync {
     /// Users that were read, by index.
     users: Vec<u32>,
     /// Links of users that were not listed, by index.
@@ -259,7 +259,7 @@ impl Engine {
             id,
             options,
             planned: IdSet::default(),
-            in_order: InOrder::default(),
+            in_sync: InSync::default(),
             approved: HashMap::new(),
             report: std::mem::take(report),
         };

@@ -83,7 +83,7 @@ fn holder(
 
 /// The walk's decision for one user.
 enum Verdict {
-    InOrder,
+    InSync,
     Nothing,
     /// To be worked from the walk's reads, with this number of operations.
     FromWalk(usize),
@@ -115,11 +115,11 @@ impl Run<'_> {
             // Only the work on its user can decide whether an account is back.
             let reads_again = linked.is_none() && has_dropped;
             let item = match verdict {
-                Verdict::InOrder if reads_again && returned.is_some() => Item::unread(planned, 0),
+                Verdict::InSync if reads_again && returned.is_some() => Item::unread(planned, 0),
                 Verdict::FromWalk(operations) if reads_again => Item::unread(planned, operations),
                 Verdict::ReadAgain(expected) if reads_again => Item::unread(planned, expected.len()),
-                Verdict::InOrder => {
-                    self.in_order.users.push(number(place));
+                Verdict::InSync => {
+                    self.in_sync.users.push(number(place));
                     continue;
                 }
                 Verdict::Nothing => continue,
@@ -150,7 +150,7 @@ impl Run<'_> {
             if is_active(&link) {
                 active.push(link);
             } else if !incomplete {
-                self.in_order.absent.push(number(place));
+                self.in_sync.absent.push(number(place));
             }
         }
         let returned = target.dropped.keys().filter(|user| !target.is_linked(user) && !source.holds(user));
@@ -158,7 +158,7 @@ impl Run<'_> {
             if is_active(link) {
                 active.push(link.clone());
             } else if !incomplete {
-                self.in_order.others.push(planned(&link.user, target.observation, None));
+                self.in_sync.others.push(planned(&link.user, target.observation, None));
             }
         }
         active.sort_by(|one, other| one.user.cmp(&other.user));
@@ -192,8 +192,8 @@ impl Run<'_> {
             let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
             // A user that is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
-                Verdict::InOrder => {
-                    self.in_order.others.push(planned);
+                Verdict::InSync => {
+                    self.in_sync.others.push(planned);
                     continue;
                 }
                 Verdict::Nothing => continue,
@@ -202,7 +202,7 @@ impl Run<'_> {
             };
             items.push(Pending::Item(Box::new(item)));
         }
-        self.tell_left(&left);
+        self.report_unchanged(&left);
         Ok(items)
     }
 
@@ -240,7 +240,7 @@ impl Run<'_> {
     }
 
     /// Reports by name the users that stay unchanged because the listing without them is incomplete.
-    fn tell_left(&mut self, left: &[String]) {
+    fn report_unchanged(&mut self, left: &[String]) {
         let left_as_is = |who: &str| {
             format!("{who}: not listed by Keycloak, but the listing is incomplete. This user is not changed")
         };
@@ -317,9 +317,9 @@ impl Run<'_> {
         let mut decided = Decided::default();
         match &mut decision {
             Decision::Plan(planned) => {
-                let known = forgo_unsupported(planned, target, presence, subject);
+                let known = drop_unsupported(planned, target, presence, subject);
                 planned.findings.unsupported.extend(known);
-                decided = forgo_rejected(planned, target, subject);
+                decided = drop_rejected(planned, target, subject);
                 report.rejected += decided.rejected;
                 for operation in &planned.operations {
                     if let Some(kind) = operation.limited()
@@ -331,7 +331,7 @@ impl Run<'_> {
             }
             Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
                 report.rejected += 1;
-                return Verdict::InOrder;
+                return Verdict::InSync;
             }
             _ => {}
         }
@@ -379,7 +379,7 @@ impl Run<'_> {
                     let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
                     let quiet = !told && !protected && decided.rejected == 0;
                     report.unchanged += usize::from(in_scope && quiet);
-                    return Verdict::InOrder;
+                    return Verdict::InSync;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
                 // A membership that usersync granted and the walk did not find is read once more before it is granted
@@ -411,7 +411,7 @@ impl Run<'_> {
                 }
                 Verdict::ReadAgain(Vec::new())
             }
-            Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
+            Decision::TakeOver(..) | Decision::ReadOwner(_) | Decision::WaitFor(_) | Decision::Later => {
                 if actions.is_empty() {
                     self.model_entangled(presence, link, subject);
                 }
@@ -501,7 +501,7 @@ struct Decided {
 }
 
 /// Removes from a plan the operations that an operator rejected.
-fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
+fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
     let standing = target.standing(subject);
     if standing.is_empty() {
         return Decided { rejected: 0, outdated: false };
@@ -527,7 +527,7 @@ fn hold_item(hold: &plan::Hold) -> NewApprovalItem {
 }
 
 /// Removes from a plan the operations that are known to be unsupported. Returns the reasons.
-fn forgo_unsupported(
+fn drop_unsupported(
     planned: &mut plan::Planned,
     target: &TargetWalk,
     presence: &Presence,

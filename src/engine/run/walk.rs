@@ -289,7 +289,7 @@ impl Engine {
             matter.extend(link.given);
         }
         matter.retain(|group| walk.asked.insert(group.clone()));
-        let mut told = members::told_at_once(port, &matter, walk).await?;
+        let mut told = members::bulk_members(port, &matter, walk).await?;
         let known = matter.into_iter().map(|group| {
             let (told, recorded) = (told.remove(&group), walk.recorded.remove(&group));
             (group, told, recorded)

@@ -26,7 +26,7 @@ fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> S
 
 type SetRow = (i64, String, String, String, i64, bool, String, Option<String>, i64, i64, i64);
 
-const SETS: &str = "SELECT s.id, c.name, g.name, s.kind, s.since, s.open, s.summary, s.decision, \
+const APPROVALS: &str = "SELECT s.id, c.name, g.name, s.kind, s.since, s.open, s.summary, s.decision, \
     (SELECT count(*) FROM approval_item i WHERE i.approval = s.id AND i.state = 'open'), \
     (SELECT count(*) FROM approval_item i WHERE i.approval = s.id AND i.state = 'rejected'), \
     (SELECT count(*) FROM approval_item i WHERE i.approval = s.id) \
@@ -94,7 +94,7 @@ impl Tx {
                     && (item.state == ApprovalItemState::Open || item.item.fingerprint == new.fingerprint)
             });
             if !stands {
-                let set = self.open_set(claim.no, new.kind, now).await?;
+                let set = self.open_approval(claim.no, new.kind, now).await?;
                 sqlx::query(
                     "INSERT INTO approval_item (approval, pair, subject, kind, what, key, fingerprint, since) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -112,7 +112,7 @@ impl Tx {
             }
         }
         if !old.is_empty() {
-            self.close_empty_sets(claim.no).await?;
+            self.close_empty_approvals(claim.no).await?;
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Tx {
     }
 
     /// Closes approvals without open items. A first run's approval has no items and is closed only by a decision.
-    async fn close_empty_sets(&mut self, no: PairNo) -> StoreResult<()> {
+    async fn close_empty_approvals(&mut self, no: PairNo) -> StoreResult<()> {
         sqlx::query(
             "UPDATE approval SET open = 0 WHERE pair = ?1 AND open = 1 AND kind <> ?2 \
              AND NOT EXISTS (SELECT 1 FROM approval_item i WHERE i.approval = approval.id AND i.state = 'open')",
@@ -140,7 +140,7 @@ impl Tx {
     }
 
     /// Returns the open approval of this kind, to which later items are added; creates one if there is none.
-    async fn open_set(&mut self, no: PairNo, kind: ApprovalKind, now: Timestamp) -> StoreResult<i64> {
+    async fn open_approval(&mut self, no: PairNo, kind: ApprovalKind, now: Timestamp) -> StoreResult<i64> {
         let kind = codec::to_json(&kind)?;
         let open = sqlx::query_scalar("SELECT id FROM approval WHERE pair = ?1 AND kind = ?2 AND open = 1")
             .bind(no.pair)
@@ -198,7 +198,7 @@ impl Tx {
         by: &str,
         now: Timestamp,
     ) -> StoreResult<usize> {
-        let set = read_set(&mut self.conn, id).await?;
+        let set = read_approval(&mut self.conn, id).await?;
         let no = self.pair(&set.pair).await?;
         let mut items = read_items(&mut self.conn, id).await?;
         items.retain(|item| {
@@ -226,7 +226,7 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<i64> {
         let no = self.pair(pair).await?;
-        let id = self.open_set(no, ApprovalKind::FirstRun, now).await?;
+        let id = self.open_approval(no, ApprovalKind::FirstRun, now).await?;
         sqlx::query("UPDATE approval SET summary = ?2 WHERE id = ?1")
             .bind(id)
             .bind(codec::to_json(summary)?)
@@ -242,7 +242,7 @@ impl Tx {
     }
 
     pub(super) async fn decide(&mut self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
-        let set = read_set(&mut self.conn, decision.set).await?;
+        let set = read_approval(&mut self.conn, decision.set).await?;
         if !set.open {
             return Ok(0);
         }
@@ -263,7 +263,7 @@ impl Tx {
         if first_run {
             self.decide_first_run(&set, no, decision.approve, now).await?;
         } else {
-            self.close_empty_sets(no).await?;
+            self.close_empty_approvals(no).await?;
         }
         if decision.approve {
             // An approval of single items does not cover the rest of the group.
@@ -349,7 +349,7 @@ impl Tx {
 /// Returns approvals, newest first.
 pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreResult<Vec<Approval>> {
     let rows: Vec<SetRow> =
-        sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.open = 1 OR NOT ?1 ORDER BY s.id DESC")))
+        sqlx::query_as(AssertSqlSafe(format!("{APPROVALS} WHERE s.open = 1 OR NOT ?1 ORDER BY s.id DESC")))
             .bind(open_only)
             .fetch_all(conn)
             .await?;
@@ -357,9 +357,9 @@ pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreR
 }
 
 /// Returns one approval.
-pub(super) async fn read_set(conn: &mut SqliteConnection, id: i64) -> StoreResult<Approval> {
+pub(super) async fn read_approval(conn: &mut SqliteConnection, id: i64) -> StoreResult<Approval> {
     let row: Option<SetRow> =
-        sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.id = ?1"))).bind(id).fetch_optional(conn).await?;
+        sqlx::query_as(AssertSqlSafe(format!("{APPROVALS} WHERE s.id = ?1"))).bind(id).fetch_optional(conn).await?;
     set(row.ok_or_else(|| StoreError::NotFound(format!("there is no approval {id}")))?)
 }
 
@@ -392,7 +392,7 @@ pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreRes
 }
 
 /// Returns whether an open approval of this kind has open items.
-pub(super) async fn is_awaited(conn: &mut SqliteConnection, pair: i64, kind: ApprovalKind) -> StoreResult<bool> {
+pub(super) async fn has_open_items(conn: &mut SqliteConnection, pair: i64, kind: ApprovalKind) -> StoreResult<bool> {
     let held = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM approval s JOIN approval_item i ON i.approval = s.id AND i.state = 'open' \
          WHERE s.pair = ?1 AND s.kind = ?2 AND s.open = 1)",

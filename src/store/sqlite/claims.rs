@@ -366,7 +366,7 @@ impl Tx {
         }))
     }
 
-    pub(super) async fn found_in_order(
+    pub(super) async fn found_in_sync(
         &mut self,
         pair: &Pair,
         run: RunId,
@@ -380,7 +380,7 @@ impl Tx {
         }
         let Some(oldest) = found.iter().map(|one| one.observation).min() else { return Ok(0) };
         // An observation is recorded only under a claim: without a claim since, none is newer.
-        let rests = !self.ended_on.contains(&no.target) && self.memory.rests_since(no.target, oldest);
+        let rests = !self.ended_on.contains(&no.target) && self.memory.unclaimed_since(no.target, oldest);
         if rests && !self.has_intents(no).await? {
             return Ok(0);
         }
@@ -471,12 +471,12 @@ impl Tx {
         if let Some((connector, link)) = self.linked(claim.no.target, account).await? {
             return Ok(Holder::Linked { connector, link });
         }
-        let made = self.being_made(&claim, name).await?;
-        Ok(if made.is_some() { Holder::BeingMade } else { Holder::Nobody })
+        let made = self.create_pending_until(&claim, name).await?;
+        Ok(if made.is_some() { Holder::BeingCreated } else { Holder::Unlinked })
     }
 
     /// Returns until when the request of another subject's open create intent of this name can arrive, if there is one.
-    async fn being_made(&mut self, claim: &Claim, name: &str) -> StoreResult<Option<i64>> {
+    async fn create_pending_until(&mut self, claim: &Claim, name: &str) -> StoreResult<Option<i64>> {
         let until = sqlx::query_scalar(
             "SELECT max(arrives_until) FROM intent WHERE target = ?1 AND made = ?2 AND (pair <> ?3 OR subject <> ?4)",
         )
@@ -511,7 +511,7 @@ impl Tx {
         let other = self.linked(no.target, &link.account).await?;
         let link = match other {
             None => {
-                if let Some(until) = self.being_made(&claim, &link.name).await? {
+                if let Some(until) = self.create_pending_until(&claim, &link.name).await? {
                     return Ok(Adopted::Busy { until: codec::time(until.max(later))? });
                 }
                 link

@@ -72,17 +72,17 @@ impl Tx {
         token: Token,
         last: Step,
         held: &[NewApprovalItem],
-        settle_at: Timestamp,
+        recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
         if !last.next.is_empty() {
             return Err(StoreError::Failed("work that is done sends nothing more".to_owned()));
         }
         // The step has recorded a new observation if it resolved intents.
-        let observed = !last.settled.is_empty();
+        let observed = !last.resolved.is_empty();
         let stepped = self.step(token, last, now).await?;
         if stepped == Stepped::Written {
-            self.end_done(token, observed, held, settle_at, now).await?;
+            self.end_done(token, observed, held, recheck_at, now).await?;
         }
         Ok(stepped)
     }
@@ -92,7 +92,7 @@ impl Tx {
         token: Token,
         observed: bool,
         held: &[NewApprovalItem],
-        settle_at: Timestamp,
+        recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<()> {
         let claim = self.release(token)?;
@@ -106,7 +106,7 @@ impl Tx {
         // A user that gave up a login has already woken the waiting tasks. Without the delay, two users of which one
         // cannot give what the other waits for would alternate without end.
         if stored.waiting {
-            let woken_at = if claim.subject.as_user().is_some() { settle_at } else { now };
+            let woken_at = if claim.subject.as_user().is_some() { recheck_at } else { now };
             self.wake_waiting(claim.no, &claim.subject, woken_at).await?;
         }
         if stored.intents {
@@ -123,16 +123,17 @@ impl Tx {
             return Ok(());
         }
         // Ends only the claimed generation; a task that is marked for a recheck stays.
-        let ended = sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND generation = ?3 AND settle = 0")
-            .bind(claim.no.pair)
-            .bind(claim.subject.to_string())
-            .bind(claim.generation)
-            .execute(&mut self.conn)
-            .await?;
+        let ended =
+            sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND generation = ?3 AND recheck = 0")
+                .bind(claim.no.pair)
+                .bind(claim.subject.to_string())
+                .bind(claim.generation)
+                .execute(&mut self.conn)
+                .await?;
         if ended.rows_affected() == 0 {
             sqlx::query(
                 "UPDATE task SET attempts = 0, class = NULL, error = NULL, \
-                 not_before = iif(generation = ?3, ?4, ?5), settle = iif(generation = ?3, 0, settle), \
+                 not_before = iif(generation = ?3, ?4, ?5), recheck = iif(generation = ?3, 0, recheck), \
                  since = iif(generation = ?3, ?5, last_at), \
                  cause = iif(generation = ?3, cause, last_cause), caused_at = iif(generation = ?3, caused_at, last_at) \
                  WHERE pair = ?1 AND subject = ?2",
@@ -140,7 +141,7 @@ impl Tx {
             .bind(claim.no.pair)
             .bind(claim.subject.to_string())
             .bind(claim.generation)
-            .bind(millis(settle_at))
+            .bind(millis(recheck_at))
             .bind(millis(now))
             .execute(&mut self.conn)
             .await?;

@@ -88,7 +88,7 @@ struct Key {
 }
 
 /// An event of a batch that is to be inserted.
-struct Row0<'a> {
+struct EventRow<'a> {
     caller: usize,
     key: Key,
     event: &'a NewEvent,
@@ -106,7 +106,7 @@ impl Tx {
                 let id = EventId::new(&event.id);
                 let key = Key { connector, at: event.occurred_at.map_or(0, millis), id };
                 if seen.insert(key.clone()) {
-                    rows.push(Row0 { caller, key, event });
+                    rows.push(EventRow { caller, key, event });
                 } else {
                     *again.entry(key).or_default() += 1;
                     counts[caller].duplicates += 1;
@@ -141,7 +141,7 @@ impl Tx {
         Ok(counts)
     }
 
-    async fn insert_events(&mut self, rows: &[Row0<'_>], appends: &[Append]) -> StoreResult<u64> {
+    async fn insert_events(&mut self, rows: &[EventRow<'_>], appends: &[Append]) -> StoreResult<u64> {
         let values = vec!["(?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO event (connector, id, received_at, occurred_at, kind, about, hints, ignored, body) \
@@ -238,7 +238,11 @@ impl Tx {
     }
 
     /// Returns linked users, each with its pair, from whom an event may remove access.
-    async fn linked_leavers(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<HashSet<(i64, String)>> {
+    async fn linked_users_at_risk(
+        &mut self,
+        appends: &[Append],
+        rows: &[EventRow<'_>],
+    ) -> StoreResult<HashSet<(i64, String)>> {
         let mut users: HashMap<i64, Vec<&str>> = HashMap::new();
         for row in rows.iter().filter(|row| row.event.may_remove && row.event.outcome == EventOutcome::Accepted) {
             let append = &appends[row.caller];
@@ -262,11 +266,11 @@ impl Tx {
         Ok(linked)
     }
 
-    async fn put_to_work(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<()> {
+    async fn put_to_work(&mut self, appends: &[Append], rows: &[EventRow<'_>]) -> StoreResult<()> {
         let mut raises: HashMap<(i64, &Subject), Raise> = HashMap::new();
         let mut runs: BTreeSet<i64> = BTreeSet::new();
         let mut pairs: BTreeSet<i64> = BTreeSet::new();
-        let linked = self.linked_leavers(appends, rows).await?;
+        let linked = self.linked_users_at_risk(appends, rows).await?;
         for row in rows.iter().filter(|row| row.event.outcome == EventOutcome::Accepted) {
             let append = &appends[row.caller];
             if row.event.hints.is_empty() && !row.event.wants_run {
@@ -285,7 +289,7 @@ impl Tx {
                     raises
                         .entry((no.pair, subject))
                         .and_modify(|raise| {
-                            raise.settle |= row.event.settle;
+                            raise.recheck |= row.event.recheck;
                             raise.priority = raise.priority.min(priority);
                         })
                         .or_insert_with(|| Raise {
@@ -293,7 +297,7 @@ impl Tx {
                             subject: subject.to_string(),
                             priority,
                             at: append.now,
-                            settle: row.event.settle,
+                            recheck: row.event.recheck,
                             cause: cause.clone(),
                         });
                 }

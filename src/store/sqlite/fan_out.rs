@@ -58,7 +58,7 @@ impl Tx {
                 .await?;
         let Some((id, pair, rank, at, cause, subjects)) = row else { return Ok(None) };
         let (priority, at) = (priority(rank), codec::time(at)?);
-        let raise = |subject| Raise { pair, subject, priority, at, settle: false, cause: cause.clone() };
+        let raise = |subject| Raise { pair, subject, priority, at, recheck: false, cause: cause.clone() };
         let subjects: Vec<String> = codec::from_json(&subjects)?;
         Ok(Some(Part { id, raises: subjects.into_iter().map(raise).collect() }))
     }

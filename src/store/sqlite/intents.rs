@@ -256,7 +256,7 @@ impl Tx {
             subject,
             priority: Priority::Retry,
             at: now,
-            settle: false,
+            recheck: false,
             cause: cause.clone(),
         };
         let raises: Vec<Raise> = open.into_iter().map(raise).collect();
@@ -308,14 +308,14 @@ impl Tx {
     }
 
     /// Records changes of intents that were taken, in this order, and a new observation of the claim that resolved them.
-    pub(super) async fn settle(
+    pub(super) async fn resolve_intents(
         &mut self,
-        settled: &[(&OpenIntent, &ChangeOutcome)],
+        resolved: &[(&OpenIntent, &ChangeOutcome)],
         claim: Option<&Claim>,
         now: Timestamp,
     ) -> StoreResult<()> {
-        let mut changes = Vec::with_capacity(settled.len());
-        for &(intent, outcome) in settled {
+        let mut changes = Vec::with_capacity(resolved.len());
+        for &(intent, outcome) in resolved {
             let no = self.pair(&intent.pair).await?;
             if !matches!(outcome, ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone) {
                 self.forget_members_read(no.target, &intent.operation).await?;

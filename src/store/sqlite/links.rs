@@ -247,7 +247,7 @@ impl Tx {
     }
 
     /// Records users that were seen at the source.
-    pub(super) async fn saw_alive(
+    pub(super) async fn record_seen(
         &mut self,
         pair: &Pair,
         seen: &[(UserId, Option<String>)],

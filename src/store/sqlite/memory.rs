@@ -128,7 +128,7 @@ impl Memory {
         self.claims().by_token.get(&token).cloned()
     }
 
-    pub(super) fn is_awaited(&self, token: Token) -> bool {
+    pub(super) fn is_claimed(&self, token: Token) -> bool {
         self.claims().by_token.contains_key(&token)
     }
 
@@ -149,7 +149,7 @@ impl Memory {
     }
 
     /// Returns whether no claim on the target has been held since this observation.
-    pub(super) fn rests_since(&self, target: i64, observation: ObservationSeq) -> bool {
+    pub(super) fn unclaimed_since(&self, target: i64, observation: ObservationSeq) -> bool {
         let claims = self.claims();
         claims.ended.get(&target).is_none_or(|ended| *ended < observation)
             && claims.by_token.values().all(|claim| claim.no.target != target)

@@ -33,7 +33,7 @@ mod steps;
 mod tasks;
 mod unconfirmed;
 mod unsupported;
-mod wakes;
+mod work_signal;
 mod writer;
 
 use std::{
@@ -53,7 +53,7 @@ use self::{
     events::{Append, limit},
     memory::Memory,
     readers::Readers,
-    wakes::Wakes,
+    work_signal::WorkSignal,
     writer::{Tx, Writer, closed},
 };
 use crate::{
@@ -65,7 +65,7 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
         PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
@@ -101,7 +101,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     memory: Arc<Memory>,
-    wakes: Arc<Wakes>,
+    work_signal: Arc<WorkSignal>,
     /// Whether the engine opened it. A command's store may neither claim a subject nor take an observation number.
     engine: bool,
     /// Whether its folder is deleted when the store is dropped.
@@ -180,11 +180,11 @@ impl SqliteStore {
         keep: impl Send + 'static,
     ) -> Self {
         let memory = Arc::new(Memory::new(opened));
-        let wakes = Arc::new(Wakes::new(options.poll));
+        let work_signal = Arc::new(WorkSignal::new(options.poll));
         let poll = options.poll.filter(|_| engine);
-        let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&wakes), poll, keep);
+        let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&work_signal), poll, keep);
         let file = file.to_owned();
-        Self { readers: Readers::new(file.clone()), file, writer, memory, wakes, engine, temporary: false }
+        Self { readers: Readers::new(file.clone()), file, writer, memory, work_signal, engine, temporary: false }
     }
 
     /// Watches for write errors: the reason, from the first write that fails until one succeeds. The sender is dropped
@@ -342,8 +342,8 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn woken_after(&self, seen: u64) -> u64 {
-        self.wakes.after(seen).await
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.work_signal.after(seen).await
     }
 
     fn outside_changes(&self) -> u64 {
@@ -372,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     async fn still_held(&self, token: Token) -> StoreResult<bool> {
-        Ok(self.memory.is_awaited(token))
+        Ok(self.memory.is_claimed(token))
     }
 
     fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
@@ -388,10 +388,10 @@ impl Store for SqliteStore {
         token: Token,
         last: Step,
         held: Vec<NewApprovalItem>,
-        settle_at: Timestamp,
+        recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
-        job!(self, [], |tx| tx.complete(token, last, &held, settle_at, now))
+        job!(self, [], |tx| tx.complete(token, last, &held, recheck_at, now))
     }
 
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {
@@ -497,13 +497,13 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
+    async fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
         self.engine_only()?;
-        job!(self, [pair], |tx| tx.found_in_order(&pair, run, &found, now))
+        job!(self, [pair], |tx| tx.found_in_sync(&pair, run, &found, now))
     }
 
-    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
-        job!(self, [pair], |tx| tx.saw_alive(&pair, &seen, now))
+    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.record_seen(&pair, &seen, now))
     }
 
     async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
@@ -600,11 +600,11 @@ impl Store for SqliteStore {
         job!(self, [target, found, by], |tx| tx.confirm_same_server(&target, &found, &by, now))
     }
 
-    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
         job!(self, [named, to, by], |tx| tx.rename(&named, &to, &by, now))
     }
 
-    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
         job!(self, [named, by], |tx| tx.remove(&named, &by, now))
     }
 
@@ -622,7 +622,9 @@ impl Store for SqliteStore {
 
     async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
         self.read(move |conn| {
-            Box::pin(async move { Ok((approvals::read_set(conn, id).await?, approvals::read_items(conn, id).await?)) })
+            Box::pin(
+                async move { Ok((approvals::read_approval(conn, id).await?, approvals::read_items(conn, id).await?)) },
+            )
         })
         .await
     }
@@ -688,15 +690,15 @@ impl Store for SqliteStore {
         of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
     }
 
-    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
-        of_pair!(self, pair, false, |conn, no| approvals::is_awaited(conn, no, kind))
+    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
+        of_pair!(self, pair, false, |conn, no| approvals::has_open_items(conn, no, kind))
     }
 
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
         job!(self, [request, by], |tx| tx.request(&request, &by, now))
     }
 
-    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
         of_pair!(self, pair, None, |conn, no| requests::asked(conn, no))
     }
 

@@ -155,7 +155,7 @@ impl Tx {
                 .bind(no)
                 .execute(&mut self.conn)
                 .await?;
-            self.begin_anew(
+            self.restart_pairs(
                 "UPDATE pair SET state = 'new', since = ?2, stopped_from = NULL WHERE connector = ?1",
                 no,
                 now,
@@ -171,7 +171,7 @@ impl Tx {
                 .await?;
             // Account ids of the previous server mean nothing on another one.
             sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
-            self.begin_anew(
+            self.restart_pairs(
                 "UPDATE pair SET state = 'new', since = ?2, stopped_from = NULL WHERE target = ?1",
                 no,
                 now,
@@ -237,7 +237,7 @@ impl Tx {
         for (no, connector, state, since) in rows {
             let state: PairState = codec::from_word(state)?;
             if state == PairState::InService {
-                self.ask(no, &RunTrigger::Person).await?;
+                self.ask(no, &RunTrigger::Operator).await?;
             }
             let pair = Pair { connector: connector.into(), target: target.clone() };
             pairs.push(PairRecord { pair, state, since: codec::time(since)? });
@@ -247,7 +247,7 @@ impl Tx {
         Ok(pairs)
     }
 
-    async fn begin_anew(&mut self, sql: &'static str, no: i64, now: Timestamp) -> StoreResult<()> {
+    async fn restart_pairs(&mut self, sql: &'static str, no: i64, now: Timestamp) -> StoreResult<()> {
         sqlx::query(sql).bind(no).bind(millis(now)).execute(&mut self.conn).await?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
     model::{ChangeOutcome, Declared, IntentId, Pair, RunTrigger, count},
-    store::{Kept, PairState, StoreError, StoreResult},
+    store::{PairHoldings, PairState, StoreError, StoreResult},
 };
 
 /// Statements that forget all data of pairs except their history. `{pairs}` stands for a query of the pairs' numbers.
@@ -57,7 +57,7 @@ impl Tx {
         to: &str,
         by: &str,
         now: Timestamp,
-    ) -> StoreResult<Vec<Kept>> {
+    ) -> StoreResult<Vec<PairHoldings>> {
         let kind = Kind::of(named);
         let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
         let taken = self.number_of(&kind, to).await?;
@@ -87,7 +87,12 @@ impl Tx {
 
     /// Forgets the links and managed groups of a connector or target, so that others can adopt the accounts and groups.
     /// Refused while a request can still arrive.
-    pub(super) async fn remove(&mut self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+    pub(super) async fn remove(
+        &mut self,
+        named: &Declared,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<PairHoldings>> {
         let kind = Kind::of(named);
         let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
         self.refuse_if_under_way(&kind, no, &kind.name, now).await?;
@@ -180,7 +185,7 @@ impl Tx {
         let open: Vec<IntentId> = open.into_iter().map(IntentId).collect();
         let open = self.take_intents(&open).await?;
         let unseen: Vec<_> = open.iter().map(|(intent, _)| (intent, &ChangeOutcome::NotSeen)).collect();
-        self.settle(&unseen, None, now).await?;
+        self.resolve_intents(&unseen, None, now).await?;
         for sql in FORGET {
             let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
             sqlx::query(query).bind(no).execute(&mut self.conn).await?;
@@ -197,7 +202,7 @@ impl Tx {
     }
 
     /// Returns what its pairs hold.
-    async fn kept(&mut self, kind: &Kind, no: i64) -> StoreResult<Vec<Kept>> {
+    async fn kept(&mut self, kind: &Kind, no: i64) -> StoreResult<Vec<PairHoldings>> {
         let sql = format!(
             "SELECT c.name, t.name, p.state, p.links, p.memberships, \
              (SELECT count(DISTINCT g.managed) FROM source_group g WHERE g.pair = p.no AND g.managed IS NOT NULL) \
@@ -211,7 +216,7 @@ impl Tx {
         rows.into_iter()
             .map(|(connector, target, state, links, memberships, groups)| {
                 let state: PairState = codec::from_word(state)?;
-                Ok(Kept {
+                Ok(PairHoldings {
                     pair: Pair { connector: connector.into(), target: target.into() },
                     state,
                     links: number(links),

@@ -31,22 +31,22 @@ impl Tx {
         for item in step.next.iter().filter_map(|next| next.approved_by) {
             self.check_approved(&claim, item).await?;
         }
-        let ids: Vec<_> = step.settled.iter().map(|one| one.intent).chain(step.unsent.iter().copied()).collect();
-        let mut settled = self.take_intents(&ids).await?;
-        for (open, _) in settled.drain(step.settled.len()..) {
+        let ids: Vec<_> = step.resolved.iter().map(|one| one.intent).chain(step.unsent.iter().copied()).collect();
+        let mut resolved = self.take_intents(&ids).await?;
+        for (open, _) in resolved.drain(step.resolved.len()..) {
             if open.pair != claim.pair || open.subject != claim.subject {
                 return Err(StoreError::Failed(format!("intent {} is not the claimed {}'s", open.id, claim.subject)));
             }
         }
-        let settled: Vec<_> = settled.into_iter().zip(step.settled.iter().map(|one| &one.outcome)).collect();
+        let resolved: Vec<_> = resolved.into_iter().zip(step.resolved.iter().map(|one| &one.outcome)).collect();
 
-        for ((_, approval), outcome) in &settled {
+        for ((_, approval), outcome) in &resolved {
             if let Some(approval) = approval {
                 self.use_up(*approval, outcome).await?;
             }
         }
-        let ended: Vec<_> = settled.iter().map(|((intent, _), outcome)| (intent, *outcome)).collect();
-        self.settle(&ended, Some(&claim), now).await?;
+        let ended: Vec<_> = resolved.iter().map(|((intent, _), outcome)| (intent, *outcome)).collect();
+        self.resolve_intents(&ended, Some(&claim), now).await?;
         for (intent, outcome) in ended {
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
@@ -68,7 +68,7 @@ impl Tx {
             _ => None,
         };
         if let Some(done) = self.write_link(&claim, step.link, &given_before, now).await? {
-            return Ok(Stepped::PastLimit { done });
+            return Ok(Stepped::LimitReached { done });
         }
         if let Some(end) = &step.order {
             self.end_order(&claim, end, was.as_ref(), now).await?;
@@ -100,7 +100,7 @@ impl Tx {
                 let done = self.done_in_last_hour(claim.no, kind, now).await? + *before;
                 *before += 1;
                 if done >= limit {
-                    return Ok(Stepped::PastLimit { done });
+                    return Ok(Stepped::LimitReached { done });
                 }
             }
         }

@@ -24,20 +24,20 @@ pub(super) struct Raise {
     pub subject: String,
     pub priority: Priority,
     pub at: Timestamp,
-    pub settle: bool,
+    pub recheck: bool,
     /// The cause as JSON.
     pub cause: String,
 }
 
 /// Start of the INSERT into `task`; each raise adds its parameters in the order of [`VALUE`].
 const INTO: &str = "INSERT INTO task \
-    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) \
+    (pair, subject, priority, not_before, recheck, since, cause, caused_at, last_cause, last_at) \
     SELECT column1, column2, column3, column4, column5, column4, column6, column4, column6, column4 FROM (VALUES ";
 const VALUE: &str = "(?,?,?,?,?,?)";
 
 /// Condition: the existing row is already as urgent as the raise, which then only increments the generation.
 const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
-    AND task.not_before <= excluded.not_before AND task.settle >= excluded.settle";
+    AND task.not_before <= excluded.not_before AND task.recheck >= excluded.recheck";
 
 /// Conflict clause of the usual case, a new row or one that is already as urgent. It writes no index of an existing
 /// row.
@@ -50,7 +50,7 @@ const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = ta
     last_cause = excluded.last_cause, last_at = excluded.last_at, \
     priority = iif(task.dead, excluded.priority, min(task.priority, excluded.priority)), \
     not_before = iif(task.dead, excluded.not_before, min(task.not_before, excluded.not_before)), \
-    settle = max(task.settle, excluded.settle), \
+    recheck = max(task.recheck, excluded.recheck), \
     attempts = iif(task.dead, 0, task.attempts), \
     since = iif(task.dead, excluded.since, task.since), \
     cause = iif(task.dead, excluded.cause, task.cause), \
@@ -120,7 +120,7 @@ impl Tx {
                 .bind(raise.subject.as_str())
                 .bind(rank(raise.priority))
                 .bind(millis(raise.at))
-                .bind(raise.settle)
+                .bind(raise.recheck)
                 .bind(raise.cause.as_str());
         }
         Ok(query.execute(&mut self.conn).await?.rows_affected())
@@ -169,7 +169,7 @@ impl Tx {
         let later = subjects.split_off(count.min(PART));
         let raises: Vec<Raise> = subjects
             .into_iter()
-            .map(|subject| Raise { pair: no.pair, subject, priority, at: now, settle: false, cause: cause.clone() })
+            .map(|subject| Raise { pair: no.pair, subject, priority, at: now, recheck: false, cause: cause.clone() })
             .collect();
         self.raise_all(raises).await?;
         self.put_off(no.pair, &later, priority, &cause, now).await?;

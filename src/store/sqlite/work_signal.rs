@@ -8,14 +8,14 @@ use std::{
 use tokio::sync::watch;
 
 /// Counter of wake-ups.
-pub(super) struct Wakes {
+pub(super) struct WorkSignal {
     count: watch::Sender<u64>,
     /// When a busy writer last checked for writes of other processes.
     polled: Mutex<Instant>,
     every: Option<Duration>,
 }
 
-impl Wakes {
+impl WorkSignal {
     pub(super) fn new(every: Option<Duration>) -> Self {
         Self { count: watch::Sender::new(0), polled: Mutex::new(Instant::now()), every }
     }

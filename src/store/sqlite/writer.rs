@@ -13,7 +13,7 @@ use super::{
     events::Append,
     memory::{Memory, Undo},
     names::Names,
-    wakes::Wakes,
+    work_signal::WorkSignal,
 };
 use crate::{
     model::Priority,
@@ -111,12 +111,17 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the writer. `keep` lives until the connection is closed; `poll` is the interval of checks for writes of
     /// other processes.
-    pub(super) fn start(tx: Tx, wakes: Arc<Wakes>, poll: Option<Duration>, keep: impl Send + 'static) -> Self {
+    pub(super) fn start(
+        tx: Tx,
+        work_signal: Arc<WorkSignal>,
+        poll: Option<Duration>,
+        keep: impl Send + 'static,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let memory = Arc::clone(&tx.memory);
         let (fails, failing) = watch::channel(None);
         tokio::spawn(async move {
-            work(tx, queue, &wakes, poll, fails).await;
+            work(tx, queue, &work_signal, poll, fails).await;
             drop(keep);
         });
         Self { jobs, memory, failing }
@@ -181,7 +186,7 @@ pub(super) fn closed() -> StoreError {
 async fn work(
     mut tx: Tx,
     mut queue: mpsc::Receiver<Job>,
-    wakes: &Wakes,
+    work_signal: &WorkSignal,
     poll: Option<Duration>,
     fails: watch::Sender<Option<String>>,
 ) {
@@ -237,7 +242,7 @@ async fn work(
             part_failed = !raise_next_part(&mut tx).await;
         }
         // Own commits do not change the data version, so a difference shows another process's write.
-        if poll.is_some() && (waited.is_none() || wakes.poll_due()) {
+        if poll.is_some() && (waited.is_none() || work_signal.poll_due()) {
             let now = data_version(&mut tx).await;
             if now != seen {
                 tx.memory.note_outside_change();
@@ -250,7 +255,7 @@ async fn work(
             seen = now;
         }
         if std::mem::take(&mut tx.wake) {
-            wakes.wake();
+            work_signal.wake();
         }
         if close.is_some() {
             break close;

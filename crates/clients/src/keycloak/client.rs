@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use super::{
-    KeycloakSettings, Source, SourceError, SourceInfo, Walked,
+    FullListing, KeycloakSettings, Source, SourceError, SourceInfo,
     address::{self, Base},
     fault::{self, Asked, Names},
     http::{Answer, Http},
@@ -276,7 +276,7 @@ impl KeycloakSource {
         };
         let state = |entry| match entry {
             Entry::Read(group) => Ok(Group::state(&group, "")),
-            Entry::Odd(_, odd) => {
+            Entry::Unreadable(_, odd) => {
                 let group = odd.name.unwrap_or_else(|| "without a name".to_owned());
                 let text = format!("realm {}: user {id}: its group {group}: {}", self.settings.realm, odd.why);
                 Err(fault::transient(text))
@@ -350,7 +350,7 @@ impl Source for KeycloakSource {
         self.search_groups(name).await
     }
 
-    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
+    async fn users(&self, progress: OnProgress<'_>) -> Result<FullListing<UserId, Packed<UserState>>, SourceError> {
         self.walk_users(progress).await
     }
 
@@ -365,11 +365,11 @@ impl Source for KeycloakSource {
         self.users_by_id(ids).await.map(Some)
     }
 
-    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
+    async fn groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError> {
         self.walk_groups().await
     }
 
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError> {
+    async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
         let listing = Listing {
             asked: Asked::Groups,
             below: &["groups", group.as_str(), "members"],
@@ -379,7 +379,7 @@ impl Source for KeycloakSource {
             gone: Some(GROUP_GONE),
         };
         let paged: Option<Paged<Packed<UserId>>> = self.pages(listing, &|_| {}).await?;
-        Ok(paged.map(|paged| Walked {
+        Ok(paged.map(|paged| FullListing {
             items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,

@@ -150,7 +150,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
             hints: vec![],
             may_remove: false,
             wants_run: false,
-            settle: false,
+            recheck: false,
             outcome,
         };
     }
@@ -167,7 +167,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
         Some(why) => EventOutcome::Ignored(why),
         None => EventOutcome::Accepted,
     };
-    let settle = !read.from_listener && outcome == EventOutcome::Accepted;
+    let recheck = !read.from_listener && outcome == EventOutcome::Accepted;
     NewEvent {
         id,
         kind: read.kind(),
@@ -177,7 +177,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
         hints,
         may_remove,
         wants_run,
-        settle,
+        recheck,
         outcome,
     }
 }

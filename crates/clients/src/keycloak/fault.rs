@@ -203,10 +203,10 @@ pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
 /// Returns Keycloak's own error text, `{"error": …}`, if the body has that form.
 pub(super) fn told(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Told {
+    struct ErrorBody {
         error: String,
     }
-    serde_json::from_slice::<Told>(body).ok().map(|told| told.error)
+    serde_json::from_slice::<ErrorBody>(body).ok().map(|told| told.error)
 }
 
 fn looks_like_json(body: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    KeycloakSource, SourceError, Walked,
+    FullListing, KeycloakSource, SourceError,
     client::GROUP_GONE,
     fault::Asked,
     pages::{Listing, Paged},
@@ -44,7 +44,7 @@ impl Tree {
 
 impl KeycloakSource {
     /// Lists every group: flat in pages, or folder by folder if the server does not support that.
-    pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
+    pub(super) async fn walk_groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError> {
         let before = self.group_count().await?;
         let tree = match self.flat_groups(before).await? {
             Some(flat) => flat,
@@ -54,7 +54,7 @@ impl KeycloakSource {
         let Tree { groups, odd } = tree;
         let found = groups.len() + odd.len();
         let blind = found == 0 && self.is_blind().await?;
-        Ok(Walked {
+        Ok(FullListing {
             items: groups.into_values().collect(),
             unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: odd.incomplete.or_else(|| short(found, before, after, blind)),

@@ -140,7 +140,7 @@ impl Http {
         let mut response = request.timeout(within).send().await.map_err(|error| self.failure(&error, within))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::MAX_PREALLOCATED));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error, within))? {
             if body.len() + chunk.len() > LARGEST_BODY {
                 return Err(Failure::TooLarge);

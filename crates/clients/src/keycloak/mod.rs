@@ -21,4 +21,4 @@ mod wire;
 pub use client::KeycloakSource;
 pub use diagnose::Diagnosis;
 pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
-pub use source::{OnProgress, Source, SourceError, SourceInfo, Unreadable, Walked};
+pub use source::{FullListing, OnProgress, Source, SourceError, SourceInfo, Unreadable};

@@ -193,12 +193,12 @@ impl KeycloakSource {
                             paged.items.add(item);
                         }
                     }
-                    Entry::Odd(Some(id), why) => {
+                    Entry::Unreadable(Some(id), why) => {
                         if !paged.items.contains(&id) && odd.insert(id.clone()) {
                             paged.unreadable.push((id, why));
                         }
                     }
-                    Entry::Odd(None, _) => without_id += 1,
+                    Entry::Unreadable(None, _) => without_id += 1,
                 }
             }
             read(paged.len());

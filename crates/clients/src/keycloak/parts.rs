@@ -99,7 +99,7 @@ impl KeycloakSource {
                     if parts.in_a_row >= FAILED_IN_A_ROW || parts.failed.len() > FAILED_AT_MOST {
                         return Err(error);
                     }
-                    page.push(Entry::Odd(
+                    page.push(Entry::Unreadable(
                         None,
                         Unreadable { name: None, why: "Keycloak answers 500 for it".to_owned() },
                     ));

@@ -22,7 +22,7 @@ pub struct SourceError {
 
 /// The result of listing all users, groups or members, and whether it is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walked<K, I> {
+pub struct FullListing<K, I> {
     /// The items that were read, each once.
     pub items: I,
     /// Entries that were listed but could not be read: they exist, and nothing else is known of them.
@@ -94,7 +94,7 @@ pub trait Source: Send + Sync {
     async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError>;
 
     /// Lists all users, without groups.
-    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError>;
+    async fn users(&self, progress: OnProgress<'_>) -> Result<FullListing<UserId, Packed<UserState>>, SourceError>;
 
     /// Returns which of these users exist, by one request for at most 100 ids. `None`: unsupported by the source.
     async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
@@ -106,8 +106,8 @@ pub trait Source: Send + Sync {
     async fn user_count(&self) -> Result<usize, SourceError>;
 
     /// Lists all groups, flat.
-    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError>;
+    async fn groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError>;
 
     /// Lists the ids of all direct members of a group; `None` if the group is gone.
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError>;
+    async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError>;
 }

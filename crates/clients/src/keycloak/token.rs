@@ -26,7 +26,7 @@ use crate::model::ErrorClass;
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
 /// Assumed lifetime, in seconds, of a token whose answer does not contain it.
-const UNTOLD_LIFE: u64 = 60;
+const DEFAULT_LIFETIME: u64 = 60;
 
 /// Maximum trusted lifetime of a token, in seconds.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
@@ -220,7 +220,7 @@ fn read(names: &Names, base: &Base, answer: &Answer) -> Result<(SecretString, Du
     }
     let given: Given = serde_json::from_slice(&answer.body)
         .map_err(|error| names.not_as_expected(Asked::Token, base, &answer.headers, &answer.body, &error))?;
-    Ok((given.access_token.into(), Duration::from_secs(given.expires_in.unwrap_or(UNTOLD_LIFE).min(LONGEST_LIFE))))
+    Ok((given.access_token.into(), Duration::from_secs(given.expires_in.unwrap_or(DEFAULT_LIFETIME).min(LONGEST_LIFE))))
 }
 
 fn refusal(names: &Names, base: &Base, answer: &Answer) -> SourceError {

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::{
-    KeycloakSource, SourceError, Walked,
+    FullListing, KeycloakSource, SourceError,
     client::Query,
     fault::Asked,
     pages::{Listing, Paged},
@@ -40,7 +40,7 @@ impl KeycloakSource {
     pub(super) async fn walk_users(
         &self,
         progress: OnProgress<'_>,
-    ) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
+    ) -> Result<FullListing<UserId, Packed<UserState>>, SourceError> {
         let mut paged = self.read_users(progress).await?;
         for _ in 1..TRIES {
             if paged.incomplete.is_none() || paged.failed > 0 {
@@ -48,7 +48,7 @@ impl KeycloakSource {
             }
             paged = self.read_users(progress).await?;
         }
-        Ok(Walked {
+        Ok(FullListing {
             items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,

@@ -26,7 +26,7 @@ pub(super) trait Listed: DeserializeOwned + Send {
 pub(super) enum Entry<T> {
     Read(T),
     /// An unreadable entry: its id, if that can be read, and what is wrong with it.
-    Odd(Option<String>, Unreadable),
+    Unreadable(Option<String>, Unreadable),
 }
 
 impl<T: Listed> Entry<T> {
@@ -52,13 +52,13 @@ impl<T: Listed> Entry<T> {
             Some(field) => format!("field \"{field}\" has an unexpected format"),
             None => format!("one of its fields {} is missing or has an unexpected format", T::REQUIRED.join(", ")),
         };
-        Self::Odd(id, Unreadable { name, why })
+        Self::Unreadable(id, Unreadable { name, why })
     }
 
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Read(read) => Some(read.id()),
-            Self::Odd(id, _) => id.as_deref(),
+            Self::Unreadable(id, _) => id.as_deref(),
         }
     }
 }
@@ -67,7 +67,7 @@ impl<T: Listed> Entry<T> {
 pub(super) fn readable<T>(entries: Vec<Entry<T>>) -> Vec<T> {
     let read = |entry| match entry {
         Entry::Read(item) => Some(item),
-        Entry::Odd(..) => None,
+        Entry::Unreadable(..) => None,
     };
     entries.into_iter().filter_map(read).collect()
 }
@@ -242,7 +242,7 @@ mod tests {
             .iter()
             .map(|entry| match entry {
                 Entry::Read(user) => format!("{} {:?}", user.username, user.attributes),
-                Entry::Odd(id, Unreadable { name, why }) => format!("{id:?} {name:?} {why}"),
+                Entry::Unreadable(id, Unreadable { name, why }) => format!("{id:?} {name:?} {why}"),
             })
             .collect();
         assert_eq!(

@@ -367,7 +367,7 @@ impl Http {
             return Err(too_large());
         }
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::MAX_PREALLOCATED));
         while let Some(chunk) = response.chunk().await.map_err(missing)? {
             if body.len() + chunk.len() > self.body_max {
                 return Err(too_large());

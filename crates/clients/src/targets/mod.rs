@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Maximum number of groups read concurrently to find an account's memberships.
-const GROUPS_SIDE_BY_SIDE: usize = 4;
+const CONCURRENT_GROUP_READS: usize = 4;
 
 /// The result of a first contact with a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ pub trait Target: Send + Sync {
             Ok((member == Some(true)).then_some(group))
         };
         let found: Vec<Option<TargetGroupId>> =
-            stream::iter(groups.iter().cloned().map(read)).buffered(GROUPS_SIDE_BY_SIDE).try_collect().await?;
+            stream::iter(groups.iter().cloned().map(read)).buffered(CONCURRENT_GROUP_READS).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -269,7 +269,7 @@ pub trait Target: Send + Sync {
     /// Returns the maximum number of accounts that one call adds to a group. If it is above 1, a full reconcile
     /// collects additions and sends them with [`add_members`](Target::add_members). Accounts are then addressed by id
     /// only.
-    fn members_at_once(&self) -> usize {
+    fn max_members_per_call(&self) -> usize {
         1
     }
 

@@ -35,7 +35,7 @@ pub struct NewEvent {
     /// Whether it requires a full reconcile (an LDAP sync, an import).
     pub wants_run: bool,
     /// Whether its sender may have sent it before Keycloak's commit, so that a recheck is due.
-    pub settle: bool,
+    pub recheck: bool,
     /// Accepted, or ignored with the reason.
     pub outcome: EventOutcome,
 }

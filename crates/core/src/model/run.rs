@@ -14,7 +14,7 @@ pub enum RunTrigger {
     /// A scheduled run that was missed while no server ran.
     Missed,
     /// An operator.
-    Person,
+    Operator,
     /// An event that reports a change of unknown size.
     Event,
     /// The first run of this connector on this target.

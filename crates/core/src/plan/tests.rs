@@ -93,7 +93,7 @@ impl Case {
     }
 
     /// Applies plans until one has no operations, and returns it.
-    fn settle(&mut self, presence: &Presence) -> Planned {
+    fn converge(&mut self, presence: &Presence) -> Planned {
         for _ in 0..ROUNDS {
             let Decision::Plan(planned) = self.decide(presence) else { panic!("nothing but a plan fits here") };
             if planned.operations.is_empty() {
@@ -210,7 +210,7 @@ proptest! {
         let before = case.clone();
         let mut case = case;
         let presence = Presence::Present(case.user.clone());
-        let left = case.settle(&presence);
+        let left = case.converge(&presence);
         prop_assert!(left.operations.is_empty());
         let wanted: BTreeSet<_> = case.user.groups.iter().map(|one| TargetGroupId::from(format!("g{}", one.id))).collect();
         let Some((account, link)) = &case.there else {
@@ -253,13 +253,13 @@ proptest! {
     fn who_is_gone_is_deactivated_and_gets_back_all_that_was_taken(case in cases(true)) {
         let mut case = case;
         case.user.enabled = true;
-        case.settle(&Presence::Present(case.user.clone()));
+        case.converge(&Presence::Present(case.user.clone()));
         let (before, _) = case.there.clone().expect("it is there");
-        case.settle(&Presence::Gone);
+        case.converge(&Presence::Gone);
         let (gone, link) = case.there.clone().expect("nothing is deleted");
         prop_assert!(!gone.active && gone.access.is_empty());
         prop_assert_eq!(&link.taken, &before.access.iter().cloned().collect::<BTreeSet<_>>());
-        case.settle(&Presence::Present(case.user.clone()));
+        case.converge(&Presence::Present(case.user.clone()));
         let (back, link) = case.there.expect("nothing is deleted");
         prop_assert_eq!(back, before);
         prop_assert!(link.taken.is_empty());

@@ -46,7 +46,7 @@ pub enum NameHolder {
     /// An account that another connector links.
     Theirs(ConnectorName),
     /// Possibly another user's account that is being created.
-    BeingMade,
+    BeingCreated,
 }
 
 /// The state at the source of the user with the account that holds a wanted login.
@@ -168,7 +168,7 @@ pub enum Decision {
     /// Move the link of that gone user to this one, the same person with a new id, then read again.
     TakeOver(UserId, Account),
     /// Read whether that user still exists, then decide again.
-    LookAt(UserId),
+    ReadOwner(UserId),
     /// Work that user first.
     WaitFor(UserId),
     /// The account may be another user's that is being created: return the task to the queue.
@@ -263,7 +263,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             "{}: this login is usersync's own account, which it never changes",
             user.username
         ))),
-        NameHolder::Unlinked(account) if is_somebody_else(&desired, account) => {
+        NameHolder::Unlinked(account) if is_another_user(&desired, account) => {
             let email = |email: Option<&String>| email.map(|email| format!(", {email}")).unwrap_or_default();
             Decision::Conflict(format!(
                 "{}: account {} ({}{}) has another name and another e-mail address than the user in Keycloak ({}{}). \
@@ -282,7 +282,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             holds: vec![Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(account.clone()) }],
             ..Planned::default()
         }),
-        NameHolder::Ours { user: owner, standing: None, .. } => Decision::LookAt(owner.clone()),
+        NameHolder::Ours { user: owner, standing: None, .. } => Decision::ReadOwner(owner.clone()),
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::Alive), .. } => Decision::WaitFor(owner.clone()),
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLately), account } => {
             Decision::TakeOver(owner.clone(), account.clone())
@@ -303,13 +303,13 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             word(&user.username),
             situation.pair.target,
         )),
-        NameHolder::BeingMade => Decision::Later,
+        NameHolder::BeingCreated => Decision::Later,
     }
 }
 
 /// Returns whether an account with the user's login belongs to a different person: both name and e-mail address differ.
 /// A value that the target does not show proves nothing.
-fn is_somebody_else(desired: &policy::DesiredUser, account: &Account) -> bool {
+fn is_another_user(desired: &policy::DesiredUser, account: &Account) -> bool {
     let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
     let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
     differs(&words(&account.display_name), &words(&desired.display_name))
@@ -533,7 +533,7 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
             word(login),
             situation.pair.target,
         ))),
-        NameHolder::BeingMade => Rename::Instead(Decision::Later),
+        NameHolder::BeingCreated => Rename::Instead(Decision::Later),
         NameHolder::Ours { .. } if situation.in_ring && !is_temporary(account) => {
             Rename::To(temporary_name(account, situation.capabilities))
         }
@@ -618,7 +618,7 @@ fn plan_memberships(
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
         if let Some(why) = protected.why(&group.id, &group.name) {
-            tell_group(&mut planned.findings, situation.capabilities, &group.name, why);
+            report_group(&mut planned.findings, situation.capabilities, &group.name, why);
             continue;
         }
         planned.operations.push(Operation::AddMember {
@@ -680,7 +680,7 @@ fn unsupported(why: String) -> Planned {
 fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped: &[(&crate::model::GroupState, &str)]) {
     for (group, why) in unmapped {
         if capabilities.protected_groups.is_left_alone(&group.name) {
-            tell_group(findings, capabilities, &group.name, why);
+            report_group(findings, capabilities, &group.name, why);
         } else {
             findings.unsupported.push(format!("group {}: {why}", group.path));
         }
@@ -688,7 +688,7 @@ fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped:
 }
 
 /// Reports a group that should have the user as a member but is never changed.
-fn tell_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
+fn report_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
     match capabilities.protected_groups.why_named(name).filter(|_| capabilities.protected_groups.is_left_alone(name)) {
         Some(why) => findings.kept.push(format!("{name}: {why}; no member is added")),
         None => findings.unsupported.push(format!("group {name}: {why}; no member is added")),

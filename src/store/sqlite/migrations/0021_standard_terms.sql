@@ -27,3 +27,7 @@ UPDATE unsupported SET
 UPDATE intent SET limited = 'remove_member' WHERE limited = 'leave';
 UPDATE change SET limited = 'remove_member' WHERE limited = 'leave';
 UPDATE change SET verb = CASE verb WHEN 'join' THEN 'add_member' ELSE 'remove_member' END WHERE verb IN ('join', 'leave');
+ALTER TABLE task RENAME COLUMN settle TO recheck;
+UPDATE run SET trigger_word = 'operator' WHERE trigger_word = 'person';
+UPDATE asked SET trigger_word = 'operator' WHERE trigger_word = 'person';
+UPDATE request SET ask = replace(ask, '"trigger":"person"', '"trigger":"operator"') WHERE ask LIKE '%"trigger":"person"%';

@@ -125,7 +125,7 @@ fn events_of_many_callers_are_written_in_bounded_transactions() {
         hints: Vec::new(),
         may_remove: false,
         wants_run: false,
-        settle: false,
+        recheck: false,
         outcome: EventOutcome::Accepted,
     };
     let append = |events: usize| Append {

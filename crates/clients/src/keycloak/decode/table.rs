@@ -149,7 +149,7 @@ fn user_event(kind: &str, facts: &Facts<'_>) -> Verdict {
     if kind.ends_with("_ERROR") {
         return Verdict::ignored("it reports a failure, so nothing was changed");
     }
-    if tells_nothing(kind) {
+    if is_session_only(kind) {
         return Verdict::ignored("this kind contains no directory data of a user");
     }
     if kind == "LOGIN" && !login_may_change(facts) {
@@ -169,7 +169,7 @@ fn login_may_change(facts: &Facts<'_>) -> bool {
 }
 
 /// Whether the type is about sessions, tokens or credentials only. An unknown type may have changed the user.
-fn tells_nothing(kind: &str) -> bool {
+fn is_session_only(kind: &str) -> bool {
     const KINDS: [&str; 35] = [
         "AUTHREQID_TO_TOKEN",
         "CODE_TO_TOKEN",

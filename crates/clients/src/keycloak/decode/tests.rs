@@ -219,7 +219,7 @@ fn the_p2_form_is_read() {
     let decoded = one(&event);
     assert_eq!(told(&decoded), format!("user:{U}"));
     assert_eq!((decoded.id.as_str(), decoded.kind.as_str()), ("e1", "CREATE GROUP_MEMBERSHIP"));
-    assert!(decoded.settle);
+    assert!(decoded.recheck);
     event.as_object_mut().unwrap().remove("id");
     assert_eq!(one(&event).id, "d1");
     let mut access = json!({
@@ -265,7 +265,7 @@ fn our_listeners_form_is_read_and_needs_no_second_look() {
         "resourcePath": format!("groups/{G}"), "groupId": G}),
     );
     let decoded = one(&removed);
-    assert_eq!((told(&decoded), decoded.kind.as_str(), decoded.settle), (format!("group:{G}"), "DELETE GROUP", false));
+    assert_eq!((told(&decoded), decoded.kind.as_str(), decoded.recheck), (format!("group:{G}"), "DELETE GROUP", false));
     let moved = base(
         "admin",
         json!({"operationType": "UPDATE", "resourceType": "GROUP", "resourcePath": "groups", "resourceId": H}),

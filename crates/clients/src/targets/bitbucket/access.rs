@@ -44,14 +44,14 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("deactivating {name}");
         let deadline = Some(deadline);
-        let person = self.held(account, name, &what, deadline).await?;
-        if !person.active {
+        let user = self.account_with_login(account, name, &what, deadline).await?;
+        if !user.active {
             return Ok(Applied::Done);
         }
         let grants = self.grants(deadline).await?;
-        let groups = self.groups_of(&person, deadline).await?;
-        self.refuse_new_administrator(&what, &person, &grants, &groups, deadline).await?;
-        let access = grants.access(&person.id, &groups);
+        let groups = self.groups_of(&user, deadline).await?;
+        self.refuse_new_administrator(&what, &user, &grants, &groups, deadline).await?;
+        let access = grants.access(&user.id, &groups);
         let told = |one: &String| takes.iter().any(|told| fold(told) == fold(one));
         if let Some(new) = access.iter().find(|one| !told(one)) {
             // `takes` came from cached data that is out of date.
@@ -63,11 +63,11 @@ impl BitbucketTarget {
             return Err(error(TargetErrorKind::NotFound, text));
         }
         let in_groups = access.iter().any(|one| one.starts_with(GROUP));
-        if in_groups && !person.mutable_groups {
+        if in_groups && !user.mutable_groups {
             return Err(unsupported(format!(
                 "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the account from {} \
                  there.",
-                person.home(),
+                user.home(),
                 access.join(", ")
             )));
         }
@@ -81,15 +81,15 @@ impl BitbucketTarget {
         let mut done = false;
         for one in &access {
             let taken = match (one.strip_prefix(GROUP), one.strip_prefix(PERMISSION)) {
-                (Some(group), _) => self.leave(&what, account, &person.name, group, deadline).await,
-                (_, Some(_)) => self.revoke(&what, account, &person.name, deadline).await,
+                (Some(group), _) => self.leave(&what, account, &user.name, group, deadline).await,
+                (_, Some(_)) => self.revoke(&what, account, &user.name, deadline).await,
                 (None, None) => continue,
             };
             taken.map_err(|error| partly(done, error))?;
             done = true;
         }
         if in_groups {
-            let left = self.groups_of(&person, deadline).await.map_err(|error| partly(done, error))?;
+            let left = self.groups_of(&user, deadline).await.map_err(|error| partly(done, error))?;
             if let Some(left) = left.iter().find(|group| grants.groups.contains_key(&fold(group))) {
                 return Err(error(
                     TargetErrorKind::Unanswered,
@@ -113,15 +113,12 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("activating {name}");
         let deadline = Some(deadline);
-        let person = self.held(account, name, &what, deadline).await?;
-        if !person.active {
-            return Err(unsupported(format!(
-                "{what}: the account is inactive in {}. Activate it there.",
-                person.home()
-            )));
+        let user = self.account_with_login(account, name, &what, deadline).await?;
+        if !user.active {
+            return Err(unsupported(format!("{what}: the account is inactive in {}. Activate it there.", user.home())));
         }
         let grants = self.grants(deadline).await?;
-        let present = self.groups_of(&person, deadline).await?;
+        let present = self.groups_of(&user, deadline).await?;
         let has = |group: &str| present.iter().any(|one| fold(one) == fold(group));
         // A former administrator is restored as a plain user; only an operator grants administration again.
         let rules =
@@ -146,17 +143,17 @@ impl BitbucketTarget {
         if absent.is_empty() && permission.is_none() {
             return nothing();
         }
-        if !absent.is_empty() && !person.mutable_groups {
+        if !absent.is_empty() && !user.mutable_groups {
             return Err(unsupported(format!(
                 "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the account to {} there.",
-                person.home(),
+                user.home(),
                 absent.join(", ")
             )));
         }
-        let given = self.join_again(&what, &person.name, absent, deadline).await?;
+        let given = self.restore_memberships(&what, &user.name, absent, deadline).await?;
         match permission {
             Some(permission) => {
-                let granted = self.grant(&what, &person.name, permission, deadline).await;
+                let granted = self.grant(&what, &user.name, permission, deadline).await;
                 granted.map_err(|error| partly(given, error))?;
             }
             None if !given => return nothing(),
@@ -166,7 +163,7 @@ impl BitbucketTarget {
     }
 
     /// Adds a user to groups again with one call. Returns `false` if none of the groups exists any more.
-    async fn join_again(
+    async fn restore_memberships(
         &self,
         what: &str,
         login: &str,
@@ -296,8 +293,8 @@ impl BitbucketTarget {
         account: &AccountId,
         deadline: Option<Timestamp>,
     ) -> Result<Option<bool>, TargetError> {
-        let Some(person) = self.person_by_id(account, deadline).await? else { return Ok(None) };
-        let groups = self.groups_of(&person, deadline).await?;
+        let Some(user) = self.user_by_id(account, deadline).await? else { return Ok(None) };
+        let groups = self.groups_of(&user, deadline).await?;
         Ok(Some(groups.iter().any(|one| fold(one) == fold(group))))
     }
 

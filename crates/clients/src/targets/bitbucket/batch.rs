@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Maximum number of accounts that one call adds to a group.
-pub(super) const USERS_AT_ONCE: usize = 100;
+pub(super) const MAX_USERS_PER_CALL: usize = 100;
 
 /// An account to add, addressed by its login.
 pub(super) struct Member {
@@ -38,7 +38,7 @@ impl BatchCall for GroupBatch<'_> {
     }
 
     fn still_holds(&self, member: &Member) -> bool {
-        self.bitbucket.seen.lately(&member.account, &member.login)
+        self.bitbucket.seen.seen_recently(&member.account, &member.login)
     }
 
     async fn alone(&self) -> Result<Applied, TargetError> {

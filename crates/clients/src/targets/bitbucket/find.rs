@@ -10,7 +10,7 @@ use super::{
     BitbucketTarget,
     paging::List,
     protection::Known,
-    wire::{Named, Person, User},
+    wire::{CompleteUser, Named, User},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId},
@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// Number of walks through all users before an id counts as gone. One walk may miss a user that is renamed meanwhile.
-const WALKS: usize = 2;
+const MAX_LIST_READS: usize = 2;
 
-impl Person {
+impl CompleteUser {
     /// Converts to an account, with its groups if they are known, and with what lets it sign in.
     pub(super) fn into_account(self, known: &Known, groups: Option<&[String]>, access: Vec<String>) -> Account {
         let groups: Option<Vec<_>> =
@@ -50,8 +50,8 @@ impl BitbucketTarget {
         id: &AccountId,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Account>, TargetError> {
-        match self.person_by_id(id, deadline).await? {
-            Some(person) => self.with_groups(person, deadline).await.map(Some),
+        match self.user_by_id(id, deadline).await? {
+            Some(user) => self.with_groups(user, deadline).await.map(Some),
             None => Ok(None),
         }
     }
@@ -61,66 +61,66 @@ impl BitbucketTarget {
         name: &str,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Account>, TargetError> {
-        match self.person_by_login(name, deadline).await? {
-            Some(person) => self.with_groups(person, deadline).await.map(Some),
+        match self.user_by_login(name, deadline).await? {
+            Some(user) => self.with_groups(user, deadline).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn with_groups(&self, person: Person, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
+    async fn with_groups(&self, user: CompleteUser, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let known = self.known(deadline).await?;
-        let groups = self.groups_of(&person, deadline).await?;
-        let mut access = known.grants.access(&person.id, &groups);
-        if access.is_empty() && person.active {
+        let groups = self.groups_of(&user, deadline).await?;
+        let mut access = known.grants.access(&user.id, &groups);
+        if access.is_empty() && user.active {
             // A permission may have been granted since; an account that may sign in must not count as inactive.
-            access = self.grants(deadline).await?.access(&person.id, &groups);
+            access = self.grants(deadline).await?.access(&user.id, &groups);
         }
-        Ok(person.into_account(&known, Some(&groups), access))
+        Ok(user.into_account(&known, Some(&groups), access))
     }
 
     /// Finds the user with this login, case-insensitive.
-    pub(super) async fn person_by_login(
+    pub(super) async fn user_by_login(
         &self,
         name: &str,
         deadline: Option<Timestamp>,
-    ) -> Result<Option<Person>, TargetError> {
+    ) -> Result<Option<CompleteUser>, TargetError> {
         let what = format!("reading {name}");
         let list = List::new("/admin/users", &what, deadline).filter(name.trim());
-        self.pick(list, &what, |person| fold(&person.name) == fold(name)).await
+        self.pick(list, &what, |user| fold(&user.name) == fold(name)).await
     }
 
     /// Finds the user with this id: by its last seen login, otherwise by a walk through all users.
-    pub(super) async fn person_by_id(
+    pub(super) async fn user_by_id(
         &self,
         id: &AccountId,
         deadline: Option<Timestamp>,
-    ) -> Result<Option<Person>, TargetError> {
+    ) -> Result<Option<CompleteUser>, TargetError> {
         if let Some(login) = self.seen.login(id, None)
-            && let Some(person) = self.person_by_login(&login, deadline).await?
-            && person.id == *id
+            && let Some(user) = self.user_by_login(&login, deadline).await?
+            && user.id == *id
         {
-            return Ok(Some(person));
+            return Ok(Some(user));
         }
         let asked = Instant::now();
         let _turn = self.seen.walk.lock().await;
         // While this call waited, another walk may have read the user.
         if let Some(login) = self.seen.login(id, Some(asked))
-            && let Some(person) = self.person_by_login(&login, deadline).await?
-            && person.id == *id
+            && let Some(user) = self.user_by_login(&login, deadline).await?
+            && user.id == *id
         {
-            return Ok(Some(person));
+            return Ok(Some(user));
         }
         let what = format!("searching for account {id} among all users");
-        for _ in 0..WALKS {
+        for _ in 0..MAX_LIST_READS {
             let (mut found, mut unreadable) = (None, None);
             let list = List::new("/admin/users", &what, deadline);
             // The walk continues after a match, so that later lookups of the other users need no walk.
             self.each(list, |user: User| {
                 match whole(user, &what) {
-                    Ok(person) => {
-                        self.seen.note(&person);
-                        if person.id == *id {
-                            found = Some(person);
+                    Ok(user) => {
+                        self.seen.note(&user);
+                        if user.id == *id {
+                            found = Some(user);
                         }
                     }
                     Err(why) => unreadable = Some(why),
@@ -140,15 +140,15 @@ impl BitbucketTarget {
     }
 
     /// Returns the account of an operation, if it still has the login that it was last seen with.
-    pub(super) async fn held(
+    pub(super) async fn account_with_login(
         &self,
         id: &AccountId,
         name: &str,
         what: &str,
         deadline: Option<Timestamp>,
-    ) -> Result<Person, TargetError> {
-        match self.person_by_login(name, deadline).await? {
-            Some(person) if person.id == *id => Ok(person),
+    ) -> Result<CompleteUser, TargetError> {
+        match self.user_by_login(name, deadline).await? {
+            Some(user) if user.id == *id => Ok(user),
             other => {
                 let whose =
                     if other.is_some() { "now belongs to another account" } else { "now belongs to no account" };
@@ -161,11 +161,11 @@ impl BitbucketTarget {
     /// Returns the names of the groups that a user is a direct member of.
     pub(super) async fn groups_of(
         &self,
-        person: &Person,
+        user: &CompleteUser,
         deadline: Option<Timestamp>,
     ) -> Result<Vec<String>, TargetError> {
-        let what = format!("reading the groups of {}", person.name);
-        let list = List::new("/admin/users/more-members", &what, deadline).of(&person.name);
+        let what = format!("reading the groups of {}", user.name);
+        let list = List::new("/admin/users/more-members", &what, deadline).of(&user.name);
         let groups = match self.all::<Named>(list).await? {
             Some(groups) => groups
                 .into_iter()
@@ -182,8 +182,8 @@ impl BitbucketTarget {
         };
         // A user that was renamed a moment ago also gets an answer without groups.
         if groups.is_empty() {
-            let now = self.person_by_login(&person.name, deadline).await?;
-            if now.is_none_or(|now| now.id != person.id) {
+            let now = self.user_by_login(&user.name, deadline).await?;
+            if now.is_none_or(|now| now.id != user.id) {
                 let text = format!("{what}: the account was renamed during the read. usersync retries it.");
                 return Err(not_done(ErrorClass::Transient, text));
             }
@@ -196,15 +196,15 @@ impl BitbucketTarget {
         &self,
         list: List<'_>,
         what: &str,
-        fits: impl Fn(&Person) -> bool,
-    ) -> Result<Option<Person>, TargetError> {
+        fits: impl Fn(&CompleteUser) -> bool,
+    ) -> Result<Option<CompleteUser>, TargetError> {
         let (mut found, mut unreadable) = (None, None);
         self.each(list, |user: User| {
             match whole(user, what) {
-                Ok(person) => {
-                    self.seen.note(&person);
-                    if fits(&person) {
-                        found = Some(person);
+                Ok(user) => {
+                    self.seen.note(&user);
+                    if fits(&user) {
+                        found = Some(user);
                     }
                 }
                 // The unreadable user may be the wanted one.
@@ -224,6 +224,6 @@ impl BitbucketTarget {
 ///
 /// # Errors
 /// [`ErrorClass::Unconfirmed`] if a field is missing that every user has.
-pub(super) fn whole(user: User, what: &str) -> Result<Person, TargetError> {
+pub(super) fn whole(user: User, what: &str) -> Result<CompleteUser, TargetError> {
     user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks id, name or active.")))
 }

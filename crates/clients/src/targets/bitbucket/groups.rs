@@ -46,9 +46,9 @@ impl BitbucketTarget {
         }
         let came = leaf.values.len();
         let mut items = Vec::with_capacity(came);
-        for person in leaf.values.into_iter().filter_map(User::whole) {
-            self.seen.note(&person);
-            items.push(person.id);
+        for user in leaf.values.into_iter().filter_map(User::whole) {
+            self.seen.note(&user);
+            items.push(user.id);
         }
         let lost = came - items.len();
         let incomplete = (lost > 0).then(|| {
@@ -170,16 +170,16 @@ impl BitbucketTarget {
         what: &str,
         deadline: Option<Timestamp>,
     ) -> Result<(), TargetError> {
-        if self.seen.lately(account, login) {
+        if self.seen.seen_recently(account, login) {
             return Ok(());
         }
-        let person = self.held(account, login, what, deadline).await?;
-        if person.mutable_groups {
+        let user = self.account_with_login(account, login, what, deadline).await?;
+        if user.mutable_groups {
             return Ok(());
         }
         Err(unsupported(format!(
             "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the member there.",
-            person.home()
+            user.home()
         )))
     }
 
@@ -193,22 +193,22 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("removing {login} from {group}");
         let deadline = Some(deadline);
-        let person = match self.held(account, login, &what, deadline).await {
-            Ok(person) => person,
+        let user = match self.account_with_login(account, login, &what, deadline).await {
+            Ok(user) => user,
             Err(lost) if lost.kind == TargetErrorKind::NotFound => {
-                return match self.person_by_id(account, deadline).await? {
+                return match self.user_by_id(account, deadline).await? {
                     Some(_) => Err(lost),
                     None => Ok(Applied::Done),
                 };
             }
             Err(error) => return Err(error),
         };
-        if !person.mutable_groups {
+        if !user.mutable_groups {
             return Err(unsupported(format!(
                 "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the member there.",
-                person.home()
+                user.home()
             )));
         }
-        self.leave(&what, account, &person.name, group, deadline).await.map(|()| Applied::Done)
+        self.leave(&what, account, &user.name, group, deadline).await.map(|()| Applied::Done)
     }
 }

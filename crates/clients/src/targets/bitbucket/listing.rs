@@ -34,16 +34,16 @@ impl BitbucketTarget {
         let mut items = Vec::with_capacity(leaf.values.len());
         let mut lost = 0_usize;
         for user in leaf.values {
-            let Some(person) = user.whole() else {
+            let Some(user) = user.whole() else {
                 lost += 1;
                 continue;
             };
-            self.seen.note(&person);
-            if person.service {
+            self.seen.note(&user);
+            if user.service {
                 continue;
             }
-            let access = licensed.access.get(&person.id).cloned().unwrap_or_default();
-            items.push(person.into_account(&known, None, access));
+            let access = licensed.access.get(&user.id).cloned().unwrap_or_default();
+            items.push(user.into_account(&known, None, access));
         }
         let unread = (lost > 0).then(|| format!("{lost} accounts were returned without id, name or active"));
         Ok(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(unread).or(licensed.incomplete.clone()) })
@@ -60,10 +60,10 @@ impl BitbucketTarget {
     async fn read_licensed(&self, known: &Known) -> Result<Licensed, TargetError> {
         let mut licensed = Licensed::default();
         for (group, _) in known.grants.groups.values() {
-            let (people, why) = self.people_in(group, None).await?;
+            let (people, why) = self.members_of(group, None).await?;
             licensed.incomplete = licensed.incomplete.or(why);
-            for person in people {
-                licensed.access.entry(person.id).or_default().push(format!("{GROUP}{group}"));
+            for user in people {
+                licensed.access.entry(user.id).or_default().push(format!("{GROUP}{group}"));
             }
         }
         for (id, permission) in &known.grants.users {

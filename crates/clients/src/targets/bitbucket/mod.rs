@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::{
-    batch::{Member, USERS_AT_ONCE},
+    batch::{MAX_USERS_PER_CALL, Member},
     dialect::BITBUCKET,
     listing::Licensed,
     protection::Known,
@@ -94,7 +94,7 @@ impl BitbucketTarget {
             known: ProtectionCache::default(),
             licensed: ProtectionCache::default(),
             seen: Seen::default(),
-            batches: MemberBatches::new(USERS_AT_ONCE),
+            batches: MemberBatches::new(MAX_USERS_PER_CALL),
         })
     }
 }
@@ -106,7 +106,7 @@ impl Target for BitbucketTarget {
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {
-        self.find_out().await
+        self.first_contact().await
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
@@ -138,7 +138,7 @@ impl Target for BitbucketTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_fatal_end(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,

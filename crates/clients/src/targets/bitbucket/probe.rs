@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use super::{
     BitbucketTarget,
     protection::{Known, administers},
-    wire::{Directories, Licence, Person, Properties},
+    wire::{CompleteUser, Directories, Licence, Properties},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
@@ -51,7 +51,7 @@ impl BitbucketTarget {
     }
 
     /// Signs in and reads everything that the engine and `usersync check` need.
-    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+    pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
         let (version, answer) = self.version().await?;
         let me = self.myself(None).await?;
         let known = match self.fresh_known().await {
@@ -132,7 +132,7 @@ impl BitbucketTarget {
     }
 
     /// Returns a note on usersync's own permission, granted directly or through a group.
-    async fn rights_note(&self, me: &Person, known: &Known) -> Result<Note, TargetError> {
+    async fn rights_note(&self, me: &CompleteUser, known: &Known) -> Result<Note, TargetError> {
         let groups = self.groups_of(me, None).await?;
         let by_group = groups.iter().filter_map(|name| known.grants.groups.get(&crate::targets::rest::fold(name)));
         let mut all = by_group.map(|(_, permission)| permission).chain(known.grants.users.get(&me.id));

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     BitbucketTarget,
     paging::List,
-    wire::{Permitted, Person, User},
+    wire::{CompleteUser, Permitted, User},
 };
 use crate::{
     model::{AccountId, ErrorClass, Operation},
@@ -80,19 +80,19 @@ impl BitbucketTarget {
 
     /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
     /// An approval does not override this.
-    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let deadline = Some(deadline);
         let known = self.known(deadline).await?;
-        known.protection.refuse_own_end(operation)?;
+        known.protection.refuse_own_deactivation(operation)?;
         let direct = known.grants.users.get(account).is_some_and(|permission| administers(permission));
         if !direct && !known.protection.members.contains(account.as_str()) {
             return Ok(());
         }
         let mut active = HashSet::new();
         for group in &known.protection.marked {
-            let members = self.people_in(group, deadline).await?.0.into_iter();
-            active.extend(members.filter(|person| person.active).map(|person| person.id));
+            let members = self.members_of(group, deadline).await?.0.into_iter();
+            active.extend(members.filter(|user| user.active).map(|user| user.id));
         }
         let direct = self.permitted(None, deadline).await?.into_iter();
         let direct = direct.filter(|(_, permission, user)| administers(permission) && user.active == Some(true));
@@ -105,19 +105,19 @@ impl BitbucketTarget {
     pub(super) async fn refuse_new_administrator(
         &self,
         what: &str,
-        person: &Person,
+        user: &CompleteUser,
         grants: &Grants,
         groups: &[String],
         deadline: Option<Timestamp>,
     ) -> Result<(), TargetError> {
-        let direct = grants.users.get(&person.id);
+        let direct = grants.users.get(&user.id);
         let by_group =
             groups.iter().filter_map(|name| grants.groups.get(&fold(name))).map(|(_, permission)| permission);
         if !direct.into_iter().chain(by_group).any(|permission| administers(permission)) {
             return Ok(());
         }
         let known = self.known(deadline).await?;
-        let id = person.id.as_str();
+        let id = user.id.as_str();
         if known.protection.members.contains(id) || known.protection.people.contains_key(id) {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl BitbucketTarget {
     }
 
     /// Reads usersync's own account. Every answer names the user that is signed in.
-    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Person, TargetError> {
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<CompleteUser, TargetError> {
         let what = "reading usersync's own account";
         let ask = Ask::get("/admin/users", what).query("limit", "1").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
@@ -142,7 +142,7 @@ impl BitbucketTarget {
             ))
         })?;
         self.rest.signed_in_as(&login);
-        let me = self.person_by_login(&login, deadline).await?;
+        let me = self.user_by_login(&login, deadline).await?;
         me.ok_or_else(|| {
             unconfirmed(format!(
                 "{what}: Bitbucket reports the signed-in user as {login}, but returns no \
@@ -187,11 +187,11 @@ impl BitbucketTarget {
     }
 
     /// Returns all members of a group, and why some may be missing; empty if there is no such group.
-    pub(super) async fn people_in(
+    pub(super) async fn members_of(
         &self,
         group: &str,
         deadline: Option<Timestamp>,
-    ) -> Result<(Vec<Person>, Option<String>), TargetError> {
+    ) -> Result<(Vec<CompleteUser>, Option<String>), TargetError> {
         let what = format!("reading the members of {group}");
         let list = List::new("/admin/groups/more-members", &what, deadline).of(group);
         let members = match self.all::<User>(list).await {
@@ -199,7 +199,7 @@ impl BitbucketTarget {
             members => members?.unwrap_or_default(),
         };
         let came = members.len();
-        let people: Vec<Person> = members.into_iter().filter_map(User::whole).collect();
+        let people: Vec<CompleteUser> = members.into_iter().filter_map(User::whole).collect();
         let lost = came - people.len();
         let why = (lost > 0).then(|| format!("{lost} members of {group} were returned without id, name or active"));
         Ok((people, why))
@@ -213,8 +213,8 @@ impl BitbucketTarget {
         groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &groups {
-            let (people, why) = self.people_in(group, deadline).await?;
-            members.extend(people.into_iter().map(|person| person.id.to_string()));
+            let (people, why) = self.members_of(group, deadline).await?;
+            members.extend(people.into_iter().map(|user| user.id.to_string()));
             incomplete = incomplete.or(why);
         }
         let people = grants.users.iter().filter(|(_, permission)| administers(permission));

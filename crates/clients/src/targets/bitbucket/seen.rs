@@ -7,14 +7,14 @@ use std::{
 
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
-use super::wire::Person;
+use super::wire::CompleteUser;
 use crate::{
     model::{AccountId, IdMap},
     targets::rest::fold,
 };
 
 /// How long a seen login is trusted without a re-read, where no access is removed.
-const LATELY: Duration = Duration::from_mins(1);
+const TRUSTED_FOR: Duration = Duration::from_mins(1);
 
 /// The cached logins.
 #[derive(Default)]
@@ -26,9 +26,9 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Records a user that was just read.
-    pub(super) fn note(&self, person: &Person) {
+    pub(super) fn note(&self, user: &CompleteUser) {
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.insert(person.id.clone(), (person.name.clone(), Some(Instant::now())));
+        logins.insert(user.id.clone(), (user.name.clone(), Some(Instant::now())));
     }
 
     /// Removes an id that is gone.
@@ -52,9 +52,9 @@ impl Seen {
     }
 
     /// Whether an id was recently seen with this login.
-    pub(super) fn lately(&self, id: &AccountId, login: &str) -> bool {
+    pub(super) fn seen_recently(&self, id: &AccountId, login: &str) -> bool {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((seen, Some(at))) = logins.get(id) else { return false };
-        at.elapsed() < LATELY && fold(seen) == fold(login)
+        at.elapsed() < TRUSTED_FOR && fold(seen) == fold(login)
     }
 }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     BitbucketTarget,
-    wire::{Person, User, UserRename, UserUpdate},
+    wire::{CompleteUser, User, UserRename, UserUpdate},
 };
 use crate::{
     model::{AccountId, ErrorClass, UserFields},
@@ -77,7 +77,7 @@ impl BitbucketTarget {
         let quoted = said.quoted();
         match answer.status {
             StatusCode::CONFLICT if said.own => {
-                if self.person_by_login(name, deadline).await?.is_some() {
+                if self.user_by_login(name, deadline).await?.is_some() {
                     return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
                 }
                 Err(not_done(
@@ -118,20 +118,20 @@ impl BitbucketTarget {
             }
         }
         let deadline = Some(deadline);
-        let person = self.held(account, name, &what, deadline).await?;
-        changeable(&person, &what)?;
+        let user = self.account_with_login(account, name, &what, deadline).await?;
+        changeable(&user, &what)?;
         let (Some(display_name), Some(email)) = (
-            fields.display_name.as_deref().or(Some(&person.display_name)),
-            fields.email.as_deref().or(person.email.as_deref()),
+            fields.display_name.as_deref().or(Some(&user.display_name)),
+            fields.email.as_deref().or(user.email.as_deref()),
         ) else {
             return Err(unsupported(format!(
                 "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
             )));
         };
         let ask = Ask::new(Method::PUT, "/admin/users", &what)
-            .login(&person.name)
+            .login(&user.name)
             .deadline(deadline)
-            .json(&UserUpdate { name: &person.name, display_name, email })?;
+            .json(&UserUpdate { name: &user.name, display_name, email })?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             self.changed(&ask, &answer)?;
@@ -149,23 +149,23 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("renaming {name} to {to}");
         let deadline = Some(deadline);
-        let person = match self.held(account, name, &what, deadline).await {
-            Ok(person) => person,
+        let user = match self.account_with_login(account, name, &what, deadline).await {
+            Ok(user) => user,
             Err(lost) if lost.kind == TargetErrorKind::NotFound => {
                 // An earlier attempt may have renamed it already.
-                let now = self.person_by_login(to, deadline).await?;
+                let now = self.user_by_login(to, deadline).await?;
                 now.filter(|now| now.id == *account).ok_or(lost)?
             }
             Err(error) => return Err(error),
         };
-        if person.name == to {
+        if user.name == to {
             return Ok(Applied::Done);
         }
-        changeable(&person, &what)?;
+        changeable(&user, &what)?;
         let ask = Ask::new(Method::POST, "/admin/users/rename", &what)
             .login(to)
             .deadline(deadline)
-            .json(&UserRename { name: &person.name, new_name: to })?;
+            .json(&UserRename { name: &user.name, new_name: to })?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let now = self.changed(&ask, &answer)?;
@@ -178,7 +178,7 @@ impl BitbucketTarget {
         let said = self.rest.said(&answer, Some(to));
         let quoted = said.quoted();
         if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
-            if self.person_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account) {
+            if self.user_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account) {
                 return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
             }
             let text = format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.");
@@ -196,30 +196,30 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("deleting {name}");
         let deadline = Some(deadline);
-        let person = match self.held(account, name, &what, deadline).await {
-            Ok(person) => person,
+        let user = match self.account_with_login(account, name, &what, deadline).await {
+            Ok(user) => user,
             Err(lost) if lost.kind == TargetErrorKind::NotFound => {
-                return match self.person_by_id(account, deadline).await? {
+                return match self.user_by_id(account, deadline).await? {
                     Some(_) => Err(lost),
                     None => Ok(Applied::Done),
                 };
             }
             Err(error) => return Err(error),
         };
-        if !person.deletable {
+        if !user.deletable {
             return Err(unsupported(format!(
                 "{what}: the account is stored in {}, from which Bitbucket cannot delete. Delete it there.",
-                person.home()
+                user.home()
             )));
         }
-        let (grants, groups) = (self.grants(deadline).await?, self.groups_of(&person, deadline).await?);
-        self.refuse_new_administrator(&what, &person, &grants, &groups, deadline).await?;
+        let (grants, groups) = (self.grants(deadline).await?, self.groups_of(&user, deadline).await?);
+        self.refuse_new_administrator(&what, &user, &grants, &groups, deadline).await?;
         let ask = Ask::new(Method::DELETE, "/admin/users", &what)
-            .query("name", &person.name)
-            .login(&person.name)
+            .query("name", &user.name)
+            .login(&user.name)
             .deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
-        let said = self.rest.said(&answer, Some(&person.name));
+        let said = self.rest.said(&answer, Some(&user.name));
         match answer.status {
             status if status.is_success() => {}
             StatusCode::NOT_FOUND if said.own => {}
@@ -238,22 +238,22 @@ impl BitbucketTarget {
     }
 
     /// Returns the user from the answer to a change.
-    fn changed(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Person, TargetError> {
-        let person = self.rest.parse::<User>(ask, answer)?.whole();
-        let person = person.ok_or_else(|| self.rest.unreadable(ask, "it lacks id, name or active"))?;
-        self.seen.note(&person);
-        Ok(person)
+    fn changed(&self, ask: &Ask<'_>, answer: &Answer) -> Result<CompleteUser, TargetError> {
+        let user = self.rest.parse::<User>(ask, answer)?.whole();
+        let user = user.ok_or_else(|| self.rest.unreadable(ask, "it lacks id, name or active"))?;
+        self.seen.note(&user);
+        Ok(user)
     }
 }
 
 /// Checks that the details of a user can be changed here.
-fn changeable(person: &Person, what: &str) -> Result<(), TargetError> {
-    if person.mutable_details {
+fn changeable(user: &CompleteUser, what: &str) -> Result<(), TargetError> {
+    if user.mutable_details {
         return Ok(());
     }
     Err(unsupported(format!(
         "{what}: its details are stored in {}, which is read-only for Bitbucket. Change them there.",
-        person.home()
+        user.home()
     )))
 }
 

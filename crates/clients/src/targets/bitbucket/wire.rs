@@ -48,7 +48,7 @@ pub(super) struct User {
 /// A user with all fields that every user has.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
-pub(super) struct Person {
+pub(super) struct CompleteUser {
     pub id: AccountId,
     pub name: String,
     pub email: Option<String>,
@@ -64,10 +64,10 @@ pub(super) struct Person {
 }
 
 impl User {
-    /// Converts to a [`Person`]; `None` if a field is missing that every user has.
-    pub(super) fn whole(self) -> Option<Person> {
+    /// Converts to a [`CompleteUser`]; `None` if a field is missing that every user has.
+    pub(super) fn whole(self) -> Option<CompleteUser> {
         let (id, name, active) = (self.id?, some(self.name)?, self.active?);
-        Some(Person {
+        Some(CompleteUser {
             id: id.to_string().into(),
             email: self.email_address.filter(|email| !email.trim().is_empty()),
             display_name: self.display_name.unwrap_or_else(|| name.clone()),
@@ -82,7 +82,7 @@ impl User {
     }
 }
 
-impl Person {
+impl CompleteUser {
     /// Returns why the user cannot be changed through Bitbucket; `None`: it can.
     pub(super) fn immutable(&self) -> Option<String> {
         let what = match (self.mutable_details, self.mutable_groups) {

@@ -53,7 +53,7 @@ impl ConfluenceTarget {
     /// Returns one page of the members of the group that holds nearly all users. The listing always counts as
     /// incomplete.
     async fn list_members(&self, at: usize, protection: &Protection) -> Result<Page<Account>, TargetError> {
-        let group = &self.everybody;
+        let group = &self.all_users_group;
         let mut unconfirmed = vec![format!(
             "this Confluence has no listing of all accounts (8.8 and later have one); only the members of {group} were \
              listed, so accounts outside of it are missing"

@@ -44,7 +44,7 @@ pub(super) const KIND: TargetKind = TargetKind {
 /// Client of a Confluence Data Center.
 pub struct ConfluenceTarget {
     rest: Rest,
-    everybody: String,
+    all_users_group: String,
     protected_groups: Vec<String>,
     frozen_groups: Vec<String>,
     managed_access_groups: Vec<String>,
@@ -52,7 +52,7 @@ pub struct ConfluenceTarget {
     protection: ProtectionCache,
     standings: Standings,
     /// Whether this Confluence reports which groups grant administrator rights.
-    tells_standing: AtomicBool,
+    reports_admin_groups: AtomicBool,
 }
 
 impl ConfluenceTarget {
@@ -63,14 +63,14 @@ impl ConfluenceTarget {
     pub fn new(settings: ConfluenceSettings) -> Result<Self, TargetError> {
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &CONFLUENCE)?,
-            everybody: settings.everybody,
+            all_users_group: settings.all_users_group,
             protected_groups: settings.protected_groups,
             frozen_groups: settings.frozen_groups,
             managed_access_groups: settings.managed_access_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
             standings: Standings::default(),
-            tells_standing: AtomicBool::new(false),
+            reports_admin_groups: AtomicBool::new(false),
         })
     }
 }
@@ -82,7 +82,7 @@ impl Target for ConfluenceTarget {
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {
-        self.find_out().await
+        self.first_contact().await
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
@@ -119,7 +119,7 @@ impl Target for ConfluenceTarget {
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         self.refuse_unseen_administrator(operation, deadline).await?;
-        self.refuse_fatal_end(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,

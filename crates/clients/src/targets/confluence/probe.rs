@@ -56,7 +56,7 @@ impl Server {
 
 impl ConfluenceTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
-    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+    pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
         let mut server = self.server().await?;
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error))?;
         let (answer, told) = self.information().await?;
@@ -92,7 +92,7 @@ impl ConfluenceTarget {
             protected_groups = known.protected_groups();
             giving = self.own_access_groups(&known.own_id).await?;
         }
-        giving.push((self.everybody.clone(), "access to Confluence, by its default name".to_owned()));
+        giving.push((self.all_users_group.clone(), "access to Confluence, by its default name".to_owned()));
         let access_groups = access_groups(giving, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));

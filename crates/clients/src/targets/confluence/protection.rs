@@ -37,10 +37,10 @@ impl ConfluenceTarget {
 
     /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
     /// An approval does not override this.
-    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
-        protection.refuse_own_end(operation)?;
+        protection.refuse_own_deactivation(operation)?;
         let mut marked = self.standings.marked();
         marked.extend(protection.marked.iter().cloned());
         // The cached data may predate the moment when the account became an administrator.
@@ -167,7 +167,7 @@ impl ConfluenceTarget {
     ) -> Result<(), TargetError> {
         let Operation::UpdateUser { account: id, .. } = operation else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
-        let complete = !self.tells_standing.load(Ordering::Relaxed) && protection.incomplete.is_none();
+        let complete = !self.reports_admin_groups.load(Ordering::Relaxed) && protection.incomplete.is_none();
         if complete || protection.account(id.as_str(), "", None).is_some() {
             return Ok(());
         }
@@ -206,7 +206,7 @@ impl ConfluenceTarget {
             return Ok(None);
         }
         let permissions: Option<Vec<GlobalPermission>> = serde_json::from_slice(&answer.body).ok();
-        self.tells_standing.fetch_or(permissions.is_some(), Ordering::Relaxed);
+        self.reports_admin_groups.fetch_or(permissions.is_some(), Ordering::Relaxed);
         Ok(permissions)
     }
 

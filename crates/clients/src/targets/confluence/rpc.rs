@@ -23,7 +23,7 @@ pub(super) const OFF: &str = "is not supported by this Confluence's REST API (na
 
 /// Outcome of an RPC.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum RpcOutcome {
     /// The result.
     Result(Value),
     /// Refused with this message.
@@ -81,7 +81,7 @@ impl ConfluenceTarget {
         what: &str,
         reads: bool,
         deadline: Option<Timestamp>,
-    ) -> Result<Told, TargetError> {
+    ) -> Result<RpcOutcome, TargetError> {
         let body = json!({ "jsonrpc": "2.0", "method": method, "params": parameters, "id": 1 });
         let ask = Ask::new(Method::POST, "/confluenceservice-v2", what)
             .below("/rpc/json-rpc")
@@ -89,15 +89,15 @@ impl ConfluenceTarget {
             .json(&body)?;
         let ask = if reads { ask.only_reads().refuses_by(is_rpc_or_off) } else { ask.refuses_by(is_rpc) };
         let answer = match self.rest.ask(&ask).await {
-            Err(error) if reads && error.class() == ErrorClass::Unconfirmed => return Ok(Told::Off),
+            Err(error) if reads && error.class() == ErrorClass::Unconfirmed => return Ok(RpcOutcome::Off),
             other => other?,
         };
         match Envelope::read(&answer) {
             Some(Envelope { error: Some(fault), .. }) => {
-                Ok(Told::Refused(tidy(fault.message.as_deref().unwrap_or_default(), None)))
+                Ok(RpcOutcome::Refused(tidy(fault.message.as_deref().unwrap_or_default(), None)))
             }
-            Some(Envelope { result, .. }) => Ok(Told::Result(result.unwrap_or_default())),
-            None if reads => Ok(Told::Off),
+            Some(Envelope { result, .. }) => Ok(RpcOutcome::Result(result.unwrap_or_default())),
+            None if reads => Ok(RpcOutcome::Off),
             None => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
@@ -110,7 +110,7 @@ impl ConfluenceTarget {
     ) -> Result<Option<bool>, TargetError> {
         let what = format!("reading whether {login} is active");
         let told = self.rpc("isActiveUser", &[json!(login)], &what, true, deadline).await?;
-        Ok(if let Told::Result(value) = told { value.as_bool() } else { None })
+        Ok(if let RpcOutcome::Result(value) = told { value.as_bool() } else { None })
     }
 
     /// Returns a user's full name and e-mail address; `None` if JSON-RPC is off or does not report them.
@@ -121,7 +121,7 @@ impl ConfluenceTarget {
     ) -> Result<Option<RemoteUser>, TargetError> {
         let what = format!("reading {login} over JSON-RPC");
         let told = self.rpc("getUser", &[json!(login)], &what, true, deadline).await?;
-        Ok(if let Told::Result(value) = told { serde_json::from_value(value).ok() } else { None })
+        Ok(if let RpcOutcome::Result(value) = told { serde_json::from_value(value).ok() } else { None })
     }
 
     /// Writes a user's full name and e-mail address; JSON-RPC requires both.
@@ -150,12 +150,12 @@ impl ConfluenceTarget {
 }
 
 /// Converts the outcome of a write over JSON-RPC.
-fn done(told: Told, what: &str) -> Result<(), TargetError> {
+fn done(told: RpcOutcome, what: &str) -> Result<(), TargetError> {
     let why = match told {
-        Told::Result(Value::Bool(false)) => "no reason reported".to_owned(),
-        Told::Result(_) => return Ok(()),
-        Told::Refused(why) => format!("it reports \"{}\"", why.trim_end_matches('.')),
-        Told::Off => "it is off".to_owned(),
+        RpcOutcome::Result(Value::Bool(false)) => "no reason reported".to_owned(),
+        RpcOutcome::Result(_) => return Ok(()),
+        RpcOutcome::Refused(why) => format!("it reports \"{}\"", why.trim_end_matches('.')),
+        RpcOutcome::Off => "it is off".to_owned(),
     };
     Err(not_done(
         ErrorClass::Permanent,

@@ -20,7 +20,7 @@ pub struct ConfluenceSettings {
     /// Credentials that usersync signs in with.
     pub credentials: Credentials,
     /// The group that holds nearly all users. Its members are listed where Confluence has no listing of all accounts.
-    pub everybody: String,
+    pub all_users_group: String,
     /// Groups that usersync never changes, nor their memberships.
     pub protected_groups: Vec<String>,
     /// Groups that usersync never changes; their members are protected accounts.
@@ -50,7 +50,7 @@ impl ConfluenceSettings {
         Self {
             base_url,
             credentials,
-            everybody: "confluence-users".to_owned(),
+            all_users_group: "confluence-users".to_owned(),
             protected_groups: Vec::new(),
             frozen_groups: vec![super::protection::ADMINISTRATORS.to_owned()],
             managed_access_groups: Vec::new(),

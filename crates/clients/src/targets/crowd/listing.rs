@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Maximum number of reads of a list that changes while it is read.
-pub(super) const WALKS: usize = 3;
+pub(super) const MAX_LIST_READS: usize = 3;
 
 /// A list of groups, read to its end.
 #[derive(Default)]

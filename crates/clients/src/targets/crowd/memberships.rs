@@ -78,7 +78,7 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
     let mut reader = Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
     let mut at = At::Beginning;
-    let mut told = Told::default();
+    let mut told = ParsedMemberships::default();
     loop {
         match reader.read_event().map_err(|_| BROKEN)? {
             Event::Start(element) => match (at, element.local_name().as_ref()) {
@@ -138,7 +138,7 @@ fn is_utf8(declared: &BytesDecl<'_>) -> bool {
 
 /// Memberships read so far.
 #[derive(Default)]
-struct Told {
+struct ParsedMemberships {
     /// The members of each wanted group; `None` if it appears twice, so that neither list is complete.
     groups: BTreeMap<TargetGroupId, Option<Vec<Arc<str>>>>,
     /// The current group, if it is wanted, and its members so far.
@@ -147,7 +147,7 @@ struct Told {
     logins: HashSet<Arc<str>>,
 }
 
-impl Told {
+impl ParsedMemberships {
     fn open(&mut self, group: Option<&TargetGroupId>) {
         self.open = group.map(|group| (group.clone(), Vec::new()));
     }

@@ -13,7 +13,7 @@ pub(super) struct Place {
 
 /// The new content of a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Brought<T> {
+pub(super) struct PageItems<T> {
     /// Entries that no earlier page returned.
     pub items: Vec<T>,
     /// The next position; `None` at the end.
@@ -36,7 +36,7 @@ impl Place {
     }
 
     /// Takes the page that was read from this position.
-    pub(super) fn take<T>(&self, mut items: Vec<T>, name: impl Fn(&T) -> Option<&str>) -> Brought<T> {
+    pub(super) fn take<T>(&self, mut items: Vec<T>, name: impl Fn(&T) -> Option<&str>) -> PageItems<T> {
         let came = items.len();
         // A page of one entry, requested again from that entry, might never advance.
         let last = items.last().filter(|_| came > 1).and_then(&name).map(str::to_owned);
@@ -51,7 +51,7 @@ impl Place {
         }
         // If the expected entry is missing, even an empty page does not prove the end of the list.
         let next = (!items.is_empty()).then_some(Self { from, last });
-        Brought { items, next, moved }
+        PageItems { items, next, moved }
     }
 }
 

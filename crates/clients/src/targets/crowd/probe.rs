@@ -28,8 +28,8 @@ fn renames(version: &str) -> bool {
 
 impl CrowdTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
-    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
-        let (version, answer, sample) = self.first_contact().await?;
+    pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
+        let (version, answer, sample) = self.reach().await?;
         let clock = clock_note(&answer);
         let manifest = atlassian::manifest(&self.rest).await?;
         self.read_groups().await?;
@@ -123,7 +123,7 @@ impl CrowdTarget {
     }
 
     /// Returns the version, the answer that contained it, and the first accounts.
-    async fn first_contact(&self) -> Result<(String, Answer, Vec<User>), TargetError> {
+    async fn reach(&self) -> Result<(String, Answer, Vec<User>), TargetError> {
         let ask = Ask::get("/search", "connecting")
             .query("entity-type", "user")
             .query("restriction", "")

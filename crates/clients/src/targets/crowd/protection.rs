@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{CrowdTarget, listing::WALKS, paging::Place, settings::ADMINISTRATORS, wire::User};
+use super::{CrowdTarget, listing::MAX_LIST_READS, paging::Place, settings::ADMINISTRATORS, wire::User};
 use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{
@@ -28,7 +28,7 @@ impl CrowdTarget {
 
     /// Refuses to deactivate or delete the last active member of an administrators' group, even with an approval. One
     /// Crowd serves several products, so each of these groups counts by itself.
-    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         // A cached copy does not include recently added administrators.
@@ -113,7 +113,7 @@ impl CrowdTarget {
     /// member at any time during the read counts.
     async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Option<Vec<User>>, TargetError> {
         let mut members = Vec::new();
-        for _ in 0..WALKS {
+        for _ in 0..MAX_LIST_READS {
             let (mut place, mut moved) = (Place::default(), false);
             loop {
                 let Some(page) = self.members_of("/group/user/nested", group, &place, deadline).await? else {
@@ -138,7 +138,7 @@ impl CrowdTarget {
         let what = format!("reading the groups in {group}");
         let ask = || Ask::get("/group/child-group/nested", &what).query("groupname", group).deadline(deadline);
         let mut children = Vec::new();
-        for _ in 0..WALKS {
+        for _ in 0..MAX_LIST_READS {
             let groups = self.walk_groups(ask).await?;
             children.extend(groups.names.iter().map(|name| fold(name)));
             if !groups.moved {

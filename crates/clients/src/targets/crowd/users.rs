@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
-use super::{CrowdTarget, dialect::reason, listing::WALKS, wire::User};
+use super::{CrowdTarget, dialect::reason, listing::MAX_LIST_READS, wire::User};
 use crate::{
     model::{Account, AccountId, TargetGroupId},
     targets::{
@@ -136,7 +136,7 @@ impl CrowdTarget {
         let name = user.name.clone().unwrap_or_default();
         let what = format!("reading the groups of {name}");
         let ask = || Ask::get("/user/group/direct", &what).query("username", &name).login(&name).deadline(deadline);
-        for _ in 0..WALKS {
+        for _ in 0..MAX_LIST_READS {
             let groups = self.walk_groups(ask).await?;
             if !groups.moved {
                 let groups = groups.names.iter().map(|name| TargetGroupId::from(fold(name))).collect();

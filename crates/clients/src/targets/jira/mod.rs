@@ -76,7 +76,7 @@ impl Target for JiraTarget {
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {
-        self.find_out().await
+        self.first_contact().await
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
@@ -113,7 +113,7 @@ impl Target for JiraTarget {
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         self.refuse_unseen_administrator(operation, deadline).await?;
-        self.refuse_fatal_end(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,

@@ -76,7 +76,7 @@ impl JiraTarget {
     }
 
     /// Signs in and reads everything that the engine and `usersync check` need.
-    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+    pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
         let clock = clock_note(&answer);
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;

@@ -33,10 +33,10 @@ impl JiraTarget {
 
     /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
     /// An approval does not override this.
-    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
-        protection.refuse_own_end(operation)?;
+        protection.refuse_own_deactivation(operation)?;
         let mut marked = self.standings.marked();
         marked.extend(protection.marked.iter().cloned());
         // The cached data may predate the moment when the account became an administrator.

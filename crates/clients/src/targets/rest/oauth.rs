@@ -31,7 +31,7 @@ use crate::{
 /// A token is renewed this long before it expires, or when a quarter of its lifetime is left, whichever is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 /// Lifetime of a token if the answer gives none, in seconds.
-const UNTOLD_LIFE: u64 = 300;
+const DEFAULT_LIFETIME: u64 = 300;
 /// Maximum lifetime that is accepted, in seconds.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
 
@@ -223,8 +223,8 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
         header.set_sensitive(true);
         let life = match given.expires_in {
             Some(Seconds::Number(seconds)) => seconds,
-            Some(Seconds::Text(text)) => text.trim().parse().unwrap_or(UNTOLD_LIFE),
-            None => UNTOLD_LIFE,
+            Some(Seconds::Text(text)) => text.trim().parse().unwrap_or(DEFAULT_LIFETIME),
+            None => DEFAULT_LIFETIME,
         };
         return Ok((header, Duration::from_secs(life.min(LONGEST_LIFE))));
     }

@@ -113,7 +113,7 @@ impl Protection {
     }
 
     /// Refuses to deactivate or delete usersync's own account, even with an approval.
-    pub fn refuse_own_end(&self, operation: &Operation) -> Result<(), TargetError> {
+    pub fn refuse_own_deactivation(&self, operation: &Operation) -> Result<(), TargetError> {
         if ended(operation).is_some_and(|account| account.as_str() == self.own_id) {
             return Err(unsupported(format!("{operation}: this is usersync's own account.")));
         }

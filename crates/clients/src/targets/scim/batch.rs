@@ -58,7 +58,7 @@ impl BatchCall for GroupBatch<'_> {
 impl ScimTarget {
     /// Returns the maximum number of accounts that one write adds to a group, from the profile and earlier refusals.
     pub(super) fn accounts_at_once(&self) -> usize {
-        let most = self.profile.members_at_once.max(1);
+        let most = self.profile.max_members_per_call.max(1);
         match self.learned.too_many.load(Ordering::Relaxed) {
             0 => most,
             refused => most.min((refused / 2).max(1)),

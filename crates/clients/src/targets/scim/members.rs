@@ -34,9 +34,9 @@ const FEW: usize = 3;
 /// Number of groups read concurrently for an account's memberships.
 const SIDE_BY_SIDE: usize = 4;
 /// Maximum number of groups read to find one with members.
-const LOOKED_AT: usize = 10;
+const MAX_GROUPS_READ: usize = 10;
 /// An id that no account has.
-const NOBODY: &str = "usersync-nobody";
+const UNKNOWN_ID: &str = "usersync-nobody";
 
 /// Whether a filter finds groups by member: unknown, works, or fails. A server may answer an unsupported filter with no
 /// group or with all.
@@ -215,17 +215,17 @@ impl ScimTarget {
     pub(super) fn shown_groups(&self, service: &Service, user: &Resource) -> Option<Vec<TargetGroupId>> {
         // Some servers always return an empty list.
         if let Some(groups) = user.direct_groups().filter(|groups| !groups.is_empty()) {
-            self.learned.tells_groups.store(true, Ordering::Relaxed);
+            self.learned.accounts_show_groups.store(true, Ordering::Relaxed);
             return Some(groups);
         }
         // An account without groups usually lacks the attribute.
-        let none = service.groups.is_none() || service.profile.on_request || self.tells_groups();
+        let none = service.groups.is_none() || service.profile.on_request || self.accounts_show_groups();
         none.then(Vec::new)
     }
 
     /// Whether accounts were seen to show their groups.
-    pub(super) fn tells_groups(&self) -> bool {
-        self.learned.tells_groups.load(Ordering::Relaxed)
+    pub(super) fn accounts_show_groups(&self) -> bool {
+        self.learned.accounts_show_groups.load(Ordering::Relaxed)
     }
 
     /// Returns those of the given groups that contain an account. It uses a filter for groups by member if that works.
@@ -310,10 +310,10 @@ impl ScimTarget {
             FAILS => return Ok(Some(false)),
             _ => {}
         }
-        let works = match self.groups_by_member(path, NOBODY, deadline).await? {
+        let works = match self.groups_by_member(path, UNKNOWN_ID, deadline).await? {
             Some(found) if found.is_empty() => {
                 let what = "searching for a group with members";
-                let any = self.any_membership(path, what, LOOKED_AT, deadline).await?;
+                let any = self.any_membership(path, what, MAX_GROUPS_READ, deadline).await?;
                 let Some((group, member)) = any else { return Ok(None) };
                 let found = self.groups_by_member(path, member.as_str(), deadline).await?;
                 found.is_some_and(|found| found.contains(&group))

@@ -102,7 +102,7 @@ struct Learned {
     /// The server refused a bulk call although it declares support.
     no_bulk: AtomicBool,
     /// The server returned the groups of an account with the account.
-    tells_groups: AtomicBool,
+    accounts_show_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
     member_filter: AtomicU8,
     /// Lists of groups show no members, although single groups do.
@@ -194,7 +194,7 @@ impl ScimTarget {
             return Err(not_done(ErrorClass::Permanent, text));
         }
         let profile = Arc::new(profile.but(&settings.habits));
-        let members_at_once = profile.members_at_once;
+        let max_members_per_call = profile.max_members_per_call;
         let more = More::new(&settings.habits.headers, &settings.habits.query);
         let more = more.map_err(|why| not_done(ErrorClass::Permanent, why))?;
         Ok(Self {
@@ -210,7 +210,7 @@ impl ScimTarget {
             service: AsyncMutex::default(),
             learned: Learned::default(),
             group_locks: GroupLocks::default(),
-            batches: MemberBatches::new(members_at_once),
+            batches: MemberBatches::new(max_members_per_call),
         })
     }
 }
@@ -259,7 +259,7 @@ impl Target for ScimTarget {
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {
-        self.find_out().await
+        self.first_contact().await
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
@@ -331,7 +331,7 @@ impl Target for ScimTarget {
         self.memberships_among(account, groups).await
     }
 
-    fn members_at_once(&self) -> usize {
+    fn max_members_per_call(&self) -> usize {
         self.accounts_at_once()
     }
 
@@ -346,11 +346,11 @@ impl Target for ScimTarget {
     }
 
     fn reads_memberships_by_group(&self) -> bool {
-        !self.profile.on_request && !self.tells_groups()
+        !self.profile.on_request && !self.accounts_show_groups()
     }
 
     fn shows_memberships(&self) -> bool {
-        self.shown() != MembersShown::Never || self.tells_groups()
+        self.shown() != MembersShown::Never || self.accounts_show_groups()
     }
 
     fn observed(&self) -> Vec<Note> {

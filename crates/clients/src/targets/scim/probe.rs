@@ -26,11 +26,11 @@ const LOGIN_MAX: usize = 255;
 /// Maximum length of a group name. Names built from whole paths are long; SCIM has no limit.
 const GROUP_MAX: usize = 1000;
 /// Maximum number of groups read to find out whether members are shown.
-const GROUPS_LOOKED_AT: usize = 10;
+const MAX_GROUPS_READ: usize = 10;
 
 impl ScimTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
-    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+    pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
         let service = self.fresh_service().await?;
         let info = self.describe(&service).await?;
         // PATCH may be supported since the last contact, so its refusals are forgotten.
@@ -65,9 +65,11 @@ impl ScimTarget {
             None => note(NoteState::Ok, "rights", "reads accounts; whether it may write shows with the first write"),
         });
         notes.push(self.profile_note(service.proposed));
-        if !service.untold.is_empty() {
-            let text =
-                format!("the server does not return {}; usersync assumes the defaults", service.untold.join(", "));
+        if !service.missing_documents.is_empty() {
+            let text = format!(
+                "the server does not return {}; usersync assumes the defaults",
+                service.missing_documents.join(", ")
+            );
             notes.push(note(NoteState::Note, "discovery", text));
         }
         notes.extend(self.second_page_note(service, total).await?);
@@ -147,11 +149,11 @@ impl ScimTarget {
     /// Checks whether members are shown, by reads of some groups if no member has been seen.
     async fn members_note(&self, service: &Service) -> Result<Option<Note>, TargetError> {
         let Some(path) = service.groups.as_deref().filter(|_| !service.profile.on_request) else { return Ok(None) };
-        if self.shown() != Shown::Unknown || self.learned.tells_groups.load(Ordering::Relaxed) {
+        if self.shown() != Shown::Unknown || self.learned.accounts_show_groups.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let slice = self.slice(path, "connecting", &[], None, None).await?;
-        let some = slice.items.iter().filter_map(Resource::id).take(GROUPS_LOOKED_AT);
+        let some = slice.items.iter().filter_map(Resource::id).take(MAX_GROUPS_READ);
         for id in some {
             self.read_members(&id.into(), "connecting", false, None).await?;
             if self.shown() != Shown::Unknown {

@@ -93,7 +93,7 @@ pub(super) struct Profile {
     /// The server has groups.
     pub groups: bool,
     /// Maximum number of accounts that one write adds to a group.
-    pub members_at_once: usize,
+    pub max_members_per_call: usize,
     /// Groups are created with an `externalId`.
     pub group_external_id: bool,
     /// Effect of deleting an account on this server.
@@ -117,13 +117,13 @@ const GENERIC: Profile = Profile {
     email_unique: false,
     update: true,
     groups: true,
-    members_at_once: 100,
+    max_members_per_call: 100,
     group_external_id: false,
     deletion: None,
     absent: None,
 };
 
-static PROFILES: [Profile; 8] = [
+static PROFILES: [Profile; 10] = [
     GENERIC,
     // Observed on 26.7.0, see docs/targets/scim.md.
     Profile {
@@ -158,7 +158,7 @@ static PROFILES: [Profile; 8] = [
         product: "AWS IAM Identity Center",
         removal: Removal::Value,
         names: Names::Both,
-        members_at_once: 100,
+        max_members_per_call: 100,
         absent: Some(
             "The address is the endpoint of the automatic provisioning: https://scim.REGION.amazonaws.com/ID/scim/v2.",
         ),
@@ -208,6 +208,30 @@ static PROFILES: [Profile; 8] = [
         absent: Some("The address is https://ACCOUNT.snowflakecomputing.com/scim/v2."),
         ..GENERIC
     },
+    // docs.databricks.com/api/scim/v1: user, group. Removal of a member: terraform-provider-databricks,
+    // scim/resource_group_member.go.
+    Profile {
+        name: "databricks",
+        product: "Databricks",
+        removal: Removal::Filter,
+        names: Names::Both,
+        rename: false,
+        deletion: Some("deleting an account also removes its objects in Databricks"),
+        absent: Some(
+            "The address is the account's: https://accounts.cloud.databricks.com/api/2.0/accounts/ID/scim/v2. On \
+             Azure, the host is accounts.azuredatabricks.net.",
+        ),
+        ..GENERIC
+    },
+    // support.zendesk.com/hc/en-us/articles/7043724538650. It documents the address and the login only.
+    Profile {
+        name: "zendesk",
+        product: "Zendesk QA",
+        absent: Some(
+            "The address is https://scim.pub.klausapp.com. Zendesk sets up SCIM on request to its customer support.",
+        ),
+        ..GENERIC
+    },
 ];
 
 /// Returns the names of all profiles.
@@ -252,7 +276,7 @@ impl Profile {
             rename_group: habits.rename_group.unwrap_or(self.rename_group),
             email_required: habits.email_required.unwrap_or(self.email_required),
             email_unique: habits.email_unique.unwrap_or(self.email_unique),
-            members_at_once: habits.members_at_once.map_or(self.members_at_once, NonZeroUsize::get),
+            max_members_per_call: habits.members_at_once.map_or(self.max_members_per_call, NonZeroUsize::get),
             group_external_id: habits.group_external_id.unwrap_or(self.group_external_id),
             ..self.clone()
         }
@@ -278,6 +302,7 @@ impl Profile {
             [.., "api", "v3", "scim", "v2"] => Self::named("github"),
             [.., "api", "scim", "v2", "application"] | [.., "api", "scim", "v2", "groups", _] => Self::named("gitlab"),
             ["scim", "v2"] if url.host_str() == Some("api.slack.com") => Self::named("slack"),
+            _ if url.host_str() == Some("scim.pub.klausapp.com") => Self::named("zendesk"),
             [.., "scim", "v2"] => url.host_str().and_then(Self::of_host),
             _ => None,
         }
@@ -286,6 +311,9 @@ impl Profile {
     fn of_host(host: &str) -> Option<&'static Self> {
         if host.starts_with("scim.") && host.ends_with(".amazonaws.com") {
             return Self::named("aws");
+        }
+        if host.ends_with(".databricks.com") || host.ends_with(".azuredatabricks.net") {
+            return Self::named("databricks");
         }
         if host.ends_with(".snowflakecomputing.com") { Self::named("snowflake") } else { None }
     }
@@ -336,6 +364,11 @@ mod tests {
         assert_eq!(of("https://gitlab.com/api/scim/v2/groups/acme"), "gitlab");
         assert_eq!(of("https://api.slack.com/scim/v2"), "slack");
         assert_eq!(of("https://acme.snowflakecomputing.com/scim/v2"), "snowflake");
+        assert_eq!(of("https://accounts.cloud.databricks.com/api/2.0/accounts/4711/scim/v2"), "databricks");
+        assert_eq!(of("https://accounts.azuredatabricks.net/api/2.0/accounts/4711/scim/v2/"), "databricks");
+        assert_eq!(of("https://acme.cloud.databricks.com/api/2.0/preview/scim/v2"), "databricks");
+        assert_eq!(of("https://databricks.example.org/api/2.0/accounts/4711/scim/v2"), "generic");
+        assert_eq!(of("https://scim.pub.klausapp.com/"), "zendesk");
     }
 
     #[test]

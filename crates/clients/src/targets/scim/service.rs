@@ -60,7 +60,7 @@ pub(super) struct Service {
     /// The profile for the address that the server declares as its own; `None`: no known server's.
     pub proposed: Option<&'static str>,
     /// Discovery documents that the server did not return.
-    pub untold: Vec<&'static str>,
+    pub missing_documents: Vec<&'static str>,
 }
 
 impl ScimTarget {
@@ -83,13 +83,13 @@ impl ScimTarget {
 
     async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
         let profile = Arc::clone(&self.profile);
-        let mut untold = Vec::new();
+        let mut missing_documents = Vec::new();
         // Discovery documents are optional; accounts are not. Refused credentials are detected here.
         let users = Ask::get("/Users", "connecting").query("startIndex", "1").query("count", "1").deadline(deadline);
         self.rest.ask(&users).await?;
-        let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
-        let types = self.told("/ResourceTypes", &mut untold, deadline).await?.and_then(List::read);
-        let schemas = self.told("/Schemas", &mut untold, deadline).await?.and_then(List::read);
+        let config = self.told("/ServiceProviderConfig", &mut missing_documents, deadline).await?.unwrap_or_default();
+        let types = self.told("/ResourceTypes", &mut missing_documents, deadline).await?.and_then(List::read);
+        let schemas = self.told("/Schemas", &mut missing_documents, deadline).await?.and_then(List::read);
 
         let endpoint = |schema: &str| {
             let kinds = &types.as_ref()?.items;
@@ -162,7 +162,7 @@ impl ScimTarget {
                 self.attributes.iter().map(|path| Declared::of(path, schemas)).collect()
             },
             proposed,
-            untold,
+            missing_documents,
             profile,
         })
     }
@@ -182,7 +182,7 @@ impl ScimTarget {
     async fn told(
         &self,
         path: &'static str,
-        untold: &mut Vec<&'static str>,
+        missing_documents: &mut Vec<&'static str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Resource>, TargetError> {
         let ask = Ask::get(path, "connecting").deadline(deadline).tolerant();
@@ -195,7 +195,7 @@ impl ScimTarget {
                 let list = json!({ "totalResults": items.len(), "Resources": items });
                 return Ok(serde_json::from_value(list).ok());
             }
-            _ => untold.push(path),
+            _ => missing_documents.push(path),
         }
         Ok(None)
     }

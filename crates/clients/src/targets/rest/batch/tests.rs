@@ -136,7 +136,7 @@ impl Scene {
     }
 
     /// Polls all futures until none makes progress.
-    fn settle(&mut self) {
+    fn let_calls_arrive(&mut self) {
         let state = |scene: &Self| (scene.people.iter().flatten().count(), locked(&scene.server.sent).len());
         let mut quiet = 0;
         while quiet < 2 {
@@ -149,7 +149,7 @@ impl Scene {
     fn answer(&mut self, call: usize, answer: Result<BatchOutcome, TargetError>) {
         let waits = locked(&self.server.sent)[call].answer.take().expect("it was not answered");
         let _ = waits.send(answer);
-        self.settle();
+        self.let_calls_arrive();
     }
 
     fn sent(&self) -> Vec<Vec<usize>> {
@@ -180,7 +180,7 @@ fn the_first_goes_at_once_and_those_who_come_meanwhile_go_together() {
     for _ in 0..4 {
         scene.comes();
     }
-    scene.settle();
+    scene.let_calls_arrive();
     assert_eq!(scene.sent().len(), 1, "one call is under way");
     scene.answer(0, DONE);
     assert!(scene.is_done(0));
@@ -259,7 +259,7 @@ fn who_stops_waiting_is_not_sent() {
     scene.poll(1);
     scene.poll(3);
     scene.leaves(4);
-    scene.settle();
+    scene.let_calls_arrive();
     assert_eq!(scene.sent()[2], [5]);
 }
 
@@ -270,11 +270,11 @@ fn if_the_one_who_sends_stops_the_others_are_unanswered_and_the_next_go_on() {
         scene.comes();
     }
     scene.leaves(0);
-    scene.settle();
+    scene.let_calls_arrive();
     assert_eq!(scene.sent(), [vec![0], vec![1, 2]], "who only waited is sent all the same");
     scene.comes();
     scene.leaves(1);
-    scene.settle();
+    scene.let_calls_arrive();
     let Some(Err(error)) = &scene.ended[2] else { panic!("no answer") };
     assert_eq!(error.kind, Unanswered);
     assert!(error.text.starts_with("adding 2: ") && error.text.contains("cancelled"), "{error}");
@@ -447,10 +447,10 @@ proptest! {
             prop_assert!(under_way <= 1, "{under_way} calls for several are under way");
         }
         loop {
-            scene.settle();
+            scene.let_calls_arrive();
             let calls = scene.sent().len();
             (0..calls).for_each(|call| give(&scene, &mut answers, call, DONE));
-            scene.settle();
+            scene.let_calls_arrive();
             if scene.sent().len() == calls {
                 break;
             }
