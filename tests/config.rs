@@ -603,6 +603,7 @@ fn a_key_of_one_kind_is_taken_for_that_kind_only() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn each_mistake_has_its_place_and_its_words() {
     let two_targets = |name: &str, url: &str| {
         format!("{SMALL}[[target]]\nname = \"{name}\"\nkind = \"jira\"\nurl = \"{url}\"\ntoken_file = \"jira.token\"\n")

@@ -45,6 +45,7 @@ fn new_user(name: &str) -> Value {
 
 /// Runs through everything once, so that every deviation occurs.
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let mut site = Site::version("10.0.3").await;
     let made = site.expect("POST", "/admin/user", Some(new_user("ada")), 201).await;

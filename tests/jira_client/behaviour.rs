@@ -124,6 +124,7 @@ async fn a_path_prefix_and_odd_names_arrive_as_they_are() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 async fn refusals_come_to_what_they_mean() {
     let already = || Reply::text(400, "Cannot add user 'ada', user is already a member of 'dev'");
     let cases: Vec<Case> = vec![

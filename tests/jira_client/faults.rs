@@ -36,6 +36,7 @@ fn fault(name: &'static str, reply: Reply, read: TargetErrorKind, write: TargetE
     Fault { name, reply, read, write, text, wait: None }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn faults() -> Vec<Fault> {
     let both = |name, reply, kind: TargetErrorKind, text| fault(name, reply, kind, kind, text);
     let json = |status| Reply::json(status, json!({"errorMessages": ["Words of Jira."], "errors": {}}));

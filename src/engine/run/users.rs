@@ -260,6 +260,66 @@ impl Run<'_> {
         }
     }
 
+    /// Reports what was planned for a user, and returns how it is worked.
+    fn planned_verdict(
+        &mut self,
+        planned: plan::Planned,
+        actions: Vec<Action>,
+        decided: Decided,
+        of: Of<'_>,
+    ) -> Verdict {
+        let Of { presence, link, account, target, subject } = of;
+        let apply = self.options.mode == RunMode::Apply;
+        let report = &mut self.report;
+        let protected = planned.findings.protected.is_some();
+        report.protected += usize::from(protected);
+        report.not_changed.extend_once(planned.findings.protected);
+        let told = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
+        let conclusive =
+            planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
+        report.unsupported.extend_once(planned.findings.unsupported);
+        report.unconfirmed.extend_once(planned.findings.unconfirmed);
+        for why in planned.findings.kept {
+            *report.kept.entry(why).or_default() += 1;
+        }
+        if let Some(afterwards) = planned.afterwards {
+            match *afterwards {
+                Decision::Conflict(text) => report.conflicts.push_once(text),
+                _ => self.model_entangled(presence, link, subject),
+            }
+            return Verdict::ReadAgain(actions);
+        }
+        let nothing = planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
+        // An account that usersync had deactivated was activated, or a missing one is back: the link has to
+        // record that.
+        let forgotten = link.is_some_and(|link| {
+            link.missing_since.is_some() || link.deactivated_by_us && account.is_some_and(|account| account.active)
+        }) && apply;
+        let unnoted = protected != target.protected.contains(subject) && apply;
+        if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
+            return Verdict::ReadAgain(Vec::new());
+        }
+        if nothing {
+            let in_scope = matches!(presence, Presence::Present(user) if policy::out_of_scope(user).is_none());
+            let quiet = !told && !protected && decided.rejected == 0;
+            report.unchanged += usize::from(in_scope && quiet);
+            return Verdict::InSync;
+        }
+        let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
+        // A membership that usersync granted and the walk did not find is read once more before it is granted
+        // again.
+        let unseen = |operation: &Operation| {
+            let given = |group| link.is_some_and(|link| link.given.contains(group));
+            matches!(operation, Operation::AddMember { group, .. } if given(group))
+        };
+        let again = planned.operations.iter().any(unseen);
+        if removes || again || !planned.missing_groups.is_empty() {
+            Verdict::ReadAgain(actions)
+        } else {
+            Verdict::FromWalk(actions.len())
+        }
+    }
+
     fn plan_user(
         &mut self,
         presence: &Presence,
@@ -343,57 +403,8 @@ impl Run<'_> {
         }
         match decision {
             Decision::Plan(planned) => {
-                let protected = planned.findings.protected.is_some();
-                report.protected += usize::from(protected);
-                report.not_changed.extend_once(planned.findings.protected);
-                let told = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
-                let conclusive =
-                    planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
-                report.unsupported.extend_once(planned.findings.unsupported);
-                report.unconfirmed.extend_once(planned.findings.unconfirmed);
-                for why in planned.findings.kept {
-                    *report.kept.entry(why).or_default() += 1;
-                }
-                if let Some(afterwards) = planned.afterwards {
-                    match *afterwards {
-                        Decision::Conflict(text) => report.conflicts.push_once(text),
-                        _ => self.model_entangled(presence, link, subject),
-                    }
-                    return Verdict::ReadAgain(actions);
-                }
-                let nothing =
-                    planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
-                // An account that usersync had deactivated was activated, or a missing one is back: the link has to
-                // record that.
-                let forgotten = link.is_some_and(|link| {
-                    link.missing_since.is_some()
-                        || link.deactivated_by_us && account.is_some_and(|account| account.active)
-                }) && self.options.mode == RunMode::Apply;
-                let unnoted = protected != target.protected.contains(subject) && self.options.mode == RunMode::Apply;
-                if nothing
-                    && (unnoted || forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply)
-                {
-                    return Verdict::ReadAgain(Vec::new());
-                }
-                if nothing {
-                    let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
-                    let quiet = !told && !protected && decided.rejected == 0;
-                    report.unchanged += usize::from(in_scope && quiet);
-                    return Verdict::InSync;
-                }
-                let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
-                // A membership that usersync granted and the walk did not find is read once more before it is granted
-                // again.
-                let unseen = |operation: &Operation| {
-                    let given = |group| link.is_some_and(|link| link.given.contains(group));
-                    matches!(operation, Operation::AddMember { group, .. } if given(group))
-                };
-                let again = planned.operations.iter().any(unseen);
-                if removes || again || !planned.missing_groups.is_empty() {
-                    Verdict::ReadAgain(actions)
-                } else {
-                    Verdict::FromWalk(actions.len())
-                }
+                let of = Of { presence, link, account, target, subject };
+                self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account) => {
                 let verdict = Verdict::FromWalk(actions.len());
@@ -489,6 +500,16 @@ fn held_for(action: &Action, decision: &Decision) -> Option<ApprovalKind> {
         Then::Adopt(_) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
     });
     holds.map(|hold| hold.kind)
+}
+
+/// The user that a plan is about, on both sides.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    presence: &'a Presence,
+    link: Option<&'a Link>,
+    account: Option<&'a Account>,
+    target: &'a TargetWalk,
+    subject: &'a Subject,
 }
 
 /// Operators' decisions about a plan.

@@ -95,6 +95,7 @@ fn retried() -> TaskRecord {
 const QUIET: &str = " Last change 12 s ago, next full reconcile in 38 min.";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_state_has_its_sentence_and_exit_code() {
     type Change = fn(&mut Facts<'static>);
     let cases: &[(Change, Standing, &str, Exit)] = &[

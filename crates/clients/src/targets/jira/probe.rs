@@ -87,20 +87,7 @@ impl JiraTarget {
         // Before 10, the search pages through all users; 10.0 to 10.2 have neither.
         let list_all = admin && (lists || !version.at_least(10, 0));
 
-        let mut notes = vec![match (admin, system) {
-            (true, true) => note(NoteState::Ok, "rights", "system administrator"),
-            (true, false) => {
-                note(NoteState::Ok, "rights", "administrator; accounts of system administrators cannot be changed")
-            }
-            _ => note(
-                NoteState::No,
-                "rights",
-                format!(
-                    "{} is not a Jira administrator, so nothing can be written. Add it to jira-administrators.",
-                    me.name
-                ),
-            ),
-        }];
+        let mut notes = vec![rights_note(admin, system, &me.name)];
         notes.extend(browse_note(&rights, &me.name));
         notes.extend(self.sign_in_note(&version));
         // Where addresses are masked ("ada at example dot org") or hidden, usersync's own address is, too.
@@ -311,6 +298,21 @@ impl JiraTarget {
             error.text.push_str(&text);
         }
         error
+    }
+}
+
+/// Returns the note about usersync's own rights.
+fn rights_note(admin: bool, system: bool, login: &str) -> Note {
+    match (admin, system) {
+        (true, true) => note(NoteState::Ok, "rights", "system administrator"),
+        (true, false) => {
+            note(NoteState::Ok, "rights", "administrator; accounts of system administrators cannot be changed")
+        }
+        _ => note(
+            NoteState::No,
+            "rights",
+            format!("{login} is not a Jira administrator, so nothing can be written. Add it to jira-administrators."),
+        ),
     }
 }
 
