@@ -30,4 +30,3 @@ UPDATE change SET verb = CASE verb WHEN 'join' THEN 'add_member' ELSE 'remove_me
 ALTER TABLE task RENAME COLUMN settle TO recheck;
 UPDATE run SET trigger_word = 'operator' WHERE trigger_word = 'person';
 UPDATE asked SET trigger_word = 'operator' WHERE trigger_word = 'person';
-UPDATE request SET ask = replace(ask, '"trigger":"person"', '"trigger":"operator"') WHERE ask LIKE '%"trigger":"person"%';
