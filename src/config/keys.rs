@@ -94,7 +94,7 @@ pub(super) const KEYS: &[Key] = &[
         "`error`, `warn`, `info`, `debug` or `trace`",
         Value(r#""info""#),
         "Lowest level that is logged. The variable `USERSYNC_LOG` accepts a finer filter, such as \
-         `info,usersync::keycloak=debug`.",
+         `info,usersync_clients::keycloak=debug`.",
     ),
     key(
         "log.personal_data",

@@ -1,15 +1,10 @@
 //! A complete usersync between a simulated Keycloak and a simulated Jira, in one process over real HTTP. The demo,
 //! tests and benchmarks use it. With a custom [`Site`], it runs beside a real Keycloak.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -123,12 +118,12 @@ fn keep(secret: &str) -> Kept {
 }
 
 fn set(kept: &Kept, secret: &str) {
-    secret.clone_into(&mut kept.write().unwrap_or_else(PoisonError::into_inner));
+    secret.clone_into(&mut kept.write());
 }
 
 fn read(kept: &Kept) -> SecretProvider {
     let kept = Arc::clone(kept);
-    Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
+    Arc::new(move || Ok(kept.read().clone().into()))
 }
 
 /// The settings of a stack: source, target, secret and listen address.

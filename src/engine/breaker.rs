@@ -1,8 +1,9 @@
 //! Circuit breaker: keeps work away from a side that does not answer, without using up attempts of tasks.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use crate::retry::Backoff;
 
@@ -50,7 +51,7 @@ fn gap(gaps: &[SignedDuration], made: usize) -> SignedDuration {
 impl Breaker {
     /// Closes the breaker after an answer. Returns whether the side had failed before.
     pub fn succeeded(&self) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
+        let mut state = self.0.lock();
         if state.failures == 0 {
             return false;
         }
@@ -60,7 +61,7 @@ impl Breaker {
 
     /// Opens the breaker as an earlier process left it; a retry is due at once.
     pub fn recall(&self, why: &str, since: Timestamp, now: Timestamp) {
-        let Ok(mut state) = self.0.lock() else { return };
+        let mut state = self.0.lock();
         *state = State {
             failures: FAILURES,
             until: Some(now),
@@ -72,7 +73,7 @@ impl Breaker {
 
     /// Records a missing answer. Returns whether the breaker is open because of consecutive failures.
     pub fn failed(&self, why: &str, now: Timestamp) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
+        let mut state = self.0.lock();
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
         // Calls in progress when it opened, perhaps all waiting for one call, are no further evidence.
@@ -88,7 +89,7 @@ impl Breaker {
 
     /// Opens the breaker until a success is recorded: a right is missing, or another identity was found.
     pub fn stop(&self, why: &str, now: Timestamp, contact_after: SignedDuration) {
-        let Ok(mut state) = self.0.lock() else { return };
+        let mut state = self.0.lock();
         state.open(why, now, now + contact_after);
         state.refused = None;
     }
@@ -96,7 +97,7 @@ impl Breaker {
     /// Opens the breaker because credentials were refused. A check for changed credentials follows after
     /// `contact_after`; unchanged ones are sent again after each of `gaps`, see [`Breaker::take_probe`].
     pub fn refused(&self, why: &str, now: Timestamp, contact_after: SignedDuration, gaps: &[SignedDuration]) {
-        let Ok(mut state) = self.0.lock() else { return };
+        let mut state = self.0.lock();
         let refused = *state.refused.get_or_insert(Refused { probes: 0, probe_at: now + gap(gaps, 0) });
         state.open(why, now, refused.probe_at.clamp(now, now + contact_after));
     }
@@ -104,7 +105,7 @@ impl Breaker {
     /// Returns, once, whether refused credentials are to be sent again now; the next time follows after the next of
     /// `gaps`.
     pub fn take_probe(&self, now: Timestamp, gaps: &[SignedDuration]) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
+        let mut state = self.0.lock();
         let Some(refused) = state.refused.as_mut().filter(|refused| refused.probe_at <= now) else { return false };
         refused.probes += 1;
         refused.probe_at = now + gap(gaps, refused.probes);
@@ -113,12 +114,12 @@ impl Breaker {
 
     /// Returns when refused credentials are sent again.
     pub fn next_probe(&self) -> Option<Timestamp> {
-        self.0.lock().ok()?.refused.map(|refused| refused.probe_at)
+        self.0.lock().refused.map(|refused| refused.probe_at)
     }
 
     /// Returns why and since when the breaker is open, and when the next retry is due; `None`: the breaker is closed.
     pub fn open(&self) -> Option<(String, Timestamp, Timestamp)> {
-        let state = self.0.lock().ok()?.clone();
+        let state = self.0.lock().clone();
         Some((state.why?, state.since?, state.until?))
     }
 }

@@ -48,12 +48,11 @@ impl ApprovalLog {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
+    use std::{io::Write, sync::Arc};
 
     use jiff::Timestamp;
+
+    use parking_lot::Mutex;
 
     use super::*;
     use crate::{
@@ -69,7 +68,7 @@ mod tests {
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -80,7 +79,7 @@ mod tests {
 
     impl Lines {
         fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+            String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
         }
     }
 

@@ -3,12 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
 use crate::{
@@ -85,14 +86,14 @@ impl TargetPort {
 
     /// Registers a wave for as long as it is in progress.
     pub(super) fn note_wave(&self, wave: &Arc<Additions>) {
-        let mut waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waves = self.waves.lock();
         waves.retain(|known| known.strong_count() > 0);
         waves.push(Arc::downgrade(wave));
     }
 
     /// Returns whether the subject is in a wave that has made progress since this time or waits for the server.
     pub(super) fn is_in_wave(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
-        let waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
+        let waves = self.waves.lock();
         waves.iter().filter_map(Weak::upgrade).any(|wave| wave.works(pair, subject, since))
     }
 
@@ -107,24 +108,22 @@ impl TargetPort {
 
     /// Returns whether removals of this kind are confirmed to take effect.
     pub(super) fn is_verified(&self, verb: &str) -> bool {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(verb)
+        self.verified.lock().contains(verb)
     }
 
     /// Records that a removal of this kind took effect.
     pub(super) fn verified(&self, verb: &'static str) {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
+        self.verified.lock().insert(verb);
     }
 
     /// Requires the next removal of this kind to be confirmed by a re-read.
     pub(super) fn distrust(&self, verb: &str) {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(verb);
+        self.verified.lock().remove(verb);
     }
 
     fn remember(&self, info: TargetInfo) -> Arc<TargetInfo> {
         let info = Arc::new(info);
-        if let Ok(mut slot) = self.info.lock() {
-            *slot = Some(Arc::clone(&info));
-        }
+        *self.info.lock() = Some(Arc::clone(&info));
         info
     }
 }
@@ -250,7 +249,7 @@ impl Engine {
 
     /// Returns the cached information about a target; the first call reads it from the target.
     pub(super) async fn info(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
-        let known = port.info.lock().ok().and_then(|slot| slot.clone());
+        let known = port.info.lock().clone();
         match known {
             Some(info) => Ok(info),
             None => self.probe(port).await,
@@ -289,9 +288,7 @@ impl Engine {
 
     async fn stop_target(&self, port: &TargetPort, text: String) -> Result<WorkError, WorkError> {
         // The cached information may be of another server.
-        if let Ok(mut slot) = port.info.lock() {
-            *slot = None;
-        }
+        *port.info.lock() = None;
         let mut stopped = None;
         for pair in self.pairs().into_iter().filter(|pair| pair.target == port.name) {
             self.store.stop_for_target(&pair, self.clock.now()).await?;
@@ -380,10 +377,10 @@ impl Engine {
     }
 
     pub(super) fn left_runs(&self) -> MutexGuard<'_, Vec<EndedRun>> {
-        self.left_runs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.left_runs.lock()
     }
 
     fn group_tables(&self) -> MutexGuard<'_, GroupTables> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        self.groups.lock()
     }
 }

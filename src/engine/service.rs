@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -203,9 +204,8 @@ impl Shared {
                 readiness.ready.entry(pair.target).or_default().push(pair.connector);
             }
         }
-        if let Ok(runs) = self.runs.lock() {
-            let paused = runs.iter().filter(|(pair, _)| readiness.paused.contains(&pair.connector));
-            paused.for_each(|(_, run)| run.cancel());
+        for (_, run) in self.runs.lock().iter().filter(|(pair, _)| readiness.paused.contains(&pair.connector)) {
+            run.cancel();
         }
         self.asked.notify_waiters();
         self.readiness.send_if_modified(|before| {
@@ -378,7 +378,7 @@ impl Shared {
                 Ok(PairState::Held | PairState::Stopped) => Ok(()),
                 Err(error) => Err(error.into()),
             };
-            let ended = self.runs.lock().ok().and_then(|mut runs| runs.remove(&pair));
+            let ended = self.runs.lock().remove(&pair);
             if ended.is_some_and(|run| run.is_cancelled()) {
                 // A pause interrupted the run: it is repeated when the pause ends.
                 next = Some((now, RunTrigger::Missed));
@@ -464,9 +464,7 @@ impl Shared {
     /// Returns the token that ends the run that now begins: at a shutdown, or when its connector is paused.
     fn begin(&self, pair: &Pair) -> CancellationToken {
         let cancel = self.cancel.child_token();
-        if let Ok(mut runs) = self.runs.lock() {
-            runs.insert(pair.clone(), cancel.clone());
-        }
+        self.runs.lock().insert(pair.clone(), cancel.clone());
         cancel
     }
 

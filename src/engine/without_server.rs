@@ -1,8 +1,7 @@
 //! The work that a server does by itself, for commands that run without a server.
 
-use std::sync::{Mutex, PoisonError};
-
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -102,12 +101,12 @@ impl Engine {
         });
         let worked = claims.map(|claim| async move {
             let worked = self.work_to_end(claim?).await;
-            drained.lock().unwrap_or_else(PoisonError::into_inner).add(&worked);
+            drained.lock().add(&worked);
             Ok::<(), StoreError>(())
         });
         let results: Vec<_> = worked.buffer_unordered(port.parallel.max(1)).collect().await;
         results.into_iter().collect::<Result<(), _>>()?;
-        Ok(*drained.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(*drained.lock())
     }
 
     /// Works due tasks of a pair one by one, until this subject's task has ended or no task can be worked now. Tasks

@@ -3,12 +3,10 @@
 //! Ready means that events can be accepted: the store can be written, and the listener listens. An unreachable source
 //! or target does not count. A restart of this process would not help, and its events still have to be stored.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -151,11 +149,11 @@ impl Health {
 
     // After a panic under the lock, the state is at worst outdated; that is better than no answer.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
 use super::escape;
 use crate::config::LogFormat;
 
-/// The environment variable with a filter that is finer than the level, such as `info,usersync::keycloak=debug`.
+/// The environment variable with a filter that is finer than the level, such as `info,usersync_clients::keycloak=debug`.
 pub const FILTER_VARIABLE: &str = "USERSYNC_LOG";
 
 /// Why logging could not be initialized.
@@ -18,7 +18,7 @@ pub const FILTER_VARIABLE: &str = "USERSYNC_LOG";
 pub enum LogError {
     /// The filter is invalid.
     #[error(
-        "environment variable {FILTER_VARIABLE}: `{filter}` is not a log filter: {why}. Write it as info or as warn,usersync::keycloak=debug"
+        "environment variable {FILTER_VARIABLE}: `{filter}` is not a log filter: {why}. Write it as info or as warn,usersync_clients::keycloak=debug"
     )]
     Filter {
         /// The filter as written.
@@ -120,10 +120,9 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
+    use std::{io::Write, sync::Arc};
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -132,7 +131,7 @@ mod tests {
 
     impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -150,7 +149,7 @@ mod tests {
             tracing::info!(target: "hyper::client", "library talk");
             tracing::debug!("detail");
         });
-        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(buffer.0.lock().clone()).unwrap()
     }
 
     #[test]
@@ -186,7 +185,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(connector = %evil, debugged = ?evil, plain = evil, "refused: {evil}");
         });
-        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(buffer.0.lock().clone()).unwrap()
     }
 
     #[test]

@@ -4,11 +4,9 @@
 //! are being read are not yet verified; they share a quarter of the budget. If that quarter is full, the body that has
 //! been read for the longest is evicted. So senders that never finish their bodies cannot keep out one that does.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Bytes charged to a request before its body's first byte: for its task and the connection's buffer.
@@ -62,7 +60,7 @@ impl Budget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Returns the bytes charged now: of all requests, and of those being read.

@@ -1,11 +1,9 @@
 //! Counts the requests that the hook refuses. The memory is bounded by connectors and reasons, whatever is sent.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::model::{ConnectorName, RefusalReason, Refusals};
@@ -37,7 +35,7 @@ impl Tally {
 impl Tallies {
     /// Counts one request; `connector` must be a configured one.
     pub fn add(&self, connector: Option<&ConnectorName>, reason: RefusalReason, now: Timestamp) {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = self.of.lock();
         let tally = of.entry((connector.cloned(), reason)).or_insert(Tally {
             count: 0,
             since: now,
@@ -61,7 +59,7 @@ impl Tallies {
 
     /// Takes the counts that are due now, or all; they then count as stored.
     pub fn take(&self, now: Timestamp, all: bool) -> Vec<Refusals> {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = self.of.lock();
         let due = of.iter_mut().filter(|(_, tally)| tally.is_due(now) || all && tally.count > 0);
         due.map(|((connector, reason), tally)| {
             tally.stored_at = Some(now);
@@ -73,7 +71,7 @@ impl Tallies {
 
     /// Restores counts that could not be stored.
     pub fn put_back(&self, refusals: Vec<Refusals>) {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = self.of.lock();
         for one in refusals {
             if let Some(tally) = of.get_mut(&(one.connector, one.reason)) {
                 tally.count = tally.count.saturating_add(one.count);

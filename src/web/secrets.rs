@@ -1,10 +1,11 @@
 //! A connector's hook secrets, read again when they may have been rotated.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::RwLock;
 use secrecy::SecretString;
 
 use crate::{
@@ -71,8 +72,8 @@ impl HookSecrets {
 
     /// Replaces the secrets for all requests from now on.
     pub fn replace(&self, standard: Vec<ReadSecret>, p2: Option<ReadSecret>) {
-        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Readers { standard, p2 };
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
+        *self.readers.write() = Readers { standard, p2 };
+        *self.known.write() = Known::default();
     }
 
     /// Verifies a body; first reads secrets again that may have been rotated.
@@ -96,15 +97,13 @@ impl HookSecrets {
     fn verify_with_known<'a>(&self, signature: &Signature<'_>, body: &'a [u8]) -> Result<Verified<'a>, RefusalReason> {
         // The p2 form has no timestamp, so neither form's secret is valid for the other.
         let known = {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.read();
             Arc::clone(if signature.is_p2() { &known.p2 } else { &known.standard })
         };
         let decoys = if signature.is_p2() { &self.decoys.p2 } else { &self.decoys.standard };
         let secrets = if known.is_empty() { decoys } else { known.as_ref() };
         verify(secrets, signature, body).map_err(|_| match (signature.is_p2(), known.is_empty()) {
-            (true, true) if self.readers.read().unwrap_or_else(PoisonError::into_inner).p2.is_none() => {
-                RefusalReason::P2NotAccepted
-            }
+            (true, true) if self.readers.read().p2.is_none() => RefusalReason::P2NotAccepted,
             (_, true) => RefusalReason::NoSecret,
             (true, false) => RefusalReason::WrongP2Secret,
             (false, false) => RefusalReason::WrongSecret,
@@ -112,7 +111,7 @@ impl HookSecrets {
     }
 
     fn older_than(&self, age: Duration) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.read_at.is_none_or(|read_at| read_at.elapsed() > age)
     }
 
@@ -124,13 +123,13 @@ impl HookSecrets {
 
     fn read_blocking(&self) {
         let (standard, p2) = {
-            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+            let readers = self.readers.read();
             (readers.standard.clone(), readers.p2.clone())
         };
         let mut troubles = Vec::new();
         let standard = standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse, &mut troubles)).collect();
         let p2 = p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2, &mut troubles)).collect();
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         // Any sender can cause a read, so each problem is logged once.
         if troubles != known.troubles {
             for why in &troubles {
@@ -152,7 +151,7 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use jiff::Timestamp;
 
@@ -188,13 +187,13 @@ mod tests {
         let current = Arc::new(Mutex::new(OLD));
         let read: ReadSecret = {
             let current = Arc::clone(&current);
-            Arc::new(move || Ok((*current.lock().expect("not poisoned")).to_owned().into()))
+            Arc::new(move || Ok((*current.lock()).to_owned().into()))
         };
         let secrets = Arc::new(HookSecrets::new(vec![read], None));
         assert!(good(&secrets, OLD).await);
         assert!(!good(&secrets, NEW).await);
-        *current.lock().expect("not poisoned") = NEW;
-        secrets.known.write().expect("not poisoned").read_at = Instant::now().checked_sub(Duration::from_secs(2));
+        *current.lock() = NEW;
+        secrets.known.write().read_at = Instant::now().checked_sub(Duration::from_secs(2));
         assert!(good(&secrets, NEW).await);
         assert!(!good(&secrets, OLD).await);
     }

@@ -5,11 +5,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Number of a worker or a run.
 pub type Actor = usize;
@@ -53,7 +53,7 @@ pub struct Gates(Mutex<State>);
 
 impl Gates {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Waits until the driver opens the gate.

@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use usersync::{
     engine::Clock,
     model::{
@@ -650,7 +651,7 @@ impl Shared {
 
     /// Locks the world; never held over an `await`.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 
     /// Waits until the driver allows a read; returns whether it fails.

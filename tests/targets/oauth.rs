@@ -1,10 +1,7 @@
 //! OAuth 2.0 client credentials for the kinds that support them. A gateway in front issues the tokens and signs in to
 //! the product itself.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -15,6 +12,7 @@ use axum::{
     routing::post,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use url::Url;
@@ -69,7 +67,7 @@ impl Gateway {
                 Some(header) => *header == basic,
                 None => in_form("client_id") == Some(ID) && in_form("client_secret") == Some(SECRET),
             };
-            noted.lock().unwrap_or_else(PoisonError::into_inner).push((header, form));
+            noted.lock().push((header, form));
             if right {
                 Json(json!({ "access_token": "given", "token_type": "Bearer", "expires_in": 300 })).into_response()
             } else {
@@ -115,7 +113,7 @@ impl Gateway {
     }
 
     fn asked(&self) -> Vec<TokenRequest> {
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.asked.lock())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Time and randomness as values, so that tests control them (rule: time and chance are values).
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// Returns the current time, and sleeps.
@@ -59,6 +60,6 @@ impl Jitter {
 
     /// Returns a number from 0 (inclusive) to 1 (exclusive).
     pub fn fraction(&self) -> f64 {
-        self.0.lock().map_or(0.5, |mut rng| rng.random())
+        self.0.lock().random()
     }
 }

@@ -1,12 +1,10 @@
 //! The gate for all calls to a server: it limits concurrency and rate, and holds calls while the server refuses them
 //! temporarily.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-};
+use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use reqwest::{StatusCode, header::HeaderMap};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -115,12 +113,12 @@ impl Gate {
 
     /// Counts all later calls with this meter.
     pub fn attach(&self, meter: &CallMeter) {
-        meter.clone_into(&mut self.meter.write().unwrap_or_else(PoisonError::into_inner));
+        meter.clone_into(&mut self.meter.write());
     }
 
     /// Returns the meter that counts calls.
     pub fn meter(&self) -> CallMeter {
-        self.meter.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.meter.read().clone()
     }
 
     /// Returns the latest time to which a call that starts now may wait while its server limits calls.
@@ -247,7 +245,7 @@ impl Gate {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Returns the error class of a status for metrics. 404 answers a question, so it is not an error.
@@ -286,11 +284,11 @@ mod tests {
         fn takes_calls(&self) {}
 
         fn unavailable(&self, since: Timestamp, _: Timestamp) {
-            *self.0.lock().expect("not poisoned") = Some(since);
+            *self.0.lock() = Some(since);
         }
 
         fn available(&self) {
-            *self.0.lock().expect("not poisoned") = None;
+            *self.0.lock() = None;
         }
     }
 
@@ -323,7 +321,7 @@ mod tests {
         }
 
         fn unavailable_since(&self) -> Option<Timestamp> {
-            *self.observer.0.lock().expect("not poisoned")
+            *self.observer.0.lock()
         }
     }
 
@@ -375,12 +373,12 @@ mod tests {
         let gate = &scene.gate;
         for_operation("create", seconds(10), scene.call("POST Users", 201, &[])).await;
         scene.call("POST Users", 201, &[("ratelimit-remaining", "2"), ("ratelimit-reset", "50")]).await;
-        let began = std::sync::Mutex::new(HashSet::new());
+        let began = parking_lot::Mutex::new(HashSet::new());
         let create = |number: usize, calls: bool| {
             let began = &began;
             let work = async move {
                 gate.until_open(gate.now()).await?;
-                began.lock().expect("held by nobody").insert(number);
+                began.lock().insert(number);
                 if calls {
                     scene_call(gate).await;
                 }
@@ -396,7 +394,7 @@ mod tests {
         // The first of them sent nothing and released its turn.
         create(4, true).await.expect("one is left");
         create(5, true).await.expect_err("none is left");
-        assert_eq!(*began.lock().expect("held by nobody"), HashSet::from([1, 2, 4]));
+        assert_eq!(*began.lock(), HashSet::from([1, 2, 4]));
     }
 
     async fn scene_call(gate: &Gate) {

@@ -5,9 +5,10 @@ use std::{
     fs::File,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
+use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
@@ -78,13 +79,13 @@ impl Secret {
     }
 
     fn origin(&self) -> Origin {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Replaces the location, in all clones, with that of another secret.
     pub fn replace(&self, other: &Self) {
         let origin = other.origin();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = origin;
+        *self.0.write() = origin;
     }
 
     /// Describes the location for operators.

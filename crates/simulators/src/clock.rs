@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// Interval at which a rushed clock checks for sleepers.
@@ -45,7 +46,7 @@ impl Drop for Sleeper<'_> {
 
 impl Inner {
     fn sleepers(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, u64)>> {
-        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sleepers.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Switchable faults: everything that can go wrong between a client and a server, on demand.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -195,7 +196,7 @@ impl Limit {
     /// Counts a call; returns the seconds to wait if it is above the limit.
     fn take(&self) -> Option<u64> {
         let now = self.clock.now();
-        let mut state = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.left.lock();
         let (left, at) = &mut *state;
         let since = now.duration_since(*at).as_secs_f64();
         let wait = match self.kind {
@@ -372,23 +373,23 @@ impl Faults {
     pub fn add(&self, fault: Fault) -> FaultId {
         let id = FaultId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let armed = Armed { id, fault, seen: 0, hits: 0 };
-        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
+        self.0.armed.lock().push(armed);
         id
     }
 
     /// Removes a fault.
     pub fn remove(&self, id: FaultId) {
-        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).retain(|armed| armed.id != id);
+        self.0.armed.lock().retain(|armed| armed.id != id);
     }
 
     /// Removes all faults; latency stays.
     pub fn clear(&self) {
-        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.armed.lock().clear();
     }
 
     /// Returns how often a fault hit a request.
     pub fn hits(&self, id: FaultId) -> u64 {
-        let armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let armed = self.0.armed.lock();
         armed.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hits)
     }
 
@@ -407,7 +408,7 @@ impl Faults {
 
     /// Returns the faults that hit this request, in the order in which they were added.
     pub(crate) fn strike(&self, method: &str, target: &str) -> Vec<Kind> {
-        let mut armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut armed = self.0.armed.lock();
         let mut struck = Vec::new();
         for one in armed.iter_mut() {
             let fault = &one.fault;

@@ -1,11 +1,12 @@
 //! Journal of the requests to a simulated server, oldest first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// A request and its answer.
@@ -85,17 +86,17 @@ impl Journal {
     }
 
     pub(crate) fn push(&self, entry: Entry) {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.0.entries.lock().push(entry);
     }
 
     /// Returns all entries.
     pub fn entries(&self) -> Vec<Entry> {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.entries.lock().clone()
     }
 
     /// Returns the entries that `pick` accepts.
     pub fn matching(&self, pick: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.entries.lock();
         entries.iter().filter(|entry| pick(entry)).cloned().collect()
     }
 
@@ -106,13 +107,13 @@ impl Journal {
 
     /// Returns the number of requests with this method (`*`: any) and this text in path or query.
     pub fn count(&self, method: &str, text: &str) -> usize {
-        let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.entries.lock();
         entries.iter().filter(|e| (method == "*" || e.method == method) && e.target().contains(text)).count()
     }
 
     /// Returns the number of entries.
     pub fn len(&self) -> usize {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.entries.lock().len()
     }
 
     /// Returns whether there are no entries.
@@ -122,6 +123,6 @@ impl Journal {
 
     /// Deletes all entries.
     pub fn clear(&self) {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.entries.lock().clear();
     }
 }

@@ -1,9 +1,10 @@
 //! A state with its history, so that an earlier version can answer a read.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::fault::Stale;
+use parking_lot::{Mutex, RwLock};
 
 /// The current version of `W`, and the earlier ones that are kept.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl<W: Clone> Versions<W> {
     /// Reads the current version, or the one that `stale` requests if it is kept.
     pub(crate) fn read<R>(&self, stale: Option<Stale>, view: impl FnOnce(&W) -> R) -> R {
         let earlier = stale.and_then(|stale| {
-            let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+            let past = self.past.lock();
             match stale {
                 Stale::Frozen => past.frozen.clone(),
                 Stale::ChangesAgo(0) => None,
@@ -39,14 +40,14 @@ impl<W: Clone> Versions<W> {
         });
         match earlier {
             Some(world) => view(&world),
-            None => view(&self.now.read().unwrap_or_else(PoisonError::into_inner)),
+            None => view(&self.now.read()),
         }
     }
 
     /// Changes the current version in place; on an error `change` must leave it unchanged.
     pub(crate) fn write<R, E>(&self, change: impl FnOnce(&mut W) -> Result<R, E>) -> Result<R, E> {
-        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.write();
+        let mut past = self.past.lock();
         if past.keep == 0 {
             drop(past);
             // Clones only while a frozen version is held.
@@ -60,13 +61,13 @@ impl<W: Clone> Versions<W> {
 
     /// Returns a copy of the current version, to try a change on.
     pub(crate) fn draft(&self) -> W {
-        W::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        W::clone(&self.now.read())
     }
 
     /// Saves the current version for [`Stale::Frozen`] reads.
     pub(crate) fn freeze(&self) {
-        let now = Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner));
-        self.past.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(now);
+        let now = Arc::clone(&self.now.read());
+        self.past.lock().frozen = Some(now);
     }
 }
 

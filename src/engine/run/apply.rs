@@ -4,13 +4,14 @@ use std::{
     iter,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use jiff::SignedDuration;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     InSync, Item, Report, Run,
@@ -47,7 +48,7 @@ struct Applying {
 
 impl Applying {
     fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.report.lock()
     }
 }
 
@@ -90,7 +91,7 @@ impl Run<'_> {
                 .buffer_unordered(side_by_side(this.port.parallel));
             applied.filter_map(|result| async move { result.err() }).collect().await
         };
-        self.report = state.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.report = state.report.into_inner();
         broken.into_iter().next().map_or(Ok(()), Err)
     }
 

@@ -1,11 +1,9 @@
 //! Connections that only read, for commands and the web console; opened on demand, up to a few.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::path::PathBuf;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use sqlx::SqliteConnection;
 use tokio::sync::Semaphore;
 
@@ -33,20 +31,20 @@ impl Readers {
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
     ) -> StoreResult<T> {
         let _turn = self.turns.acquire().await.map_err(|_| closed())?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         let mut conn = match idle {
             Some(conn) => conn,
             None => open::reader(&self.file).await?,
         };
         let result = work(&mut conn).await;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        self.idle.lock().push(conn);
         result
     }
 
     /// Closes idle connections, and refuses further reads.
     pub(super) async fn close(&self) {
         self.turns.close();
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        let idle = std::mem::take(&mut *self.idle.lock());
         for conn in idle {
             open::discard(conn).await;
         }

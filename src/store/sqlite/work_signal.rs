@@ -1,10 +1,8 @@
 //! Wakes callers that wait for work.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// Counter of wake-ups.
@@ -37,7 +35,7 @@ impl WorkSignal {
     /// Returns whether a busy writer should check for writes of other processes; `true` at most once an interval.
     pub(super) fn poll_due(&self) -> bool {
         let Some(every) = self.every else { return false };
-        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut polled = self.polled.lock();
         let due = polled.elapsed() >= every;
         if due {
             *polled = Instant::now();

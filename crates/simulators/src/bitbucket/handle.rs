@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SimulatedBitbucket;
 use super::state::{Account, Directory, Permission, World, fold};
@@ -92,7 +92,7 @@ impl SimulatedBitbucket {
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
-        work(&mut self.bitbucket.switches.write().unwrap_or_else(PoisonError::into_inner));
+        work(&mut self.bitbucket.switches.write());
     }
 
     fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
@@ -238,14 +238,14 @@ impl SimulatedBitbucket {
 
     /// Sets the password and the HTTP access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
-        let mut credentials = self.bitbucket.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.bitbucket.credentials.write();
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
     /// Adds an OAuth 2.0 access token for an account, with the scope of system administration.
     pub fn add_access_token(&self, name: &str, token: &str) {
-        let mut credentials = self.bitbucket.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.bitbucket.credentials.write();
         credentials.access_tokens.insert(token.to_owned(), fold(name));
     }
 
@@ -301,12 +301,12 @@ impl SimulatedBitbucket {
 
     /// Changes the server id, as another server at the same address would.
     pub fn set_server_id(&self, id: &str) {
-        id.clone_into(&mut self.bitbucket.server_id.write().unwrap_or_else(PoisonError::into_inner));
+        id.clone_into(&mut self.bitbucket.server_id.write());
     }
 
     /// Returns the server id.
     pub fn server_id(&self) -> String {
-        self.bitbucket.server_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.bitbucket.server_id.read().clone()
     }
 
     /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.

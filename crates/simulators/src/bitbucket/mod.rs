@@ -12,9 +12,10 @@ mod switches;
 mod users;
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use self::auth::{Caller, Credentials};
@@ -156,17 +157,17 @@ impl Bitbucket {
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switches.read().clone()
     }
 
     pub(crate) fn set_password(&self, name: &str, password: &str) {
-        let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.credentials.write();
         credentials.passwords.insert(fold(name), password.to_owned());
     }
 
     /// Keeps the credentials of a renamed account valid.
     pub(crate) fn move_credentials(&self, from: &str, to: &str) {
-        let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.credentials.write();
         if let Some(password) = credentials.passwords.remove(&fold(from)) {
             credentials.passwords.insert(fold(to), password);
         }
@@ -255,7 +256,7 @@ impl Bitbucket {
 
     /// Returns the application link manifest.
     fn manifest(&self, site: &str) -> Reply {
-        let id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let id = self.server_id.read().clone();
         let shown = json!({
             "id": id, "name": "Bitbucket", "typeId": "stash", "version": self.version, "url": site, "publicSignup": false,
         });
@@ -263,7 +264,7 @@ impl Bitbucket {
     }
 
     fn license(&self, world: &World) -> Value {
-        let server_id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let server_id = self.server_id.read().clone();
         json!({
             "license": "simulator", "creationDate": 1_768_145_580_548_i64,
             "maximumNumberOfUsers": world.seats.map_or(-1, |seats| i64::try_from(seats).unwrap_or(i64::MAX)),
@@ -282,7 +283,7 @@ impl App for Bitbucket {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
         let switches = self.switches();
         let caller = {
-            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+            let credentials = self.credentials.read();
             auth::caller(&request, &credentials, &switches)
         };
         let site = format!("{}{}", request.origin(), self.base_path);

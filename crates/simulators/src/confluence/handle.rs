@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SimulatedConfluence;
 use super::state::{Account, World, fold};
@@ -100,7 +100,7 @@ impl SimulatedConfluence {
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
-        work(&mut self.confluence.switches.write().unwrap_or_else(PoisonError::into_inner));
+        work(&mut self.confluence.switches.write());
     }
 
     fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
@@ -178,7 +178,7 @@ impl SimulatedConfluence {
 
     /// Sets the password and the personal access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
-        let mut credentials = self.confluence.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.confluence.credentials.write();
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
@@ -273,12 +273,12 @@ impl SimulatedConfluence {
 
     /// Changes the server id, as another server at the same address would.
     pub fn set_server_id(&self, id: &str) {
-        id.clone_into(&mut self.confluence.server_id.write().unwrap_or_else(PoisonError::into_inner));
+        id.clone_into(&mut self.confluence.server_id.write());
     }
 
     /// Returns the server id.
     pub fn server_id(&self) -> String {
-        self.confluence.server_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.confluence.server_id.read().clone()
     }
 
     /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.

@@ -12,8 +12,9 @@ mod tasks;
 mod users;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 
 use self::auth::{Caller, Credentials};
@@ -148,12 +149,12 @@ impl Confluence {
     }
 
     fn switches(&self) -> Switches {
-        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switches.read().clone()
     }
 
     /// Advances background work; each request does so.
     fn advance(&self) {
-        let done = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).advance();
+        let done = self.tasks.lock().advance();
         if !done.is_empty() {
             let Ok(()) = self.versions.write(|world| {
                 for key in &done {
@@ -218,7 +219,7 @@ impl Confluence {
             ["group", name, "member"] => groups::members(world, call, name),
             ["permissions", "group", name] if self.features.ten => groups::permissions(world, call, name),
             ["longtask", id] => {
-                let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                let tasks = self.tasks.lock();
                 let shown = tasks.show(id).ok_or_else(|| Refused::message(404, format!("No task found: {id}")))?;
                 Ok(Reply::json(200, &shown))
             }
@@ -270,7 +271,7 @@ impl Confluence {
         if !call.switches.manifest_open {
             return Err(Refused::forbidden());
         }
-        let id = self.server_id.read().unwrap_or_else(PoisonError::into_inner);
+        let id = self.server_id.read();
         let shown = json!({
             "id": *id, "name": "Confluence", "typeId": "confluence", "version": self.version_text, "url": call.site,
             "publicSignup": false,
@@ -284,7 +285,7 @@ impl App for Confluence {
         self.advance();
         let switches = self.switches();
         let caller = {
-            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+            let credentials = self.credentials.read();
             auth::caller(&request, &credentials, &switches)
         };
         let site = format!("{}{}", request.origin(), self.base_path);

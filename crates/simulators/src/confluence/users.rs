@@ -1,6 +1,6 @@
 //! Users: read, create, change, delete.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -188,7 +188,7 @@ pub(crate) fn delete(confluence: &Confluence, world: &World, call: &Call<'_>, na
         return Err(Refused::read_only());
     }
     let (requests, fails) = (call.switches.deletion_requests, call.switches.deletion_fails.clone());
-    let mut tasks = confluence.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tasks = confluence.tasks.lock();
     let id = tasks.submit(&account.key, requests, fails);
     let link = format!("{}/rest/api/longtask/{id}", call.site);
     Ok(Reply::json(202, &json!({ "id": id, "links": { "status": link, "result": format!("{link}/result") } })))

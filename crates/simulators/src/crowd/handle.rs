@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SimulatedCrowd;
 use super::state::{Account, Directory, World, fold};
@@ -120,7 +120,7 @@ impl SimulatedCrowd {
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
-        work(&mut self.crowd.switches.write().unwrap_or_else(PoisonError::into_inner));
+        work(&mut self.crowd.switches.write());
     }
 
     /// Seeds an account; returns its key.

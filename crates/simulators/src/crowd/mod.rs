@@ -11,10 +11,11 @@ mod switches;
 mod users;
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use self::refused::Refused;
@@ -160,7 +161,7 @@ impl Crowd {
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switches.read().clone()
     }
 
     /// Returns whether its version is older than this one.

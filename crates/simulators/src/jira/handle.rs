@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SimulatedJira;
 use super::auth::Bucket;
@@ -101,7 +101,7 @@ impl SimulatedJira {
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
-        work(&mut self.jira.switches.write().unwrap_or_else(PoisonError::into_inner));
+        work(&mut self.jira.switches.write());
     }
 
     /// Seeds an account into the first writable directory; returns its key. An account that exists only gets the
@@ -301,14 +301,14 @@ impl SimulatedJira {
 
     /// Sets the password and the personal access token of an account.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
-        let mut credentials = self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.jira.credentials.write();
         credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
     /// Revokes a personal access token.
     pub fn revoke_token(&self, token: &str) {
-        self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner).tokens.remove(token);
+        self.jira.credentials.write().tokens.remove(token);
     }
 
     /// Refuses all credentials with 401, or accepts valid ones again.
@@ -381,23 +381,23 @@ impl SimulatedJira {
 
     /// Sets or removes the rate limit; the bucket starts full.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        *self.jira.bucket.lock().unwrap_or_else(PoisonError::into_inner) = limit.map(Bucket::new);
+        *self.jira.bucket.lock() = limit.map(Bucket::new);
     }
 
     /// Changes the server id and title, as another server at the same address would.
     pub fn set_identity(&self, server_id: &str, title: &str) {
-        let mut identity = self.jira.identity.write().unwrap_or_else(PoisonError::into_inner);
+        let mut identity = self.jira.identity.write();
         (identity.server_id, identity.title) = (server_id.into(), title.into());
     }
 
     /// Sets the base URL that the server reports, as an administrator does in the general configuration.
     pub fn set_base_url(&self, base_url: &str) {
-        self.jira.identity.write().unwrap_or_else(PoisonError::into_inner).base_url = Some(base_url.into());
+        self.jira.identity.write().base_url = Some(base_url.into());
     }
 
     /// Returns the server id.
     pub fn server_id(&self) -> String {
-        self.jira.identity.read().unwrap_or_else(PoisonError::into_inner).server_id.clone()
+        self.jira.identity.read().server_id.clone()
     }
 
     /// Saves the current state for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.

@@ -10,8 +10,9 @@ mod switches;
 mod users;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value, json};
 
 use self::auth::{Bucket, Caller, Credentials};
@@ -178,11 +179,11 @@ impl Jira {
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switches.read().clone()
     }
 
     pub(crate) fn set_password(&self, name: &str, password: &str) {
-        let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.credentials.write();
         credentials.passwords.insert(name.to_lowercase(), password.to_owned());
     }
 
@@ -291,7 +292,7 @@ impl Jira {
     }
 
     fn server_info(&self, site: &str) -> Reply {
-        let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
+        let identity = self.identity.read();
         let numbers: Vec<u32> = self.version_text.split('.').map(|part| part.parse().unwrap_or(0)).collect();
         answer(
             200,
@@ -305,7 +306,7 @@ impl Jira {
 
     /// Returns the application link manifest, the only public source of a Jira's server id.
     fn manifest(&self, site: &str) -> Reply {
-        let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
+        let identity = self.identity.read();
         answer(
             200,
             &json!({
@@ -369,11 +370,11 @@ impl App for Jira {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
         let switches = self.switches();
         let caller = {
-            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+            let credentials = self.credentials.read();
             auth::caller(&request, &credentials, &switches)
         };
         let limited = {
-            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bucket = self.bucket.lock();
             bucket.as_mut().map(Bucket::take)
         };
         let site = format!("{}{}", request.origin(), self.base_path);

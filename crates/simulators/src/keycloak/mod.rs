@@ -26,11 +26,12 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use parking_lot::RwLock;
 use serde_json::json;
 
 use self::change::{Actor, Draws, Tx};
@@ -150,14 +151,14 @@ pub(crate) struct Keycloak {
 impl Keycloak {
     /// Returns the realm of this name, unless it is removed.
     fn cell(&self, name: &str) -> Option<Arc<RealmCell>> {
-        let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
+        let realms = self.realms.read();
         realms.get(name).filter(|cell| !cell.gone.load(Ordering::SeqCst)).cloned()
     }
 
     /// Adds a realm, and its rights to `master`; false if it exists.
     fn add(&self, realm: Realm) -> bool {
         let name = realm.name.clone();
-        let mut realms = self.realms.write().unwrap_or_else(PoisonError::into_inner);
+        let mut realms = self.realms.write();
         if realms.contains_key(&name) {
             return false;
         }
@@ -210,7 +211,7 @@ impl Keycloak {
                 }
                 if (method, rest) == ("DELETE", &[]) {
                     demand(grant.is_administrator())?;
-                    self.realms.write().unwrap_or_else(PoisonError::into_inner).remove(*name);
+                    self.realms.write().remove(*name);
                     return Ok(Reply::empty(204));
                 }
                 let rights = cell.versions.read(None, |realm| grant.rights(realm));
@@ -243,7 +244,7 @@ impl Keycloak {
     }
 
     fn list_realms(&self, grant: &Grant) -> Result<Reply, Refusal> {
-        let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
+        let realms = self.realms.read();
         let shown: Vec<_> = realms
             .values()
             .filter_map(|cell| {
@@ -327,13 +328,13 @@ impl SimulatedKeycloak {
         realm.settings.edit_username = true;
         realm.settings.unmanaged_attributes = true;
         self.keycloak.add(realm);
-        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
+        let realms = self.keycloak.realms.read();
         RealmHandle::new(Arc::clone(&realms[name]), &self.keycloak.admin_id)
     }
 
     /// Returns the realm of this name.
     pub fn realm(&self, name: &str) -> Option<RealmHandle> {
-        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
+        let realms = self.keycloak.realms.read();
         realms.get(name).map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
     }
 
@@ -344,7 +345,7 @@ impl SimulatedKeycloak {
 
     /// Saves the current state of all realms for [`Stale::Frozen`] reads.
     pub fn freeze(&self) {
-        for cell in self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner).values() {
+        for cell in self.keycloak.realms.read().values() {
             cell.versions.freeze();
         }
     }

@@ -1,11 +1,11 @@
 //! Tokens: `client_credentials` for service accounts, `password` for the master administrator.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::change::Actor;
@@ -57,7 +57,7 @@ pub(crate) struct Tokens(Mutex<HashMap<String, Grant>>);
 
 impl Tokens {
     fn add(&self, token: String, grant: Grant) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.0.lock();
         tokens.retain(|_, grant| grant.ends > Instant::now());
         tokens.insert(token, grant);
     }
@@ -66,14 +66,14 @@ impl Tokens {
     pub(crate) fn check(&self, request: &Request) -> Result<Grant, Refused> {
         let header = request.header("authorization").unwrap_or_default();
         let token = header.strip_prefix("Bearer ").ok_or_else(Refused::unauthorized)?;
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.0.lock();
         let grant = tokens.get(token).filter(|grant| grant.ends > Instant::now());
         grant.cloned().ok_or_else(Refused::unauthorized)
     }
 
     /// Revokes all tokens.
     pub(crate) fn revoke_all(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.lock().clear();
     }
 }
 

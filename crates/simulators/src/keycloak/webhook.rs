@@ -1,12 +1,13 @@
 //! The listener inside Keycloak that posts signed events to a URL.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -147,7 +148,7 @@ impl Shared {
     }
 
     fn setup(&self) -> MutexGuard<'_, Setup> {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+        self.setup.lock()
     }
 }
 
@@ -180,7 +181,7 @@ impl Sender {
     }
 
     pub(crate) fn take_held(&self) -> Vec<Value> {
-        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.held.lock())
     }
 
     /// Returns the delay between post and commit, if the webhook posts before the commit.
@@ -204,7 +205,7 @@ impl Sender {
         });
         let shown: Vec<Value> = shown.collect();
         if setup.mode == Mode::Held {
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(shown);
+            self.held.lock().extend(shown);
             return Vec::new();
         }
         shown
@@ -237,7 +238,7 @@ impl Sender {
     }
 
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
-        self.shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.deliveries.lock().clone()
     }
 }
 
@@ -301,7 +302,7 @@ async fn attempt(
         let sent = request(jiff::Timestamp::now().as_second()).header("content-type", "application/json").send().await;
         let status = sent.ok().map(|answer| answer.status().as_u16());
         let delivery = Delivery { id: id.to_owned(), body: body.clone(), status, at: SystemTime::now() };
-        shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+        shared.deliveries.lock().push(delivery);
         let lost = status.is_none() && webhook.form == Form::P2;
         if lost || status.is_some_and(|status| (200..300).contains(&status)) {
             return;

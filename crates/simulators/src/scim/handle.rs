@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::PoisonError;
 
 use serde_json::{Map, Value, json};
 
@@ -110,22 +109,22 @@ impl SimulatedScim {
 
     /// Changes the switches.
     pub fn switch(&self, work: impl FnOnce(&mut ScimSwitches)) {
-        work(&mut self.scim.switches.write().unwrap_or_else(PoisonError::into_inner));
+        work(&mut self.scim.switches.write());
     }
 
     /// Replaces the static token, which never expires.
     pub fn set_token(&self, token: &str) {
-        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_token(token);
+        self.scim.access.lock().set_token(token);
     }
 
     /// Replaces the client's secret.
     pub fn set_client_secret(&self, secret: &str) {
-        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_secret(secret);
+        self.scim.access.lock().set_secret(secret);
     }
 
     /// Revokes all issued access tokens.
     pub fn revoke_tokens(&self) {
-        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).revoke();
+        self.scim.access.lock().revoke();
     }
 
     /// Seeds an account; returns its id.

@@ -15,7 +15,7 @@ mod switches;
 mod users;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::access::Access;
@@ -26,6 +26,7 @@ use super::front::{self, App, Reply, Request};
 use super::journal::Journal;
 use super::server::Server;
 use super::versions::Versions;
+use parking_lot::{Mutex, RwLock};
 
 pub use handle::{AccountState, NewAccount, ScimSnapshot};
 pub use switches::{Counted, Filters, MemberAddition, MemberRemoval, Odd, ScimSwitches, Told};
@@ -101,7 +102,7 @@ impl Scim {
     }
 
     pub(crate) fn switches(&self) -> ScimSwitches {
-        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switches.read().clone()
     }
 
     /// Answers a request. `read` is an earlier state of the group; the change is applied to it and overwrites the
@@ -110,7 +111,7 @@ impl Scim {
         let switches = self.switches();
         let nothing = || Refused::new(404, None, "There is nothing at this address.");
         let segments = request.segments(&self.base_path).ok_or_else(nothing)?;
-        self.access.lock().unwrap_or_else(PoisonError::into_inner).admit(request)?;
+        self.access.lock().admit(request)?;
         let base = format!("{}{}", request.origin(), switches.own_base.unwrap_or(&self.base_path));
         let call = Call { request, switches: &switches, base };
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -166,7 +167,7 @@ impl App for Scim {
         }
         if request.path == access::TOKEN_PATH {
             let life = self.switches().token_life;
-            return self.access.lock().unwrap_or_else(PoisonError::into_inner).give(&request, life);
+            return self.access.lock().give(&request, life);
         }
         let odd = self.switches().odd.filter(|odd| request.path.contains(odd.path));
         let mut reply = self.route(&request, stale, None).unwrap_or_else(Reply::from);

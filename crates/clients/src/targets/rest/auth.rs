@@ -1,12 +1,10 @@
 //! Authentication. A refused secret is not sent again until it changes or the engine probes it.
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -223,21 +221,21 @@ impl Auth {
 
     /// Allows another attempt with the current secret.
     pub fn forget(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.known.lock() = None;
     }
 
     /// Whether the last credentials were refused because the user is locked out.
     pub fn locked_out(&self) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         matches!(&*known, Some((_, Standing::Refused(SignInRefusal { locked: true, .. }))))
     }
 
     fn note(&self, fingerprint: [u8; 32], standing: Standing) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((fingerprint, standing));
+        *self.known.lock() = Some((fingerprint, standing));
     }
 
     fn standing(&self, fingerprint: &[u8; 32]) -> Option<Standing> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         known.as_ref().filter(|(known, _)| known == fingerprint).map(|(_, standing)| standing.clone())
     }
 

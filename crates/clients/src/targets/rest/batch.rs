@@ -4,10 +4,11 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{
         Mutex as AsyncMutex,
@@ -224,7 +225,7 @@ impl<M> Line<M> {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

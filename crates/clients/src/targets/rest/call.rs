@@ -1,13 +1,10 @@
 //! One call to a REST interface: credentials, headers, and answers with the same meaning for every product.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Method, StatusCode,
@@ -265,13 +262,13 @@ impl Rest {
 
     /// Returns the signed-in user, as far as known.
     pub fn who(&self) -> String {
-        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = self.me.lock();
         me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
     }
 
     /// Records the signed-in user.
     pub fn signed_in_as(&self, login: &str) {
-        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut me = self.me.lock();
         if me.as_deref() != Some(login) {
             *me = Some(login.to_owned());
         }

@@ -1,11 +1,9 @@
 //! Protection state of single groups and accounts, for servers that do not list the groups that grant administration.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::{HashMap, HashSet};
 
 use crate::model::AccountId;
+use parking_lot::Mutex;
 
 /// Groups that grant administration, and accounts that they protect.
 #[derive(Debug, Default)]
@@ -20,7 +18,7 @@ struct Found {
 
 impl Standings {
     fn with<T>(&self, work: impl FnOnce(&mut Found) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 
     /// Replaces all known groups by these, by folded name; others are read again.

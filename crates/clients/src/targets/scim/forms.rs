@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::timeout,
@@ -120,5 +121,5 @@ impl GroupLocks {
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -26,7 +26,7 @@ mod wire;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -34,6 +34,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::{
@@ -238,7 +239,7 @@ impl ScimTarget {
             self.learned.name_parts.store(true, Ordering::Relaxed);
         }
         let shown = if list { &self.learned.shown_in_lists } else { &self.learned.shown };
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = shown.lock();
         for path in &self.attributes {
             let value = path.value(user);
             if value.is_some() && !shown.contains(&path.text) {
