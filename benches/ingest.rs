@@ -23,7 +23,7 @@ use usersync::{
     keycloak::signature::WebhookSecret,
     model::{ConnectorName, EventOutcome, NewEvent, Refusals, Subject, TargetName},
     store::{
-        Appended, EventFilter, Inbox, Store as _, StoreResult,
+        Appended, EngineStore, EventFilter, Inbox, StoreReads, StoreResult,
         sqlite::{OpenOptions, SqliteStore},
     },
     telemetry::{Health, Metrics},

@@ -22,7 +22,7 @@ use usersync::{
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
     store::{
-        Store,
+        EngineStore, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
     targets::{

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use usersync::{
     model::{Cause, ConnectorName, EventOutcome, NewEvent, Pair, Priority, Subject, TargetName},
     store::{
-        Step, Store,
+        EngineStore, Step,
         sqlite::{OpenOptions, SqliteStore},
     },
 };

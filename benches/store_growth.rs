@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use usersync::{
     model::{ChangeOutcome, Limited, Operation, Pair, Subject},
     store::{
-        IntentOutcome, NewIntent, Step, Stepped, Store,
+        EngineStore, IntentOutcome, NewIntent, Step, Stepped, StoreReads,
         sqlite::{OpenOptions, SqliteStore},
     },
 };

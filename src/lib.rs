@@ -12,6 +12,6 @@ pub mod store;
 pub mod telemetry;
 pub mod web;
 
+pub use usersync_clients::{backoff, keycloak, targets};
 use usersync_clients::{clock, gate, http};
-pub use usersync_clients::{keycloak, retry, targets};
 pub use usersync_core::{model, plan, policy};

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree},
-    store::{Store, TaskFilter},
+    store::{StoreReads, TaskFilter},
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
 

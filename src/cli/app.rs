@@ -9,7 +9,7 @@ use crate::{
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{ConnectorName, Pair, TargetName},
     store::{
-        PairState, Store,
+        EngineStore, PairState,
         sqlite::{OpenOptions, SqliteStore},
     },
     targets::{self, Target},
@@ -98,7 +98,7 @@ impl Sides {
     }
 
     /// Creates the engine for these sources and targets.
-    pub fn engine(&self, config: &Config, store: Arc<dyn Store>) -> Engine {
+    pub fn engine(&self, config: &Config, store: Arc<dyn EngineStore>) -> Engine {
         let connectors = config.connectors.iter().filter_map(|connector| {
             let source = Arc::clone(self.sources.get(&connector.name)?);
             let mut port =

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     engine::Report,
     model::{Approval, ApprovalItem, ApprovalItemState, ApprovalKind, ConnectorName, TargetName},
-    store::{Decision, Store},
+    store::{Decision, OperatorStore, StoreReads},
 };
 
 /// Number of items shown without `--limit`.

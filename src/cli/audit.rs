@@ -1,5 +1,6 @@
 //! `usersync audit`: actions of operators in usersync.
 
+use crate::store::StoreReads;
 use clap::Args;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     exit::{Exit, Outcome},
     table::column,
 };
-use crate::store::Store;
 
 /// Show the actions of operators: decisions, requests, replays, pauses, confirmations
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Change, ChangeOutcome, ConnectorName, Operation, RunId, TargetName},
-    store::{ChangeFilter, Store},
+    store::{ChangeFilter, StoreReads},
 };
 
 /// Show what was written to the targets, and why

@@ -24,7 +24,7 @@ use crate::{
     keycloak::KeycloakSource,
     model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity, TargetName},
     store::sqlite::{OpenOptions, SqliteStore},
-    store::{EventCounts, Store, StoreError},
+    store::{EventCounts, OperatorStore, StoreError, StoreReads},
     targets::{Capabilities, Note, NoteState, Target},
 };
 

@@ -1,19 +1,18 @@
 //! `usersync connector`: list, pause, resume, confirm, retry, rename, remove.
 
+use crate::store::OperatorStore;
+use crate::store::StoreReads;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Context, app,
+    Context, app, contact_now,
     exit::{Exit, Outcome},
-    renames, retry,
+    renames,
     table::column,
     words::ago,
 };
-use crate::{
-    model::{About, ConnectorName, Declared},
-    store::Store,
-};
+use crate::model::{About, ConnectorName, Declared};
 
 /// Show connectors, pause them, confirm another realm, contact one at once, rename and remove them
 #[derive(Debug, Args)]
@@ -93,7 +92,7 @@ impl ConnectorArgs {
             Command::Remove { name } => renames::remove(context, Declared::Connector(name)).await,
             Command::Retry { name } => {
                 app::known_connector(&context.config()?, &name)?;
-                retry::contact(context, About::source(&name)).await
+                contact_now::contact(context, About::source(&name)).await
             }
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{ConnectorName, ErrorClass, Subject, TargetName},
-    store::{Store, TaskFilter},
+    store::{OperatorStore, StoreReads, TaskFilter},
 };
 
 /// Show dead letters, and replay them

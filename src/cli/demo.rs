@@ -20,7 +20,7 @@ use crate::{
         targets::{self, SimulatedTarget},
     },
     model::{FirstRun, Policy, RunTrigger},
-    store::{Request, Store, TaskFilter},
+    store::{OperatorStore, Request, StoreReads, TaskFilter},
 };
 use usersync_simulators::{
     Fault,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{ConnectorName, EventOutcome, EventRecord, Subject, TargetName},
-    store::{EventFilter, Store},
+    store::{EventFilter, OperatorStore, Store, StoreReads},
 };
 
 /// Show the events received from Keycloak, and replay them

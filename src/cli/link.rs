@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::Config,
     model::{Account, AccountId, ConnectorName, Pair, Subject, TargetName, UserId},
-    store::{OrderEnd, PairState, Store, TaskFilter},
+    store::{OperatorStore, OrderEnd, PairState, StoreReads, TaskFilter},
 };
 
 /// Polling interval for the running server's result; `WAIT` is the timeout.

@@ -10,7 +10,7 @@ use super::{
     app::{self, Sides},
     exit::{Exit, Failure, Outcome},
     progress::Shown,
-    read_only::ReadOnlyStore,
+    read_only_store::ReadOnlyStore,
     report,
     words::thin,
 };

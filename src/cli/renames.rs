@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::Config,
     model::Declared,
-    store::{PairHoldings, Store, StoreError},
+    store::{OperatorStore, PairHoldings, StoreError, StoreReads},
 };
 
 /// Renames a connector or a target; its links, changes and managed groups are kept.

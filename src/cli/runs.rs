@@ -1,5 +1,6 @@
 //! `usersync runs`: the recorded runs of the full reconcile.
 
+use crate::store::StoreReads;
 use clap::{Args, Subcommand};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     engine::{Counts, Report},
     model::{ConnectorName, Pair, RunMode, RunOutcome, RunRecord, RunTrigger, TargetName},
-    store::Store,
 };
 
 /// Show the runs of the full reconcile

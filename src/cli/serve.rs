@@ -20,7 +20,7 @@ use crate::{
     config::{Config, ConnectorConfig, HookConfig, Secret, SecretReference, TlsConfig},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
-        Inbox, Store,
+        EngineStore, Inbox, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
     telemetry::{Health, Metrics, health::STORE, logs},
@@ -83,7 +83,7 @@ impl ServeArgs {
         tracing::info!("listening on {}", server.address());
 
         let store = Arc::new(SqliteStore::open(&config.store.path, OpenOptions::new(context.out.now)).await?);
-        let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn Store>).with_metrics(metrics);
+        let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn EngineStore>).with_metrics(metrics);
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
         let connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
         let hook_secrets = connectors.iter().map(|one| (one.name.clone(), Arc::clone(&one.secrets))).collect();

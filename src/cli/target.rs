@@ -6,13 +6,14 @@ use serde_json::json;
 use super::{
     Context,
     app::{self, Sides},
+    contact_now,
     exit::{Exit, Failure, Outcome},
-    renames, retry,
+    renames,
     table::column,
 };
 use crate::{
     model::{About, Declared, TargetName},
-    store::{PairRecord, PairState, Store},
+    store::{OperatorStore, PairRecord, PairState, StoreReads},
 };
 
 /// Show targets, confirm another server, contact one at once, rename and remove them
@@ -97,7 +98,7 @@ impl TargetArgs {
             Command::Remove { name } => renames::remove(context, Declared::Target(name)).await,
             Command::Retry { name } => {
                 app::known_target(&context.config()?, &name)?;
-                retry::contact(context, About::target(&name)).await
+                contact_now::contact(context, About::target(&name)).await
             }
         }
     }

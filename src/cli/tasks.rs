@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Condition, ConnectorName, Priority, TargetName, TaskRecord, TaskState},
-    store::{Store, TaskFilter},
+    store::{Store, StoreReads, TaskFilter},
 };
 
 /// Show tasks that wait to be worked

@@ -1,5 +1,6 @@
 //! `usersync unlink`: removes the link between a user and an account.
 
+use crate::store::StoreReads;
 use clap::Args;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     exit::{Failure, Outcome},
     link::{self, Order, Place, PlaceArgs},
 };
-use crate::{model::Pair, store::Store};
+use crate::model::Pair;
 
 /// Remove the link between a user and an account
 #[derive(Debug, Args)]

@@ -21,7 +21,7 @@ use crate::{
     },
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, TargetName},
-    store::{Inbox, PairState, Store, TaskFilter, sqlite},
+    store::{EngineStore, Inbox, PairState, StoreReads, TaskFilter, sqlite},
     targets::{
         Credentials,
         http::SecretProvider,
@@ -235,7 +235,7 @@ impl Place {
     }
 
     /// Returns an engine between source and target, with this store.
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
+    pub fn engine(&self, store: Arc<dyn EngineStore>) -> Result<Engine, StackError> {
         self.site()?.engine(store)
     }
 
@@ -247,7 +247,7 @@ impl Place {
 
 impl Site {
     /// Returns an engine between source and target, with this store.
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
+    pub fn engine(&self, store: Arc<dyn EngineStore>) -> Result<Engine, StackError> {
         let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
         let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), self.targets());
         let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
@@ -280,7 +280,7 @@ impl Site {
             None => sqlite::SqliteStore::open_temporary(open).await,
         };
         let store = Arc::new(store.map_err(fault)?);
-        let engine = self.engine(Arc::clone(&store) as Arc<dyn Store>)?.with_metrics(Arc::clone(&metrics));
+        let engine = self.engine(Arc::clone(&store) as Arc<dyn EngineStore>)?.with_metrics(Arc::clone(&metrics));
         let engine = Arc::new(engine);
         let schedules = self.options.schedule.iter().map(|schedule| (CONNECTOR.into(), Arc::clone(schedule)));
         let options = ServiceOptions {

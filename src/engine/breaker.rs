@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use crate::retry::Backoff;
+use crate::backoff::Backoff;
 
 /// Refused credentials that are to be sent again.
 #[derive(Debug, Clone, Copy)]

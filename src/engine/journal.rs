@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    store::{Store, StoreResult},
+    store::{StoreReads, StoreResult},
     telemetry::logs::Personal,
 };
 
@@ -21,7 +21,7 @@ pub(super) struct ApprovalLog {
 
 impl ApprovalLog {
     /// Logs all changes since the last call.
-    pub async fn write(&mut self, store: &dyn Store) -> StoreResult<()> {
+    pub async fn write(&mut self, store: &dyn StoreReads) -> StoreResult<()> {
         let mut waiting = BTreeMap::new();
         for set in store.approvals(true).await? {
             if self.waiting.get(&set.id).is_none_or(|before| *before < set.open_items) {
@@ -58,7 +58,7 @@ mod tests {
     use crate::{
         model::Pair,
         store::{
-            Decision,
+            Decision, EngineStore, OperatorStore,
             sqlite::{OpenOptions, SqliteStore},
         },
     };

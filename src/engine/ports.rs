@@ -17,7 +17,7 @@ use crate::{
     keycloak::Source,
     model::{ConnectorName, Pair, Policy, SourceIdentity, Subject, TargetName},
     plan::GroupTable,
-    store::{PairState, Store},
+    store::{EngineStore, PairState},
     targets::{Target, TargetInfo},
     telemetry::{Metrics, source_meter, target_meter},
 };
@@ -153,7 +153,7 @@ impl Drop for WritingGroup<'_> {
 
 /// Keeps subjects in sync. It has no state that a crash could lose: all durable state is in the store.
 pub struct Engine {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) jitter: Jitter,
     pub(super) times: EngineTimes,
@@ -168,7 +168,7 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine from these parts.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn EngineStore>,
         clock: Arc<dyn Clock>,
         jitter: Jitter,
         connectors: Vec<Connector>,
@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// Returns its store.
-    pub fn store(&self) -> &Arc<dyn Store> {
+    pub fn store(&self) -> &Arc<dyn EngineStore> {
         &self.store
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::{clock::Jitter, retry::Backoff};
+use crate::{backoff::Backoff, clock::Jitter};
 
 /// Attempts before a task becomes a dead letter; with the default delays that is after about three days.
 pub const ATTEMPTS: u32 = 18;

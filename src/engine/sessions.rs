@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::case::Case;
 use crate::{
+    backoff,
     model::{ErrorClass, Operation},
-    retry,
     targets::{TargetError, TargetErrorKind},
     telemetry::logs::Personal,
 };
@@ -37,7 +37,7 @@ impl Case<'_> {
 
     /// Ends the sessions, and retries after a lost answer: the call is idempotent.
     async fn try_end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
-        let mut delays = retry::within_call(ATTEMPTS);
+        let mut delays = backoff::within_call(ATTEMPTS);
         loop {
             let error = match self.port.target.end_sessions(name, deadline).await {
                 Err(error) if is_passing(error.kind) => error,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::retry::Backoff;
+use crate::backoff::Backoff;
 
 /// Deadlines, delays and intervals of the engine. The defaults are for production; tests use shorter ones.
 #[derive(Clone, Debug)]

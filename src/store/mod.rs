@@ -602,7 +602,7 @@ pub struct AuditRecord {
 /// Receives events: the part of a store that the event listener needs.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// See [`Store::append_events`].
+    /// See [`EngineStore::append_events`].
     async fn put(
         &self,
         connector: &ConnectorName,
@@ -611,12 +611,12 @@ pub trait Inbox: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Appended>;
 
-    /// See [`Store::note_refusals`].
+    /// See [`EngineStore::note_refusals`].
     async fn refused(&self, refusals: &[Refusals]) -> StoreResult<()>;
 }
 
 #[async_trait]
-impl<S: Store> Inbox for S {
+impl<S: EngineStore> Inbox for S {
     async fn put(
         &self,
         connector: &ConnectorName,
@@ -632,15 +632,89 @@ impl<S: Store> Inbox for S {
     }
 }
 
-/// The store. All times are passed in as values (rule: time and chance are values).
+/// What the engine and the commands read. All times are passed in as values (rule: time and chance are values).
 #[async_trait]
-pub trait Store: Send + Sync {
-    // --- events ---
+pub trait StoreReads: Send + Sync {
+    /// Returns events, newest first.
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>>;
 
+    /// Waits until the count of wake-ups is larger than `seen`, and returns it. Each caller keeps its own count, starts
+    /// with 0, and checks for work before it waits again.
+    async fn wait_for_work(&self, seen: u64) -> u64;
+
+    /// Returns a counter that grows when an operator decides or another process writes. A cache outside the store is
+    /// re-read when it has grown.
+    fn outside_changes(&self) -> u64;
+
+    /// Returns a user's link.
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>>;
+
+    /// Returns all links of a pair.
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>>;
+
+    /// Returns the accounts of this target that other connectors link, each with its connector.
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;
+
+    /// Returns the managed groups of a target.
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>>;
+
+    /// Returns the mappings of the source's groups to groups of the target.
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
+
+    /// Returns what the target of a pair does not support; forgotten when an operator replays the subject's events or
+    /// dead letters.
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>>;
+
+    /// Returns runs, newest first.
+    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>>;
+
+    /// Returns the state of a pair.
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
+
+    /// Returns the paused connectors.
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
+
+    /// Returns approvals, newest first.
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>>;
+
+    /// Returns one approval and its items, open ones first.
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)>;
+
+    /// Returns the first trigger of a requested run of this pair that has not begun. Repeated requests are one. A
+    /// request is kept across restarts until a run begins, see [`EngineStore::begin_run`].
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
+
+    /// Returns tasks, most urgent first.
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>>;
+
+    /// Returns changes, newest first.
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
+
+    /// Returns the totals of a pair.
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals>;
+
+    /// Returns the counts of a pair.
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
+
+    /// Returns actions of operators (decisions, requests, replays, pauses, confirmations), newest first, with an id
+    /// below `before`.
+    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>>;
+
+    /// Returns the current conditions, oldest first: those of the process that works with the store, or of the last
+    /// one.
+    async fn conditions(&self) -> StoreResult<Vec<Condition>>;
+
+    /// Returns the newest order about each source or target, oldest first.
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;
+}
+
+/// What the engine needs: events, tasks, claims, intents, links, runs and identities.
+#[async_trait]
+pub trait EngineStore: StoreReads {
     /// Stores events durably, each with its tasks on `targets` in the same transaction. Many callers share one commit.
     ///
     /// A stored id counts as a duplicate. A duplicate or an ignored event raises no task. An event that needs a recheck
-    /// marks its tasks for one, see [`Store::complete`]. An event that needs a run requests it.
+    /// marks its tasks for one, see [`EngineStore::complete`]. An event that needs a run requests it.
     async fn append_events(
         &self,
         connector: &ConnectorName,
@@ -648,11 +722,6 @@ pub trait Store: Send + Sync {
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> StoreResult<Appended>;
-
-    /// Returns events, newest first.
-    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>>;
-
-    // --- tasks ---
 
     /// Ensures that each subject has a task, and returns their number.
     ///
@@ -685,14 +754,6 @@ pub trait Store: Send + Sync {
 
     /// Returns when the next task of this target is due, so that a worker knows how long to sleep.
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;
-
-    /// Waits until the count of wake-ups is larger than `seen`, and returns it. Each caller keeps its own count, starts
-    /// with 0, and checks for work before it waits again.
-    async fn wait_for_work(&self, seen: u64) -> u64;
-
-    /// Returns a counter that grows when an operator decides or another process writes. A cache outside the store is
-    /// re-read when it has grown.
-    fn outside_changes(&self) -> u64;
 
     /// Returns the next observation number; never issued twice, not even after a restart (rule: a newer observation
     /// wins).
@@ -777,40 +838,14 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Waiting>;
 
-    // --- links and groups ---
-
-    /// Returns a user's link.
-    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>>;
-
-    /// Returns all links of a pair.
-    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>>;
-
     /// Returns links of a pair that were dropped because their accounts were gone, newest first.
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
-
-    /// Returns the accounts of this target that other connectors link, each with its connector.
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;
-
-    /// Returns links of all pairs with this account login or user id.
-    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;
 
     /// Returns users of the pair, other than `except`, that were recently seen at the source; newest first.
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>>;
 
     /// Returns users with a membership of this group that usersync granted.
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>>;
-
-    /// Returns the managed groups of a target.
-    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>>;
-
-    /// Returns the mappings of the source's groups to groups of the target.
-    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
-
-    /// Returns what the target of a pair does not support; forgotten when an operator replays the subject's events or
-    /// dead letters.
-    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>>;
-
-    // --- runs ---
 
     /// Records the start of a run. A run that applies changes fulfils all open requests for a run of its pair.
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId>;
@@ -854,30 +889,15 @@ pub trait Store: Send + Sync {
     /// them.
     async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>>;
 
-    /// Returns runs, newest first.
-    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>>;
-
-    // --- pairs and identities ---
-
     /// Ensures that the configured pairs exist, and returns them. A new pair starts as [`PairState::New`]. Pairs that
     /// are no longer configured keep their links.
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
-
-    /// Stores how the senders of these connectors sign, as a document without secrets. Returns the stored ones that are
-    /// no longer among `connectors`, so that their senders can be stopped.
-    async fn remember_hooks(
-        &self,
-        connectors: &[(ConnectorName, serde_json::Value)],
-    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
-
-    /// Returns the state of a pair.
-    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
 
     /// Sets the state of a pair.
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()>;
 
     /// Stops a pair because another server answers at its target. Its former state is kept for
-    /// [`Store::confirm_same_server`], unless the pair is already stopped.
+    /// [`OperatorStore::confirm_same_server`], unless the pair is already stopped.
     async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()>;
 
     /// Opens the approval of a pair's first run with the numbers of its plan, or updates the open one.
@@ -902,6 +922,71 @@ pub trait Store: Send + Sync {
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)>;
 
+    /// Returns the next results of complete member reads, one for each group, in the order of group ids after `after`.
+    /// An empty list: there are no more.
+    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>>;
+
+    /// Stores results of complete member reads, replacing those of the same groups. Forgets results older than
+    /// `oldest`.
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
+
+    /// Returns users with a link that was created with the previous server and not compared since another one was
+    /// confirmed.
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
+
+    /// Confirms the links in `stand` and drops those in `dropped`, each with a change that has the reason. A claimed
+    /// user waits for the next run.
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Returns orders of a pair that are not carried out yet, or that removed a link.
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>>;
+
+    /// Returns items of a pair that are open, approved and not done, or rejected.
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>>;
+
+    /// Returns the number of limited operations of a kind, done in the hour before `now` or under way. Approved ones
+    /// are not counted.
+    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
+
+    /// Returns whether an open approval of this kind has open items for the pair.
+    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
+
+    /// Adds to the counts of requests that the hook refused, one row for each connector and reason. A count restarts
+    /// with the first refusal after an accepted event, or after a day without refusals.
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()>;
+
+    /// Deletes rows that are older than `before`, at most `limit` of each kind, and returns their number; 0: all done.
+    /// The kinds are events, changes, audit records, and ended runs, orders and approvals. Open approvals, rejections
+    /// and open intents are never deleted.
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
+
+    /// Replaces the stored conditions with exactly these.
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
+
+    /// Records how an order to contact a source or target ended, and audits it.
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;
+}
+
+/// What operators' commands need besides: decisions, orders, replays and names.
+#[async_trait]
+pub trait OperatorStore: StoreReads {
+    /// Returns links of all pairs with this account login or user id.
+    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;
+
+    /// Stores how the senders of these connectors sign, as a document without secrets. Returns the stored ones that are
+    /// no longer among `connectors`, so that their senders can be stopped.
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
+
     /// Returns the source's pinned identity, if there is one.
     async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>>;
 
@@ -916,7 +1001,7 @@ pub trait Store: Send + Sync {
     /// Forgets the pinned identity after an operator confirmed another one. The pairs start again as
     /// [`PairState::New`].
     ///
-    /// For a target, the links become unconfirmed, see [`Store::confirm_links`]. Its groups, granted memberships,
+    /// For a target, the links become unconfirmed, see [`EngineStore::confirm_links`]. Its groups, granted memberships,
     /// decisions and unsupported operations are forgotten.
     async fn confirm_identity(
         &self,
@@ -929,7 +1014,7 @@ pub trait Store: Send + Sync {
     /// Pins `found` after an operator confirmed that the pinned server has another base URL. Returns the target's
     /// pairs.
     ///
-    /// Everything known of the server is kept. Its links become unconfirmed, see [`Store::confirm_links`]. Pairs that
+    /// Everything known of the server is kept. Its links become unconfirmed, see [`EngineStore::confirm_links`]. Pairs that
     /// were stopped for the target return to their former state; a run is requested for those in service.
     ///
     /// # Errors
@@ -962,17 +1047,6 @@ pub trait Store: Send + Sync {
     /// Pauses or resumes a connector; kept across restarts.
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// Returns the paused connectors.
-    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
-
-    // --- approvals ---
-
-    /// Returns approvals, newest first.
-    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>>;
-
-    /// Returns one approval and its items, open ones first.
-    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)>;
-
     /// Approves or rejects items of an approval, once each, and returns the number of decided items. A first run counts
     /// as one; 0: all were already decided.
     ///
@@ -981,31 +1055,8 @@ pub trait Store: Send + Sync {
     /// in the key `leave:GROUP`.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
 
-    /// Returns the next results of complete member reads, one for each group, in the order of group ids after `after`.
-    /// An empty list: there are no more.
-    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>>;
-
-    /// Stores results of complete member reads, replacing those of the same groups. Forgets results older than
-    /// `oldest`.
-    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
-
-    /// Returns users with a link that was created with the previous server and not compared since another one was
-    /// confirmed.
-    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
-
-    /// Confirms the links in `stand` and drops those in `dropped`, each with a change that has the reason. A claimed
-    /// user waits for the next run.
-    async fn confirm_links(
-        &self,
-        pair: &Pair,
-        run: RunId,
-        stand: &[UserId],
-        dropped: &[(UserId, String)],
-        now: Timestamp,
-    ) -> StoreResult<()>;
-
     /// Orders a link of the user to this account, or its removal (`None`); replaces an earlier order. The user's task
-    /// is raised. The outcome is audited, and returned by [`Store::link_order`].
+    /// is raised. The outcome is audited, and returned by [`OperatorStore::link_order`].
     async fn order_link(
         &self,
         pair: &Pair,
@@ -1018,31 +1069,12 @@ pub trait Store: Send + Sync {
     /// Returns the newest order about a user's link.
     async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>>;
 
-    /// Returns orders of a pair that are not carried out yet, or that removed a link.
-    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>>;
-
     /// Withdraws rejections of an approval, all (`items` is empty) or these, and returns their number. The subjects'
     /// tasks are raised, so that they are planned again.
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
 
-    /// Returns items of a pair that are open, approved and not done, or rejected.
-    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>>;
-
-    /// Returns the number of limited operations of a kind, done in the hour before `now` or under way. Approved ones
-    /// are not counted.
-    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
-
-    /// Returns whether an open approval of this kind has open items for the pair.
-    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
-
-    // --- requests of operators ---
-
     /// Stores a request for a running server.
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;
-
-    /// Returns the first trigger of a requested run of this pair that has not begun. Repeated requests are one. A
-    /// request is kept across restarts until a run begins, see [`Store::begin_run`].
-    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
 
     /// Raises tasks for the hints of stored events. Returns the numbers of events and tasks.
     async fn replay_events(
@@ -1056,57 +1088,20 @@ pub trait Store: Send + Sync {
     /// Retries dead letters and unsupported operations with new attempts, and returns their number.
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
 
-    // --- queries ---
-
-    /// Returns tasks, most urgent first.
-    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>>;
-
-    /// Returns changes, newest first.
-    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
-
-    /// Returns the totals of a pair.
-    async fn totals(&self, pair: &Pair) -> StoreResult<Totals>;
-
-    /// Returns the counts of a pair.
-    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
-
     /// Returns the counts of a connector's events so far.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
-
-    /// Adds to the counts of requests that the hook refused, one row for each connector and reason. A count restarts
-    /// with the first refusal after an accepted event, or after a day without refusals.
-    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()>;
 
     /// Returns the requests that the hook refused, newest first.
     async fn refusals(&self) -> StoreResult<Vec<Refusals>>;
 
-    /// Returns actions of operators (decisions, requests, replays, pauses, confirmations), newest first, with an id
-    /// below `before`.
-    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>>;
-
-    // --- housekeeping ---
-
-    /// Deletes rows that are older than `before`, at most `limit` of each kind, and returns their number; 0: all done.
-    /// The kinds are events, changes, audit records, and ended runs, orders and approvals. Open approvals, rejections
-    /// and open intents are never deleted.
-    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
-
-    /// Returns the current conditions, oldest first: those of the process that works with the store, or of the last
-    /// one.
-    async fn conditions(&self) -> StoreResult<Vec<Condition>>;
-
-    /// Replaces the stored conditions with exactly these.
-    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
-
     /// Orders that a source or target be contacted at once, even with refused credentials; replaces an earlier order.
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()>;
-
-    /// Returns the newest order about each source or target, oldest first.
-    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;
-
-    /// Records how an order to contact a source or target ended, and audits it.
-    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;
 
     /// Checks that the store can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;
 }
+
+/// A whole store.
+pub trait Store: EngineStore + OperatorStore {}
+
+impl<S: EngineStore + OperatorStore> Store for S {}

@@ -3,10 +3,10 @@
 mod budget;
 mod connections;
 mod hooks;
+mod monitoring;
 mod refusals;
 mod secrets;
 mod server;
-mod watch;
 
 pub use hooks::{HookConnector, Hooks};
 pub use secrets::{HookSecrets, ReadSecret};

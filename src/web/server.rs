@@ -19,7 +19,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use super::{
     connections::{Connections, MOST},
     hooks::{self, Hooks},
-    watch,
+    monitoring,
 };
 use crate::telemetry::{Health, Metrics};
 
@@ -182,10 +182,10 @@ fn router(hooks: Arc<Hooks>, metrics: Arc<Metrics>, health: Health) -> Router {
     Router::new()
         .route("/hooks/{connector}", post(hooks::post))
         .with_state(hooks)
-        .route("/healthz", get(watch::healthz))
-        .route("/readyz", get(watch::readyz))
+        .route("/healthz", get(monitoring::healthz))
+        .route("/readyz", get(monitoring::readyz))
         .with_state(health)
-        .route("/metrics", get(watch::metrics))
+        .route("/metrics", get(monitoring::metrics))
         .with_state(metrics)
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::REQUEST_TIMEOUT, REQUEST))
         .layer(CatchPanicLayer::new())

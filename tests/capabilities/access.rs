@@ -6,7 +6,7 @@ use std::sync::Arc;
 use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     model::Pair,
-    store::Store,
+    store::StoreReads,
     targets::{
         Credentials,
         bitbucket::{BitbucketSettings, BitbucketTarget},

@@ -16,7 +16,7 @@ use usersync::{
         Action, ApprovalKind, Cause, Change, ChangeOutcome, FirstRun, Limited, Linking, Pair, Policy, Priority, RunId,
         RunOutcome, RunTrigger, Subject,
     },
-    store::{ChangeFilter, Store, sqlite},
+    store::{ChangeFilter, EngineStore, Store, StoreReads, sqlite},
     targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},

@@ -7,7 +7,7 @@ use usersync::{
     demo::{stack::StackOptions, targets::Product},
     engine::{EngineTimes, RunOptions},
     model::{Change, ChangeOutcome, Operation, Pair, RunTrigger},
-    store::Store,
+    store::StoreReads,
 };
 use usersync_simulators::{Fault, bitbucket::BitbucketSnapshot, fault::Gate, keycloak::NewUser};
 

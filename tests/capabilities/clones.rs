@@ -9,7 +9,7 @@ use usersync::{
         targets::OtherTarget,
     },
     model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
-    store::{PairState, Store},
+    store::{EngineStore, OperatorStore, PairState, StoreReads},
     targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},

@@ -15,7 +15,7 @@ use usersync::{
         About, Account, AccountId, Cause, Condition, ConditionCode, FirstRun, Operation, Priority, Subject,
         TargetGroup, TargetGroupId, TargetName,
     },
-    store::Store,
+    store::{EngineStore, OperatorStore, StoreReads},
     targets::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
 use usersync_simulators::{Fault, keycloak::UserChange};

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::Stack,
     engine::Report,
-    store::{MembersRead, Store},
+    store::{EngineStore, MembersRead},
 };
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 

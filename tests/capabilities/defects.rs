@@ -11,7 +11,7 @@ use usersync::{
     },
     engine::RunOptions,
     model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
-    store::{Store, TaskFilter},
+    store::{StoreReads, TaskFilter},
     targets::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 use usersync_simulators::keycloak::NewUser;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use usersync::{model::ChangeOutcome, store::Store};
+use usersync::{model::ChangeOutcome, store::OperatorStore};
 use usersync_simulators::{
     Fault,
     fault::Kind,

@@ -18,7 +18,7 @@ use usersync::{
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
     model::{EventOutcome, RefusalReason},
-    store::{EventFilter, Inbox, Store, TaskFilter, sqlite},
+    store::{EventFilter, Inbox, OperatorStore, StoreReads, TaskFilter, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };

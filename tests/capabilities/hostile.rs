@@ -18,7 +18,7 @@ use usersync::{
     demo::stack::HOOK_SECRET,
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
-    store::{EventFilter, Inbox, Store as _, sqlite},
+    store::{EventFilter, Inbox, OperatorStore, StoreReads, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
 };

@@ -12,7 +12,7 @@ use usersync::{
     },
     engine::{Engine, EngineTimes, Report, RunOptions},
     model::{ErrorClass, Pair, RunTrigger},
-    store::{ChangeFilter, Store, sqlite},
+    store::{ChangeFilter, Store, StoreReads, sqlite},
     targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::Stack,
     model::{AccountId, AdoptRule, ApprovalKind, UserId},
-    store::{OrderEnd, Store},
+    store::{OperatorStore, OrderEnd, StoreReads},
 };
 use usersync_simulators::{
     jira::NewAccount,

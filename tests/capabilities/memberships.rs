@@ -1,6 +1,6 @@
 //! Memberships at a target that shows only some of them.
 
-use usersync::{model::ApprovalKind, store::Store};
+use usersync::{model::ApprovalKind, store::OperatorStore};
 use usersync_simulators::{Fault, jira::ShownGroups, keycloak::NewUser};
 
 use crate::support::{World, world};

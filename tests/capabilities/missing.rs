@@ -17,7 +17,7 @@ use usersync::{
         Account, AccountId, ApprovalItemState, ApprovalKind, Limited, Link, Operation, Pair, RunTrigger, TargetGroup,
         TargetGroupId,
     },
-    store::{Decision, Store},
+    store::{Decision, OperatorStore, StoreReads},
     targets::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 use usersync_simulators::keycloak::UserChange;

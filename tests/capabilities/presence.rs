@@ -5,7 +5,7 @@ use usersync::{
     demo::stack::{CLIENT_SECRET, CONNECTOR, Stack},
     engine::EngineTimes,
     model::{ApprovalKind, GroupId, GroupMapping},
-    store::{PairState, Store},
+    store::{EngineStore, OperatorStore, PairState, StoreReads},
 };
 use usersync_simulators::{
     Fault,

@@ -3,7 +3,7 @@
 use usersync::{
     engine::{Report, RunOptions},
     model::{Pair, RunTrigger, Subject, Unsupported},
-    store::Store,
+    store::StoreReads,
 };
 use usersync_simulators::keycloak::UserChange;
 

@@ -11,7 +11,7 @@ use usersync::{
         targets::{Product, SimulatedTarget},
     },
     model::{About, Condition, ConditionCode},
-    store::{OrderEnd, Store},
+    store::{OperatorStore, OrderEnd, StoreReads},
 };
 use usersync_simulators::{Fault, fault::FaultId, keycloak::UserChange};
 

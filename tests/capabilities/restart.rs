@@ -7,7 +7,7 @@ use usersync::{
     demo::stack::Stack,
     engine::EngineTimes,
     model::{ChangeOutcome, RunMode, RunOutcome, RunRecord, RunTrigger},
-    store::{Request, Store},
+    store::{EngineStore, OperatorStore, Request, StoreReads},
 };
 use usersync_simulators::{
     Fault,

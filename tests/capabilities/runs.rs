@@ -8,7 +8,7 @@ use usersync::{
     demo::stack::{SimulatedServers, Stack},
     engine::RunOptions,
     model::{ApprovalItemState, ApprovalKind, Change, FirstRun, Limited, Operation, RunOutcome, RunTrigger},
-    store::{PairState, Request, Store},
+    store::{EngineStore, OperatorStore, PairState, Request, StoreReads},
 };
 use usersync_simulators::{
     Fault,

@@ -8,7 +8,7 @@ use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{Report, RunOptions},
     model::{ApprovalKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
-    store::Store,
+    store::StoreReads,
     targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},

@@ -3,7 +3,7 @@
 use usersync::{
     demo::stack::{Stack, StackOptions},
     model::ChangeOutcome,
-    store::Store,
+    store::StoreReads,
 };
 use usersync_simulators::{Fault, JiraOptions, keycloak::UserChange};
 

@@ -3,7 +3,7 @@
 use usersync::{
     demo::stack::Stack,
     model::{GroupMapping, Subject},
-    store::Store,
+    store::StoreReads,
 };
 use usersync_simulators::{
     Fault,

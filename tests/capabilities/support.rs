@@ -5,7 +5,7 @@ use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
     engine::{EngineTimes, Report, RunOptions},
     model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunTrigger, Subject, TaskRecord},
-    store::{ChangeFilter, Decision, Store, TaskFilter},
+    store::{ChangeFilter, Decision, OperatorStore, StoreReads, TaskFilter},
 };
 use usersync_simulators::{
     agree::Agreement,

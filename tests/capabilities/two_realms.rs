@@ -10,7 +10,7 @@ use usersync::{
     engine::{Connector, Engine, EngineTimes, Jitter, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetGroupId},
-    store::{Store, sqlite},
+    store::{OperatorStore, Store, StoreReads, sqlite},
     targets::{
         Credentials,
         jira::{JiraSettings, JiraTarget},

@@ -9,7 +9,7 @@ use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{EngineTimes, Report, RunOptions},
     model::{ChangeOutcome, Condition, ConditionCode, ErrorClass, Pair, RunTrigger},
-    store::{Store, TaskFilter},
+    store::{StoreReads, TaskFilter},
     targets::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},

@@ -10,7 +10,8 @@ use usersync::{
         UserFields,
     },
     store::{
-        Claimed, Failure, IntentOutcome, LinkWrite, NewIntent, PairState, Step, Stepped, Store, sqlite::SqliteStore,
+        Claimed, EngineStore, Failure, IntentOutcome, LinkWrite, NewIntent, PairState, Step, Stepped, StoreReads,
+        sqlite::SqliteStore,
     },
 };
 

@@ -3,7 +3,7 @@
 use usersync::{
     demo::stack::{HOOK_SECRET, SimulatedServers, Stack, StackOptions},
     model::{FirstRun, Policy},
-    store::{PairState, Store, TaskFilter, sqlite::SqliteStore},
+    store::{EngineStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore},
 };
 use usersync_simulators::{
     Fault,

@@ -4,7 +4,7 @@ use serde_json::json;
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions},
     model::{ApprovalKind, Cause, Limited, NewApprovalItem, Priority, Subject},
-    store::{Step, Store},
+    store::{EngineStore, Step},
 };
 use usersync_simulators::keycloak::NewUser;
 

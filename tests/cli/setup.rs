@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use usersync::{
     demo::stack::{SimulatedServers, StackOptions},
     model::{Pair, RunTrigger},
-    store::Store,
+    store::{EngineStore, StoreReads},
 };
 use usersync_simulators::{KeycloakOptions, SimulatedKeycloak, keycloak::NewUser};
 

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions},
     model::{RunMode, RunOutcome, RunTrigger},
-    store::Store,
+    store::EngineStore,
 };
 use usersync_simulators::{
     Fault,

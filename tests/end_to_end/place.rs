@@ -17,7 +17,7 @@ use usersync::{
         setup::{Setup, SetupOptions, SignIn},
     },
     model::{FirstRun, Policy, RunTrigger, Safety},
-    store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
+    store::{EventFilter, OperatorStore, Request, StoreReads, TaskFilter, sqlite::SqliteStore},
     targets::{Credentials, jira::JiraSettings},
 };
 use usersync_simulators::{JiraOptions, SimulatedJira};

@@ -11,7 +11,7 @@ use usersync::{
     demo::stack::{SimulatedServers, Stack, agree},
     engine::EngineTimes,
     model::ChangeOutcome,
-    store::{ChangeFilter, Decision, EventFilter, Store, sqlite},
+    store::{ChangeFilter, Decision, EventFilter, OperatorStore, StoreReads, sqlite},
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
 

@@ -16,7 +16,7 @@ use usersync::{
         targets::{self, Product, SimulatedTarget},
     },
     model::{Change, Pair, Subject, TargetName},
-    store::{ChangeFilter, PairState, Store, TaskFilter, sqlite},
+    store::{ChangeFilter, PairState, StoreReads, TaskFilter, sqlite},
     targets::Target,
 };
 use usersync_simulators::{

@@ -14,7 +14,7 @@ use usersync::{
     engine::{Connector, Engine, EngineTimes, Jitter, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetPolicy},
-    store::{Decision, Store, sqlite},
+    store::{Decision, OperatorStore, Store, StoreReads, sqlite},
 };
 
 use super::{real::place_with, realm::Realm};

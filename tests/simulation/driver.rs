@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Engine, Jitter, Report, RunOptions, Tally, TargetPort, WorkError},
     model::{AdoptRule, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
-    store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
+    store::{ChangeFilter, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore},
 };
 
 use crate::{

@@ -12,16 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
-        About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
-        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
-        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
+        AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
+        EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent, ObservationSeq,
+        Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
-        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
-        sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
+        LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
+        Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -183,7 +182,102 @@ impl TookEffect for usersync::model::ChangeOutcome {
 }
 
 #[async_trait]
-impl Store for WatchedStore {
+impl StoreReads for WatchedStore {
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.inner.conditions().await
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.inner.contact_orders().await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
+        self.quietly(self.inner.events(filter)).await
+    }
+
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.inner.wait_for_work(seen).await
+    }
+
+    fn outside_changes(&self) -> u64 {
+        self.inner.outside_changes()
+    }
+
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
+        self.gated(format!("reads the link of {user}"), self.inner.link(pair, user)).await
+    }
+
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
+        self.gated("reads all links", self.inner.links(pair)).await
+    }
+
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
+        self.gated("reads the links of other connectors", self.inner.linked_elsewhere(pair)).await
+    }
+
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
+        self.gated("reads the managed groups", self.inner.managed_groups(target)).await
+    }
+
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
+        self.gated("reads what became of groups", self.inner.group_mappings(pair)).await
+    }
+
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
+        self.quietly(self.inner.unsupported(pair)).await
+    }
+
+    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>> {
+        self.quietly(self.inner.runs(pair, limit)).await
+    }
+
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
+        self.quietly(self.inner.pair_state(pair)).await
+    }
+
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
+        self.quietly(self.inner.paused()).await
+    }
+
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
+        self.quietly(self.inner.approvals(open_only)).await
+    }
+
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
+        self.quietly(self.inner.approval(id)).await
+    }
+
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+        self.quietly(self.inner.requested_run(pair)).await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
+        self.quietly(self.inner.tasks(filter)).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
+        self.quietly(self.inner.changes(filter)).await
+    }
+
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
+        if self.gate_matters {
+            return self.gated("totals", self.inner.totals(pair)).await;
+        }
+        let many = 1_000_000;
+        Ok(Totals { active_links: many, memberships: many, managed_groups: many })
+    }
+
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        self.quietly(self.inner.counts(pair, now)).await
+    }
+
+    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>> {
+        self.quietly(self.inner.audit(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl EngineStore for WatchedStore {
     async fn append_events(
         &self,
         connector: &ConnectorName,
@@ -207,28 +301,12 @@ impl Store for WatchedStore {
         self.quietly(self.inner.keep_members_read(pair, read, oldest)).await
     }
 
-    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
-        self.inner.conditions().await
-    }
-
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         self.inner.keep_conditions(conditions).await
     }
 
-    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
-        self.inner.order_contact(about, by, now).await
-    }
-
-    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
-        self.inner.contact_orders().await
-    }
-
     async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
         self.inner.end_contact(order, end, now).await
-    }
-
-    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
-        self.quietly(self.inner.events(filter)).await
     }
 
     async fn raise(
@@ -265,14 +343,6 @@ impl Store for WatchedStore {
 
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>> {
         self.quietly(self.inner.next_due(target, connectors)).await
-    }
-
-    async fn wait_for_work(&self, seen: u64) -> u64 {
-        self.inner.wait_for_work(seen).await
-    }
-
-    fn outside_changes(&self) -> u64 {
-        self.inner.outside_changes()
     }
 
     async fn next_observation(&self) -> StoreResult<ObservationSeq> {
@@ -391,24 +461,8 @@ impl Store for WatchedStore {
         .await
     }
 
-    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
-        self.gated(format!("reads the link of {user}"), self.inner.link(pair, user)).await
-    }
-
-    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
-        self.gated("reads all links", self.inner.links(pair)).await
-    }
-
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         self.gated("reads dropped links", self.inner.dropped_links(pair)).await
-    }
-
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
-        self.gated("reads the links of other connectors", self.inner.linked_elsewhere(pair)).await
-    }
-
-    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
-        self.quietly(self.inner.links_named(name_or_id)).await
     }
 
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>> {
@@ -417,14 +471,6 @@ impl Store for WatchedStore {
 
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
         self.gated(format!("asks who was given {group}"), self.inner.given(pair, group)).await
-    }
-
-    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
-        self.gated("reads the managed groups", self.inner.managed_groups(target)).await
-    }
-
-    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
-        self.gated("reads what became of groups", self.inner.group_mappings(pair)).await
     }
 
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId> {
@@ -483,27 +529,8 @@ impl Store for WatchedStore {
         self.gated("asks for stale intents", self.inner.stale_intents(pair, now)).await
     }
 
-    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
-        self.quietly(self.inner.unsupported(pair)).await
-    }
-
-    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>> {
-        self.quietly(self.inner.runs(pair, limit)).await
-    }
-
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
         self.quietly(self.inner.ensure_pairs(pairs, now)).await
-    }
-
-    async fn remember_hooks(
-        &self,
-        connectors: &[(ConnectorName, serde_json::Value)],
-    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
-        self.quietly(self.inner.remember_hooks(connectors)).await
-    }
-
-    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
-        self.quietly(self.inner.pair_state(pair)).await
     }
 
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
@@ -531,72 +558,12 @@ impl Store for WatchedStore {
         self.quietly(self.inner.repin_source(connector, identity, now)).await
     }
 
-    async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>> {
-        self.quietly(self.inner.source_identity(connector)).await
-    }
-
-    async fn target_identity(
-        &self,
-        target: &TargetName,
-        identity: &TargetIdentity,
-    ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)> {
-        self.quietly(self.inner.target_identity(target, identity)).await
-    }
-
     async fn pin_target(
         &self,
         target: &TargetName,
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
         self.quietly(self.inner.pin_target(target, identity)).await
-    }
-
-    async fn confirm_identity(
-        &self,
-        connector: Option<&ConnectorName>,
-        target: Option<&TargetName>,
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        self.quietly(self.inner.confirm_identity(connector, target, by, now)).await
-    }
-
-    async fn confirm_same_server(
-        &self,
-        target: &TargetName,
-        found: &TargetIdentity,
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<Vec<PairRecord>> {
-        self.quietly(self.inner.confirm_same_server(target, found, by, now)).await
-    }
-
-    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
-        self.quietly(self.inner.rename(named, to, by, now)).await
-    }
-
-    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>> {
-        self.quietly(self.inner.remove(named, by, now)).await
-    }
-
-    async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {
-        self.quietly(self.inner.set_paused(connector, paused, by, now)).await
-    }
-
-    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
-        self.quietly(self.inner.paused()).await
-    }
-
-    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
-        self.quietly(self.inner.approvals(open_only)).await
-    }
-
-    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
-        self.quietly(self.inner.approval(id)).await
-    }
-
-    async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
-        self.quietly(self.inner.decide(decision, now)).await
     }
 
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
@@ -614,27 +581,8 @@ impl Store for WatchedStore {
         self.quietly(self.inner.confirm_links(pair, run, stand, dropped, now)).await
     }
 
-    async fn order_link(
-        &self,
-        pair: &Pair,
-        user: &UserId,
-        account: Option<&AccountId>,
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        self.quietly(self.inner.order_link(pair, user, account, by, now)).await
-    }
-
-    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
-        self.quietly(self.inner.link_order(pair, user)).await
-    }
-
     async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
         self.quietly(self.inner.link_orders(pair)).await
-    }
-
-    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
-        self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
     }
 
     async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>> {
@@ -649,69 +597,11 @@ impl Store for WatchedStore {
         self.quietly(self.inner.has_open_items(pair, kind)).await
     }
 
-    async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
-        self.quietly(self.inner.request(request, by, now)).await
-    }
-
-    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
-        self.quietly(self.inner.requested_run(pair)).await
-    }
-
-    async fn replay_events(
-        &self,
-        filter: &EventFilter,
-        targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync),
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<(usize, usize)> {
-        self.quietly(self.inner.replay_events(filter, targets_of, by, now)).await
-    }
-
-    async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
-        self.quietly(self.inner.replay_dead(filter, by, now)).await
-    }
-
-    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
-        self.quietly(self.inner.tasks(filter)).await
-    }
-
-    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
-        self.quietly(self.inner.changes(filter)).await
-    }
-
-    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
-        if self.gate_matters {
-            return self.gated("totals", self.inner.totals(pair)).await;
-        }
-        let many = 1_000_000;
-        Ok(Totals { active_links: many, memberships: many, managed_groups: many })
-    }
-
-    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
-        self.quietly(self.inner.counts(pair, now)).await
-    }
-
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
-        self.quietly(self.inner.event_counts(connector)).await
-    }
-
     async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
         self.quietly(self.inner.note_refusals(refusals)).await
     }
 
-    async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
-        self.quietly(self.inner.refusals()).await
-    }
-
-    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>> {
-        self.quietly(self.inner.audit(before, limit)).await
-    }
-
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         self.quietly(self.inner.prune(before, limit)).await
-    }
-
-    async fn check(&self) -> StoreResult<()> {
-        self.quietly(self.inner.check()).await
     }
 }

@@ -69,7 +69,7 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
     let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
     let mut server = Server::start(&settings, hooks, metrics, health.clone()).await.unwrap();
     let store = Arc::new(SqliteStore::open_temporary(OpenOptions::new(Timestamp::now())).await.unwrap());
-    let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn EngineStore>).unwrap();
     let retention = SignedDuration::from_hours(24);
     let options = ServiceOptions { schedules: HashMap::new(), disabled: BTreeSet::new(), retention };
     let service = Service::start(Arc::new(engine), options).await.unwrap();

@@ -15,7 +15,7 @@ use crate::{
     },
     engine::{Progress, Report},
     model::{ApprovalKind, ConditionCode, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
-    store::{PairState, Request, Store},
+    store::{EngineStore, OperatorStore, PairState, Request, StoreReads},
 };
 
 /// Polling interval for the server's runs.

@@ -18,7 +18,7 @@ use crate::{
         ApprovalItem, ApprovalItemState, Cause, Change, ChangeOutcome, ConnectorName, Pair, Priority, Subject,
         TaskRecord, TaskState,
     },
-    store::{ChangeFilter, PairState, Store, TaskFilter},
+    store::{ChangeFilter, EngineStore, PairState, StoreReads, TaskFilter},
 };
 
 /// Polling interval for a running server's work; `WAIT` is the timeout.

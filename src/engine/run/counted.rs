@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{RunOptions, members::Members, walk::TargetWalk};
 use crate::{
     model::{Account, AccountId, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
-    store::{MembersRead, Store, StoreResult},
+    store::{EngineStore, MembersRead, StoreResult},
     targets::Page,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Recorded {
 /// Returns the recorded members of each group that was read completely within a day: memberships that usersync granted,
 /// and others.
 pub(super) async fn recorded(
-    store: &dyn Store,
+    store: &dyn EngineStore,
     pair: &Pair,
     target: &TargetWalk,
 ) -> StoreResult<IdMap<TargetGroupId, Recorded>> {

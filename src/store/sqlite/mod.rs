@@ -64,9 +64,10 @@ use crate::{
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
-        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EngineStore, EventCounts,
+        EventFilter, Failure, Holder, LinkOrder, MembersRead, OpenIntent, OperatorStore, OrderEnd, Overdue, PairCounts,
+        PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads, StoreResult,
+        TaskFilter, Totals, Waiting,
     },
 };
 
@@ -269,7 +270,112 @@ macro_rules! of_pair {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl StoreReads for SqliteStore {
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { events::read(conn, &filter).await })).await
+    }
+
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.work_signal.after(seen).await
+    }
+
+    fn outside_changes(&self) -> u64 {
+        self.memory.outside_changes()
+    }
+
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
+        let user = user.clone();
+        of_pair!(self, pair, None, |conn, no| links::one(conn, no, &user))
+    }
+
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
+        of_pair!(self, pair, Packed::default(), |conn, no| links::all(conn, no))
+    }
+
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
+        let pair = pair.clone();
+        self.read(move |conn| Box::pin(async move { links::elsewhere(conn, &pair).await })).await
+    }
+
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
+        let target = target.clone();
+        self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
+    }
+
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| unsupported::of_pair(conn, no))
+    }
+
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| groups::mappings(conn, no))
+    }
+
+    async fn runs(&self, pair: Option<&Pair>, at_most: usize) -> StoreResult<Vec<RunRecord>> {
+        match pair {
+            Some(pair) => of_pair!(self, pair, Vec::new(), |conn, no| runs::read(conn, Some(no), limit(at_most))),
+            None => self.read(move |conn| Box::pin(runs::read(conn, None, limit(at_most)))).await,
+        }
+    }
+
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
+        of_pair!(self, pair, PairState::New, |conn, no| pairs::state(conn, no))
+    }
+
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
+        self.read(|conn| Box::pin(pairs::paused(conn))).await
+    }
+
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
+        self.read(move |conn| Box::pin(approvals::sets(conn, open_only))).await
+    }
+
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
+        self.read(move |conn| {
+            Box::pin(
+                async move { Ok((approvals::read_approval(conn, id).await?, approvals::read_items(conn, id).await?)) },
+            )
+        })
+        .await
+    }
+
+    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+        of_pair!(self, pair, None, |conn, no| requests::asked(conn, no))
+    }
+
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { tasks::read(conn, &filter).await })).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { changes::read(conn, &filter).await })).await
+    }
+
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
+        of_pair!(self, pair, Totals::default(), |conn, no| pairs::totals(conn, no))
+    }
+
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        of_pair!(self, pair, PairCounts::default(), |conn, no| pairs::counts(conn, no, now))
+    }
+
+    async fn audit(&self, before: Option<i64>, at_most: usize) -> StoreResult<Vec<AuditRecord>> {
+        self.read(move |conn| Box::pin(requests::audit(conn, before, limit(at_most)))).await
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.read(|conn| Box::pin(conditions::all(conn))).await
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.read(|conn| Box::pin(conditions::orders(conn))).await
+    }
+}
+
+#[async_trait]
+impl EngineStore for SqliteStore {
     async fn append_events(
         &self,
         connector: &ConnectorName,
@@ -281,11 +387,6 @@ impl Store for SqliteStore {
         let append = Append { connector: connector.clone(), targets: targets.to_vec(), events, now, reply };
         self.writer.append(append).await?;
         result.await.map_err(|_| closed())?
-    }
-
-    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
-        let filter = filter.clone();
-        self.read(move |conn| Box::pin(async move { events::read(conn, &filter).await })).await
     }
 
     async fn raise(
@@ -340,14 +441,6 @@ impl Store for SqliteStore {
             })
         })
         .await
-    }
-
-    async fn wait_for_work(&self, seen: u64) -> u64 {
-        self.work_signal.after(seen).await
-    }
-
-    fn outside_changes(&self) -> u64 {
-        self.memory.outside_changes()
     }
 
     async fn next_observation(&self) -> StoreResult<ObservationSeq> {
@@ -419,27 +512,8 @@ impl Store for SqliteStore {
         job!(self, [others], |tx| tx.wait_for(token, &others, ring_ends_it, at_latest, now))
     }
 
-    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
-        let user = user.clone();
-        of_pair!(self, pair, None, |conn, no| links::one(conn, no, &user))
-    }
-
-    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
-        of_pair!(self, pair, Packed::default(), |conn, no| links::all(conn, no))
-    }
-
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         of_pair!(self, pair, Vec::new(), |conn, no| dropped::all(conn, no))
-    }
-
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
-        let pair = pair.clone();
-        self.read(move |conn| Box::pin(async move { links::elsewhere(conn, &pair).await })).await
-    }
-
-    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
-        let name_or_id = name_or_id.to_owned();
-        self.read(move |conn| Box::pin(async move { links::named(conn, &name_or_id).await })).await
     }
 
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>> {
@@ -450,19 +524,6 @@ impl Store for SqliteStore {
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
         let group = group.clone();
         of_pair!(self, pair, Vec::new(), |conn, no| links::given(conn, no, &group))
-    }
-
-    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
-        let target = target.clone();
-        self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
-    }
-
-    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| unsupported::of_pair(conn, no))
-    }
-
-    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| groups::mappings(conn, no))
     }
 
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId> {
@@ -510,26 +571,8 @@ impl Store for SqliteStore {
         of_pair!(self, pair, Vec::new(), |conn, no| intents::stale(conn, no, now))
     }
 
-    async fn runs(&self, pair: Option<&Pair>, at_most: usize) -> StoreResult<Vec<RunRecord>> {
-        match pair {
-            Some(pair) => of_pair!(self, pair, Vec::new(), |conn, no| runs::read(conn, Some(no), limit(at_most))),
-            None => self.read(move |conn| Box::pin(runs::read(conn, None, limit(at_most)))).await,
-        }
-    }
-
-    async fn remember_hooks(
-        &self,
-        connectors: &[(ConnectorName, serde_json::Value)],
-    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
-        job!(self, [connectors], |tx| tx.remember_hooks(&connectors))
-    }
-
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
         job!(self, [pairs], |tx| tx.ensure_pairs(&pairs, now))
-    }
-
-    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
-        of_pair!(self, pair, PairState::New, |conn, no| pairs::state(conn, no))
     }
 
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
@@ -563,6 +606,78 @@ impl Store for SqliteStore {
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
         job!(self, [target, identity], |tx| tx.pin_target(&target, &identity))
+    }
+
+    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>> {
+        let after = after.cloned();
+        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no, after.as_ref()))
+    }
+
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
+        job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
+    }
+
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| unconfirmed::of_pair(conn, no))
+    }
+
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [pair, stand, dropped], |tx| tx.confirm_links(&pair, run, &stand, &dropped, now))
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| orders::of_pair(conn, no))
+    }
+
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| approvals::standing(conn, no))
+    }
+
+    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
+        of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
+    }
+
+    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
+        of_pair!(self, pair, false, |conn, no| approvals::has_open_items(conn, no, kind))
+    }
+
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
+        job!(self, [refusals], |tx| tx.note_refusals(&refusals))
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        job!(self, [], |tx| tx.prune(before, limit))
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
+    }
+
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
+        let (order, end) = (order.clone(), end.clone());
+        job!(self, [], |tx| tx.end_contact(&order, &end, now))
+    }
+}
+
+#[async_trait]
+impl OperatorStore for SqliteStore {
+    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
+        let name_or_id = name_or_id.to_owned();
+        self.read(move |conn| Box::pin(async move { links::named(conn, &name_or_id).await })).await
+    }
+
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        job!(self, [connectors], |tx| tx.remember_hooks(&connectors))
     }
 
     async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>> {
@@ -612,53 +727,12 @@ impl Store for SqliteStore {
         job!(self, [connector, by], |tx| tx.set_paused(&connector, paused, &by, now))
     }
 
-    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
-        self.read(|conn| Box::pin(pairs::paused(conn))).await
-    }
-
-    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
-        self.read(move |conn| Box::pin(approvals::sets(conn, open_only))).await
-    }
-
-    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
-        self.read(move |conn| {
-            Box::pin(
-                async move { Ok((approvals::read_approval(conn, id).await?, approvals::read_items(conn, id).await?)) },
-            )
-        })
-        .await
-    }
-
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
         job!(self, [decision], |tx| tx.decide(&decision, now))
     }
 
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
-    }
-
-    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>> {
-        let after = after.cloned();
-        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no, after.as_ref()))
-    }
-
-    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
-        job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
-    }
-
-    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| unconfirmed::of_pair(conn, no))
-    }
-
-    async fn confirm_links(
-        &self,
-        pair: &Pair,
-        run: RunId,
-        stand: &[UserId],
-        dropped: &[(UserId, String)],
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        job!(self, [pair, stand, dropped], |tx| tx.confirm_links(&pair, run, &stand, &dropped, now))
     }
 
     async fn order_link(
@@ -678,28 +752,8 @@ impl Store for SqliteStore {
         of_pair!(self, pair, None, |conn, no| orders::of_user(conn, no, &user))
     }
 
-    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| orders::of_pair(conn, no))
-    }
-
-    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| approvals::standing(conn, no))
-    }
-
-    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
-        of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
-    }
-
-    async fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
-        of_pair!(self, pair, false, |conn, no| approvals::has_open_items(conn, no, kind))
-    }
-
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
         job!(self, [request, by], |tx| tx.request(&request, &by, now))
-    }
-
-    async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
-        of_pair!(self, pair, None, |conn, no| requests::asked(conn, no))
     }
 
     async fn replay_events(
@@ -722,65 +776,18 @@ impl Store for SqliteStore {
         job!(self, [filter, by], |tx| tx.replay_dead(&filter, &by, now))
     }
 
-    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
-        let filter = filter.clone();
-        self.read(move |conn| Box::pin(async move { tasks::read(conn, &filter).await })).await
-    }
-
-    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
-        let filter = filter.clone();
-        self.read(move |conn| Box::pin(async move { changes::read(conn, &filter).await })).await
-    }
-
-    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
-        of_pair!(self, pair, Totals::default(), |conn, no| pairs::totals(conn, no))
-    }
-
-    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
-        of_pair!(self, pair, PairCounts::default(), |conn, no| pairs::counts(conn, no, now))
-    }
-
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
-    }
-
-    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
-        job!(self, [refusals], |tx| tx.note_refusals(&refusals))
     }
 
     async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
         self.read(|conn| Box::pin(refusals::read(conn))).await
     }
 
-    async fn audit(&self, before: Option<i64>, at_most: usize) -> StoreResult<Vec<AuditRecord>> {
-        self.read(move |conn| Box::pin(requests::audit(conn, before, limit(at_most)))).await
-    }
-
-    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
-        job!(self, [], |tx| tx.prune(before, limit))
-    }
-
-    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
-        self.read(|conn| Box::pin(conditions::all(conn))).await
-    }
-
-    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
-        job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
-    }
-
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
         let about = about.clone();
         job!(self, [by], |tx| tx.order_contact(&about, &by, now))
-    }
-
-    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
-        self.read(|conn| Box::pin(conditions::orders(conn))).await
-    }
-
-    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
-        let (order, end) = (order.clone(), end.clone());
-        job!(self, [], |tx| tx.end_contact(&order, &end, now))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -12,11 +12,11 @@ use tokio_retry::RetryIf;
 
 use super::{Connection, SourceError, fault};
 use crate::{
+    backoff,
     gate::{Gate, NoTurn, class_of, sends_again},
     http::{self, PROXY_SIGN_IN},
     meter::CallMeter,
     model::ErrorClass,
-    retry,
 };
 
 /// Maximum size of an answer, in bytes; reading stops there.
@@ -95,7 +95,7 @@ impl Http {
             }
         };
         let lost = |failure: &Failure| matches!(failure, Failure::Lost(_));
-        RetryIf::start(retry::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
+        RetryIf::start(backoff::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
     }
 
     /// Sends a request that may change something. It is sent again only after a refusal that is temporary.

@@ -5,14 +5,15 @@ mod action;
 mod approval;
 mod change;
 mod condition;
-mod connector;
 mod declared;
 mod event;
 mod hook_secret;
 mod ids;
+mod limited;
 mod link;
 mod operation;
 mod packed;
+mod policy_settings;
 mod refusal;
 mod run;
 mod source;
@@ -34,7 +35,6 @@ pub use approval::{
 };
 pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
-pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
@@ -42,9 +42,13 @@ pub use ids::{
     AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName,
     Token, UserId,
 };
+pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
-pub use operation::{Limited, Operation, UserFields};
+pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
+pub use policy_settings::{
+    AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When,
+};
 pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

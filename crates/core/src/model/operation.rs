@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, TargetGroupId, UserId};
+use super::{AccountId, Limited, TargetGroupId, UserId};
 
 /// The fields of an account that usersync writes, other than its login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,56 +142,6 @@ pub enum Operation {
         /// The login as last seen.
         name: String,
     },
-}
-
-/// The kinds of operation that have a safety limit, each its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limited {
-    /// Deactivating users.
-    Deactivate,
-    /// Deleting users.
-    Delete,
-    /// Renaming users.
-    Rename,
-    /// Changing users' e-mail addresses.
-    ChangeEmail,
-    /// Clearing users' further attributes.
-    ClearAttributes,
-    /// Deleting groups.
-    DeleteGroup,
-    /// Removing memberships.
-    RemoveMember,
-    /// Dropping links with accounts that are gone, so that new accounts are created.
-    DropLink,
-}
-
-impl Limited {
-    /// All kinds, in display order.
-    pub const ALL: [Self; 8] = [
-        Self::Deactivate,
-        Self::Delete,
-        Self::Rename,
-        Self::ChangeEmail,
-        Self::ClearAttributes,
-        Self::DeleteGroup,
-        Self::RemoveMember,
-        Self::DropLink,
-    ];
-
-    /// Returns the word in the store and in output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deactivate => "deactivate",
-            Self::Delete => "delete",
-            Self::Rename => "rename",
-            Self::ChangeEmail => "change_email",
-            Self::ClearAttributes => "clear_attributes",
-            Self::DeleteGroup => "delete_group",
-            Self::RemoveMember => "remove_member",
-            Self::DropLink => "drop_link",
-        }
-    }
 }
 
 impl Operation {

@@ -3,12 +3,12 @@
 
 mod cause;
 mod groups;
-mod limit;
+mod safety_limit;
 mod user;
 
 pub use cause::cause;
 pub use groups::{GroupTable, Resolved};
-pub use limit::{Measure, limit};
+pub use safety_limit::{Measure, limit};
 use user::leaving;
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,

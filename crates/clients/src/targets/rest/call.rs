@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Auth, Credentials, Dialect, Permit, Said, SignInRefusal, Verdict, errors,
-    sign_in::{CallKind, SignInPages, is_sign_in},
+    login_page::{CallKind, SignInPages, is_sign_in},
 };
 use crate::{
     meter::CallMeter,

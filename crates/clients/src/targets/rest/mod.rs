@@ -7,11 +7,11 @@ mod batch;
 mod call;
 mod errors;
 pub mod lenient;
+mod login_page;
 mod oauth;
 mod password;
 mod probe;
 mod protection;
-mod sign_in;
 mod standings;
 
 pub use auth::{Auth, Permit, SignInRefusal, Verdict};

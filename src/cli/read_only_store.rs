@@ -14,15 +14,15 @@ use tokio::sync::watch;
 
 use crate::{
     model::{
-        About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
-        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
-        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
+        AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
+        EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent, ObservationSeq,
+        Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
-        Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairHoldings, PairRecord,
-        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
+        LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
+        Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -42,12 +42,13 @@ impl ReadOnlyStore {
 /// Implements the uniform methods of a store: those that read are forwarded, those that write are refused.
 macro_rules! read_only {
     (
+        $trait:ident;
         read { $(fn $read:ident(&$it:ident $(, $given:ident: $kind:ty)*) -> $found:ty;)* }
         refuse { $(fn $refuse:ident(&$me:ident $(, $unused:ident: $other:ty)*) -> $none:ty;)* }
         $($own:tt)*
     ) => {
         #[async_trait]
-        impl Store for ReadOnlyStore {
+        impl $trait for ReadOnlyStore {
             $(async fn $read(&$it $(, $given: $kind)*) -> StoreResult<$found> {
                 $it.store.$read($($given),*).await
             })*
@@ -61,53 +62,62 @@ macro_rules! read_only {
 }
 
 read_only! {
+    StoreReads;
     read {
         fn events(&self, filter: &EventFilter) -> Vec<EventRecord>;
-        fn overdue(&self, pair: &Pair, before: Timestamp) -> Overdue;
-        fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> Option<Timestamp>;
-        fn holder(&self, token: Token, account: &AccountId, name: &str) -> Holder;
-        fn still_held(&self, token: Token) -> bool;
         fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
         fn links(&self, pair: &Pair) -> Packed<Link>;
-        fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn linked_elsewhere(&self, pair: &Pair) -> BTreeMap<AccountId, ConnectorName>;
-        fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;
-        fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
-        fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
         fn managed_groups(&self, target: &TargetName) -> Vec<ManagedGroup>;
         fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
-        fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
         fn unsupported(&self, pair: &Pair) -> Vec<Unsupported>;
         fn requested_run(&self, pair: &Pair) -> Option<RunTrigger>;
         fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
         fn pair_state(&self, pair: &Pair) -> PairState;
-        fn source_identity(&self, connector: &ConnectorName) -> Option<SourceIdentity>;
-        fn target_identity(&self, target: &TargetName, identity: &TargetIdentity) -> (Option<TargetIdentity>, Option<TargetName>);
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn approvals(&self, open_only: bool) -> Vec<Approval>;
         fn approval(&self, id: i64) -> (Approval, Vec<ApprovalItem>);
-        fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
-        fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
-        fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
-        fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
-        fn standing_items(&self, pair: &Pair) -> Vec<ApprovalItem>;
-        fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
-        fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
         fn totals(&self, pair: &Pair) -> Totals;
         fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
-        fn event_counts(&self, connector: &ConnectorName) -> EventCounts;
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
-        fn refusals(&self) -> Vec<Refusals>;
         fn conditions(&self) -> Vec<Condition>;
         fn contact_orders(&self) -> Vec<ContactOrder>;
-        fn check(&self) -> ();
+    }
+    refuse {
+    }
+
+    async fn wait_for_work(&self, seen: u64) -> u64 {
+        self.store.wait_for_work(seen).await
+    }
+
+    fn outside_changes(&self) -> u64 {
+        self.store.outside_changes()
+    }
+}
+
+read_only! {
+    EngineStore;
+    read {
+        fn overdue(&self, pair: &Pair, before: Timestamp) -> Overdue;
+        fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> Option<Timestamp>;
+        fn holder(&self, token: Token, account: &AccountId, name: &str) -> Holder;
+        fn still_held(&self, token: Token) -> bool;
+        fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
+        fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
+        fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
+        fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
+        fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
+        fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
+        fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
+        fn standing_items(&self, pair: &Pair) -> Vec<ApprovalItem>;
+        fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
+        fn has_open_items(&self, pair: &Pair, kind: ApprovalKind) -> bool;
     }
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
         fn keep_conditions(&self, conditions: &[Condition]) -> ();
-        fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> ();
         fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
@@ -122,37 +132,17 @@ read_only! {
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
         fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
         fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
-        fn remember_hooks(&self, connectors: &[(ConnectorName, serde_json::Value)]) -> Vec<(ConnectorName, serde_json::Value)>;
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
-        fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
-        fn confirm_same_server(&self, target: &TargetName, found: &TargetIdentity, by: &str, now: Timestamp) -> Vec<PairRecord>;
-        fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<PairHoldings>;
-        fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<PairHoldings>;
-        fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
         fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
-        fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
-        fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
-        fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
-        fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();
-        fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);
-        fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> usize;
         fn prune(&self, before: Timestamp, limit: usize) -> usize;
-    }
-
-    async fn wait_for_work(&self, seen: u64) -> u64 {
-        self.store.wait_for_work(seen).await
     }
 
     fn abandon(&self, _: Token, _: Timestamp) {}
 
     fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
         self.store.event_waits(token)
-    }
-
-    fn outside_changes(&self) -> u64 {
-        self.store.outside_changes()
     }
 
     async fn next_observation(&self) -> StoreResult<ObservationSeq> {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Config,
     model::About,
-    store::{OrderEnd, Store, StoreError},
+    store::{OperatorStore, OrderEnd, Store, StoreError},
 };
 
 /// Polling interval for the running server's answer; `WAIT` is the timeout.
