@@ -102,7 +102,7 @@ struct Servers {
 
 impl Servers {
     async fn start(size: Size) -> Self {
-        let latency = support::number("LATENCY", 5);
+        let latency = support::number("LATENCY", 20);
         let mut child = Command::new(std::env::current_exe().expect("our own program"))
             .arg("serve")
             .args([size.users, size.groups, latency].map(|number| number.to_string()))
