@@ -7,9 +7,11 @@ use url::Url;
 
 mod certificate;
 mod proxy;
+mod retry_after;
 
 pub use certificate::{CertificateError, ClientCertificate, refused_certificate};
 pub use proxy::{PROXY_SIGN_IN, ProxyUser};
+pub use retry_after::{http_date, retry_after};
 
 /// Maximum buffer that is allocated before an answer arrives, whatever length it announces; in bytes.
 pub const MAX_PREALLOCATED: usize = 4 << 20;

@@ -16,7 +16,7 @@ use reqwest::{
     header::{HeaderMap, RETRY_AFTER},
 };
 
-use crate::{backoff::Backoff, targets::http::retry_after};
+use crate::{backoff::Backoff, http::retry_after};
 
 /// Delays after consecutive refusals that give no delay or a delay of zero.
 const OWN_BACKOFF: Backoff = Backoff::new(50, 2, Duration::from_mins(1));

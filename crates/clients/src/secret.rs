@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 
+/// Source of a secret, read at each use, so that a rotated secret is used without a restart. An error is a readable line
+/// without the secret.
+pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
 /// Maximum size of a secret's file, in bytes; a larger file is an error.
 const MAX_BYTES: u64 = 64 * 1024;
 

@@ -407,3 +407,13 @@ async fn a_prefix_gone_realms_and_revoked_tokens() {
     let outside = keycloak.url().replace("/auth", "/realms/acme");
     assert_eq!(HTTP.get(outside).send().await.expect("an answer").status().as_u16(), 404);
 }
+
+#[test]
+fn the_simulated_listener_posts_the_types_of_user_events_that_the_real_one_posts() {
+    let file = "../../keycloak-spi-notes/event-listener/src/main/java/io/usersync/keycloak/UserEvents.java";
+    let source =
+        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("readable");
+    let list = source.split("TYPES = Set.of(").nth(1).and_then(|rest| rest.split(')').next()).expect("the list");
+    let listed: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed, usersync_simulators::keycloak::LISTENER_USER_EVENTS);
+}

@@ -18,7 +18,8 @@ mod token;
 mod users;
 mod wire;
 
+pub use crate::secret::SecretProvider;
 pub use client::KeycloakSource;
 pub use diagnose::Diagnosis;
-pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
+pub use settings::{Connection, KeycloakSettings, TimeOuts};
 pub use source::{FullListing, OnProgress, Source, SourceError, SourceInfo, Unreadable};

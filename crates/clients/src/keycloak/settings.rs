@@ -2,18 +2,14 @@
 
 use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use secrecy::SecretString;
 use url::Url;
 
 use crate::{
     clock::{Clock, SystemClock},
     http::{ClientCertificate, ProxyUser},
+    secret::SecretProvider,
     settings::Reach,
 };
-
-/// Reads the client's secret again each time, so that a rotated secret is used without a restart. An error is a
-/// readable line without the secret.
-pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
 /// Timeouts of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

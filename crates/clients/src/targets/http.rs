@@ -1,6 +1,5 @@
 //! HTTP client shared by all targets: connection, rate, bounded answers, and the meaning of a missing answer.
 
-mod retry_after;
 mod text;
 
 use std::{
@@ -18,7 +17,6 @@ use reqwest::{
     Method, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
-use secrecy::SecretString;
 use url::Url;
 
 use super::{TargetError, TargetErrorKind};
@@ -33,11 +31,9 @@ use crate::{
     settings::Reach,
 };
 
-pub use retry_after::{http_date, retry_after};
+pub use crate::http::{http_date, retry_after};
+pub use crate::secret::SecretProvider;
 pub use text::tidy;
-
-/// Source of a secret, read before each call, so that a rotated secret is used without a restart.
-pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
 /// Connection settings and limits for a server.
 #[derive(Clone)]

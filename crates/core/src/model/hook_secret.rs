@@ -57,6 +57,16 @@ const MAKE_ONE: &str = "Create one and set it in Keycloak too: echo \"whsec_$(op
 
 /// Returns the bytes of a hook secret: `whsec_` and base64 of at least 24 bytes. White space around the text is
 /// ignored.
+///
+/// ```
+/// use secrecy::ExposeSecret;
+/// use usersync_core::model::{BadHookSecret, hook_secret};
+///
+/// let secret = hook_secret("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz").expect("24 bytes");
+/// assert_eq!(secret.expose_secret(), b"012345678901234567890123");
+/// assert!(matches!(hook_secret("whsec_MDEy"), Err(BadHookSecret::TooShort(3))));
+/// assert!(matches!(hook_secret("a password"), Err(BadHookSecret::NoPrefix)));
+/// ```
 pub fn hook_secret(text: &str) -> Result<SecretSlice<u8>, BadHookSecret> {
     let text = text.trim();
     if text.is_empty() {

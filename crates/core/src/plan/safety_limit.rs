@@ -19,6 +19,16 @@ const SMALL: u64 = 5;
 
 /// Returns the number of operations of a kind that are allowed in a rolling hour: `count` or `percent`, whichever is
 /// larger, but never more than half of the whole, or five where half is less.
+///
+/// ```
+/// use usersync_core::{model::{Limited, Safety}, plan::{Measure, limit}};
+///
+/// let accounts = |active_accounts| Measure { active_accounts, ..Measure::default() };
+/// // The default is 20 or 5 percent.
+/// assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(100)), 20);
+/// assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(10_000)), 500);
+/// assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(12)), 6);
+/// ```
 pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
         Limited::RemoveMember => (measure.memberships, safety.remove_members_percent),

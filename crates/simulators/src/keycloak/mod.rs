@@ -48,7 +48,7 @@ use super::versions::Versions;
 pub use handle::RealmHandle;
 pub use refused::Refused;
 pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
-pub use webhook::{Delivery, Form, Timing, Webhook};
+pub use webhook::{Delivery, Form, LISTENER_USER_EVENTS, Timing, Webhook};
 
 /// Options of a simulated Keycloak.
 #[derive(Clone, Debug)]

@@ -334,17 +334,20 @@ pub(crate) fn standard_signatures(secrets: &[String], id: &str, at: i64, body: &
     secrets.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// User events that concern the directory; the listener does not post the others.
-const TOLD: &[&str] = &[
+/// Types of user events that the listener posts; the same as in its `UserEvents.java`.
+pub const LISTENER_USER_EVENTS: [&str; 12] = [
     "REGISTER",
     "UPDATE_PROFILE",
     "UPDATE_EMAIL",
     "VERIFY_EMAIL",
+    "VERIFY_PROFILE",
     "DELETE_ACCOUNT",
+    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
     "FEDERATED_IDENTITY_LINK",
     "REMOVE_FEDERATED_IDENTITY",
     "IDENTITY_PROVIDER_FIRST_LOGIN",
-    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
+    "IDENTITY_PROVIDER_POST_LOGIN",
+    "INVITE_ORG",
 ];
 
 /// usersync's own form: only the ids and names that say what to read.
@@ -357,12 +360,14 @@ fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<V
         }),
         Happening::User(event) => {
             let brokered = event.kind == "LOGIN" && event.details.contains_key("identity_provider");
-            if !TOLD.contains(&event.kind.as_str()) && !brokered {
+            if !LISTENER_USER_EVENTS.contains(&event.kind.as_str()) && !brokered {
                 return None;
             }
+            // In other events, `username` is what was typed to sign in.
+            let login = if event.kind == "REGISTER" { "username" } else { "updated_username" };
             json!({
                 "kind": "user", "id": event.id, "time": event.time, "type": event.kind,
-                "userId": event.user_id, "username": event.details.get("username"),
+                "userId": event.user_id, "username": event.details.get(login),
             })
         }
         Happening::Model(event) => json!({

@@ -7,6 +7,17 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 
 /// Parses a `Retry-After` value: seconds, fractions of seconds, or an HTTP date relative to `now`. A past date is no
 /// delay, an unreadable value is `None`, and the maximum is one hour.
+///
+/// ```
+/// use jiff::{SignedDuration, Timestamp};
+/// use usersync_clients::http::retry_after;
+///
+/// let now: Timestamp = "2026-11-06T08:49:37Z".parse()?;
+/// assert_eq!(retry_after("7", now), Some(SignedDuration::from_secs(7)));
+/// assert_eq!(retry_after("Fri, 06 Nov 2026 08:49:57 GMT", now), Some(SignedDuration::from_secs(20)));
+/// assert_eq!(retry_after("soon", now), None);
+/// # Ok::<(), jiff::Error>(())
+/// ```
 pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
     let value = value.trim();
     let wait = if value.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
