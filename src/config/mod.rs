@@ -42,7 +42,8 @@ pub use usersync_clients::{
     env::Env,
     http::{CertificateError, ClientCertificate, ProxyUser},
     secret::{Secret, SecretError, SecretReference},
-    settings::{ClientAuth, Reach, TargetAuth, TargetConfig},
+    settings::{ClientAuth, Reach, TargetAuth},
+    targets::TargetConfig,
 };
 
 /// Default locations of the file, in order of precedence.

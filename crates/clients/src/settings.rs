@@ -1,14 +1,12 @@
 //! Settings of the clients, as the configuration fills them in.
 
-use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use url::Url;
 
 use crate::{
     http::{ClientCertificate, ProxyUser},
-    model::TargetName,
     secret::Secret,
-    targets::{TargetKind, scim::Habits},
 };
 
 /// The credentials for a target.
@@ -48,39 +46,6 @@ pub enum ClientAuth {
     Basic,
     /// `client_id` and `client_secret` in the form body.
     Form,
-}
-
-/// A target.
-#[derive(Clone, Debug)]
-pub struct TargetConfig {
-    /// The name of the target.
-    pub name: TargetName,
-    /// The kind of the target.
-    pub kind: &'static TargetKind,
-    /// The base URL.
-    pub url: Url,
-    /// The credentials.
-    pub auth: TargetAuth,
-    /// The connection settings.
-    pub reach: Reach,
-    /// Applications to which new accounts get access.
-    pub applications: Vec<String>,
-    /// Whether new accounts are added to Bitbucket's default group.
-    pub default_group: bool,
-    /// Groups that are never changed, and whose members are neither added nor removed.
-    pub protected_groups: Vec<String>,
-    /// Groups that are never changed, and whose accounts are never changed.
-    pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, but from which usersync also removes members.
-    pub managed_access_groups: Vec<String>,
-    /// Logins that are never changed.
-    pub protected_users: Vec<String>,
-    /// The SCIM server's profile, by name; `None`: it is detected.
-    pub profile: Option<&'static str>,
-    /// The SCIM server's differences from its profile.
-    pub habits: Habits,
-    /// Further attributes that the connectors' policies use, by the target's names.
-    pub attributes: BTreeSet<String>,
 }
 
 /// Connection settings and request limits for another server.

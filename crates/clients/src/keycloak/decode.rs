@@ -25,20 +25,6 @@ use crate::model::{EventOutcome, NewEvent};
 /// Maximum number of events in one request.
 pub const MOST_EVENTS: usize = 1000;
 
-/// Types of user events that change a user's directory data, in every Keycloak 26: the types to keep and to poll.
-pub const DIRECTORY_EVENTS: [&str; 10] = [
-    "REGISTER",
-    "UPDATE_PROFILE",
-    "UPDATE_EMAIL",
-    "VERIFY_EMAIL",
-    "VERIFY_PROFILE",
-    "DELETE_ACCOUNT",
-    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
-    "FEDERATED_IDENTITY_LINK",
-    "REMOVE_FEDERATED_IDENTITY",
-    "IDENTITY_PROVIDER_FIRST_LOGIN",
-];
-
 /// Largest lead of Keycloak's clock over usersync's; a later event time is discarded.
 const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 

@@ -6,9 +6,8 @@ use serde::Deserialize;
 
 use super::{
     KeycloakSource, Source as _, SourceError,
-    decode::DIRECTORY_EVENTS,
     fault::Asked,
-    setup::{ADMIN_EXPIRY, LISTENER},
+    realm_settings::{ADMIN_EXPIRY, DIRECTORY_EVENTS, LISTENER, span},
     token::Token,
     wire::{EventsConfig, Group, User},
 };
@@ -317,19 +316,6 @@ fn thousands(number: usize) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Formats a duration in the largest unit that divides it.
-pub(super) fn span(seconds: u64) -> String {
-    match seconds {
-        s if s >= 86_400 && s % 86_400 == 0 => match s / 86_400 {
-            1 => "1 day".to_owned(),
-            days => format!("{days} days"),
-        },
-        s if s >= 3600 && s % 3600 == 0 => format!("{} h", s / 3600),
-        s if s >= 60 && s % 60 == 0 => format!("{} min", s / 60),
-        s => format!("{s} s"),
-    }
 }
 
 #[cfg(test)]

@@ -20,21 +20,11 @@ use present::Present;
 
 pub use test_event::TestEvent;
 
-/// The id of usersync's event listener.
-pub const LISTENER: &str = "usersync";
-
 /// The realm attribute that contains usersync's address for the listener.
 pub const ADDRESS_ATTRIBUTE: &str = "usersync.address";
 
-/// The realm attribute that names the listener's signing key, where the realm may use several. It contains only the
-/// name, because the realm's administrators can read its attributes.
-pub const KEY_ATTRIBUTE: &str = "usersync.key";
-
 /// The realm attribute that stores the previous event settings.
 const BEFORE_ATTRIBUTE: &str = "usersync.before";
-
-/// Keycloak's own realm attribute for the expiry of admin events.
-pub(super) const ADMIN_EXPIRY: &str = "adminEventsExpiration";
 
 /// The credentials for the changes.
 #[derive(Clone, Debug)]

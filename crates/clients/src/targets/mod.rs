@@ -6,6 +6,7 @@ pub mod confluence;
 pub mod crowd;
 pub mod http;
 pub mod jira;
+mod kind;
 mod left_open;
 mod registry;
 mod rest;
@@ -21,8 +22,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use kind::{NoToken, TargetConfig, TargetKind};
 pub use left_open::{LeftOpen, left_open};
-pub use registry::{KINDS, NoToken, TargetKind, build};
+pub use registry::{KINDS, build};
 pub use rest::{ClientCredentials, Credentials};
 pub use usersync_core::{
     capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups},

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::Number;
 
-use crate::keycloak::setup::KEY_ATTRIBUTE;
+use crate::keycloak::realm_settings::KEY_ATTRIBUTE;
 
 /// Members that are never stored, at any depth: addresses, session ids (`code_id` is one), and the key of usersync's
 /// own listener. An admin event about the realm's attributes contains that key.

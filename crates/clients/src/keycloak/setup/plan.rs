@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    ADDRESS_ATTRIBUTE, ADMIN_EXPIRY, BEFORE_ATTRIBUTE, KEY_ATTRIBUTE, LISTENER, SetupOptions,
+    ADDRESS_ATTRIBUTE, BEFORE_ATTRIBUTE, SetupOptions,
     admin::Admin,
     present::{self, Client, Present, Raw},
 };
 use crate::{
-    keycloak::{SourceError, decode::DIRECTORY_EVENTS, diagnose::span, fault},
+    keycloak::{
+        SourceError, fault,
+        realm_settings::{ADMIN_EXPIRY, DIRECTORY_EVENTS, KEY_ATTRIBUTE, LISTENER, span},
+    },
     model::ErrorClass,
     targets::{Note, NoteState},
 };

@@ -3,12 +3,15 @@
 use serde_json::Value;
 
 use super::{
-    ADDRESS_ATTRIBUTE, ADMIN_EXPIRY, BEFORE_ATTRIBUTE, KEY_ATTRIBUTE, LISTENER, Plan, Setup, SetupOptions,
+    ADDRESS_ATTRIBUTE, BEFORE_ATTRIBUTE, Plan, Setup, SetupOptions,
     plan::{Before, Step},
     present::{Present, Raw, text},
 };
 use crate::{
-    keycloak::SourceError,
+    keycloak::{
+        SourceError,
+        realm_settings::{ADMIN_EXPIRY, KEY_ATTRIBUTE, LISTENER},
+    },
     targets::{Note, NoteState},
 };
 

@@ -4,12 +4,9 @@ use std::fmt;
 
 use url::Url;
 
-use crate::{
-    settings::TargetConfig,
-    targets::{
-        Credentials,
-        http::{HttpSettings, server},
-    },
+use crate::targets::{
+    Credentials, TargetConfig,
+    http::{HttpSettings, server},
 };
 
 /// Address, credentials and protection rules of a Bitbucket target.

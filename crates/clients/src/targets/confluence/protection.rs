@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     ConfluenceTarget,
-    rights::place,
+    rights::{ADMINISTRATORS, place},
     wire::{GlobalPermission, User},
 };
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
         rest::{Ask, Protection, ended, error, fold, not_done, segment, unconfirmed},
     },
 };
-
-/// The group that grants administrator rights in every Confluence.
-pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
 
 impl ConfluenceTarget {
     /// Returns what must not be changed, re-read when it is stale.

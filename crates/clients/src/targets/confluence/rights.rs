@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
-use super::{ConfluenceTarget, protection::ADMINISTRATORS, wire::Seats};
+use super::{ConfluenceTarget, wire::Seats};
 use crate::{
     model::ErrorClass,
     targets::{
@@ -12,6 +12,9 @@ use crate::{
         rest::{Ask, Said, not_done, segment, unsupported},
     },
 };
+
+/// The group that grants administrator rights in every Confluence.
+pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
 
 /// Administrator permission of usersync, as far as Confluence reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

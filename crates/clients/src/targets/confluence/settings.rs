@@ -4,12 +4,9 @@ use std::fmt;
 
 use url::Url;
 
-use crate::{
-    settings::TargetConfig,
-    targets::{
-        Credentials,
-        http::{HttpSettings, server},
-    },
+use crate::targets::{
+    Credentials, TargetConfig,
+    http::{HttpSettings, server},
 };
 
 /// Address, credentials and protection rules of a Confluence target.
@@ -52,7 +49,7 @@ impl ConfluenceSettings {
             credentials,
             all_users_group: "confluence-users".to_owned(),
             protected_groups: Vec::new(),
-            frozen_groups: vec![super::protection::ADMINISTRATORS.to_owned()],
+            frozen_groups: vec![super::rights::ADMINISTRATORS.to_owned()],
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),

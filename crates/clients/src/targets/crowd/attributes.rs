@@ -11,8 +11,8 @@ use reqwest::Method;
 use super::{
     CrowdTarget,
     refusal::Right,
+    refusal::{gone, unanswered},
     wire::{AttributesWrite, User},
-    writes::{gone, unanswered},
 };
 use crate::{
     model::{Account, AccountId, TargetGroupId},

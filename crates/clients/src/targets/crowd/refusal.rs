@@ -110,3 +110,13 @@ impl CrowdTarget {
         )
     }
 }
+
+/// Returns the error for an id that no longer exists.
+pub(super) fn gone(what: &str) -> TargetError {
+    error(TargetErrorKind::NotFound, format!("{what}: the account no longer exists."))
+}
+
+/// Returns the error for a write that may have taken effect, because a later step did not confirm it.
+pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
+    error(TargetErrorKind::Unanswered, format!("{what}: {why} usersync checks whether it took effect."))
+}

@@ -4,12 +4,9 @@ use std::{collections::BTreeSet, fmt};
 
 use url::Url;
 
-use crate::{
-    settings::TargetConfig,
-    targets::{
-        Credentials,
-        http::{HttpSettings, SecretProvider, server},
-    },
+use crate::targets::{
+    Credentials, TargetConfig,
+    http::{HttpSettings, SecretProvider, server},
 };
 
 /// Default names of the groups that grant administration in Atlassian products. This interface does not report which

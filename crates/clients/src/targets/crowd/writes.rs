@@ -13,7 +13,7 @@ use super::{
     CrowdTarget,
     attributes::refuse_long,
     dialect::{VERSION, reason},
-    refusal::Right,
+    refusal::{Right, gone, unanswered},
     users::login_of,
     wire::{Password, Rename, User, UserWrite},
 };
@@ -46,16 +46,6 @@ fn as_read(user: &User) -> UserWrite<'_> {
         active: user.active.unwrap_or_default(),
         password: None,
     }
-}
-
-/// Returns the error for an id that no longer exists.
-pub(super) fn gone(what: &str) -> TargetError {
-    error(TargetErrorKind::NotFound, format!("{what}: the account no longer exists."))
-}
-
-/// Returns the error for a write that may have taken effect, because a later step did not confirm it.
-pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
-    error(TargetErrorKind::Unanswered, format!("{what}: {why} usersync checks whether it took effect."))
 }
 
 impl CrowdTarget {

@@ -5,12 +5,9 @@ use std::{collections::BTreeSet, fmt};
 use url::Url;
 
 use super::profile::Habits;
-use crate::{
-    settings::TargetConfig,
-    targets::{
-        Credentials,
-        http::{HttpSettings, server},
-    },
+use crate::targets::{
+    Credentials, TargetConfig,
+    http::{HttpSettings, server},
 };
 
 /// Address of a SCIM 2.0 server and how usersync works with it.
