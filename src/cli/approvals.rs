@@ -121,18 +121,6 @@ impl ApprovalsArgs {
     }
 }
 
-/// Describes why an approval is required.
-pub(super) fn why(kind: ApprovalKind) -> String {
-    match kind {
-        ApprovalKind::SafetyLimit(kind) => format!("safety limit reached: {}", report::limited(kind)),
-        ApprovalKind::FirstRun => "first run".to_owned(),
-        ApprovalKind::Adoption => "existed before usersync".to_owned(),
-        ApprovalKind::Activation => "inactive account".to_owned(),
-        ApprovalKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
-        ApprovalKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
-    }
-}
-
 /// Describes the number of operations in an approval.
 pub(super) fn size(set: &Approval) -> String {
     if set.kind == ApprovalKind::FirstRun {
@@ -157,7 +145,14 @@ async fn list(context: &Context, all: bool) -> Outcome {
         out.say("Nothing waits for approval.");
     } else {
         let rows = sets.iter().map(|set| {
-            vec![set.id.to_string(), set.pair.to_string(), why(set.kind), size(set), out.when(set.since), state(set)]
+            vec![
+                set.id.to_string(),
+                set.pair.to_string(),
+                report::why(set.kind),
+                size(set),
+                out.when(set.since),
+                state(set),
+            ]
         });
         let columns = [
             column("id").right(),
@@ -227,7 +222,10 @@ fn whole(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
 
 /// Prints an approval and its items.
 fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
-    out.prose(4, format!("approval {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
+    out.prose(
+        4,
+        format!("approval {}    {}    {}    since {}", set.id, set.pair, report::why(set.kind), out.when(set.since)),
+    );
     if let Some(decision) = &set.decision {
         out.prose(4, format!("decided    {decision}"));
     }
@@ -416,7 +414,7 @@ fn say_decided(out: &Out, set: &Approval, decided: usize, approve: bool) {
         return out.say(format!("{word}: the first run of {}, {}.", set.pair, size(set)));
     }
     let operations = count(decided, "operation", "operations");
-    out.say(format!("{word}: {operations} of approval {} ({}, {}).", set.id, set.pair, why(set.kind)));
+    out.say(format!("{word}: {operations} of approval {} ({}, {}).", set.id, set.pair, report::why(set.kind)));
 }
 
 fn say_out_of_service(out: &Out) {

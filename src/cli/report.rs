@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::{Counts, Line, Listed, Report},
-    model::{Action, Limited, Linking, Operation, Pair},
+    model::{Action, ApprovalKind, Limited, Linking, Operation, Pair},
 };
 
 /// Verbs in display order, each with the singular and the plural of what is counted.
@@ -34,6 +34,18 @@ const VERBS: [(&str, &str, &str); 15] = [
 const NAMES: usize = 3;
 /// Maximum number of findings of one kind without `--list`.
 const FINDINGS: usize = 5;
+
+/// Describes why an approval is required.
+pub(super) fn why(kind: ApprovalKind) -> String {
+    match kind {
+        ApprovalKind::SafetyLimit(kind) => format!("safety limit reached: {}", limited(kind)),
+        ApprovalKind::FirstRun => "first run".to_owned(),
+        ApprovalKind::Adoption => "existed before usersync".to_owned(),
+        ApprovalKind::Activation => "inactive account".to_owned(),
+        ApprovalKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
+        ApprovalKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
+    }
+}
 
 /// Returns the plural noun for a limited kind of operation.
 pub(super) fn limited(kind: Limited) -> &'static str {
@@ -206,7 +218,7 @@ pub(super) fn waiting(out: &Out, report: &Report) {
         let what: Vec<&str> =
             report.waiting.iter().filter(|line| line.why == kind).map(|line| line.what.as_str()).collect();
         let shown = some(what.iter().copied(), NAMES, what.len());
-        out.lines(out.noted(State::Held, &super::approvals::why(kind), &shown));
+        out.lines(out.noted(State::Held, &why(kind), &shown));
     }
     let held = count(report.held, "operation waits", "operations wait");
     out.prose(4, format!("{held} for approval: usersync approvals list"));

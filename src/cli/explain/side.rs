@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    cli::{app::Sides, approvals, causes::Causes, exit::Failure},
+    cli::{app::Sides, causes::Causes, exit::Failure, report},
     config::Config,
     engine::approval_key,
     model::{
@@ -358,7 +358,7 @@ fn plan_words(planned: &Planned) -> Vec<String> {
             Then::Do(operation) => operation.to_string(),
             Then::Adopt(account) => format!("adopt the account {}", account.name),
         };
-        format!("wait for approval ({}): {what}", approvals::why(hold.kind))
+        format!("wait for approval ({}): {what}", report::why(hold.kind))
     }));
     if planned.groups_unread {
         words.push("not confirmed: the target does not show the account's groups".to_owned());

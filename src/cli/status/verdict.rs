@@ -7,6 +7,7 @@ use crate::{
     cli::{
         app, approvals,
         exit::Exit,
+        report,
         words::{ago, count, span, thin},
     },
     engine::Report,
@@ -114,7 +115,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let text = format!(
             "Held: {}, {}; everything else continues. usersync approvals show {}",
             approvals::size(set),
-            approvals::why(set.kind),
+            report::why(set.kind),
             set.id
         );
         verdict.add(Exit::Held, text);

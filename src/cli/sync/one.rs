@@ -261,7 +261,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         None => {}
     }
     for (set, item) in &worked.held {
-        let (what, why) = (&item.item.what, crate::cli::approvals::why(item.item.kind));
+        let (what, why) = (&item.item.what, crate::cli::report::why(item.item.kind));
         out.error(format!(
             "{pair}: {who}: {what}: waits for approval ({why}). Approve: usersync approvals approve {set} --item {}",
             item.id

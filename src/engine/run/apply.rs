@@ -55,7 +55,7 @@ impl Applying {
 /// Returns the number of subjects in progress for this number of concurrent calls: somewhat more, as each subject
 /// sometimes waits for the store. The target's own limit of calls stays.
 fn side_by_side(parallel: usize) -> usize {
-    parallel.max(1) + parallel / 2
+    parallel.max(1) + parallel / 4
 }
 
 impl Run<'_> {

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use super::{
-    FullListing, KeycloakSettings, Source, SourceError, SourceInfo,
-    address::{self, Base},
+    FullListing, KeycloakSettings, Source, SourceError, SourceInfo, address,
+    base::Base,
     fault::{self, Asked, Names},
     http::{Answer, Http},
     pages::{Listing, Paged},

@@ -9,7 +9,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-use super::{SourceError, address::Base};
+use super::{SourceError, base::Base};
 use crate::{http::PROXY_SIGN_IN, model::ErrorClass};
 
 /// Longest trusted `Retry-After`.

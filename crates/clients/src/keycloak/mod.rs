@@ -1,6 +1,7 @@
 //! The source: Keycloak's Admin REST API, its tokens, listings, events and signatures.
 
 mod address;
+mod base;
 mod client;
 pub mod decode;
 mod diagnose;

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{
     KeycloakSettings, SourceError,
-    address::Base,
+    base::Base,
     fault::{self, Asked, Names},
     http::{Answer, Http},
 };

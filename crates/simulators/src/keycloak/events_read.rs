@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::event::{STORED_BY_DEFAULT, UserEvent, is_known};
-use super::read::{Page, ok};
+use super::page::{Page, ok};
 use super::refused::Refused;
 use super::rights::{Rights, demand};
 use super::state::Realm;

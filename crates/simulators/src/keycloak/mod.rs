@@ -10,6 +10,7 @@ mod events_read;
 mod groups_change;
 mod groups_read;
 mod handle;
+mod page;
 mod read;
 mod realm_read;
 mod refused;

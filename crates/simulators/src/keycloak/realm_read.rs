@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::read::{Page, ok};
+use super::page::{Page, ok};
 use super::refused::Refused;
 use super::render::{self, Depth, GroupDepth};
 use super::rights::{Rights, demand};

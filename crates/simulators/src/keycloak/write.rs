@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Actor, text};
-use super::read::ok;
+use super::page::ok;
 use super::refused::Refused;
 use super::rep::{GroupRep, UserRep, read};
 use super::rights::{Rights, demand};

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use super::{SetupOptions, SignIn};
 use crate::{
     keycloak::{
-        SourceError,
-        address::{self, Base},
+        SourceError, address,
+        base::Base,
         fault::{self, Asked, Names},
         http::{Answer, Http},
     },

@@ -6,9 +6,9 @@ use reqwest::{Method, StatusCode};
 use super::{
     CrowdTarget,
     dialect::reason,
+    paging::PAGE,
     paging::Place,
     refusal::Right,
-    users::PAGE,
     wire::{Group, GroupWrite, NameOnly, User, Users},
 };
 use crate::{

@@ -7,8 +7,7 @@ use reqwest::StatusCode;
 use super::{
     CrowdTarget,
     dialect::reason,
-    paging::Place,
-    users::PAGE,
+    paging::{PAGE, Place},
     wire::{Groups, Users},
 };
 use crate::{
@@ -18,9 +17,6 @@ use crate::{
         rest::{Ask, not_done},
     },
 };
-
-/// Maximum number of reads of a list that changes while it is read.
-pub(super) const MAX_LIST_READS: usize = 3;
 
 /// A list of groups, read to its end.
 #[derive(Default)]

@@ -2,6 +2,12 @@
 //! page that brings nothing new. Each page except the first starts with the last entry of the page before. If it does
 //! not, an entry was removed meanwhile and later entries moved up past the position.
 
+/// Groups, users and members requested in one page; Crowd's default.
+pub(super) const PAGE: &str = "1000";
+
+/// Maximum number of reads of a list that changes while it is read.
+pub(super) const MAX_LIST_READS: usize = 3;
+
 /// Position at which the read of a list continues.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {

@@ -5,7 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{CrowdTarget, listing::MAX_LIST_READS, paging::Place, settings::ADMINISTRATORS, wire::User};
+use super::{
+    CrowdTarget,
+    paging::{MAX_LIST_READS, Place},
+    settings::ADMINISTRATORS,
+    wire::User,
+};
 use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{

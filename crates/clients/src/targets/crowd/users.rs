@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
-use super::{CrowdTarget, dialect::reason, listing::MAX_LIST_READS, wire::User};
+use super::{CrowdTarget, dialect::reason, paging::MAX_LIST_READS, wire::User};
 use crate::{
     model::{Account, AccountId, TargetGroupId},
     targets::{
@@ -14,8 +14,6 @@ use crate::{
     },
 };
 
-/// Groups, users and members requested in one page; Crowd's default.
-pub(super) const PAGE: &str = "1000";
 /// Prefix of the id of an account that is known by its login alone.
 const BY_LOGIN: &str = "login:";
 
