@@ -146,14 +146,14 @@ impl Servers {
     async fn asked(&mut self) -> Asked {
         self.input.write_all(b"\n").await.expect("asked");
         let line = self.output.next_line().await.expect("read").expect("an answer");
-        let told: Value = serde_json::from_str(&line).expect("JSON");
-        let calls = told["calls"].as_object().expect("calls");
+        let reported: Value = serde_json::from_str(&line).expect("JSON");
+        let calls = reported["calls"].as_object().expect("calls");
         Asked {
             calls: calls
                 .iter()
                 .map(|(call, count)| (call.clone(), usize::try_from(count.as_u64().expect("a count")).expect("small")))
                 .collect(),
-            accounts: usize::try_from(told["accounts"].as_u64().expect("a count")).expect("small"),
+            accounts: usize::try_from(reported["accounts"].as_u64().expect("a count")).expect("small"),
         }
     }
 

@@ -33,7 +33,7 @@ use usersync::{
 use usersync_simulators::{
     KeycloakOptions, ScimOptions, SimulatedKeycloak, SimulatedScim,
     keycloak::NewUser,
-    scim::{Filters, Told},
+    scim::{Filters, Visibility},
 };
 
 const REALM: &str = "acme";
@@ -72,7 +72,7 @@ async fn serve(size: Size, latency: u64) {
     let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
     let keycloak = keycloak.expect("a simulated Keycloak");
     let mut options = ScimOptions::default();
-    options.switches.groups_told = Told::Never;
+    options.switches.groups_told = Visibility::Never;
     options.switches.member_filters = Filters::Broken;
     options.switches.bulk = 0;
     let scim = SimulatedScim::start(options).await.expect("a simulated SCIM server");

@@ -250,7 +250,7 @@ fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
     }
     let plain = client.replace("https://sso", "http://sso");
     assert!(folder.warnings(&scim(&plain)).iter().any(|warning| warning.contains("without TLS")));
-    for (lines, told) in [
+    for (lines, reported) in [
         ("token_url = \"https://sso.example.org/token\"".to_owned(), "`client_id` is missing"),
         ("token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"".to_owned(), "secret is missing"),
         (format!("{client}\ntoken_file = \"jira.token\""), "token_url is also set"),
@@ -258,7 +258,7 @@ fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
         ("token_file = \"jira.token\"\nprofile = \"keyclok\"".to_owned(), "keycloak"),
     ] {
         let errors = folder.errors(&scim(&lines));
-        assert!(errors.contains(told), "{told}: {errors}");
+        assert!(errors.contains(reported), "{reported}: {errors}");
     }
     let errors = folder.errors(&with_target("profile = \"generic\""));
     assert!(errors.contains("for kind scim"), "{errors}");
@@ -282,9 +282,10 @@ fn a_bitbucket_and_a_crowd_are_signed_in_to_with_a_password_or_as_a_client() {
         usersync::targets::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
         let config = folder.load(&written(password)).unwrap_or_else(|errors| panic!("{kind}: {errors}"));
         usersync::targets::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        for (name, told) in [("scope", "`scope` has a key of its own"), ("grant_type", "always client_credentials")] {
+        for (name, reported) in [("scope", "`scope` has a key of its own"), ("grant_type", "always client_credentials")]
+        {
             let errors = folder.errors(&written(&lines.replace("tenant", name)));
-            assert!(errors.contains(told), "{errors}");
+            assert!(errors.contains(reported), "{errors}");
         }
         let errors = folder.errors(&written(&format!("{password}\nclient_auth = \"form\"")));
         assert!(errors.contains("client_auth: it requires token_url, which is missing"), "{errors}");
@@ -920,13 +921,13 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
         (Some(false), Some(Names::Split), Some(CaseRule::Sensitive))
     );
     assert_eq!(Folder::new().load(&with("")).unwrap().targets[0].habits, Habits::default());
-    for (habits, told) in [
+    for (habits, reported) in [
         ("habits = { pach = true }", "usersync.toml:6:12: target jira-prod: habits.pach: `pach` is not known here"),
         ("habits = { names = \"all\" }", "habits.names: `all` is not known here"),
         ("habits = 1", "habits: this is a whole number, but a table is expected"),
     ] {
         let errors = Folder::new().errors(&with(habits));
-        assert!(errors.contains(told), "{errors}");
+        assert!(errors.contains(reported), "{errors}");
     }
     let jira = Folder::new().errors(&SMALL.replace("\n\n", "\nhabits = { patch = true }\n\n"));
     assert!(jira.contains("habits: this is for kind scim, and the target is a jira"), "{jira}");
@@ -935,7 +936,7 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
 #[test]
 fn further_attributes_tell_what_is_wrong_with_them_and_where() {
     let lines = SMALL.lines().count();
-    for (attribute, told) in [
+    for (attribute, reported) in [
         (
             "title = \"{{ title }}\"",
             "this template is invalid: unknown variable title: custom attributes are written as attributes.title",
@@ -951,7 +952,7 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
     ] {
         let text = with_scim(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
         let errors = Folder::new().load(&text).expect_err(attribute);
-        assert!(errors.to_string().contains(told), "{attribute}\n{errors}");
+        assert!(errors.to_string().contains(reported), "{attribute}\n{errors}");
         assert_eq!(errors.problems().len(), 1, "{errors}");
         assert!(
             !attribute.contains("{{") || errors.to_string().contains(attribute),
@@ -973,14 +974,14 @@ fn a_crowd_takes_attributes_of_any_name_but_its_own() {
     let lines = |attribute: &str| with_crowd(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
     let config = Folder::new().load(&lines("title = \"{{ attributes.title }}\"\n'cost centre' = \"x\"")).unwrap();
     assert_eq!(config.targets[0].attributes, ["cost centre", "title"].map(str::to_owned).into());
-    for (attribute, told) in [
+    for (attribute, reported) in [
         ("lastAuthenticated", "lastAuthenticated is reserved for what Crowd or Jira records about passwords"),
         ("'login.count'", "login.count is reserved for what Crowd or Jira records"),
         ("\"\"", "an attribute in Crowd needs a name"),
         ("\"a\\nb\"", "is not a valid attribute name in Crowd"),
     ] {
         let errors = Folder::new().errors(&lines(&format!("{attribute} = \"x\"")));
-        assert!(errors.contains(told) && errors.contains("usersync.toml:16:"), "{attribute}\n{errors}");
+        assert!(errors.contains(reported) && errors.contains("usersync.toml:16:"), "{attribute}\n{errors}");
     }
 }
 

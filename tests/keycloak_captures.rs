@@ -41,7 +41,7 @@ fn decoded(events: &[Value]) -> Vec<NewEvent> {
 }
 
 /// Returns the kind, and the subjects to read: ids by their first group of digits.
-fn told(event: &NewEvent) -> String {
+fn reported(event: &NewEvent) -> String {
     let outcome = match &event.outcome {
         EventOutcome::Ignored(why) => format!("- {why}"),
         EventOutcome::Accepted => {
@@ -62,17 +62,19 @@ const NO_MEMBER: &str = "- organisations are not mapped, and it does not contain
 const DEFAULT_GROUP: &str = "- a default group applies to users created later; existing users are unchanged";
 
 fn check(file: &str, expected: &[(&str, &str, &str)]) {
-    let told: Vec<_> = capture(file)
+    let reported: Vec<_> = capture(file)
         .steps
         .iter()
-        .flat_map(|step| decoded(&step.events).iter().map(|event| (step.did.clone(), told(event))).collect::<Vec<_>>())
+        .flat_map(|step| {
+            decoded(&step.events).iter().map(|event| (step.did.clone(), reported(event))).collect::<Vec<_>>()
+        })
         .collect();
     let expected: Vec<_> =
         expected.iter().map(|(did, kind, what)| ((*did).to_owned(), format!("{kind}: {what}"))).collect();
-    for (told, expected) in told.iter().zip(&expected) {
-        assert_eq!(told, expected);
+    for (reported, expected) in reported.iter().zip(&expected) {
+        assert_eq!(reported, expected);
     }
-    assert_eq!(told.len(), expected.len());
+    assert_eq!(reported.len(), expected.len());
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn every_request_of_the_p2_listener_says_whom_to_look_at() {
     let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let requests = recorded["requests"].as_array().unwrap();
     let decoded = decoded(requests);
-    let told: Vec<_> = decoded.iter().map(told).collect();
+    let reported: Vec<_> = decoded.iter().map(reported).collect();
     let expected = [
         ("CREATE USER", "user:cf33ba90"),
         ("LOGIN", LOGIN),
@@ -157,7 +159,7 @@ fn every_request_of_the_p2_listener_says_whom_to_look_at() {
         ("CREATE GROUP_MEMBERSHIP", "user:cf33ba90"),
         ("DELETE USER", "user:cf33ba90"),
     ];
-    assert_eq!(told, expected.map(|(kind, what)| format!("{kind}: {what}")));
+    assert_eq!(reported, expected.map(|(kind, what)| format!("{kind}: {what}")));
     for (request, event) in requests.iter().zip(&decoded) {
         assert_eq!(Some(event.id.as_str()), request["id"].as_str());
         assert!(!event.body.contains("127.0.0.1") && !event.body.contains("sessionId"), "{}", event.body);

@@ -87,7 +87,7 @@ pub async fn serve(kind: &str, users: usize) {
     } else {
         let mut options = ScimOptions::default();
         // A complete group in each answer would be a different measurement.
-        options.switches.patch_tells = false;
+        options.switches.patch_returns_resource = false;
         let server = SimulatedScim::start(options).await.expect("a simulated SCIM server");
         for name in everybody {
             server.add_account(scim::NewAccount::named(name));

@@ -114,7 +114,7 @@ impl CheckArgs {
         if self.target.is_none() {
             refused(&config, self.connector.as_ref(), &context.out, &mut parts).await;
         }
-        let exit = tell(&context.out, &parts, self.write_test);
+        let exit = print_parts(&context.out, &parts, self.write_test);
         let Some(signal) = stop.as_ref().and_then(Stop::by) else { return Ok(exit) };
         let name = stop::signal_name(signal);
         context.out.error(format!(
@@ -124,7 +124,7 @@ impl CheckArgs {
     }
 }
 
-fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
+fn print_parts(out: &Out, parts: &[Part], wrote: bool) -> Exit {
     let counted = |state| parts.iter().flat_map(|part| &part.notes).filter(|note| note.state == state).count();
     let (problems, waits) = (counted(NoteState::No), counted(NoteState::Wait));
     let unreachable = parts.iter().any(|part| part.unreachable);
@@ -146,7 +146,7 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
             }
         }
         if !out.quiet {
-            tell_capabilities(out, parts);
+            print_capabilities(out, parts);
         }
         let waits = match waits {
             0 => String::new(),
@@ -173,7 +173,7 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
 }
 
 /// Prints the capabilities of the targets side by side.
-fn tell_capabilities(out: &Out, parts: &[Part]) {
+fn print_capabilities(out: &Out, parts: &[Part]) {
     // Without the rights, none of the capabilities can be used.
     let may = |part: &&Part| !part.notes.iter().any(|note| note.about == "rights" && note.state == NoteState::No);
     let able = parts.iter().filter(may).filter_map(|part| Some((part, part.capabilities.as_ref()?.rows())));
@@ -343,10 +343,11 @@ fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     let zone = schedule.zone();
     let far = times.iter().any(|time| time.duration_since(out.now).as_hours() >= 24);
     let form = if far { "%Y-%m-%d %H:%M" } else { "%H:%M" };
-    let told: Vec<String> = times.iter().map(|time| time.to_zoned(zone.clone()).strftime(form).to_string()).collect();
+    let reported: Vec<String> =
+        times.iter().map(|time| time.to_zoned(zone.clone()).strftime(form).to_string()).collect();
     let first = times.first().map(|time| format!(" ({})", ago(*time, out.now))).unwrap_or_default();
     let zone = zone.iana_name().unwrap_or("UTC");
-    note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), told.join(", ")))
+    note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), reported.join(", ")))
 }
 
 /// Adds refused requests to the notes of their connector; those that name no connector, to the configuration's notes.
@@ -375,7 +376,7 @@ async fn refused(config: &Config, only: Option<&ConnectorName>, out: &Out, parts
 fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
     let known: Vec<(String, TargetIdentity)> =
         probed.iter().filter_map(|(part, identity)| Some((part.name.clone(), identity.clone()?))).collect();
-    let told = |(mut part, identity): (Part, Option<TargetIdentity>)| {
+    let reported = |(mut part, identity): (Part, Option<TargetIdentity>)| {
         let twin = known
             .iter()
             .find(|(name, other)| *name != part.name && identity.as_ref().is_some_and(|own| own.is_same(other)));
@@ -385,7 +386,7 @@ fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
         }
         part
     };
-    probed.into_iter().map(told).collect()
+    probed.into_iter().map(reported).collect()
 }
 
 async fn probe(config: &TargetConfig, client: &dyn Target, write: bool) -> (Part, Option<TargetIdentity>) {

@@ -51,7 +51,7 @@ impl ConfigArgs {
                 out.lines(EXAMPLE.trim_end().lines());
             }
             Command::Path => {
-                let path = find(context.told.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
+                let path = find(context.reported.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
                 if out.json {
                     out.document(&json!({ "path": path, "exists": path.exists() }));
                 } else {

@@ -73,7 +73,7 @@ impl DemoArgs {
         let other_targets = if self.all { targets::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
         let pause = if self.fast { Duration::ZERO } else { READ };
         let demo = Demo::start(other_targets, pause).await.map_err(failed)?;
-        let played = stop.token.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
+        let played = stop.token.run_until_cancelled(Box::pin(demo.play_all(context, self.keep))).await;
         if self.keep && matches!(played, Some(Ok(()))) {
             stop.token.cancelled().await;
         }
@@ -157,7 +157,7 @@ impl Demo {
     }
 
     /// Plays the scenario; with `keep`, prints the addresses of the servers that keep running.
-    async fn tell_all(&self, context: &Context, keep: bool) -> Result<(), DemoError> {
+    async fn play_all(&self, context: &Context, keep: bool) -> Result<(), DemoError> {
         let out = &context.out;
         self.first_run(context).await?;
         out.line("");
@@ -200,7 +200,7 @@ impl Demo {
         let mut out = context.out.clone();
         out.now = jiff::Timestamp::now();
         let operator = Context {
-            told: Some(self.folder.file()),
+            reported: Some(self.folder.file()),
             by: Some("demo".to_owned()),
             env: crate::config::Env::of::<String, String>([]),
             out,
@@ -233,9 +233,9 @@ impl Demo {
     }
 
     /// Plays the scenario; reports each line as it happens.
-    async fn play(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn play(&self, print: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
-        tell(format!(
+        print(format!(
             "The first run created {} accounts in the simulated Jira. From now on each change in Keycloak arrives \
              there at once:",
             self.servers.jira.snapshot().accounts.len().saturating_sub(1)
@@ -245,61 +245,61 @@ impl Demo {
 
         let began = Instant::now();
         let alice = realm.create_user(NewUser::named("alice").in_groups(&["/engineering"])).await?;
-        self.when(tell, began, "alice joins, in group engineering", |jira| {
+        self.when(print, began, "alice joins, in group engineering", |jira| {
             jira.account("alice").is_some_and(|account| account.active) && member(jira, "engineering", "alice")
         })
         .await?;
 
         let began = Instant::now();
         realm.join(&alice, &admins).await?;
-        self.when(tell, began, "alice joins release-managers", |jira| member(jira, "release-managers", "alice"))
+        self.when(print, began, "alice joins release-managers", |jira| member(jira, "release-managers", "alice"))
             .await?;
 
         let began = Instant::now();
         let change = UserChange { first_name: Some("Alicia".into()), ..UserChange::default() };
         realm.update_user(&alice, change).await?;
-        self.when(tell, began, "alice changes her name", |jira| {
+        self.when(print, began, "alice changes her name", |jira| {
             jira.account("alice").is_some_and(|account| account.display_name == "Alicia Example")
         })
         .await?;
 
         let began = Instant::now();
         realm.update_user(&alice, UserChange::username("alicia")).await?;
-        self.when(tell, began, "alice becomes alicia", |jira| jira.account("alicia").is_some()).await?;
+        self.when(print, began, "alice becomes alicia", |jira| jira.account("alicia").is_some()).await?;
 
         let began = Instant::now();
         realm.leave(&alice, &admins).await?;
-        self.when(tell, began, "alicia leaves release-managers", |jira| !member(jira, "release-managers", "alicia"))
+        self.when(print, began, "alicia leaves release-managers", |jira| !member(jira, "release-managers", "alicia"))
             .await?;
 
         let began = Instant::now();
         realm.update_user(&alice, UserChange::enabled(false)).await?;
-        self.when(tell, began, "alicia leaves the company", |jira| {
+        self.when(print, began, "alicia leaves the company", |jira| {
             jira.account("alicia").is_some_and(|account| !account.active)
         })
         .await?;
 
-        self.lose_an_event(tell).await?;
-        self.fail_and_replay(tell).await?;
-        self.compare(tell).await
+        self.lose_an_event(print).await?;
+        self.fail_and_replay(print).await?;
+        self.compare(print).await
     }
 
     /// Loses an event, and lets the full reconcile find the change.
-    async fn lose_an_event(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn lose_an_event(&self, print: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
         realm.switch_webhook(false);
         realm.create_user(NewUser::named("bob").in_groups(&["/engineering"])).await?;
-        tell("The listener is switched off, and bob joins: no event arrives.".to_owned());
+        print("The listener is switched off, and bob joins: no event arrives.".to_owned());
         tokio::time::sleep(self.pause).await;
         realm.switch_webhook(true);
         let began = Instant::now();
         let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Operator };
         self.stack.store.request(&request, "demo", jiff::Timestamp::now()).await?;
-        self.when(tell, began, "the full reconcile finds bob", |jira| member(jira, "engineering", "bob")).await
+        self.when(print, began, "the full reconcile finds bob", |jira| member(jira, "engineering", "bob")).await
     }
 
     /// Lets Jira refuse a call, which leaves a dead letter, and replays the dead letter.
-    async fn fail_and_replay(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn fail_and_replay(&self, print: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let refusal = r#"{"errorMessages":["The licence does not allow it."],"errors":{}}"#;
         let fault = Fault::status(400, refusal).method("POST").path("/rest/api/2/user");
         let fault = self.servers.jira.faults.add(fault);
@@ -316,23 +316,23 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let why = letter.error.map(|(_, text)| text).unwrap_or_default();
-        tell(format!("Jira refuses to create carol's account, and the task becomes a dead letter: {why}"));
+        print(format!("Jira refuses to create carol's account, and the task becomes a dead letter: {why}"));
         tokio::time::sleep(self.pause).await;
         self.servers.jira.faults.remove(fault);
         let began = Instant::now();
         self.stack.store.replay_dead(&dead, "demo", jiff::Timestamp::now()).await?;
-        self.when(tell, began, "the dead letter is replayed", |jira| jira.account("carol").is_some()).await
+        self.when(print, began, "the dead letter is replayed", |jira| jira.account("carol").is_some()).await
     }
 
-    async fn compare(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn compare(&self, print: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         self.servers.realm.webhook_idle().await;
         self.stack.quiet(jiff::SignedDuration::from_secs(1)).await?;
         let agreement = agree(&self.servers);
         if !agreement.holds() {
             return Err(DemoError::Differ(agreement.differences.join("; ")));
         }
-        self.compare_other_targets(tell).await?;
-        tell(format!(
+        self.compare_other_targets(print).await?;
+        print(format!(
             "source and target agree: {}, {}, {}",
             count(agreement.users, "user", "users"),
             count(agreement.groups, "group", "groups"),
@@ -342,7 +342,7 @@ impl Demo {
     }
 
     /// Checks that each of the other targets agrees with the realm.
-    async fn compare_other_targets(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn compare_other_targets(&self, print: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let began = Instant::now();
         for other in &self.other_targets {
             // A run may still be in progress there.
@@ -358,7 +358,7 @@ impl Demo {
             };
             let users = count(agreement.users, "user", "users");
             let memberships = count(agreement.memberships, "membership", "memberships");
-            tell(format!("{:>9}  {} holds the same: {users}, {memberships}", "", other.product.name()));
+            print(format!("{:>9}  {} holds the same: {users}, {memberships}", "", other.product.name()));
         }
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Demo {
     /// Waits until Jira shows a change, and reports how long that took.
     async fn when(
         &self,
-        tell: &mut (dyn FnMut(String) + Send),
+        print: &mut (dyn FnMut(String) + Send),
         began: Instant,
         what: &'static str,
         shows: impl Fn(&JiraSnapshot) -> bool,
@@ -377,7 +377,7 @@ impl Demo {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tell(format!("{:>6} ms  {what}", began.elapsed().as_millis()));
+        print(format!("{:>6} ms  {what}", began.elapsed().as_millis()));
         tokio::time::sleep(self.pause).await;
         Ok(())
     }

@@ -140,7 +140,7 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let plan = session.plan().await?;
     let (lines, notes) = (plan.lines(), plan.notes.clone());
     if args.dry_run {
-        tell(out, &session.base_url(), &lines, &notes, true);
+        print_lines(out, &session.base_url(), &lines, &notes, true);
         if out.json {
             out.document(&json!({ "would_do": lines, "notes": notes }));
         }
@@ -150,7 +150,7 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     files.check()?;
     let done = session.apply(plan).await?;
     let written = files.write(&done)?;
-    tell(out, &session.base_url(), &lines, &notes, false);
+    print_lines(out, &session.base_url(), &lines, &notes, false);
     if out.json {
         let files: Vec<_> =
             written.iter().map(|one| json!({ "secret": one.what, "file": one.path, "owner": one.owner })).collect();
@@ -196,7 +196,7 @@ async fn remove(context: &Context, realm: &Realm, dry_run: bool) -> Outcome {
     if !dry_run {
         session.remove(&plan).await?;
     }
-    tell(out, &session.base_url(), &lines, &notes, dry_run);
+    print_lines(out, &session.base_url(), &lines, &notes, dry_run);
     if out.json {
         let verb = if dry_run { "would_do" } else { "done" };
         out.document(&json!({ verb: lines, "notes": notes }));
@@ -211,7 +211,7 @@ async fn connect(options: SetupOptions) -> Result<Setup, Failure> {
 }
 
 /// Prints what was done, or would be done; one line for each item.
-fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) {
+fn print_lines(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) {
     if out.json {
         return;
     }

@@ -151,7 +151,7 @@ enum Command {
 
 /// Values that every command receives.
 struct Context {
-    told: Option<PathBuf>,
+    reported: Option<PathBuf>,
     by: Option<String>,
     env: Env,
     out: Out,
@@ -159,7 +159,7 @@ struct Context {
 
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
-        Config::find_and_load(self.told.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
+        Config::find_and_load(self.reported.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
     }
 
     /// Converts configuration errors to a failure.
@@ -244,7 +244,7 @@ pub fn main() -> ExitCode {
     let Global { config, json, wide, quiet, by, no_color } = cli.global;
     let mut out = Out::new(json, quiet, no_color);
     out.wide = wide;
-    let context = Context { told: config, by, env: Env::Process, out };
+    let context = Context { reported: config, by, env: Env::Process, out };
     // The server initializes its logs from its configuration.
     if !matches!(cli.command, Command::Serve(_))
         && let Err(error) = logs()

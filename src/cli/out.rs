@@ -263,9 +263,9 @@ impl Out {
 
 /// Returns the width of standard output in columns: from `COLUMNS`, else from the terminal.
 fn width(terminal: bool) -> Option<usize> {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let reported = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let measured = || terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
-    told.or_else(measured).filter(|width| *width >= 20)
+    reported.or_else(measured).filter(|width| *width >= 20)
 }
 
 #[cfg(test)]

@@ -136,19 +136,19 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
         let text = format!("{} Users and groups that were not read are left as they are.", sentence(incomplete));
         out.lines(out.noted(State::No, "incomplete read", &text));
     }
-    tell(out, State::Note, "link dropped", &report.dropped_links, all);
-    tell(out, State::Note, "protected", &report.not_changed, all);
-    tell(out, State::Note, "unsupported", &report.unsupported, all);
-    tell(out, State::Wait, "conflict", &report.conflicts, all);
-    tell(out, State::No, "not confirmed", &report.unconfirmed, all);
+    print_finding(out, State::Note, "link dropped", &report.dropped_links, all);
+    print_finding(out, State::Note, "protected", &report.not_changed, all);
+    print_finding(out, State::Note, "unsupported", &report.unsupported, all);
+    print_finding(out, State::Wait, "conflict", &report.conflicts, all);
+    print_finding(out, State::No, "not confirmed", &report.unconfirmed, all);
     let kept =
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
-    tell(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
-    tell(out, State::No, "repeated", &report.repeated, all);
-    tell(out, State::No, "failed", &report.errors, all);
+    print_finding(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
+    print_finding(out, State::No, "repeated", &report.repeated, all);
+    print_finding(out, State::No, "failed", &report.errors, all);
 }
 
-fn tell(out: &Out, state: State, about: &str, texts: &Listed<String>, all: bool) {
+fn print_finding(out: &Out, state: State, about: &str, texts: &Listed<String>, all: bool) {
     let most = if all { usize::MAX } else { FINDINGS };
     for text in texts.iter().take(most) {
         out.lines(out.noted(state, about, text));
@@ -226,11 +226,11 @@ pub(super) fn waiting(out: &Out, report: &Report) {
 
 /// Describes the safety limits, such as `Within the safety limits (3 of 519 deactivations).`
 pub(super) fn safety_limits(report: &Report) -> String {
-    let told = |held: bool| {
+    let reported = |held: bool| {
         let parts = report.limits.iter().filter(move |(kind, _)| report.limits_reached.contains(kind) == held);
         parts.map(|(kind, (planned, limit))| format!("{} of {} {}", thin(*planned), thin(*limit), limited(*kind)))
     };
-    let (past, within): (Vec<String>, Vec<String>) = (told(true).collect(), told(false).collect());
+    let (past, within): (Vec<String>, Vec<String>) = (reported(true).collect(), reported(false).collect());
     let mut parts = Vec::new();
     if !past.is_empty() {
         parts.push(format!("Above the safety limit, held for approval: {}.", past.join(", ")));

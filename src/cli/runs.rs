@@ -201,19 +201,19 @@ pub(super) fn outcome(outcome: &RunOutcome) -> String {
 
 /// Describes what a run did, such as `create 14, add member 41`; for a dry run, what it planned.
 pub(super) fn did(run: &RunRecord, report: &Report) -> String {
-    let told = |counts: &Counts| {
+    let reported = |counts: &Counts| {
         let parts = counts.iter().map(|(verb, number)| format!("{} {}", verb.replace('_', " "), thin(*number)));
         parts.collect::<Vec<_>>().join(", ")
     };
     match run.mode {
         RunMode::DryRun if report.planned.is_empty() => "planned nothing".to_owned(),
-        RunMode::DryRun => format!("planned {}", told(&report.planned)),
+        RunMode::DryRun => format!("planned {}", reported(&report.planned)),
         RunMode::Apply if report.done.is_empty() && matches!(run.outcome, RunOutcome::Failed { .. }) => {
             "nothing was done".to_owned()
         }
         RunMode::Apply if report.done.is_empty() => {
             format!("nothing: {} of {} in sync", thin(report.unchanged), thin(report.in_scope))
         }
-        RunMode::Apply => told(&report.done),
+        RunMode::Apply => reported(&report.done),
     }
 }

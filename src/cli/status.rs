@@ -115,25 +115,25 @@ impl StatusArgs {
             }),
             now: context.out.now,
         };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for pair in &pairs {
-            told.push(tell(&common, pair).await?);
+            reported.push(pair_status(&common, pair).await?);
         }
         let out = &context.out;
         let refused = refusals::recent(store, &config, self.connector.as_ref(), out).await?;
         if out.json {
             out.document(&serde_json::json!({
-                "server": opened.server, "store": config.store.path, "pairs": told, "refused": refused,
+                "server": opened.server, "store": config.store.path, "pairs": reported, "refused": refused,
             }));
         } else {
-            show(out, &told, opened.server.as_deref());
+            show(out, &reported, opened.server.as_deref());
             refusals::print(out, &refused);
         }
-        Ok(told.iter().fold(refusals::exit(&refused), |exit, told| exit.and(told.exit)))
+        Ok(reported.iter().fold(refusals::exit(&refused), |exit, reported| exit.and(reported.exit)))
     }
 }
 
-async fn tell(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Failure> {
+async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Failure> {
     let facts = facts(common, pair).await?;
     let Verdict { standing, sentence, more, exit } = judge(&facts);
     let heard = common.store.event_counts(&pair.connector).await?;
@@ -206,25 +206,28 @@ fn unsupported(known: Vec<Unsupported>, last_run: Option<&RunRecord>) -> Vec<Str
     all
 }
 
-fn show(out: &Out, told: &[PairStatus], server: Option<&str>) {
-    for told in told {
-        let state = match told.state {
+fn show(out: &Out, reported: &[PairStatus], server: Option<&str>) {
+    for reported in reported {
+        let state = match reported.state {
             Standing::InSync => State::Ok,
-            Standing::Working | Standing::FirstRun | Standing::New if told.exit != Exit::Done => State::No,
+            Standing::Working | Standing::FirstRun | Standing::New if reported.exit != Exit::Done => State::No,
             Standing::Working | Standing::FirstRun | Standing::New => State::Wait,
             Standing::FirstRunWaits => State::Held,
             Standing::Paused | Standing::Off => State::Note,
             Standing::OutOfSync | Standing::Degraded | Standing::Stopped => State::No,
         };
-        if out.quiet && told.exit == Exit::Done {
+        if out.quiet && reported.exit == Exit::Done {
             continue;
         }
-        out.prose(6, format!("{}  {}    {}", out.state(state), out.strong(&told.pair.to_string()), told.sentence));
-        for more in &told.more {
+        out.prose(
+            6,
+            format!("{}  {}    {}", out.state(state), out.strong(&reported.pair.to_string()), reported.sentence),
+        );
+        for more in &reported.more {
             out.prose(8, format!("      {more}"));
         }
         if !out.quiet {
-            proof_of_life(out, told);
+            proof_of_life(out, reported);
         }
     }
     match server {
@@ -233,12 +236,12 @@ fn show(out: &Out, told: &[PairStatus], server: Option<&str>) {
     }
 }
 
-fn proof_of_life(out: &Out, told: &PairStatus) {
-    let event = match told.last_event {
-        Some(at) => format!("{} ({} in total)", out.when(at), thin(told.events)),
+fn proof_of_life(out: &Out, reported: &PairStatus) {
+    let event = match reported.last_event {
+        Some(at) => format!("{} ({} in total)", out.when(at), thin(reported.events)),
         None => "none yet".to_owned(),
     };
-    let run = match &told.last_run {
+    let run = match &reported.last_run {
         Some(run) => {
             let report = serde_json::from_value::<Report>(run.report.clone()).ok();
             let did = report.map(|report| format!("; {}", runs::did(run, &report))).unwrap_or_default();
@@ -246,12 +249,12 @@ fn proof_of_life(out: &Out, told: &PairStatus) {
         }
         None => "none yet".to_owned(),
     };
-    let counts = &told.counts;
+    let counts = &reported.counts;
     let lines = [
         ("last event", event),
         ("last change", counts.last_change.map_or_else(|| "none yet".to_owned(), |at| out.when(at))),
         ("last run", run),
-        ("next run", told.next_run.map_or_else(|| "none".to_owned(), |at| out.when(at))),
+        ("next run", reported.next_run.map_or_else(|| "none".to_owned(), |at| out.when(at))),
         (
             "linked",
             format!(

@@ -53,9 +53,9 @@ pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];
 const MAX_BYTES: u64 = 4 << 20;
 
 impl Config {
-    /// Finds and loads the file: `told`, else `USERSYNC_CONFIG`, else the first existing one of [`PLACES`].
-    pub fn find_and_load(told: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
-        Self::load(&find(told, env)?, env)
+    /// Finds and loads the file: `reported`, else `USERSYNC_CONFIG`, else the first existing one of [`PLACES`].
+    pub fn find_and_load(reported: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
+        Self::load(&find(reported, env)?, env)
     }
 
     /// Reads and checks a file.
@@ -71,8 +71,8 @@ impl Config {
 }
 
 /// Returns the path of the file that would be loaded.
-pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
-    if let Some(path) = told {
+pub fn find(reported: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
+    if let Some(path) = reported {
         return Ok(path.to_path_buf());
     }
     if let Some(path) = env.get("USERSYNC_CONFIG").filter(|path| !path.is_empty()) {

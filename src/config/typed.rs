@@ -33,18 +33,18 @@ where
 /// Collects all errors. Serde stops at the first, so its entry is recorded and removed until the rest is valid.
 fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spanned<DeValue<'_>>) -> Option<(T, bool)> {
     let mut rest = written.clone();
-    let mut told: Vec<Range<usize>> = Vec::new();
+    let mut reported: Vec<Range<usize>> = Vec::new();
     loop {
         match T::deserialize(ValueDeserializer::from(rest.clone())) {
-            Ok(read) => return Some((read, told.is_empty())),
+            Ok(read) => return Some((read, reported.is_empty())),
             Err(error) => {
                 let span = error.span().unwrap_or_else(|| written.span());
                 let name = path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
                 // An entry that is incomplete only because of that removal is already reported.
-                if !told.iter().any(|inner| holds(&span, inner)) {
+                if !reported.iter().any(|inner| holds(&span, inner)) {
                     table.wrong(&name, Place::Span(span.clone()), explain(error.message()));
                 }
-                told.push(span.clone());
+                reported.push(span.clone());
                 let DeValue::Table(inner) = rest.get_mut() else { return None };
                 if !remove(inner, &span) {
                     return None;

@@ -381,6 +381,6 @@ pub fn agree(servers: &SimulatedServers) -> Agreement {
 }
 
 /// Compares the two sides, except accounts with these logins, which are unmanaged.
-pub fn agree_except(servers: &SimulatedServers, strangers: &[&str]) -> Agreement {
-    compare(&servers.realm.snapshot(), &servers.jira.held(), strangers)
+pub fn agree_except(servers: &SimulatedServers, unmanaged: &[&str]) -> Agreement {
+    compare(&servers.realm.snapshot(), &servers.jira.held(), unmanaged)
 }

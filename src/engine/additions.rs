@@ -119,7 +119,7 @@ struct Waiting {
     account: AccountId,
     token: Token,
     deadline: Timestamp,
-    tell: oneshot::Sender<AdditionResult>,
+    answer: oneshot::Sender<AdditionResult>,
 }
 
 /// The result of one addition.
@@ -286,8 +286,8 @@ impl Additions {
         for one in waiting {
             match engine.store.still_held(one.token).await {
                 Ok(true) => held.push(one),
-                Ok(false) | Err(StoreError::ClaimEnded) => drop(one.tell.send(AdditionResult::Ended)),
-                Err(_) => drop(one.tell.send(AdditionResult::NotSent)),
+                Ok(false) | Err(StoreError::ClaimEnded) => drop(one.answer.send(AdditionResult::Ended)),
+                Err(_) => drop(one.answer.send(AdditionResult::NotSent)),
             }
         }
         let mut calls = vec![held];
@@ -299,7 +299,7 @@ impl Additions {
             let came = for_operation(VERB, engine.times.call / 3, call).await;
             let took = engine.clock.now().duration_since(sent_at).unsigned_abs();
             engine.metrics.called(Peer::Target(&port.name), came.as_ref().err().map(TargetError::class), took);
-            let told = match came {
+            let reported = match came {
                 Ok(AddedMembers::All) => AdditionResult::Done,
                 Ok(AddedMembers::Refused) if some.len() > 1 => {
                     let rest = some.split_off(some.len() / 2);
@@ -314,7 +314,7 @@ impl Additions {
                 }
             };
             for one in some {
-                drop(one.tell.send(told.clone()));
+                drop(one.answer.send(reported.clone()));
             }
         }
         group
@@ -388,7 +388,7 @@ impl Part {
                 state.coming -= 1;
                 state.writing += 1;
                 state.last_progress = self.additions.clock.now();
-                self.additions.tell_if_all_came(&state);
+                self.additions.notify_if_all_came(&state);
             }
         }
         tokio::select! {
@@ -411,15 +411,15 @@ impl Part {
         {
             let mut state = locked(&self.additions.state);
             for addition in additions {
-                let (tell, told) = oneshot::channel();
+                let (answer, reported) = oneshot::channel();
                 let number = state.next;
                 state.next += 1;
                 let line = state.lines.entry(addition.group.clone()).or_default();
                 line.name.clear();
                 line.name.push_str(addition.group_name);
                 let account = addition.account.clone();
-                line.waiting.push(Waiting { number, account, token, deadline, tell });
-                waits.push((addition.group, number, told));
+                line.waiting.push(Waiting { number, account, token, deadline, answer });
+                waits.push((addition.group, number, reported));
             }
         }
         self.pass(Stage::Sending);
@@ -430,12 +430,12 @@ impl Part {
         tokio::pin!(late);
         let mut is_late = false;
         let mut all = Vec::with_capacity(waits.len());
-        for (group, number, mut told) in waits {
+        for (group, number, mut reported) in waits {
             if !is_late {
                 tokio::select! {
                     biased;
-                    told = &mut told => {
-                        all.push(told.unwrap_or_else(|_| unsent()));
+                    reported = &mut reported => {
+                        all.push(reported.unwrap_or_else(|_| unsent()));
                         continue;
                     }
                     () = &mut late => is_late = true,
@@ -445,7 +445,7 @@ impl Part {
                 AdditionResult::NotSent
             } else {
                 // It is being sent, and that ends by the deadline.
-                told.await.unwrap_or_else(|_| unsent())
+                reported.await.unwrap_or_else(|_| unsent())
             });
         }
         all
@@ -461,7 +461,7 @@ impl Part {
         }
         own.stage = to;
         state.last_progress = self.additions.clock.now();
-        self.additions.tell_if_all_came(&state);
+        self.additions.notify_if_all_came(&state);
         self.additions.changed.notify_one();
     }
 }
@@ -485,7 +485,7 @@ impl Drop for WaitingForServer<'_> {
 }
 
 impl Additions {
-    fn tell_if_all_came(&self, state: &State) {
+    fn notify_if_all_came(&self, state: &State) {
         if state.coming == 0 {
             self.all_came.notify_waiters();
             self.changed.notify_one();

@@ -117,17 +117,18 @@ pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_emai
     match operation {
         Operation::UpdateUser { fields, .. } => {
             let named = fields.display_name.as_ref().is_none_or(|name| account.display_name == *name);
-            let told = |name: &String| account.attributes.get(name);
-            let other = fields.attributes.iter().any(|(name, wanted)| told(name).is_some_and(|value| value != wanted));
+            let reported = |name: &String| account.attributes.get(name);
+            let other =
+                fields.attributes.iter().any(|(name, wanted)| reported(name).is_some_and(|value| value != wanted));
             let named = named && !other;
-            if named && fields.attributes.keys().any(|name| told(name).is_none()) {
+            if named && fields.attributes.keys().any(|name| reported(name).is_none()) {
                 return None;
             }
             match (&fields.email, &account.email) {
                 // A matching display name proves nothing about an address that cannot be read: the old address could
                 // stay for ever.
                 (Some(_), None) if named && !reads_email => None,
-                (Some(wanted), told) => Some(named && told.as_ref() == Some(wanted)),
+                (Some(wanted), reported) => Some(named && reported.as_ref() == Some(wanted)),
                 (None, _) => Some(named),
             }
         }

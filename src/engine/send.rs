@@ -262,10 +262,10 @@ impl Case<'_> {
                     () = self.engine.clock.sleep(wait) => {}
                 }
             };
-            let told = part.add(&additions, self.claim.token, late, written.deadline).await;
+            let reported = part.add(&additions, self.claim.token, late, written.deadline).await;
             let (mut alone, mut failed) = (Vec::new(), Vec::new());
-            for (number, told) in told.into_iter().enumerate() {
-                match told {
+            for (number, reported) in reported.into_iter().enumerate() {
+                match reported {
                     AdditionResult::Done => {
                         done = true;
                         self.took_effect(now[number], written.intents[number]);

@@ -262,8 +262,8 @@ impl Hooks {
                 self.metrics.events(name, fate, count, now);
             }
         }
-        let told = json!({ "stored": appended.stored, "duplicates": appended.duplicates });
-        Ok((StatusCode::ACCEPTED, axum::Json(told)).into_response())
+        let reported = json!({ "stored": appended.stored, "duplicates": appended.duplicates });
+        Ok((StatusCode::ACCEPTED, axum::Json(reported)).into_response())
     }
 
     /// Reads the whole body; charges for it as it arrives, and fails above the limit.

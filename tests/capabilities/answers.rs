@@ -124,8 +124,8 @@ impl Side<'_> {
         let before = self.server.held();
         let mut wrong = Vec::new();
         // Faults that stop a target for good come last.
-        let told = |at: &str| IDENTITY.iter().any(|own| at.contains(own));
-        let (identity, other): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(at, ..)| told(at));
+        let reported = |at: &str| IDENTITY.iter().any(|own| at.contains(own));
+        let (identity, other): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(at, ..)| reported(at));
         let last = other.len();
         for (number, (at, field, value)) in other.into_iter().chain(identity).enumerate() {
             if number == last {
@@ -144,7 +144,7 @@ impl Side<'_> {
                     let fault = self.faults.add(Fault::new(Kind::Mangle(mangle)).method("GET").path(at.clone()));
                     let outcome = self.work().await;
                     self.faults.remove(fault);
-                    let identity = told(&at);
+                    let identity = reported(&at);
                     match outcome {
                         Err(WorkError::Bug) => wrong.push(format!("{case}: a panic")),
                         Err(error) if !identity && !OWN_ACCOUNT.iter().any(|own| error.to_string().contains(own)) => {

@@ -173,9 +173,9 @@ async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
     let members = |number| c.crowd.snapshot().groups[&group(number)].len();
     assert_eq!((members(0), members(1)), (0, 3));
     for mode in [RunMode::DryRun, RunMode::Apply] {
-        let told = c.run(mode).await.report.unsupported;
-        let told: Vec<_> = told.iter().filter(|text| text.contains(&group(0))).collect();
-        assert!(told.iter().any(|text| text.contains("activate it in Crowd")), "{mode:?}: {told:?}");
+        let reported = c.run(mode).await.report.unsupported;
+        let reported: Vec<_> = reported.iter().filter(|text| text.contains(&group(0))).collect();
+        assert!(reported.iter().any(|text| text.contains("activate it in Crowd")), "{mode:?}: {reported:?}");
     }
     c.crowd.set_group_active(&group(0), true);
     c.run(RunMode::Apply).await;

@@ -230,12 +230,12 @@ async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
         ("a time to come", l.post_at("acme", HOOK_SECRET, now + long, body.clone()).await),
         ("a removed connector without its secret", l.post_at("gone", OTHER_SECRET, now, body.clone()).await),
     ];
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (who, answer) in answers {
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{who}");
-        told.push((answer.headers().get("content-type").cloned(), answer.bytes().await.unwrap()));
+        reported.push((answer.headers().get("content-type").cloned(), answer.bytes().await.unwrap()));
     }
-    assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+    assert!(reported.iter().all(|one| *one == reported[0]), "{reported:?}");
     assert_eq!(l.events().await.len(), 0);
     // A clock skew of a few minutes is accepted.
     for skew in [SignedDuration::from_mins(4), SignedDuration::from_mins(-4)] {
@@ -484,15 +484,15 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
     // A call site that another test reaches first while this subscriber is registered would stay silent.
     tracing::callsite::rebuild_interest_cache();
     let l = Listener::open().await;
-    let mut told = String::new();
+    let mut reported = String::new();
     for (connector, secret) in
         [("acme", HOOK_SECRET), ("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), ("gone", HOOK_SECRET)]
     {
-        told += &l.post(connector, secret, &event(1)).await.text().await.unwrap();
-        told += &l.post_at(connector, secret, Timestamp::now(), "nonsense".into()).await.text().await.unwrap();
+        reported += &l.post(connector, secret, &event(1)).await.text().await.unwrap();
+        reported += &l.post_at(connector, secret, Timestamp::now(), "nonsense".into()).await.text().await.unwrap();
     }
-    told += &l.post_p2("p2", P2_SECRET, &json!({})).await.text().await.unwrap();
-    told += &reqwest::get(format!("http://{}/metrics", l.server.address())).await.unwrap().text().await.unwrap();
+    reported += &l.post_p2("p2", P2_SECRET, &json!({})).await.text().await.unwrap();
+    reported += &reqwest::get(format!("http://{}/metrics", l.server.address())).await.unwrap().text().await.unwrap();
     // Refusals are logged concurrently with the answers.
     let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for _ in 0..500 {
@@ -505,6 +505,6 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
     assert!(log.contains("refused"), "the log is caught: {log}");
     for secret in [HOOK_SECRET, OTHER_SECRET, P2_SECRET] {
         let bare = secret.trim_start_matches("whsec_");
-        assert!(!told.contains(bare) && !log.contains(bare));
+        assert!(!reported.contains(bare) && !log.contains(bare));
     }
 }

@@ -75,23 +75,23 @@ async fn any_field_that_is_null_missing_empty_or_of_another_type_ends_no_run_and
             path => (path.to_owned(), user.clone()),
         };
         for (field, to) in fields.into_iter().flat_map(|field| replacements().map(|to| (field, to))) {
-            let told = format!("{path} {at}/{field}: {to:?}");
+            let reported = format!("{path} {at}/{field}: {to:?}");
             let fault = Fault::edit(move |value| set(value, at, field, to.as_ref())).method("GET").path(path.clone());
             let fault = w.servers.keycloak.faults.add(fault);
             if path.contains(&id) {
                 match source.user(&id.as_str().into()).await {
-                    Ok(Some(user)) => assert!(user.enabled && user.groups.len() == 1, "{told}: {user:?}"),
-                    Ok(None) => panic!("{told}: called gone"),
+                    Ok(Some(user)) => assert!(user.enabled && user.groups.len() == 1, "{reported}: {user:?}"),
+                    Ok(None) => panic!("{reported}: called gone"),
                     Err(_) => {}
                 }
-                assert!(w.servers.keycloak.faults.hits(fault) > 0, "{told} was read");
+                assert!(w.servers.keycloak.faults.hits(fault) > 0, "{reported} was read");
                 w.servers.keycloak.faults.remove(fault);
                 continue;
             }
-            let report = w.try_run().await.unwrap_or_else(|error| panic!("{told}: {error}"));
+            let report = w.try_run().await.unwrap_or_else(|error| panic!("{reported}: {error}"));
             let lost: Vec<String> = before.difference(&granted(&w)).cloned().collect();
-            assert_eq!(lost, Vec::<String>::new(), "{told}: {report:?}");
-            assert!(w.servers.keycloak.faults.hits(fault) > 0, "{told} was read");
+            assert_eq!(lost, Vec::<String>::new(), "{reported}: {report:?}");
+            assert!(w.servers.keycloak.faults.hits(fault) > 0, "{reported} was read");
             w.servers.keycloak.faults.remove(fault);
         }
     }
@@ -119,12 +119,12 @@ async fn a_user_and_a_group_that_cannot_be_read_are_their_own_failures_by_name()
     w.servers.keycloak.faults.add(edit(group, "name").path("/groups?"));
     w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
     let report = w.try_run().await.unwrap();
-    let told = |subject: Subject, words: &str| {
+    let reported = |subject: Subject, words: &str| {
         let found = report.errors.iter().any(|error| error.starts_with(&subject.to_string()) && error.contains(words));
         assert!(found, "{:?}", report.errors);
     };
-    told(Subject::user(odd.as_str()), "the entry staff5 in Keycloak's listing cannot be decoded: field \"email\"");
-    told(Subject::group(late.as_str()), "field");
+    reported(Subject::user(odd.as_str()), "the entry staff5 in Keycloak's listing cannot be decoded: field \"email\"");
+    reported(Subject::group(late.as_str()), "field");
     assert_eq!(report.incomplete, None, "{report:?}");
     assert_eq!(w.account("staff1").email, "one@example.com");
     assert!(!w.account("staff2").active, "who was read is planned as read");
@@ -145,7 +145,7 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
         w.realm().switch_webhook(false);
         let ids: Vec<String> = (0..7).map(|number| w.id(&format!("staff{number}"))).collect();
         w.realm().update_user(&w.id("staff8"), UserChange::email("eight@example.com")).await.unwrap();
-        w.realm().vanish_user(&w.id("staff9")).unwrap();
+        w.realm().delete_user_without_event(&w.id("staff9")).unwrap();
         let hidden = ids.clone();
         let hide = Fault::edit(move |value| {
             if let Some(list) = value.as_array_mut() {
@@ -202,7 +202,7 @@ async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent
     w.realm().switch_webhook(false);
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
     w.realm().update_user(&w.id("staff2"), UserChange::enabled(false)).await.unwrap();
-    w.realm().vanish_user(&w.id("staff3")).unwrap();
+    w.realm().delete_user_without_event(&w.id("staff3")).unwrap();
     let odd = w.id("staff5");
     // Every list that contains the user fails completely, and so does the user.
     w.servers.keycloak.faults.add(Fault::fails_over(odd.as_str()));

@@ -295,7 +295,7 @@ async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody
     w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
     w.settled().await;
     // Both users are enabled again without an event.
-    w.realm().change_quietly(&id, &UserChange::enabled(true)).unwrap();
+    w.realm().change_without_event(&id, &UserChange::enabled(true)).unwrap();
     w.jira().set_active("staff1", true);
     w.run().await;
     w.jira().set_active("staff1", false);

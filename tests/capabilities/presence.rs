@@ -182,14 +182,14 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_
                 |on| if off { w.realm().switch_provider_off("spi", on) } else { w.realm().set_ldap_down("spi", on) };
             turn(true);
             let report = w.try_run().await.unwrap();
-            let told = |text: &String| report.unconfirmed.contains(text) || report.errors.contains(text);
+            let reported = |text: &String| report.unconfirmed.contains(text) || report.errors.contains(text);
             for number in 0..3 {
                 let name = format!("out{number}");
                 let found = report
                     .unconfirmed
                     .iter()
                     .chain(report.errors.iter())
-                    .any(|text| told(text) && text.contains(&name));
+                    .any(|text| reported(text) && text.contains(&name));
                 assert!(found, "{at}: {name}: {report:?}");
             }
             // An event asks for one of them.
@@ -202,7 +202,7 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_
             turn(false);
             w.realm().switch_webhook(false);
         }
-        w.realm().change_quietly(&w.id("out2"), &UserChange::email("out@example.com")).unwrap();
+        w.realm().change_without_event(&w.id("out2"), &UserChange::email("out@example.com")).unwrap();
         w.run().await;
         assert_eq!(w.account("out2").email, "out@example.com");
     }
@@ -302,7 +302,7 @@ async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has
 async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
     let w = world().await;
     let id = w.id("staff1");
-    w.realm().vanish_user(&id).unwrap();
+    w.realm().delete_user_without_event(&id).unwrap();
     w.run().await;
     assert!(!w.account("staff1").active);
     assert_eq!(w.waiting(ApprovalKind::ProtectedLeaver).await.len(), 0);
@@ -343,7 +343,7 @@ async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
     w.run().await;
     assert!(!w.account("staff2").active);
     for id in [&gone, &off] {
-        w.realm().vanish_user(id).unwrap();
+        w.realm().delete_user_without_event(id).unwrap();
     }
     let before = w.jira().snapshot();
     let fault = w.servers.keycloak.faults.add(miscounted());

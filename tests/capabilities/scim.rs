@@ -17,7 +17,7 @@ use usersync::{
 use usersync_simulators::{
     ScimOptions, ScimSwitches, SimulatedScim,
     keycloak::{NewUser, UserChange},
-    scim::{NewAccount, Odd, Told},
+    scim::{InvalidField, NewAccount, Visibility},
 };
 
 use crate::support::{World, on, policy, servers};
@@ -275,8 +275,10 @@ async fn a_name_that_nobody_is_shown_to_have_does_not_loop() {
 
 #[tokio::test]
 async fn what_the_service_does_not_show_is_not_written_again_and_is_removed_by_the_record() {
-    let wiki =
-        Wiki::switched(|switches| (switches.members_told, switches.groups_told) = (Told::Empty, Told::Empty)).await;
+    let wiki = Wiki::switched(|switches| {
+        (switches.members_told, switches.groups_told) = (Visibility::Empty, Visibility::Empty)
+    })
+    .await;
     assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into());
     wiki.w.calm().await;
     for _ in 0..2 {
@@ -327,7 +329,7 @@ async fn one_odd_account_or_group_keeps_no_leaver_active() {
     let odd = wiki.server.snapshot().accounts.iter().find(|(_, one)| one.name == "alice").expect("there").0.clone();
     let dev = wiki.id_of("dev").await.expect("there").to_string();
     for (path, id, at) in [("/Users", odd, "/userName"), ("/Groups", dev, "/id")] {
-        let odd = Odd { path, id: Some(id), at: at.into(), value: Some(Value::Null) };
+        let odd = InvalidField { path, id: Some(id), at: at.into(), value: Some(Value::Null) };
         wiki.server.switch(|switches| switches.odd = Some(odd));
         let enabled = path == "/Groups";
         realm.update_user(&wiki.w.id("leaver"), UserChange::enabled(enabled)).await.expect("changed");
@@ -335,7 +337,8 @@ async fn one_odd_account_or_group_keeps_no_leaver_active() {
         assert_eq!(wiki.server.snapshot().account("leaver").expect("there").active, enabled, "{run:?}");
         assert!(wiki.server.snapshot().account("alice").expect("there").active);
         assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into(), "{run:?}");
-        let told = run.unsupported.iter().chain(run.errors.iter()).chain(run.unconfirmed.iter()).collect::<Vec<_>>();
-        assert!(!told.is_empty(), "{path}: it is named");
+        let reported =
+            run.unsupported.iter().chain(run.errors.iter()).chain(run.unconfirmed.iter()).collect::<Vec<_>>();
+        assert!(!reported.is_empty(), "{path}: it is named");
     }
 }

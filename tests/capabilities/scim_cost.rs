@@ -15,7 +15,7 @@ use usersync::{
 use usersync_simulators::{
     ScimOptions, ScimSwitches, SimulatedScim,
     keycloak::{NewUser, UserChange},
-    scim::{Filters, Told},
+    scim::{Filters, Visibility},
 };
 
 use crate::support::{STAFF, World, on, options, servers};
@@ -37,7 +37,7 @@ fn pair() -> Pair {
 }
 
 fn plain(switches: &mut ScimSwitches) {
-    switches.groups_told = Told::Never;
+    switches.groups_told = Visibility::Never;
     switches.member_filters = Filters::Broken;
     switches.bulk = 0;
 }
@@ -112,7 +112,7 @@ async fn a_first_run_is_as_cheap_whatever_the_server_does() {
     let habits: [(&str, Habit); 4] = [
         ("shows groups of users", |switches| {
             plain(switches);
-            switches.groups_told = Told::Always;
+            switches.groups_told = Visibility::Always;
         }),
         ("filters by member", |switches| {
             plain(switches);

@@ -63,9 +63,9 @@ async fn a_refusal_is_reported_and_the_deactivation_stands() {
     assert_eq!((last.verb.as_str(), &last.outcome), ("deactivate", &ChangeOutcome::Done));
     assert_eq!(w.dead().await, Vec::<String>::new());
     let known = w.stack.store.unsupported(&Stack::pair()).await.unwrap();
-    let [told] = known.as_slice() else { panic!("{known:?}") };
-    assert!(told.why.contains("staff1 is deactivated at jira, but its sessions were not ended"), "{told:?}");
-    assert!(told.why.contains("You may not end sessions"), "{told:?}");
+    let [reported] = known.as_slice() else { panic!("{known:?}") };
+    assert!(reported.why.contains("staff1 is deactivated at jira, but its sessions were not ended"), "{reported:?}");
+    assert!(reported.why.contains("You may not end sessions"), "{reported:?}");
 }
 
 #[tokio::test]

@@ -35,8 +35,8 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     assert_eq!(plan.planned.get("remove_member"), Some(&1), "{plan:?}");
     assert_eq!(plan.planned.get("add_member"), Some(&1), "{plan:?}");
     let report = w.run().await;
-    let told = report.unconfirmed.iter().find(|incomplete| incomplete.starts_with("group /staff: ")).unwrap();
-    assert!(told.contains("staff1") && told.contains("own group lists contain the group"), "{told}");
+    let reported = report.unconfirmed.iter().find(|incomplete| incomplete.starts_with("group /staff: ")).unwrap();
+    assert!(reported.contains("staff1") && reported.contains("own group lists contain the group"), "{reported}");
     assert_eq!(w.members("staff").len(), STAFF - 1);
     assert!(!w.members("staff").contains(&"staff3".to_owned()));
     w.servers.keycloak.faults.clear();
@@ -71,7 +71,7 @@ async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read()
     let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
     w.realm().leave(&w.id("staff2"), &staff).await.unwrap();
-    w.realm().vanish_user(&w.id("staff3")).unwrap();
+    w.realm().delete_user_without_event(&w.id("staff3")).unwrap();
     w.realm().update_user(&w.id("staff4"), UserChange::email("four@example.com")).await.unwrap();
     let hidden = vec![w.id("staff4")];
     w.servers.keycloak.faults.add(without("briefRepresentation=false", hidden));
@@ -102,7 +102,7 @@ async fn many_who_are_gone_are_asked_for_by_one_request_before_each_is_confirmed
     w.realm().switch_webhook(false);
     let gone: Vec<String> = (0..4).map(|number| w.id(&format!("staff{number}"))).collect();
     for id in &gone {
-        w.realm().vanish_user(id).unwrap();
+        w.realm().delete_user_without_event(id).unwrap();
     }
     w.servers.keycloak.journal.clear();
     let plan = w.dry_run().await;

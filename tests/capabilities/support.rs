@@ -139,8 +139,8 @@ impl World {
         self.agrees_but_for(&[])
     }
 
-    pub fn agrees_but_for(&self, strangers: &[&str]) -> Agreement {
-        let agreement = agree_except(&self.servers, strangers);
+    pub fn agrees_but_for(&self, unmanaged: &[&str]) -> Agreement {
+        let agreement = agree_except(&self.servers, unmanaged);
         assert!(agreement.holds(), "{agreement}");
         agreement
     }

@@ -66,6 +66,7 @@ async fn two_groups_that_fall_together_are_a_conflict_as_ever() {
     let users = [NewUser::named("ada").in_groups(&["/x/Ops"]), NewUser::named("bob").in_groups(&["/y/ops"])];
     let place = Place::start(users).await;
     let report = place.run().await;
-    let told: Vec<&String> = report.unsupported.iter().filter(|why| why.contains("two groups in Keycloak")).collect();
-    assert!(!told.is_empty(), "{report:?}");
+    let reported: Vec<&String> =
+        report.unsupported.iter().filter(|why| why.contains("two groups in Keycloak")).collect();
+    assert!(!reported.is_empty(), "{report:?}");
 }

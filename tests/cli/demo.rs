@@ -39,13 +39,13 @@ async fn e10_a_demo_that_is_kept_can_be_used_and_ends_cleanly() {
     let mut child = Kept(command.stdout(Stdio::piped()).spawn().expect("it starts"));
     let pid = child.0.id();
     let output = BufReader::new(child.0.stdout.take().expect("a pipe"));
-    let (told, config) = tokio::task::spawn_blocking(move || {
-        let mut told = String::new();
+    let (reported, config) = tokio::task::spawn_blocking(move || {
+        let mut reported = String::new();
         let mut config = None;
         for line in output.lines() {
             let line = line.expect("text");
-            told.push_str(&line);
-            told.push('\n');
+            reported.push_str(&line);
+            reported.push('\n');
             if let Some((_, rest)) = line.split_once("usersync --config ") {
                 config = rest.strip_suffix(" status").map(str::to_owned);
             }
@@ -53,18 +53,18 @@ async fn e10_a_demo_that_is_kept_can_be_used_and_ends_cleanly() {
                 break;
             }
         }
-        (told, config)
+        (reported, config)
     })
     .await
     .expect("joined");
     for product in ["Keycloak", "Jira", "Confluence", "Bitbucket", "Crowd", "SCIM"] {
-        let line = told
+        let line = reported
             .lines()
             .find(|line| line.starts_with(&format!("{product:<10} http")))
-            .unwrap_or_else(|| panic!("no {product} in {told}"));
+            .unwrap_or_else(|| panic!("no {product} in {reported}"));
         assert!(line.contains("token ") || line.contains("password "), "{line}");
     }
-    let config = config.unwrap_or_else(|| panic!("no configuration in {told}"));
+    let config = config.unwrap_or_else(|| panic!("no configuration in {reported}"));
     for args in [&["status"][..], &["check"], &["plan"], &["explain", "alicia"], &["changes"], &["config", "check"]] {
         let ran = place.run(&[args, &["--config", &config]].concat()).await;
         // Exit code 1: one target cannot rename a login, which is reported as a problem.

@@ -100,9 +100,9 @@ async fn a_first_day_from_plan_to_in_step() {
 
     // One leaver, found by a full reconcile; one mover, brought in sync alone.
     let staff = |name: &str| servers.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
-    servers.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
+    servers.realm.change_without_event(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
     let change = UserChange { first_name: Some("Second".into()), ..UserChange::default() };
-    servers.realm.change_quietly(&staff("staff2"), &change).expect("changed");
+    servers.realm.change_without_event(&staff("staff2"), &change).expect("changed");
     place
         .run(&["explain", "staff2"])
         .await
@@ -137,7 +137,7 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
     place.configure(|text| text.replace(kind, &format!("{kind}protected_users = [\"staff3\"]\n")));
     let staff3 = servers.realm.snapshot().user("staff3").map(|user| user.id.clone()).expect("there");
     let change = UserChange { first_name: Some("Third".into()), ..UserChange::default() };
-    servers.realm.change_quietly(&staff3, &change).expect("changed");
+    servers.realm.change_without_event(&staff3, &change).expect("changed");
     place.run(&["sync", "staff3"]).await.ended(0);
     place
         .run(&["status"])
@@ -190,7 +190,7 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
     place.run(&["sync"]).await.ended(0);
     for number in 0..30 {
         let id = servers.realm.snapshot().user(&format!("staff{number}")).map(|user| user.id.clone()).expect("there");
-        servers.realm.change_quietly(&id, &UserChange::enabled(false)).expect("disabled");
+        servers.realm.change_without_event(&id, &UserChange::enabled(false)).expect("disabled");
     }
     servers.realm.import_users([NewUser::named("newcomer")]).expect("imported");
     place.run(&["plan"]).await.ended(3).says("Above the safety limit, held for approval: 30 of 20 deactivations.");

@@ -12,7 +12,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Fault, JiraOptions, SimulatedJira, confluence::NewAccount};
 
-use crate::world::{Wiki, not_done, token, told};
+use crate::world::{Wiki, not_done, reported, token};
 
 #[tokio::test]
 async fn versions_differ_in_what_they_can() {
@@ -33,7 +33,7 @@ async fn versions_differ_in_what_they_can() {
             let can = &info.capabilities;
             assert_eq!((can.list_all, can.update), (lists, rest), "{version}, OPTIONS {options}");
             assert!(!can.rename && !can.rename_group && !can.reads_email && can.email_required && can.delete);
-            let cannot = told(&info, NoteState::Note, "cannot").join("\n");
+            let cannot = reported(&info, NoteState::Note, "cannot").join("\n");
             for (word, expected) in [
                 ("rename a login", true),
                 ("Crowd or Jira", true),
@@ -47,10 +47,10 @@ async fn versions_differ_in_what_they_can() {
             wiki.simulator.set_remote_api(true, 500);
             let info = wiki.probe().await;
             assert_eq!(info.capabilities.update, rpc, "{version}");
-            let over_rpc = told(&info, NoteState::Note, "cannot").join("\n").contains("JSON-RPC is on");
+            let over_rpc = reported(&info, NoteState::Note, "cannot").join("\n").contains("JSON-RPC is on");
             assert_eq!(over_rpc, !rest);
             for about in ["clock", "round trip", "rights", "protected"] {
-                assert_eq!(told(&info, NoteState::Ok, about).len(), 1, "{version}: {about}");
+                assert_eq!(reported(&info, NoteState::Ok, about).len(), 1, "{version}: {about}");
             }
             wiki.assert_contract();
         }
@@ -85,9 +85,9 @@ async fn rights_and_seats_are_told() {
         wiki.simulator.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
         wiki.simulator.set_credentials("usersync", "p", "sync-token");
         let info = wiki.probe().await;
-        let missing = told(&info, NoteState::No, "rights").join(" ");
+        let missing = reported(&info, NoteState::No, "rights").join(" ");
         // Before 8.8 nothing that is read here is restricted to administrators.
-        let unknown = told(&info, NoteState::Note, "rights").join(" ");
+        let unknown = reported(&info, NoteState::Note, "rights").join(" ");
         let text = if version == "8.5.16" { unknown } else { missing };
         assert!(text.contains("usersync") && text.contains("Confluence Administrator"), "{version}: {info:?}");
         assert!(text.contains("confluence-administrators"), "{text}");
@@ -97,9 +97,9 @@ async fn rights_and_seats_are_told() {
     assert_eq!(wiki.target.free_seats().await, Ok(None), "unlimited");
     wiki.simulator.set_seats(Some(1234));
     assert_eq!(wiki.target.free_seats().await, Ok(Some(1233)));
-    assert_eq!(told(&wiki.probe().await, NoteState::Note, "seats"), ["1\u{2009}233 free"]);
+    assert_eq!(reported(&wiki.probe().await, NoteState::Note, "seats"), ["1\u{2009}233 free"]);
     wiki.simulator.set_seats(Some(1));
-    assert!(told(&wiki.probe().await, NoteState::No, "seats")[0].contains("Free some"));
+    assert!(reported(&wiki.probe().await, NoteState::No, "seats")[0].contains("Free some"));
     wiki.simulator.faults.add(Fault::status(404, "{}").path("remainingSeats"));
     assert_eq!(wiki.target.free_seats().await, Ok(None), "not told");
 }
@@ -173,7 +173,7 @@ async fn a_password_works_until_a_captcha_stands_before_it() {
     let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
     let password = Credentials::Basic { user: "admin".to_owned(), password: Arc::new(|| Ok("admin".into())) };
     let wiki = Wiki::start(options, password).await;
-    assert_eq!(told(&wiki.probe().await, NoteState::Note, "sign-in").len(), 1);
+    assert_eq!(reported(&wiki.probe().await, NoteState::Note, "sign-in").len(), 1);
     wiki.simulator.set_captcha(true);
     let error = wiki.target.account_named("admin").await.expect_err("refused");
     assert_eq!(error.kind, not_done(ErrorClass::Credentials));

@@ -187,7 +187,7 @@ pub fn delete_group(name: &str) -> Operation {
 }
 
 /// Returns the sentences of a first contact about a topic.
-pub fn told(info: &TargetInfo, state: NoteState, about: &str) -> Vec<String> {
+pub fn reported(info: &TargetInfo, state: NoteState, about: &str) -> Vec<String> {
     let notes = info.notes.iter().filter(|note| note.state == state && note.about == about);
     notes.map(|note| note.text.clone()).collect()
 }

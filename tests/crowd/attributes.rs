@@ -95,8 +95,8 @@ async fn an_answer_without_attributes_does_not_say_that_there_are_none() {
     for attributes in [json!(null), json!({ "link": {} })] {
         let body = json!({ "key": ada.id.as_str(), "name": "ada", "active": true, "attributes": attributes });
         let fault = place.simulator.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
-        let told = place.crowd.account(&ada.id).await.expect("a look").expect("there");
-        assert_eq!(told.attributes, values(&[]), "{attributes}");
+        let reported = place.crowd.account(&ada.id).await.expect("a look").expect("there");
+        assert_eq!(reported.attributes, values(&[]), "{attributes}");
         // Without any report of the values, all are written and assumed to be stored.
         place.done(&give(&ada, &[("title", "Prof"), ("cost centre", "")])).await;
         place.simulator.faults.remove(fault);

@@ -82,6 +82,6 @@ async fn groups_of_an_account_come_whole_over_pages() {
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();
     place.simulator.add_user(NewCrowdUser::named("ada").in_groups(&groups));
     place.simulator.set_page_cap(4);
-    let told = place.named("ada").await.expect("there").groups.expect("told");
-    assert_eq!(told, names.iter().map(|name| name.to_lowercase().into()).collect::<Vec<_>>());
+    let reported = place.named("ada").await.expect("there").groups.expect("told");
+    assert_eq!(reported, names.iter().map(|name| name.to_lowercase().into()).collect::<Vec<_>>());
 }

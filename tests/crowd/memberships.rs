@@ -36,10 +36,10 @@ fn ids<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<TargetGroupId> 
 }
 
 /// Returns logins by group; `None`: it must be read group by group.
-async fn told(place: &Place, groups: &BTreeSet<TargetGroupId>) -> Option<BTreeMap<String, BTreeSet<String>>> {
-    let told = place.crowd.memberships(groups).await.expect("a look")?;
+async fn reported(place: &Place, groups: &BTreeSet<TargetGroupId>) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    let reported = place.crowd.memberships(groups).await.expect("a look")?;
     let texts = |logins: Vec<_>| logins.iter().map(ToString::to_string).collect();
-    Some(told.logins.into_iter().map(|(group, logins)| (group.to_string(), texts(logins))).collect())
+    Some(reported.logins.into_iter().map(|(group, logins)| (group.to_string(), texts(logins))).collect())
 }
 
 async fn members(place: &Place, group: &TargetGroupId) -> BTreeSet<String> {
@@ -64,9 +64,9 @@ async fn staffed(options: CrowdOptions) -> Place {
 async fn names_come_through_exactly() {
     let place = Place::new().await;
     place.simulator.add_users(ODD.iter().map(|name| NewCrowdUser::named(*name).in_groups(ODD)));
-    let told = told(&place, &ids(ODD.iter().copied())).await.expect("told");
+    let reported = reported(&place, &ids(ODD.iter().copied())).await.expect("told");
     let logins: BTreeSet<String> = ODD.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ODD.iter().map(|group| (group.to_lowercase(), logins.clone())).collect());
+    assert_eq!(reported, ODD.iter().map(|group| (group.to_lowercase(), logins.clone())).collect());
 }
 
 #[tokio::test]
@@ -85,12 +85,12 @@ async fn it_tells_the_same_as_a_call_for_each_group() {
         let keys: BTreeMap<String, String> =
             place.simulator.snapshot().users.into_values().map(|user| (user.name, user.key)).collect();
         let wanted = ids(groups.iter().map(String::as_str));
-        let told = told(&place, &wanted).await.expect("told");
-        assert_eq!(told["group 0"], BTreeSet::new(), "members of a group in it are none of its own");
-        assert_eq!(told.len(), groups.len());
+        let reported = reported(&place, &wanted).await.expect("told");
+        assert_eq!(reported["group 0"], BTreeSet::new(), "members of a group in it are none of its own");
+        assert_eq!(reported.len(), groups.len());
         for group in &wanted {
-            let told = told[group.as_str()].iter().map(|login| keys[login].clone()).collect();
-            assert_eq!(members(&place, group).await, told, "{group}");
+            let reported = reported[group.as_str()].iter().map(|login| keys[login].clone()).collect();
+            assert_eq!(members(&place, group).await, reported, "{group}");
         }
     }
 }
@@ -99,8 +99,8 @@ async fn it_tells_the_same_as_a_call_for_each_group() {
 async fn a_group_that_is_not_wanted_or_not_there_is_left_out() {
     let place = staffed(CrowdOptions::default()).await;
     place.simulator.add_group("other");
-    let told = told(&place, &ids(["dev", "nowhere"])).await.expect("told");
-    assert_eq!(told.keys().collect::<Vec<_>>(), ["dev"]);
+    let reported = reported(&place, &ids(["dev", "nowhere"])).await.expect("told");
+    assert_eq!(reported.keys().collect::<Vec<_>>(), ["dev"]);
 }
 
 #[tokio::test]

@@ -123,18 +123,18 @@ async fn attributes_that_are_not_named_stay() {
     raw.expect("POST", of_ada, give(json!([{ "name": "a", "values": ["4"] }])), 204, "").await;
     raw.expect("POST", of_ada, Some(json!([])), 400, "ILLEGAL_ARGUMENT").await;
     raw.expect("POST", "/user/attribute?username=nobody", give(json!([])), 404, "USER_NOT_FOUND").await;
-    let told = |body: &Value| {
+    let reported = |body: &Value| {
         let all = body.as_array().expect("a list").iter();
         all.map(|one| format!("{}={}", one["name"], one["values"])).collect::<Vec<_>>().join(" ")
     };
     let answer = raw.expect("GET", of_ada, None, 200, "").await.json();
-    assert_eq!(told(&answer["attributes"]), r#""a"=["4"] "b"=["3"]"#);
+    assert_eq!(reported(&answer["attributes"]), r#""a"=["4"] "b"=["3"]"#);
     for (expand, shown) in [("", ""), ("&expand=attributes", r#""a"=["4"] "b"=["3"]"#)] {
         let user = raw.ask("GET", &format!("/user?username=ada{expand}"), None).await.json();
-        assert_eq!(told(&user["attributes"]["attributes"]), shown);
+        assert_eq!(reported(&user["attributes"]["attributes"]), shown);
     }
     let list = raw.ask("GET", "/search?entity-type=user&expand=user,attributes", None).await.json();
-    assert_eq!(told(&list["users"][0]["attributes"]["attributes"]), r#""a"=["4"] "b"=["3"]"#);
+    assert_eq!(reported(&list["users"][0]["attributes"]["attributes"]), r#""a"=["4"] "b"=["3"]"#);
     for _ in 0..2 {
         raw.expect("DELETE", "/user/attribute?username=ada&attributename=a", None, 204, "").await;
     }

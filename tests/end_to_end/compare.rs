@@ -43,9 +43,9 @@ fn accounts(people: &BTreeMap<String, Person>, jira: &JiraSnapshot) -> Vec<Strin
         }
     }
     let logins: BTreeSet<_> = people.values().filter(|p| belongs(p)).map(|p| p.login.to_lowercase()).collect();
-    let strangers = jira.accounts.values().filter(|account| account.active && account.name != ADMINISTRATOR);
-    let strangers = strangers.filter(|account| !logins.contains(&account.name));
-    lines.extend(strangers.map(|account| format!("{} is active in Jira, but not enabled in Keycloak", account.name)));
+    let unmanaged = jira.accounts.values().filter(|account| account.active && account.name != ADMINISTRATOR);
+    let unmanaged = unmanaged.filter(|account| !logins.contains(&account.name));
+    lines.extend(unmanaged.map(|account| format!("{} is active in Jira, but not enabled in Keycloak", account.name)));
     lines
 }
 

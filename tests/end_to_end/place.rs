@@ -128,7 +128,7 @@ impl Place {
     /// Makes a change that must reach Jira, and checks that it does.
     pub async fn step<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> T {
         let (made, writes) = self.change(what, change).await;
-        assert!(writes > 0, "{what}: nothing was written, {}", self.told().await);
+        assert!(writes > 0, "{what}: nothing was written, {}", self.reported().await);
         made
     }
 
@@ -160,7 +160,7 @@ impl Place {
         // The listener sends in order, so everything before the fence arrives before it.
         let began = Instant::now();
         while !self.events(20).await.iter().any(|event| event.1 == about) {
-            assert!(began.elapsed() < DELIVERED_WITHIN, "{about} did not come, {}", self.told().await);
+            assert!(began.elapsed() < DELIVERED_WITHIN, "{about} did not come, {}", self.reported().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if let Err(error) = self.stack().quiet(HORIZON).await {
@@ -179,7 +179,7 @@ impl Place {
     }
 
     /// Returns the latest events, for a failure's message.
-    async fn told(&self) -> String {
+    async fn reported(&self) -> String {
         format!("the last events are {:#?}", self.events(10).await)
     }
 
@@ -191,7 +191,7 @@ impl Place {
         }
         let tasks = self.stack().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await;
         let held = self.stack().store.approvals(true).await;
-        panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
+        panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.reported().await);
     }
 
     /// Prints the latencies, stops, and deletes the realm.

@@ -29,8 +29,8 @@ fn good_only(good: &'static str) -> impl Fn(&super::server::Seen) -> Reply + Sen
 async fn a_refused_secret_is_sent_once_until_it_changes() {
     let server = Server::start(good_only("Bearer new")).await;
     let secret = Arc::new(Mutex::new("old".to_owned()));
-    let told = Arc::clone(&secret);
-    let token = Credentials::Token(Arc::new(move || Ok(told.lock().expect("the secret").clone().into())));
+    let reported = Arc::clone(&secret);
+    let token = Credentials::Token(Arc::new(move || Ok(reported.lock().expect("the secret").clone().into())));
     let jira = Arc::new(JiraTarget::new(JiraSettings::new(server.url.clone(), token)).expect("good settings"));
 
     let tries: Vec<_> = (0..8)

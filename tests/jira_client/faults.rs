@@ -311,11 +311,11 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
         (json!("ada"), Some(Unconfirmed)),
         (json!({"key": 10, "name": "ada", "active": true}), Some(Unconfirmed)),
     ] {
-        let told = body.clone();
+        let reported = body.clone();
         let server =
             Server::start(
                 move |seen| {
-                    if seen.is("GET", "/user") { Reply::json(200, told.clone()) } else { healthy(seen) }
+                    if seen.is("GET", "/user") { Reply::json(200, reported.clone()) } else { healthy(seen) }
                 },
             )
             .await;
@@ -351,9 +351,9 @@ async fn a_directory_that_cannot_be_written_is_told_once() {
         Reply::html(405, "<html>Not allowed</html>"),
     ] {
         for (operation, method, path) in writes() {
-            let told = reply.clone();
+            let reported = reply.clone();
             let server =
-                Server::start(move |seen| if seen.is(method, path) { told.clone() } else { healthy(seen) }).await;
+                Server::start(move |seen| if seen.is(method, path) { reported.clone() } else { healthy(seen) }).await;
             match client(&server.url).apply(&operation, soon()).await {
                 Err(error) => {
                     assert_eq!(error.kind, Unsupported, "{operation}: {}", error.text);

@@ -63,8 +63,8 @@ async fn without_the_right_to_browse_users_the_empty_picker_says_nothing_about_g
         .await;
         let jira = client(&server.url);
         let info = jira.probe().await.expect("all goes well");
-        let told = info.notes.iter().find(|note| note.text.contains("\"Browse users and groups\""));
-        assert_eq!(told.filter(|note| note.about == "rights").map(|note| note.state), state, "{browses:?}");
+        let reported = info.notes.iter().find(|note| note.text.contains("\"Browse users and groups\""));
+        assert_eq!(reported.filter(|note| note.about == "rights").map(|note| note.state), state, "{browses:?}");
         let ada = jira.account(&"JIRAUSER10".into()).await.expect("an answer").expect("there");
         assert_eq!(ada.protected.is_some(), browses == Some(false), "{:?}", ada.protected);
     }
@@ -85,18 +85,15 @@ async fn versions_decide_what_is_possible() {
         assert_eq!(info.capabilities.list_all, list_all, "{version}");
         assert_eq!(info.identity.id, "B1-2");
     }
-    for (told, text) in [
+    for (reported, text) in [
         (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "requires 8.3 or later"),
         (json!({"version": "1001.0.0", "deploymentType": "Cloud"}), "Jira Cloud"),
         (json!({"hello": "world"}), "does not report its Jira version"),
     ] {
-        let server =
-            Server::start(
-                move |seen| {
-                    if seen.is("GET", "/serverInfo") { Reply::json(200, told.clone()) } else { healthy(seen) }
-                },
-            )
-            .await;
+        let server = Server::start(move |seen| {
+            if seen.is("GET", "/serverInfo") { Reply::json(200, reported.clone()) } else { healthy(seen) }
+        })
+        .await;
         let error = client(&server.url).probe().await.expect_err("refused");
         assert_eq!(error.kind, not_done(Permanent));
         assert!(error.text.contains(text), "{}", error.text);
@@ -120,9 +117,9 @@ async fn a_missing_right_is_a_line_and_not_an_error() {
 #[tokio::test]
 async fn masked_addresses_are_no_addresses() {
     let server = Server::start(|seen: &Seen| {
-        let mut told = super::world::user("JIRAUSER1", "jsync", &[]);
-        told["emailAddress"] = json!("ada at example dot org");
-        if seen.is("GET", "/myself") || seen.is("GET", "/user") { Reply::json(200, told) } else { healthy(seen) }
+        let mut reported = super::world::user("JIRAUSER1", "jsync", &[]);
+        reported["emailAddress"] = json!("ada at example dot org");
+        if seen.is("GET", "/myself") || seen.is("GET", "/user") { Reply::json(200, reported) } else { healthy(seen) }
     })
     .await;
     let jira = client(&server.url);

@@ -95,11 +95,11 @@ pub fn healthy(seen: &Seen) -> Reply {
             Reply::json(201, json!({"key": "JIRAUSER11", "name": name, "displayName": "Bob", "active": true}))
         }
         ("PUT", "/user") => {
-            let mut told = user("JIRAUSER10", "ada", &[]);
+            let mut reported = user("JIRAUSER10", "ada", &[]);
             for (field, value) in seen.json().as_object().into_iter().flatten() {
-                told[field] = value.clone();
+                reported[field] = value.clone();
             }
-            Reply::json(200, told)
+            Reply::json(200, reported)
         }
         ("DELETE", "/user") => Reply::empty(204),
         ("POST", "/group") => Reply::json(201, json!({"name": seen.json()["name"], "users": {"size": 0}})),

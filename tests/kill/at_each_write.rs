@@ -168,7 +168,7 @@ impl<'a> Cut<'a> {
                 assert_eq!((changes, writes), (Vec::new(), Vec::new()), "{about}");
                 self.is_unsupported(target).await;
             }
-            assert_eq!(scene.strangers(target).await, Vec::<String>::new(), "{about}");
+            assert_eq!(scene.unmanaged(target).await, Vec::<String>::new(), "{about}");
         }
         cut_off
     }

@@ -221,7 +221,7 @@ impl Scene {
     }
 
     /// Returns new accounts and groups of a target without a link, and links without an account or group.
-    pub async fn strangers(&self, target: &Filled) -> Vec<String> {
+    pub async fn unmanaged(&self, target: &Filled) -> Vec<String> {
         let held = self.held(target);
         let links = self.store.links(&target.pair).await.expect("readable");
         let linked: BTreeSet<String> = links.iter().map(|link| link.name.to_lowercase()).collect();

@@ -57,7 +57,7 @@ async fn each_path_is_made_read_changed_and_cleared_and_nothing_else_is_touched(
         let world = world(&ALL, |switches| {
             switches.patch = patch;
             if ask {
-                switches.groups_told = usersync_simulators::scim::Told::OnRequest;
+                switches.groups_told = usersync_simulators::scim::Visibility::OnRequest;
             }
         })
         .await;
@@ -193,10 +193,11 @@ async fn check_tells_which_of_them_the_server_has() {
     let world = world(&["title", "shoeSize", "phoneNumbers", DEPARTMENT], |_| ()).await;
     let info = world.scim.probe().await.expect("first contact");
     let notes: Vec<_> = info.notes.iter().filter(|note| note.about == "attributes").collect();
-    let told = |state: NoteState, text: &str| notes.iter().any(|note| note.state == state && note.text.contains(text));
-    assert!(told(NoteState::Ok, "title, urn:") && told(NoteState::Ok, "written by the policy"), "{notes:?}");
-    assert!(told(NoteState::No, "shoeSize: the server's schemas do not have it"), "{notes:?}");
-    assert!(told(NoteState::No, "phoneNumbers: it has several values there"), "{notes:?}");
+    let reported =
+        |state: NoteState, text: &str| notes.iter().any(|note| note.state == state && note.text.contains(text));
+    assert!(reported(NoteState::Ok, "title, urn:") && reported(NoteState::Ok, "written by the policy"), "{notes:?}");
+    assert!(reported(NoteState::No, "shoeSize: the server's schemas do not have it"), "{notes:?}");
+    assert!(reported(NoteState::No, "phoneNumbers: it has several values there"), "{notes:?}");
     assert!(info.capabilities.attributes);
 }
 

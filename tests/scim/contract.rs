@@ -72,7 +72,7 @@ async fn what_is_sent_and_answered_is_as_the_standard_has_it() {
             switches.patch = false;
             switches.etag = true;
         },
-        |switches| switches.patch_tells = false,
+        |switches| switches.patch_returns_resource = false,
         |switches| switches.cursor = true,
         |switches| switches.member_removal = MemberRemoval::Value,
         |switches| switches.filters = Filters::Off,

@@ -8,7 +8,7 @@ use usersync::{
 };
 use usersync_simulators::{
     ScimSwitches,
-    scim::{Filters, NewAccount, Told},
+    scim::{Filters, NewAccount, Visibility},
 };
 
 use super::world::{World, create, set_active, soon, update};
@@ -27,7 +27,7 @@ const HABITS: [(&str, Habit, [usize; 4]); 5] = [
         "shows groups of users",
         |switches| {
             plain(switches);
-            switches.groups_told = Told::Always;
+            switches.groups_told = Visibility::Always;
         },
         [4, 2, 2, 3],
     ),
@@ -59,7 +59,7 @@ const HABITS: [(&str, Habit, [usize; 4]); 5] = [
 
 /// Shows no groups of users, has no filter by member, and accepts one operation per call.
 fn plain(switches: &mut ScimSwitches) {
-    switches.groups_told = Told::Never;
+    switches.groups_told = Visibility::Never;
     switches.member_filters = Filters::Broken;
     switches.bulk = 0;
 }
@@ -171,19 +171,19 @@ async fn a_change_costs_what_it_changes_on_every_kind_of_server() {
 async fn groups_are_read_in_pages_where_a_list_shows_members() {
     let world = in_service(plain).await;
     let groups = listed(&world).await;
-    let (told, calls) = world.calls(world.scim.memberships(&groups)).await;
-    let told = told.expect("read").expect("lists show members").ids;
-    assert_eq!((told.len(), calls), (GROUPS, 2), "all of them are on one page, which is asked for once more");
-    let members: usize = told.values().map(Vec::len).sum();
+    let (reported, calls) = world.calls(world.scim.memberships(&groups)).await;
+    let reported = reported.expect("read").expect("lists show members").ids;
+    assert_eq!((reported.len(), calls), (GROUPS, 2), "all of them are on one page, which is asked for once more");
+    let members: usize = reported.values().map(Vec::len).sum();
     assert_eq!(members, world.server.snapshot().groups.values().map(BTreeSet::len).sum::<usize>());
 
     let silent = in_service(|switches| {
         plain(switches);
-        switches.members_told = Told::NotInLists;
+        switches.members_told = Visibility::NotInLists;
     })
     .await;
     let groups = listed(&silent).await;
-    assert_eq!(silent.scim.memberships(&groups).await.map(|told| told.is_none()), Ok(true), "group by group");
+    assert_eq!(silent.scim.memberships(&groups).await.map(|reported| reported.is_none()), Ok(true), "group by group");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use usersync::{
 };
 use usersync_simulators::{
     ScimSwitches,
-    scim::{MemberAddition, MemberRemoval, NewAccount, Told},
+    scim::{MemberAddition, MemberRemoval, NewAccount, Visibility},
 };
 
 use super::world::{World, names, soon};
@@ -32,10 +32,10 @@ fn observed(world: &World) -> String {
 #[tokio::test]
 async fn a_group_whose_members_are_unknown_is_never_written_back_whole() {
     for announced in [false, true] {
-        for told in [Told::Never, Told::Empty] {
+        for reported in [Visibility::Never, Visibility::Empty] {
             let world = four("generic", |switches| {
                 (switches.patch, switches.patch_announced) = (false, announced);
-                (switches.members_told, switches.groups_told) = (told, Told::Never);
+                (switches.members_told, switches.groups_told) = (reported, Visibility::Never);
             })
             .await;
             let mut texts = Vec::new();
@@ -45,18 +45,18 @@ async fn a_group_whose_members_are_unknown_is_never_written_back_whole() {
                 texts.push(error.text);
             }
             assert!(texts[0].starts_with("group dev: ") && texts[0] == texts[1], "one text for all: {texts:?}");
-            assert_eq!(world.inside("dev"), names(&["ada", "bob", "eve"]), "{told:?}");
-            assert_eq!(world.server.journal.count("PUT", "/Groups"), 0, "{told:?}");
+            assert_eq!(world.inside("dev"), names(&["ada", "bob", "eve"]), "{reported:?}");
+            assert_eq!(world.server.journal.count("PUT", "/Groups"), 0, "{reported:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_new_group_is_known_to_be_empty_and_shows_whether_members_are_shown() {
-    for told in [Told::Always, Told::Never] {
+    for reported in [Visibility::Always, Visibility::Never] {
         let world = World::switched(|switches| {
             (switches.patch, switches.patch_announced) = (false, false);
-            (switches.members_told, switches.groups_told) = (told, Told::Never);
+            (switches.members_told, switches.groups_told) = (reported, Visibility::Never);
         })
         .await;
         world.done(&Operation::CreateGroup { name: "dev".into() }).await;
@@ -65,9 +65,9 @@ async fn a_new_group_is_known_to_be_empty_and_shows_whether_members_are_shown() 
         }
         world.done(&world.join("ada", "dev").await).await;
         let second = world.apply(&world.join("bob", "dev").await).await;
-        assert_eq!(second.is_ok(), told == Told::Always, "{second:?}");
-        assert!(world.inside("dev").contains("ada"), "{told:?}");
-        assert_eq!(observed(&world).contains("does not return the members"), told == Told::Never);
+        assert_eq!(second.is_ok(), reported == Visibility::Always, "{second:?}");
+        assert!(world.inside("dev").contains("ada"), "{reported:?}");
+        assert_eq!(observed(&world).contains("does not return the members"), reported == Visibility::Never);
     }
 }
 
@@ -76,10 +76,13 @@ async fn members_that_adding_one_removed_are_restored_and_another_form_is_used()
     let world = four("generic", |switches| switches.member_addition = MemberAddition::Replaces).await;
     world.done(&world.join("new", "dev").await).await;
     assert_eq!(world.inside("dev"), names(&["ada", "bob", "eve", "new"]));
-    let told = observed(&world);
-    assert!(told.contains("group dev: adding a member by PATCH removed 3 other members; they were restored"), "{told}");
+    let reported = observed(&world);
+    assert!(
+        reported.contains("group dev: adding a member by PATCH removed 3 other members; they were restored"),
+        "{reported}"
+    );
     let notes = world.scim.probe().await.expect("a contact").notes;
-    assert!(notes.iter().any(|note| note.about == "members" && note.text == told), "check shows it: {notes:?}");
+    assert!(notes.iter().any(|note| note.about == "members" && note.text == reported), "check shows it: {notes:?}");
     world.server.add_account(NewAccount::named("late"));
     world.done(&world.join("late", "dev").await).await;
     assert_eq!(world.inside("dev").len(), 5);

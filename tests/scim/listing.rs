@@ -86,8 +86,8 @@ async fn what_is_counted_but_not_shown_is_never_an_empty_server() {
     assert_eq!(page.incomplete.as_deref(), Some("0 of 3 were returned"));
     assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Unconfirmed));
     let info = world.scim.probe().await.expect("a first contact");
-    let told = super::world::lines(&info, "rights");
-    assert!(told[0].1.contains("counts 3 accounts but returns none"), "{told:?}");
+    let reported = super::world::lines(&info, "rights");
+    assert!(reported[0].1.contains("counts 3 accounts but returns none"), "{reported:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use usersync::{
 };
 use usersync_simulators::{
     Fault,
-    scim::{Filters, MemberRemoval, NewAccount, Told},
+    scim::{Filters, MemberRemoval, NewAccount, Visibility},
 };
 
 use super::world::{World, delete_group, names, soon};
@@ -30,7 +30,7 @@ async fn one_member_is_taken_out_whatever_form_the_server_takes() {
         for tells in [true, false] {
             let world = three("generic", |switches| {
                 switches.member_removal = removal;
-                switches.patch_tells = tells;
+                switches.patch_returns_resource = tells;
             })
             .await;
             let leave = world.leave("bob", "dev").await;
@@ -65,12 +65,12 @@ async fn a_removal_that_does_nothing_is_noticed() {
 
 #[tokio::test]
 async fn without_patch_a_group_is_written_back_whole() {
-    for told in [Told::Always, Told::OnRequest] {
+    for reported in [Visibility::Always, Visibility::OnRequest] {
         let world = three("generic", |switches| {
             switches.patch = false;
             switches.patch_announced = false;
             switches.etag = true;
-            switches.members_told = told;
+            switches.members_told = reported;
         })
         .await;
         world.server.add_account(NewAccount::named("new"));
@@ -78,7 +78,7 @@ async fn without_patch_a_group_is_written_back_whole() {
         world.done(&join).await;
         world.done(&join).await;
         world.done(&world.leave("bob", "dev").await).await;
-        assert_eq!(world.inside("dev"), names(&["ada", "eve", "new"]), "{told:?}");
+        assert_eq!(world.inside("dev"), names(&["ada", "eve", "new"]), "{reported:?}");
         assert_eq!(world.server.journal.count("PUT", "/Groups"), 2, "the second join had nothing to write");
         // Concurrent writes do not overwrite each other.
         for nth in 0..6 {
@@ -96,11 +96,11 @@ async fn without_patch_a_group_is_written_back_whole() {
 
 #[tokio::test]
 async fn an_accounts_groups_are_found_however_little_is_told() {
-    for groups_told in [Told::Always, Told::NotInLists, Told::OnRequest, Told::Never] {
+    for groups_told in [Visibility::Always, Visibility::NotInLists, Visibility::OnRequest, Visibility::Never] {
         for member_filters in [Filters::On, Filters::Off, Filters::Ignored, Filters::Empty] {
             let world = three("generic", |switches| {
                 switches.groups_told = groups_told;
-                switches.members_told = Told::NotInLists;
+                switches.members_told = Visibility::NotInLists;
                 switches.member_filters = member_filters;
             })
             .await;
@@ -116,14 +116,14 @@ async fn an_accounts_groups_are_found_however_little_is_told() {
 
 #[tokio::test]
 async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_hidden() {
-    for told in [Told::Always, Told::NotInLists, Told::OnRequest] {
-        let world = three("generic", |switches| switches.members_told = told).await;
+    for reported in [Visibility::Always, Visibility::NotInLists, Visibility::OnRequest] {
+        let world = three("generic", |switches| switches.members_told = reported).await;
         world.server.add_group("empty");
         let (members, incomplete) = world.members("dev").await;
-        assert_eq!((members.len(), incomplete), (3, None), "{told:?}");
-        assert_eq!(world.members("empty").await, (std::collections::BTreeSet::new(), None), "{told:?}");
+        assert_eq!((members.len(), incomplete), (3, None), "{reported:?}");
+        assert_eq!(world.members("empty").await, (std::collections::BTreeSet::new(), None), "{reported:?}");
     }
-    let world = three("generic", |switches| switches.members_told = Told::Never).await;
+    let world = three("generic", |switches| switches.members_told = Visibility::Never).await;
     world.server.add_group("empty");
     let (members, incomplete) = world.members("dev").await;
     assert!(members.is_empty());

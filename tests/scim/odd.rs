@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use usersync::targets::{Target, TargetError, scim::ScimTarget};
-use usersync_simulators::scim::{NewAccount, Odd};
+use usersync_simulators::scim::{InvalidField, NewAccount};
 
 use super::world::{World, names, settings};
 
@@ -138,7 +138,7 @@ fn faults(read: &Readings, path: &str, at: &str, value: Option<&Value>, one: boo
     }
     // A list without one entry is still a valid list.
     let shorter = at == "/members/0" && value.is_none();
-    let unbelievable = |told: &Result<Option<(usize, bool)>, TargetError>| match told {
+    let unbelievable = |reported: &Result<Option<(usize, bool)>, TargetError>| match reported {
         Ok(None) => true,
         Ok(Some((members, all))) => *members < 2 && *all,
         Err(_) => false,
@@ -175,7 +175,9 @@ async fn no_odd_field_makes_anybody_gone_and_one_is_nobody_elses_problem() {
         for value in values(one) {
             let id = one.then(|| if path == "/Users" { &accounts[0] } else { &groups[0] }.clone());
             let what = format!("{path} {at} {value:?}");
-            world.server.switch(|switches| switches.odd = Some(Odd { path, id, at: at.into(), value: value.clone() }));
+            world
+                .server
+                .switch(|switches| switches.odd = Some(InvalidField { path, id, at: at.into(), value: value.clone() }));
             let read = read(&world, &accounts, &groups).await;
             tried += 1;
             wrong.extend(

@@ -46,16 +46,16 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     let (state, text) = &lines(&info, "profile")[0];
     assert_eq!(*state, NoteState::No);
     assert!(text.starts_with("generic, detected from") && text.contains("set profile = \"keycloak\""), "{text}");
-    let told = ScimSettings { profile: Some("generic".into()), ..settings(&world.server) };
-    let info = ScimTarget::new(told).expect("good settings").probe().await.expect("a first contact");
+    let reported = ScimSettings { profile: Some("generic".into()), ..settings(&world.server) };
+    let info = ScimTarget::new(reported).expect("good settings").probe().await.expect("a first contact");
     assert_eq!(lines(&info, "profile")[0].1, "generic, as configured");
     // Each habit individually, whatever the profile.
     let habits = Habits { rename_group: Some(true), email_required: Some(false), ..Habits::default() };
     let other = ScimSettings { profile: Some("atlassian-cloud".into()), habits, ..settings(&world.server) };
     let info = ScimTarget::new(other).expect("good settings").probe().await.expect("a first contact");
     assert!(!info.capabilities.email_required && info.capabilities.rename_group);
-    let told = "atlassian-cloud, as configured; changed by habits: rename_group, email_required";
-    assert_eq!(lines(&info, "profile")[0].1, told);
+    let reported = "atlassian-cloud, as configured; changed by habits: rename_group, email_required";
+    assert_eq!(lines(&info, "profile")[0].1, reported);
     let wrong = usersync::targets::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
     assert!(ScimTarget::new(wrong).err().expect("not known").text.contains("no profile okta"));
 }

@@ -6,7 +6,7 @@ use usersync::{
 };
 use usersync_simulators::{
     ScimSwitches,
-    scim::{Filters, NewAccount, Told},
+    scim::{Filters, NewAccount, Visibility},
 };
 
 use super::world::{World, lines};
@@ -22,8 +22,8 @@ async fn three(work: impl FnOnce(&mut ScimSwitches)) -> World {
 #[tokio::test]
 async fn members_that_only_lists_show_are_read_there() {
     let world = three(|switches| {
-        switches.members_told = Told::OnlyInLists;
-        switches.groups_told = Told::Never;
+        switches.members_told = Visibility::OnlyInLists;
+        switches.groups_told = Visibility::Never;
     })
     .await;
     world.server.add_group("empty");
@@ -37,10 +37,10 @@ async fn members_that_only_lists_show_are_read_there() {
 
 #[tokio::test]
 async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
-    for told in [Told::Empty, Told::Never] {
+    for reported in [Visibility::Empty, Visibility::Never] {
         let world = World::switched(|switches| {
-            switches.members_told = told;
-            switches.groups_told = told;
+            switches.members_told = reported;
+            switches.groups_told = reported;
             switches.filters = Filters::Broken;
             switches.member_filters = Filters::Broken;
         })
@@ -50,14 +50,14 @@ async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
         let note = &lines(&world.scim.probe().await.expect("a contact"), "members")[0];
         assert!(note.0 == NoteState::Note && note.1.contains("no group shows members"), "{note:?}");
         world.done(&world.join("ada", "dev").await).await;
-        assert_eq!(world.account("ada").await.groups, None, "{told:?}: not told is not none");
+        assert_eq!(world.account("ada").await.groups, None, "{reported:?}: not told is not none");
         let (members, incomplete) = world.members("dev").await;
-        assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not return")), "{told:?}");
+        assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not return")), "{reported:?}");
         let note = &lines(&world.scim.probe().await.expect("a contact"), "hidden members")[0];
         assert!(note.0 == NoteState::No && note.1.contains("does not return the members"), "{note:?}");
         // usersync's own records suffice to remove it.
         world.done(&world.leave("ada", "dev").await).await;
-        assert!(world.inside("dev").is_empty(), "{told:?}");
+        assert!(world.inside("dev").is_empty(), "{reported:?}");
     }
 }
 

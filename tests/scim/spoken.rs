@@ -7,7 +7,7 @@ use usersync::{
 };
 use usersync_simulators::{
     Fault,
-    scim::{Filters, NewAccount, Told},
+    scim::{Filters, NewAccount, Visibility},
 };
 
 use super::world::{World, delete, lines, names, not_done, set_active, soon, update};
@@ -174,8 +174,8 @@ async fn a_reason_is_quoted_wherever_it_stands() {
 #[tokio::test]
 async fn a_deactivation_that_is_answered_without_the_account_is_read_back() {
     let world = World::switched(|switches| {
-        switches.patch_tells = false;
-        switches.groups_told = Told::Never;
+        switches.patch_returns_resource = false;
+        switches.groups_told = Visibility::Never;
     })
     .await;
     let ada = world.create("ada").await.expect("created");

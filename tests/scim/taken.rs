@@ -53,10 +53,10 @@ async fn a_login_that_a_rename_finds_taken_is_found_as_well() {
 
 #[tokio::test]
 async fn a_name_that_nobody_is_shown_to_have_is_refused_for_good_in_the_servers_words() {
-    for told in [true, false] {
+    for reported in [true, false] {
         let world = World::switched(|switches| {
             switches.hidden = vec!["ghost"];
-            switches.uniqueness_told = told;
+            switches.uniqueness_told = reported;
         })
         .await;
         world.server.add_account(NewAccount::named("bob"));
@@ -71,7 +71,7 @@ async fn a_name_that_nobody_is_shown_to_have_is_refused_for_good_in_the_servers_
             let error = world.apply(&operation).await.expect_err("taken");
             assert_eq!(error.kind, Unsupported, "{operation}: {error}");
             let words = error.text.contains("the same unique attribute");
-            assert!(words || !told, "{operation}: {error}");
+            assert!(words || !reported, "{operation}: {error}");
         }
     }
 }

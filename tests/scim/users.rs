@@ -80,7 +80,7 @@ async fn a_change_of_somebody_else_in_between_is_not_written_over() {
 
 #[tokio::test]
 async fn an_answer_without_a_body_is_looked_after() {
-    let world = World::switched(|switches| switches.patch_tells = false).await;
+    let world = World::switched(|switches| switches.patch_returns_resource = false).await;
     let ada = world.create("ada").await.expect("made");
     world.done(&set_active(&ada, false)).await;
     world.done(&rename(&ada, "ada.l")).await;
@@ -108,8 +108,8 @@ async fn truths_as_text_and_unknown_attributes_are_read() {
 
 #[tokio::test]
 async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
-    for told in [true, false] {
-        let world = World::switched(|switches| switches.uniqueness_told = told).await;
+    for reported in [true, false] {
+        let world = World::switched(|switches| switches.uniqueness_told = reported).await;
         let (ada, bob) = (world.create("ada").await.expect("made"), world.create("bob").await.expect("made"));
         for error in
             [world.create("ADA").await.expect_err("taken"), world.apply(&rename(&bob, "ada")).await.expect_err("taken")]
@@ -254,6 +254,6 @@ async fn protected_accounts_are_told_with_every_reading() {
     assert!(scim.account_named("root").await.expect("a look").expect("there").protected.is_some());
     assert!(scim.group_named("Admins").await.expect("a look").expect("there").protected.is_some());
     let info = scim.probe().await.expect("a first contact");
-    let told = super::world::lines(&info, "protected");
-    assert!(told.iter().any(|(_, text)| text.contains("no such of frozen_groups is not a group")), "{told:?}");
+    let reported = super::world::lines(&info, "protected");
+    assert!(reported.iter().any(|(_, text)| text.contains("no such of frozen_groups is not a group")), "{reported:?}");
 }

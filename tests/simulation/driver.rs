@@ -127,9 +127,9 @@ pub struct Simulation<'s> {
 }
 
 /// Adds the progress of a simulation to the message of a panic.
-struct Told<'t>(&'t Scenario, u64, Arc<Shared>);
+struct Visibility<'t>(&'t Scenario, u64, Arc<Shared>);
 
-impl Drop for Told<'_> {
+impl Drop for Visibility<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("scenario {}, seed {}:\n{}", self.0.name, self.1, self.2.world().trace.join("\n"));
@@ -174,7 +174,7 @@ impl<'s> Simulation<'s> {
 
     /// Runs the simulation; returns what is wrong at the end.
     pub async fn run(&mut self) -> Vec<String> {
-        let _told = Told(self.scenario, self.seed, Arc::clone(&self.shared));
+        let _told = Visibility(self.scenario, self.seed, Arc::clone(&self.shared));
         self.begin().await;
         self.interleave().await;
         let mut wrong = self.check(self.scenario.safety.is_none()).await;

@@ -112,9 +112,10 @@ async fn further_attributes_come_and_go(place: Place) {
     let (listed, _) = place.accounts().await;
     let listed = listed.into_iter().find(|account| account.id == made.id).expect("listed");
     // A list need not include an empty field.
-    let told =
-        |name: &String, value: &String| listed.attributes.get(name).map_or(value.is_empty(), |told| told == value);
-    assert!(now.attributes.iter().all(|(name, value)| told(name, value)), "{listed:?}");
+    let reported = |name: &String, value: &String| {
+        listed.attributes.get(name).map_or(value.is_empty(), |reported| reported == value)
+    };
+    assert!(now.attributes.iter().all(|(name, value)| reported(name, value)), "{listed:?}");
 }
 
 async fn a_rename_keeps_the_account_and_two_can_swap(place: Place) {

@@ -59,10 +59,10 @@ async fn the_table_of_capabilities_is_true() {
         calls.push(calls_for_a_new_account(place).await.to_string());
     }
     writeln!(table, "| calls for a new account in 5 groups | {} |", calls.join(" | ")).expect("a text");
-    let told: Vec<String> = names.iter().zip(&calls).map(|(name, calls)| format!("{name} {calls}")).collect();
-    let told = format!("Calls to create an account with 5 groups in a full reconcile: {}.", told.join(", "));
+    let reported: Vec<String> = names.iter().zip(&calls).map(|(name, calls)| format!("{name} {calls}")).collect();
+    let reported = format!("Calls to create an account with 5 groups in a full reconcile: {}.", reported.join(", "));
     let readme = std::fs::read_to_string("README.md").expect("it is there");
-    assert!(readme.contains(&told), "README.md should say:\n\n{told}");
+    assert!(readme.contains(&reported), "README.md should say:\n\n{reported}");
     let page = std::fs::read_to_string(PAGE).expect("the page is there");
     assert!(page.contains(&table), "{PAGE} should hold this table:\n\n{table}");
 }

@@ -225,7 +225,7 @@ pub struct Pace {
     configured: Option<f64>,
     own: Option<Bucket>,
     /// The token bucket that the server reports.
-    told: Option<Bucket>,
+    reported: Option<Bucket>,
     lanes: HashMap<String, Lane>,
     /// The lanes that each kind of operation is known to use.
     kinds: HashMap<&'static str, BTreeSet<String>>,
@@ -243,7 +243,7 @@ impl Pace {
         Self {
             configured: per_second.map(|rate| f64::from(rate.get())),
             own: None,
-            told: None,
+            reported: None,
             lanes: HashMap::new(),
             kinds: HashMap::new(),
             closed_until: None,
@@ -276,7 +276,7 @@ impl Pace {
                 ahead = lane.promised.max(ahead);
             }
         }
-        let buckets = [&mut self.own, &mut self.told].into_iter().flatten();
+        let buckets = [&mut self.own, &mut self.reported].into_iter().flatten();
         waits = buckets.map(|bucket| bucket.waits(f64::from(ahead), now)).max().flatten().max(waits);
         let begins = waits.map(|at| at - soon).max(self.closed_until(now)).filter(|at| *at > now);
         if let Some(at) = begins {
@@ -308,13 +308,13 @@ impl Pace {
         self.own = self.own.or_else(|| self.configured.map(|rate| Bucket::full(rate, rate, now)));
         let lane = self.lanes.entry(lane.to_owned()).or_default();
         let closed = self.closed_until.filter(|until| *until > now);
-        let buckets = [&mut self.own, &mut self.told].into_iter().flatten();
+        let buckets = [&mut self.own, &mut self.reported].into_iter().flatten();
         let waits = buckets.map(|bucket| bucket.waits(0.0, now)).max().flatten();
         if let Some(at) = closed.max(waits).max(lane.waits(0.0, now)) {
             return Err(at);
         }
         lane.take(now);
-        for bucket in [&mut self.own, &mut self.told].into_iter().flatten() {
+        for bucket in [&mut self.own, &mut self.reported].into_iter().flatten() {
             bucket.left -= 1.0;
         }
         Ok(())
@@ -322,8 +322,8 @@ impl Pace {
 
     /// Learns from the answer to a call that was admitted at `sent`.
     pub fn answered(&mut self, lane: &str, sent: Timestamp, limits: &Limits, now: Timestamp) {
-        self.told = limits.bucket.map(|ReportedBucket { size, left, per_second }| {
-            let before = self.told.map(|mut bucket| {
+        self.reported = limits.bucket.map(|ReportedBucket { size, left, per_second }| {
+            let before = self.reported.map(|mut bucket| {
                 bucket.fill(now);
                 bucket.left
             });
@@ -332,10 +332,12 @@ impl Pace {
         });
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.window = match (lane.window, limits.window) {
-                (Some(before), Some(told)) if told.resets_at.duration_since(before.resets_at).abs() <= SAME_WINDOW => {
-                    Some(Window { left: before.left.min(told.left), ..told })
+                (Some(before), Some(reported))
+                    if reported.resets_at.duration_since(before.resets_at).abs() <= SAME_WINDOW =>
+                {
+                    Some(Window { left: before.left.min(reported.left), ..reported })
                 }
-                (before, told) => told.or(before),
+                (before, reported) => reported.or(before),
             };
         }
         self.unavailable_since = match limits.refused {
@@ -350,7 +352,7 @@ impl Pace {
         }
     }
 
-    fn refused(&mut self, lane: &str, sent: Timestamp, refused: Refused, told: bool, now: Timestamp) {
+    fn refused(&mut self, lane: &str, sent: Timestamp, refused: Refused, reported: bool, now: Timestamp) {
         let mut wait = refused.wait.unwrap_or_default();
         // Refusals of calls sent before the first refusal carry no new information.
         if self.refused_at.is_none_or(|at| sent >= at) {
@@ -358,7 +360,7 @@ impl Pace {
             self.refused_at = Some(now);
             let more = SignedDuration::try_from(OWN_BACKOFF.after(self.refusals)).unwrap_or_default();
             wait = wait.max(if refused.wait.is_some() { more.min(MAX_OWN_DELAY) } else { more });
-            if let Some(lane) = self.lanes.get_mut(lane).filter(|_| refused.too_many && !told) {
+            if let Some(lane) = self.lanes.get_mut(lane).filter(|_| refused.too_many && !reported) {
                 lane.learn(now, wait);
             }
         }

@@ -195,12 +195,12 @@ impl fmt::Display for Deactivation {
 
 /// Returns the characters side by side, with all white space as one word.
 fn characters(all: &[char]) -> String {
-    let mut told: Vec<String> = Vec::new();
+    let mut reported: Vec<String> = Vec::new();
     for c in all {
         let word = if c.is_whitespace() { "space".to_owned() } else { c.to_string() };
-        if !told.contains(&word) {
-            told.push(word);
+        if !reported.contains(&word) {
+            reported.push(word);
         }
     }
-    if told.is_empty() { "-".to_owned() } else { told.join(" ") }
+    if reported.is_empty() { "-".to_owned() } else { reported.join(" ") }
 }

@@ -93,8 +93,8 @@ impl Held {
     }
 }
 
-/// Compares a realm with the state of a target. Accounts whose logins are in `strangers` have no user in Keycloak.
-pub fn compare(realm: &RealmSnapshot, held: &Held, strangers: &[&str]) -> Agreement {
+/// Compares a realm with the state of a target. Accounts whose logins are in `unmanaged` have no user in Keycloak.
+pub fn compare(realm: &RealmSnapshot, held: &Held, unmanaged: &[&str]) -> Agreement {
     let mut agreement = Agreement::default();
     let product = held.product;
     let people: Vec<&UserState> = realm.users.values().filter(|user| !user.service_account).collect();
@@ -122,7 +122,7 @@ pub fn compare(realm: &RealmSnapshot, held: &Held, strangers: &[&str]) -> Agreem
         }
     }
     for (name, _) in held.accounts.iter().filter(|(_, account)| account.active) {
-        if !known.contains(name) && !held.administrators.contains(name) && !strangers.contains(&name.as_str()) {
+        if !known.contains(name) && !held.administrators.contains(name) && !unmanaged.contains(&name.as_str()) {
             agreement.differences.push(format!("{name} is active in {product}, but not in Keycloak"));
         }
     }

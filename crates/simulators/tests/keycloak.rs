@@ -358,10 +358,10 @@ async fn seeds_and_quiet_changes_leave_no_events() {
     realm.set_webhook(Some(Webhook::listener(url, "s")));
     let users = (0..500).map(|n| NewUser::named(format!("u{n:03}")).in_groups(&["/a/b", "/c"]));
     let ids = realm.import_users(users).expect("seeded");
-    realm.change_quietly(&ids[0], &UserChange::enabled(false)).expect("changed");
-    realm.vanish_user(&ids[1]).expect("gone");
+    realm.change_without_event(&ids[0], &UserChange::enabled(false)).expect("changed");
+    realm.delete_user_without_event(&ids[1]).expect("gone");
     let group = realm.snapshot().group("/c").expect("a group").id.clone();
-    realm.move_quietly(&ids[2], &group, false).expect("left");
+    realm.set_member_without_event(&ids[2], &group, false).expect("left");
     realm.webhook_idle().await;
     assert!(receiver.calls().is_empty() && realm.admin_events().is_empty());
     let snapshot = realm.snapshot();

@@ -76,7 +76,7 @@ impl Trial<'_> {
     async fn step(&mut self, about: &str, operation: &Operation) -> Option<Applied> {
         let began = Instant::now();
         let result = self.target.apply(operation, Timestamp::now() + STEP_TIMEOUT).await;
-        self.tell(about, operation, began, &result);
+        self.note_result(about, operation, began, &result);
         result.ok()
     }
 
@@ -84,7 +84,7 @@ impl Trial<'_> {
         self.quiet = quiet;
     }
 
-    fn tell<T>(&mut self, about: &str, operation: &Operation, began: Instant, result: &Result<T, TargetError>) {
+    fn note_result<T>(&mut self, about: &str, operation: &Operation, began: Instant, result: &Result<T, TargetError>) {
         if self.quiet && result.is_ok() {
             return;
         }
@@ -321,7 +321,7 @@ mod tests {
     use usersync_simulators::{
         Fault, JiraOptions, ScimOptions, ScimSwitches, SimulatedJira, SimulatedScim,
         jira::ShownGroups,
-        scim::{MemberAddition, MemberRemoval, Told},
+        scim::{MemberAddition, MemberRemoval, Visibility},
     };
 
     #[tokio::test]
@@ -329,7 +329,7 @@ mod tests {
         let cases: [fn(&mut ScimSwitches); 3] = [
             |switches| switches.member_addition = MemberAddition::Replaces,
             |switches| switches.member_removal = MemberRemoval::AlwaysRemovesAll,
-            |switches| (switches.members_told, switches.groups_told) = (Told::Empty, Told::Empty),
+            |switches| (switches.members_told, switches.groups_told) = (Visibility::Empty, Visibility::Empty),
         ];
         for (nth, case) in cases.into_iter().enumerate() {
             let mut options = ScimOptions::default();

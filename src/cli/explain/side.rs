@@ -182,7 +182,7 @@ async fn read(
     presence: &Presence,
     groups: &GroupTable,
 ) -> Result<Result<TargetState, TargetError>, Failure> {
-    let told = async {
+    let reported = async {
         let info = target.probe().await?;
         let mut account = match link {
             Some(link) => target.account(&link.account).await?,
@@ -201,8 +201,8 @@ async fn read(
         };
         Ok((info, account, wanted, found))
     };
-    let (info, account, wanted, found) = match told.await {
-        Ok(told) => told,
+    let (info, account, wanted, found) = match reported.await {
+        Ok(reported) => reported,
         Err(error) => return Ok(Err(error)),
     };
     let holder = match (wanted, found) {
@@ -276,12 +276,12 @@ fn fields(
         },
     });
     fields.extend(desired.attributes.into_iter().map(|(name, wanted)| {
-        let told = account.map(|account| {
+        let reported = account.map(|account| {
             let written = link.and_then(|link| link.written.attributes.get(&name));
             account.attributes.get(&name).or(written)
         });
         Field {
-            there: compare(&wanted, told.map(|told| told.map(String::as_str))),
+            there: compare(&wanted, reported.map(|reported| reported.map(String::as_str))),
             from: attributes.get(&name).map_or_else(String::new, |rule| rule.template.to_string()),
             about: name,
             wanted,
@@ -424,6 +424,6 @@ async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<P
     };
     let changes = store.changes(&filter).await?;
     let causes = Causes::read(store, changes.iter().map(|change| &change.cause)).await?;
-    let told = |change: Change| Past { because: causes.because(&change.cause), change };
-    Ok(changes.into_iter().map(told).collect())
+    let reported = |change: Change| Past { because: causes.because(&change.cause), change };
+    Ok(changes.into_iter().map(reported).collect())
 }

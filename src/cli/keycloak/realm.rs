@@ -62,7 +62,7 @@ impl Realm {
         if let Some(realm) = &self.realm {
             return Ok(Known { connector: None, name: realm.clone(), folder: PathBuf::new() });
         }
-        let path = find(context.told.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
+        let path = find(context.reported.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
         let connectors = RealmConfig::load(&path, &context.env).map_err(|errors| context.wrong(&errors))?;
         if let Some(name) = &self.connector {
             let names: Vec<&str> = connectors.iter().map(|(name, _)| name.as_str()).collect();

@@ -107,7 +107,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         return verdict;
     }
     for condition in &facts.conditions {
-        if !tells(&verdict, condition) {
+        if !covers(&verdict, condition) {
             verdict.add(exit_of(condition.code), wrong(facts, condition));
         }
     }
@@ -171,7 +171,7 @@ fn waits_for_first_run(facts: &Facts<'_>, standing: Standing) -> Option<String> 
 }
 
 /// Returns whether the sentence already covers this condition.
-fn tells(verdict: &Verdict, condition: &Condition) -> bool {
+fn covers(verdict: &Verdict, condition: &Condition) -> bool {
     let identity = [ConditionCode::OtherIdentity, ConditionCode::RunFailed];
     let stopped = verdict.standing == Standing::Stopped && identity.contains(&condition.code);
     stopped || verdict.sentence.contains(&condition.summary()) || verdict.sentence.contains(&condition.text)

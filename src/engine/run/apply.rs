@@ -210,7 +210,7 @@ impl Run<'_> {
         }
         let done = state.done.fetch_add(1, Ordering::Relaxed) + 1;
         let errors = usize::try_from(state.report().errors.total()).unwrap_or(usize::MAX);
-        self.options.tell(phase, done, total, errors);
+        self.options.report_progress(phase, done, total, errors);
         if done.is_multiple_of(STORED_EVERY) {
             let report = state.report().stored_under_way(done, total);
             engine.store.progress_run(self.id, report).await?;

@@ -49,7 +49,7 @@ impl Run<'_> {
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
-                    self.tell_unmapped(group, &why);
+                    self.report_unmapped(group, &why);
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
@@ -98,7 +98,7 @@ impl Run<'_> {
         }
         self.apply_groups(work, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
-            self.options.tell("re-reading deleted groups", 0, gone.len(), 0);
+            self.options.report_progress("re-reading deleted groups", 0, gone.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply_groups(gone, source.observation, rules).await?;
         }
@@ -106,12 +106,12 @@ impl Run<'_> {
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
-        self.tell_unmapped(group, &why);
+        self.report_unmapped(group, &why);
         table.assume_unmapped(self.pair, group, why);
     }
 
     /// Reports why a group feeds no target group. A group that an operator excluded is reported by its members.
-    fn tell_unmapped(&mut self, group: &GroupState, why: &str) {
+    fn report_unmapped(&mut self, group: &GroupState, why: &str) {
         if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.report.unsupported.push_once(format!("group {}: {why}", group.path));
         }

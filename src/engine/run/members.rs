@@ -71,8 +71,8 @@ pub(super) async fn bulk_members(
     if groups.len() < AT_ONCE {
         return Ok(BTreeMap::new());
     }
-    let told = match port.target.memberships(groups).await {
-        Ok(Some(told)) => told,
+    let reported = match port.target.memberships(groups).await {
+        Ok(Some(reported)) => reported,
         Ok(None) => return Ok(BTreeMap::new()),
         // This read alone may be too much for the target; if the target has a problem, the next call shows it.
         Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Maintenance) => {
@@ -92,14 +92,14 @@ pub(super) async fn bulk_members(
         };
         Some(Members { places: logins.iter().map(place).collect::<Option<_>>()?, unlisted: Vec::new() })
     };
-    let by_id = told.ids.into_iter().map(|(group, ids)| {
+    let by_id = reported.ids.into_iter().map(|(group, ids)| {
         let mut members = Members::default();
         for account in ids {
             members.add(account, accounts);
         }
         (group, members)
     });
-    let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));
+    let by_login = reported.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));
     Ok(by_id.chain(by_login).map(|(group, members)| (group, members.each_once())).collect())
 }
 
@@ -114,11 +114,11 @@ pub(super) async fn members(
     port: &TargetPort,
     accounts: &Packed<Account>,
     group: TargetGroupId,
-    told: Option<Members>,
+    reported: Option<Members>,
     mut recorded: Option<Recorded>,
 ) -> Result<GroupRead, WorkError> {
-    if told.is_some() {
-        return Ok(GroupRead { group, members: told, incomplete: None, reading: Reading::Whole });
+    if reported.is_some() {
+        return Ok(GroupRead { group, members: reported, incomplete: None, reading: Reading::Whole });
     }
     let (mut places, mut unlisted) = (HashSet::new(), IdSet::default());
     let mut pages = Pages::default();

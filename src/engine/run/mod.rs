@@ -101,7 +101,7 @@ impl RunOptions {
         Self { mode: RunMode::DryRun, ..Self::apply(trigger) }
     }
 
-    fn tell(&self, phase: &'static str, done: usize, total: usize, errors: usize) {
+    fn report_progress(&self, phase: &'static str, done: usize, total: usize, errors: usize) {
         if let Some(progress) = &self.progress {
             progress.send_replace(Progress { phase, done, total, errors });
         }
@@ -312,7 +312,7 @@ impl Run<'_> {
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.unsupported.iter().filter(|why| !refused.contains(why.as_str()));
         self.report.known_unsupported = unsupported.cloned().collect::<Vec<_>>().into();
-        self.tell_failed(&source).await?;
+        self.report_failed(&source).await?;
         let rules = self.check_limits(rules).await?;
         if self.options.mode == RunMode::DryRun {
             return Ok(());
@@ -321,7 +321,7 @@ impl Run<'_> {
         if applied.is_err() || self.options.cancel.is_cancelled() {
             self.report.postpone(leavers.iter().map(Pending::operations).sum());
         } else if !leavers.is_empty() {
-            self.options.tell("re-reading deleted users", 0, leavers.len(), 0);
+            self.options.report_progress("re-reading deleted users", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply_users(leavers, &source, &target, &rules).await?;
         }
@@ -354,7 +354,7 @@ impl Run<'_> {
     }
 
     /// Reports subjects that could not be read; their tasks continue by themselves.
-    async fn tell_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
+    async fn report_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
         let unconfirmed = source.members_incomplete.iter().map(|(path, why)| {
             format!("group {path}: the list of its members is incomplete: {why}. The next full reconcile re-reads it")
         });

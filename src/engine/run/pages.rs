@@ -69,8 +69,8 @@ mod tests {
         let read = pages.take_while(|n| endless.next((0, 0), next(&n.to_string()), None).is_some()).count();
         assert!(read < EMPTY_AT_MOST && endless.incomplete.is_some());
 
-        let mut told = Pages::default();
-        assert_eq!(told.next((2, 1), next("2"), next("not all is shown")), next("2"));
-        assert_eq!(told.incomplete.as_deref(), Some("not all is shown"));
+        let mut reported = Pages::default();
+        assert_eq!(reported.next((2, 1), next("2"), next("not all is shown")), next("2"));
+        assert_eq!(reported.incomplete.as_deref(), Some("not all is shown"));
     }
 }

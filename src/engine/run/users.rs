@@ -274,7 +274,7 @@ impl Run<'_> {
         let protected = planned.findings.protected.is_some();
         report.protected += usize::from(protected);
         report.not_changed.extend_once(planned.findings.protected);
-        let told = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
+        let reported = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
         let conclusive =
             planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
         report.unsupported.extend_once(planned.findings.unsupported);
@@ -301,7 +301,7 @@ impl Run<'_> {
         }
         if nothing {
             let in_scope = matches!(presence, Presence::Present(user) if policy::out_of_scope(user).is_none());
-            let quiet = !told && !protected && decided.rejected == 0;
+            let quiet = !reported && !protected && decided.rejected == 0;
             report.unchanged += usize::from(in_scope && quiet);
             return Verdict::InSync;
         }

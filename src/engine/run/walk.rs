@@ -109,7 +109,7 @@ impl Engine {
     ) -> Result<SourceWalk, WorkError> {
         let observation = self.store.next_observation().await?;
         self.identify(connector).await?;
-        let progress = |read, total| options.tell("reading both sides", read, total, 0);
+        let progress = |read, total| options.report_progress("reading both sides", read, total, 0);
         let users = connector.source.users(&progress).await?;
         let groups = connector.source.groups().await?;
         let mut walk = SourceWalk {
@@ -289,15 +289,16 @@ impl Engine {
             matter.extend(link.given);
         }
         matter.retain(|group| walk.asked.insert(group.clone()));
-        let mut told = members::bulk_members(port, &matter, walk).await?;
+        let mut reported = members::bulk_members(port, &matter, walk).await?;
         let known = matter.into_iter().map(|group| {
-            let (told, recorded) = (told.remove(&group), walk.recorded.remove(&group));
-            (group, told, recorded)
+            let (reported, recorded) = (reported.remove(&group), walk.recorded.remove(&group));
+            (group, reported, recorded)
         });
         let known: Vec<_> = known.collect();
         let accounts = &walk.accounts;
-        let asked =
-            known.into_iter().map(|(group, told, recorded)| members::members(port, accounts, group, told, recorded));
+        let asked = known
+            .into_iter()
+            .map(|(group, reported, recorded)| members::members(port, accounts, group, reported, recorded));
         let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
         let (mut joined, mut lists) = (walk.joined.clone(), Vec::new());
         let mut partly = IdSet::default();

@@ -47,7 +47,7 @@ pub(super) async fn find(http: &Http, given: &Url, names: &Names, within: Durati
             return Ok(base);
         }
         if answer.status == StatusCode::NOT_FOUND
-            && fault::told(&answer.body).is_some_and(|text| text.starts_with("Realm "))
+            && fault::reported(&answer.body).is_some_and(|text| text.starts_with("Realm "))
         {
             without_realm = Some(base);
         } else if first_error.is_none() {

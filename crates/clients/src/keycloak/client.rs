@@ -131,8 +131,9 @@ impl KeycloakSource {
         gone: Option<&str>,
     ) -> Result<Option<Answer>, SourceError> {
         let answer = self.fetch(&base.admin(&self.settings.realm, below), query, within).await?;
-        let is_gone =
-            answer.status == StatusCode::NOT_FOUND && gone.is_some() && fault::told(&answer.body).as_deref() == gone;
+        let is_gone = answer.status == StatusCode::NOT_FOUND
+            && gone.is_some()
+            && fault::reported(&answer.body).as_deref() == gone;
         Ok((!is_gone).then_some(answer))
     }
 
@@ -235,7 +236,7 @@ impl KeycloakSource {
         below: &[&str],
         query: Query<'_>,
     ) -> Result<Option<usize>, SourceError> {
-        self.must(asked, below, query).await.map(|told| wire::count(&told))
+        self.must(asked, below, query).await.map(|reported| wire::count(&reported))
     }
 
     /// Whether the token may open the listings but sees no users in them.

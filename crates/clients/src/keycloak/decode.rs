@@ -326,20 +326,20 @@ fn object<'a>(item: &'a Json<'_>, from_listener: bool, path: &str) -> (Option<Co
         #[serde(rename = "providerType")]
         provider_type: Option<String>,
     }
-    let told = item.text("resourceId").map(Cow::Borrowed);
+    let reported = item.text("resourceId").map(Cow::Borrowed);
     let last = path.rsplit('/').next().unwrap_or_default();
     if from_listener || !(matches!(last, "" | "users" | "groups" | "children") || path.starts_with("components/")) {
-        return (told, None);
+        return (reported, None);
     }
     match item.get("representation") {
         Some(Json::Text(text)) => {
             let named: Named = serde_json::from_str(text).unwrap_or_default();
-            (named.id.map(Cow::Owned).or(told), named.provider_type)
+            (named.id.map(Cow::Owned).or(reported), named.provider_type)
         }
         Some(object @ Json::Object(_)) => {
-            (object.text("id").map(Cow::Borrowed).or(told), object.text("providerType").map(str::to_owned))
+            (object.text("id").map(Cow::Borrowed).or(reported), object.text("providerType").map(str::to_owned))
         }
-        _ => (told, None),
+        _ => (reported, None),
     }
 }
 

@@ -84,7 +84,7 @@ impl Names {
         body: &[u8],
     ) -> SourceError {
         let realm = &self.realm;
-        let told = told(body);
+        let reported = reported(body);
         let wait = retry_after(headers, Timestamp::now());
         let mut error = match status {
             StatusCode::TOO_MANY_REQUESTS => error(
@@ -99,7 +99,7 @@ impl Names {
                 "realm {realm} at {base}: 401 when reading {asked}, although the token is fresh. The realm's tokens \
                  were revoked, or Keycloak's own address (hostname) differs from this one"
             )),
-            StatusCode::NOT_FOUND if told.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
+            StatusCode::NOT_FOUND if reported.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
                 no_realm(realm, base)
             }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => transient(format!(
@@ -201,12 +201,12 @@ pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
 }
 
 /// Returns Keycloak's own error text, `{"error": …}`, if the body has that form.
-pub(super) fn told(body: &[u8]) -> Option<String> {
+pub(super) fn reported(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
         error: String,
     }
-    serde_json::from_slice::<ErrorBody>(body).ok().map(|told| told.error)
+    serde_json::from_slice::<ErrorBody>(body).ok().map(|reported| reported.error)
 }
 
 fn looks_like_json(body: &[u8]) -> bool {
@@ -217,7 +217,7 @@ fn looks_like_json(body: &[u8]) -> bool {
 /// Describes what was received instead: Keycloak's own error text, or the content type and the first words. Content of
 /// JSON is never included, as it may be personal data.
 fn received(headers: &HeaderMap, body: &[u8]) -> String {
-    if let Some(text) = told(body) {
+    if let Some(text) = reported(body) {
         return format!(", \"{}\"", first_words(&text));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");

@@ -95,12 +95,14 @@ impl Http {
             }
         };
         let lost = |failure: &Failure| matches!(failure, Failure::Lost(_));
-        RetryIf::start(backoff::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
+        RetryIf::start(backoff::within_call(SENT_AT_MOST), attempt, lost)
+            .await
+            .map_err(|failure| failure.reported(whom))
     }
 
     /// Sends a request that may change something. It is sent again only after a refusal that is temporary.
     pub async fn send(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
-        self.in_turn(request, within, false).await.map_err(|failure| failure.told(whom))
+        self.in_turn(request, within, false).await.map_err(|failure| failure.reported(whom))
     }
 
     /// Sends a request in its turn. If the server refuses it temporarily, it is sent again once the server accepts
@@ -191,7 +193,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn told(self, whom: &str) -> SourceError {
+    fn reported(self, whom: &str) -> SourceError {
         fault::transient(match self {
             Self::Limited(wait) => {
                 let text =

@@ -100,9 +100,9 @@ pub(super) struct User {
 
 /// Reads attributes. `null` means absent at every level: realms on Oracle return `null` and `[null]` for empty values.
 fn attributes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
-    let told = Option::<BTreeMap<String, Option<Vec<Option<String>>>>>::deserialize(deserializer)?;
+    let reported = Option::<BTreeMap<String, Option<Vec<Option<String>>>>>::deserialize(deserializer)?;
     let values = |values: Option<Vec<Option<String>>>| values.into_iter().flatten().flatten().collect::<Vec<_>>();
-    let all = told.unwrap_or_default().into_iter().map(|(name, told)| (name, values(told)));
+    let all = reported.unwrap_or_default().into_iter().map(|(name, reported)| (name, values(reported)));
     Ok(all.filter(|(_, values)| !values.is_empty()).collect())
 }
 
@@ -238,7 +238,7 @@ mod tests {
             null
         ]"#;
         let list = Entry::<User>::list(body).expect("a list");
-        let told: Vec<String> = list
+        let reported: Vec<String> = list
             .iter()
             .map(|entry| match entry {
                 Entry::Read(user) => format!("{} {:?}", user.username, user.attributes),
@@ -246,7 +246,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "a {}",
                 r#"b {"z": ["1"]}"#,

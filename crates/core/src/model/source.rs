@@ -86,8 +86,8 @@ impl Packable for UserState {
 /// Returns the federation component that a user comes from: Keycloak's `federationLink`, else its `origin`, else the
 /// component in an id of the form `f:COMPONENT:NAME`. Users of a provider that is not LDAP have only that id.
 pub fn federation<'a>(id: &'a UserId, link: Option<&'a str>, origin: Option<&'a str>) -> Option<&'a str> {
-    let told = [link, origin].into_iter().flatten().map(str::trim).find(|component| !component.is_empty());
-    told.or_else(|| id.component())
+    let reported = [link, origin].into_iter().flatten().map(str::trim).find(|component| !component.is_empty());
+    reported.or_else(|| id.component())
 }
 
 impl UserId {

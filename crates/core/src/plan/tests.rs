@@ -390,7 +390,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         immutable: None,
     };
     let link = Link::new("1".into(), "a".into(), "alice");
-    let told = |account: &Account, link: &Link| {
+    let reported = |account: &Account, link: &Link| {
         let decision = decide(&Situation {
             pair: &pair(),
             capabilities: &Capabilities { update: false, reads_email: false, ..capabilities() },
@@ -410,14 +410,14 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         assert_eq!(planned.operations, []);
         planned.findings.unsupported.join("\n")
     };
-    assert_eq!(told(&account, &link), "", "an address that nobody knows may be the right one");
+    assert_eq!(reported(&account, &link), "", "an address that nobody knows may be the right one");
     let renamed = Account { display_name: "Alice".into(), ..account.clone() };
-    let text = told(&renamed, &link);
+    let text = reported(&renamed, &link);
     assert!(text.contains("alice: its display name in Keycloak is now Alice Ng"), "{text}");
     assert!(text.contains("manually at the target"), "{text}");
     let mut written = link;
     written.written.email = Some("old@example.org".into());
-    assert!(told(&account, &written).contains("e-mail address"));
+    assert!(reported(&account, &written).contains("e-mail address"));
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 ..Planned::default()
             };
             planned.findings.unsupported.extend(desired.faults);
-            tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
+            report_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
             Decision::Plan(planned)
         }
         NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported(format!(
@@ -606,7 +606,7 @@ fn plan_memberships(
     planned: &mut Planned,
 ) {
     let resolved = situation.groups.resolve(&user.groups);
-    tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
+    report_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
     // Groups that were not read are not an empty list of groups.
     let Some(present) = &account.groups else {
@@ -677,7 +677,11 @@ fn unsupported(why: String) -> Planned {
     Planned { findings: Findings { unsupported: vec![why], ..Findings::default() }, ..Planned::default() }
 }
 
-fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped: &[(&crate::model::GroupState, &str)]) {
+fn report_unmapped(
+    findings: &mut Findings,
+    capabilities: &Capabilities,
+    unmapped: &[(&crate::model::GroupState, &str)],
+) {
     for (group, why) in unmapped {
         if capabilities.protected_groups.is_left_alone(&group.name) {
             report_group(findings, capabilities, &group.name, why);

@@ -222,8 +222,8 @@ impl SimulatedConfluence {
     }
 
     /// Includes the total count in pages, or not.
-    pub fn set_total_count(&self, told: bool) {
-        self.set(|switches| switches.total_count = told);
+    pub fn set_total_count(&self, reported: bool) {
+        self.set(|switches| switches.total_count = reported);
     }
 
     /// Sets how many requests of any kind pass before a deletion is done. `fails` is the message of a deletion that
@@ -241,8 +241,8 @@ impl SimulatedConfluence {
     }
 
     /// Honours `expand=status`, or ignores it.
-    pub fn set_tells_status(&self, told: bool) {
-        self.set(|switches| switches.tells_status = told);
+    pub fn set_tells_status(&self, reported: bool) {
+        self.set(|switches| switches.returns_status = reported);
     }
 
     /// Sets how groups are created: `lower` folds upper-case letters, else they are refused; `status` is the status of
@@ -262,8 +262,8 @@ impl SimulatedConfluence {
     }
 
     /// Answers OPTIONS with the methods of a resource, or not.
-    pub fn set_tells_options(&self, told: bool) {
-        self.set(|switches| switches.tells_options = told);
+    pub fn set_tells_options(&self, reported: bool) {
+        self.set(|switches| switches.answers_options = reported);
     }
 
     /// Makes the application link manifest public, or unavailable.

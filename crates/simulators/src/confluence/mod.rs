@@ -255,7 +255,7 @@ impl Confluence {
 
     /// Returns the methods of a resource.
     fn options(&self, call: &Call<'_>, rest: &[&str]) -> Result<Reply, Refused> {
-        if !call.switches.tells_options {
+        if !call.switches.answers_options {
             return Err(Refused::no_method());
         }
         let allowed = match rest {

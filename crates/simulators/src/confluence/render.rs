@@ -20,7 +20,7 @@ pub(crate) fn user(call: &Call<'_>, account: &Account) -> Value {
         "_expandable": { "status": "" },
     });
     let asked = call.request.params("expand").iter().any(|all| all.split(',').any(|one| one.trim() == "status"));
-    if asked && call.switches.tells_status {
+    if asked && call.switches.returns_status {
         shown["status"] = json!(if account.active { "current" } else { "deactivated" });
         shown["_expandable"] = json!({});
     }

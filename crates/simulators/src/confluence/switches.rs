@@ -29,7 +29,7 @@ pub(crate) struct Switches {
     /// An update must contain full name and e-mail address.
     pub(crate) update_wants_both: bool,
     /// `expand=status` is honoured.
-    pub(crate) tells_status: bool,
+    pub(crate) returns_status: bool,
     /// Upper-case letters in the name of a new group are folded to lower case; else they are refused.
     pub(crate) fold_groups: bool,
     /// Status of the answer to a created group.
@@ -41,7 +41,7 @@ pub(crate) struct Switches {
     /// `disable` and `enable` answer 204 and do nothing.
     pub(crate) idle_activity: bool,
     /// OPTIONS returns the methods of a resource.
-    pub(crate) tells_options: bool,
+    pub(crate) answers_options: bool,
     /// The application link manifest is public.
     pub(crate) manifest_open: bool,
 }
@@ -61,13 +61,13 @@ impl Default for Switches {
             deletion_requests: 2,
             deletion_fails: None,
             update_wants_both: false,
-            tells_status: true,
+            returns_status: true,
             fold_groups: false,
             group_created: 200,
             no_group: 404,
             no_group_is_empty: false,
             idle_activity: false,
-            tells_options: true,
+            answers_options: true,
             manifest_open: true,
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn members(world: &World, call: &Call<'_>, nested: bool) -> Result<Re
 
 /// `GET /group/membership`: all direct memberships, in XML only.
 pub(crate) fn memberships(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
-    if !call.crowd.switches().tells_memberships {
+    if !call.crowd.switches().returns_memberships {
         return Err(Refused::bare(404));
     }
     let accepted = call.request.header("accept").unwrap_or("*/*");

@@ -254,12 +254,12 @@ impl SimulatedCrowd {
 
     /// Includes the keys of users, or omits them as old versions do.
     pub fn set_tells_keys(&self, on: bool) {
-        self.set(|switches| switches.tells_keys = on);
+        self.set(|switches| switches.returns_keys = on);
     }
 
     /// Serves all memberships in one answer, or answers as very old versions do, which have no such path.
     pub fn set_tells_memberships(&self, on: bool) {
-        self.set(|switches| switches.tells_memberships = on);
+        self.set(|switches| switches.returns_memberships = on);
     }
 
     /// Expands lists on request, or returns only names.

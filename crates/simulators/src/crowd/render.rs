@@ -36,10 +36,10 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
         "attributes": self::attributes(call, account, attributes),
     });
     let switches = call.crowd.switches();
-    if switches.tells_keys {
+    if switches.returns_keys {
         user["key"] = json!(account.key);
     }
-    if switches.tells_directories
+    if switches.returns_directories
         && let Some(directory) = world.directories.get(account.directory)
     {
         user["directory-id"] = json!(32_769 + account.directory);

@@ -34,11 +34,11 @@ pub(crate) struct Switches {
     /// Answers have the version header of every Crowd.
     pub(crate) version_header: bool,
     /// Users have their keys.
-    pub(crate) tells_keys: bool,
+    pub(crate) returns_keys: bool,
     /// Users have their directories.
-    pub(crate) tells_directories: bool,
+    pub(crate) returns_directories: bool,
     /// All memberships can be read in one answer; very old versions lack this.
-    pub(crate) tells_memberships: bool,
+    pub(crate) returns_memberships: bool,
     /// Lists are expanded on request.
     pub(crate) expands: bool,
     /// Maximum number of entries on a page, whatever the request asks for.
@@ -55,9 +55,9 @@ impl Switches {
             address_refused: false,
             lacking: BTreeSet::new(),
             version_header: true,
-            tells_keys: version >= [2, 8].as_slice(),
-            tells_directories: version >= [5].as_slice(),
-            tells_memberships: true,
+            returns_keys: version >= [2, 8].as_slice(),
+            returns_directories: version >= [5].as_slice(),
+            returns_memberships: true,
             expands: true,
             page_cap: usize::MAX,
             password_min: 1,

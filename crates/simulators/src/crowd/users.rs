@@ -37,7 +37,7 @@ pub(super) fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Acco
 
 /// `GET /user`
 pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
-    let key = call.request.param("key").filter(|_| call.crowd.switches().tells_keys);
+    let key = call.request.param("key").filter(|_| call.crowd.switches().returns_keys);
     let account = match (call.request.param("username"), key) {
         (None, Some(key)) => {
             let found = world.accounts.get(key.as_str());

@@ -226,7 +226,7 @@ impl RealmHandle {
     }
 
     /// Deletes a user without any event, as a change in the database does.
-    pub fn vanish_user(&self, id: &str) -> Result<(), Refused> {
+    pub fn delete_user_without_event(&self, id: &str) -> Result<(), Refused> {
         self.quietly(|tx| {
             let user = tx.user(id)?;
             tx.remove_user(&user);
@@ -235,12 +235,12 @@ impl RealmHandle {
     }
 
     /// Changes a user without any event, as an LDAP sync or an identity provider's mapper does.
-    pub fn change_quietly(&self, id: &str, change: &UserChange) -> Result<(), Refused> {
+    pub fn change_without_event(&self, id: &str, change: &UserChange) -> Result<(), Refused> {
         self.quietly(|tx| tx.update_user(id, &change.rep()))
     }
 
     /// Adds a user to a group, or removes it, without any event.
-    pub fn move_quietly(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
+    pub fn set_member_without_event(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
         self.quietly(|tx| if member { tx.join(user, group) } else { tx.leave(user, group) })
     }
 

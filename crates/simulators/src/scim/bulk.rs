@@ -13,7 +13,7 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
     if operations.len() > most {
         return Err(Refused::new(413, None, format!("{} operations are more than {most}", operations.len())));
     }
-    let mut told = Vec::with_capacity(operations.len());
+    let mut reported = Vec::with_capacity(operations.len());
     for operation in operations {
         let (Some(method), Some(path)) = (operation["method"].as_str(), operation["path"].as_str()) else {
             return Err(Refused::value("an operation has no method or no path"));
@@ -36,11 +36,11 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
         if reply.status >= 400 {
             result["response"] = serde_json::from_slice(&reply.body).unwrap_or_default();
         }
-        told.push(result);
+        reported.push(result);
     }
     if scim.switches().bulk_reversed {
-        told.reverse();
+        reported.reverse();
     }
     let schemas = ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"];
-    Ok(answer(200, &json!({ "schemas": schemas, "Operations": told })))
+    Ok(answer(200, &json!({ "schemas": schemas, "Operations": reported })))
 }

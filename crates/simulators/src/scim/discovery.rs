@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Call;
 use super::render::{ENTERPRISE, GROUP, USER, answer};
-use super::switches::{Filters, Told};
+use super::switches::{Filters, Visibility};
 use crate::front::Reply;
 
 /// `GET /ServiceProviderConfig`
@@ -67,7 +67,7 @@ pub(crate) fn schemas(call: &Call<'_>) -> Reply {
             "mutability": if writable { "readWrite" } else { "readOnly" }, "returned": returned, "uniqueness": "none",
         })
     };
-    let returned = |told: Told| if told == Told::OnRequest { "request" } else { "default" };
+    let returned = |reported: Visibility| if reported == Visibility::OnRequest { "request" } else { "default" };
     let schema = |id: &str, name: &str, attributes: Value| {
         json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": id, "name": name,

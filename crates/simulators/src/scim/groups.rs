@@ -86,9 +86,9 @@ pub(crate) fn replace(world: &mut World, call: &Call<'_>, id: &str) -> Result<Re
     demand_version(call, &present)?;
     let mut fields = sent(call)?;
     check_name(world, call, &fields, Some(&present))?;
-    let told = fields.remove("members");
-    let keep = told.is_none() && !call.switches.put_clears;
-    let members = if keep { present.members.clone() } else { members(world, told.as_ref())? };
+    let reported = fields.remove("members");
+    let keep = reported.is_none() && !call.switches.put_clears;
+    let members = if keep { present.members.clone() } else { members(world, reported.as_ref())? };
     if let Some(item) = world.groups.get_mut(id) {
         item.fields = fields;
         item.members = members;
@@ -110,7 +110,7 @@ pub(crate) fn patch(world: &mut World, call: &Call<'_>, id: &str) -> Result<Repl
     check_name(world, call, &draft.fields, Some(find(world, id)?))?;
     draft.version += 1;
     world.groups.put(draft);
-    if call.switches.patch_tells { shown(world, call, id, 200) } else { Ok(Reply::empty(204)) }
+    if call.switches.patch_returns_resource { shown(world, call, id, 200) } else { Ok(Reply::empty(204)) }
 }
 
 fn change_members(

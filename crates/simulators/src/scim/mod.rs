@@ -29,7 +29,7 @@ use super::versions::Versions;
 use parking_lot::{Mutex, RwLock};
 
 pub use handle::{AccountState, NewAccount, ScimSnapshot};
-pub use switches::{Counted, Filters, MemberAddition, MemberRemoval, Odd, ScimSwitches, Told};
+pub use switches::{Counted, Filters, InvalidField, MemberAddition, MemberRemoval, ScimSwitches, Visibility};
 
 /// Delay of a PATCH between its read and its write, if PATCH requests race.
 const RACE: Duration = Duration::from_millis(30);

@@ -48,9 +48,9 @@ impl Refused {
     }
 
     /// Refuses a name that is taken.
-    pub(crate) fn taken(told: bool) -> Self {
+    pub(crate) fn taken(reported: bool) -> Self {
         let detail = "A resource with the same unique attribute already exists";
-        if told { Self::new(409, Some("uniqueness"), detail) } else { Self::otherwise(409, detail) }
+        if reported { Self::new(409, Some("uniqueness"), detail) } else { Self::otherwise(409, detail) }
     }
 }
 

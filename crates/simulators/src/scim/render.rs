@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::state::{Item, World};
-use super::switches::Told;
+use super::switches::Visibility;
 use crate::front::Reply;
 
 pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -50,16 +50,16 @@ impl Wanted {
     }
 
     /// Returns whether an attribute with this visibility is shown.
-    fn shows(&self, name: &str, told: Told, list: bool) -> bool {
+    fn shows(&self, name: &str, reported: Visibility, list: bool) -> bool {
         let name = name.to_lowercase();
         let named = self.named.contains(&name);
         let usual = self.named.is_empty() && !self.excluded.contains(&name);
-        match told {
-            Told::Always => named || usual,
-            Told::NotInLists => !list && (named || usual),
-            Told::OnlyInLists => list && (named || usual),
-            Told::OnRequest => named,
-            Told::Empty | Told::Never => false,
+        match reported {
+            Visibility::Always => named || usual,
+            Visibility::NotInLists => !list && (named || usual),
+            Visibility::OnlyInLists => list && (named || usual),
+            Visibility::OnRequest => named,
+            Visibility::Empty | Visibility::Never => false,
         }
     }
 }
@@ -75,7 +75,7 @@ fn shown(call: &Call<'_>, item: &Item, kind: &str, schema: &str) -> (Map<String,
     fields.insert("meta".into(), meta);
     for (name, value) in &item.fields {
         let empty = value.as_object().is_some_and(Map::is_empty);
-        if wanted.shows(name, Told::Always, false) && !empty {
+        if wanted.shows(name, Visibility::Always, false) && !empty {
             fields.insert(name.clone(), value.clone());
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn user(world: &World, call: &Call<'_>, item: &Item, list: bool) -> V
             fields.insert("groups".into(), json!(groups));
         }
     }
-    if call.switches.groups_told == Told::Empty {
+    if call.switches.groups_told == Visibility::Empty {
         fields.insert("groups".into(), json!([]));
     }
     if call.switches.booleans_as_text
@@ -124,7 +124,7 @@ pub(crate) fn group(world: &World, call: &Call<'_>, item: &Item, list: bool) -> 
         };
         fields.insert("members".into(), item.members.iter().map(member).collect());
     }
-    if call.switches.members_told == Told::Empty {
+    if call.switches.members_told == Visibility::Empty {
         fields.insert("members".into(), json!([]));
     }
     Value::Object(fields)

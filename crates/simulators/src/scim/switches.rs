@@ -47,7 +47,7 @@ pub enum Filters {
 
 /// Visibility of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Visibility {
     /// Unless it is excluded.
     Always,
     /// In single resources, but not in lists.
@@ -75,7 +75,7 @@ pub enum Counted {
 
 /// An invalid field of an answer.
 #[derive(Clone, Debug)]
-pub struct Odd {
+pub struct InvalidField {
     /// Text that the request's path must contain.
     pub path: &'static str,
     /// Id of the resource to change; `None`: the whole answer.
@@ -95,7 +95,7 @@ pub struct ScimSwitches {
     /// The server advertises PATCH.
     pub patch_announced: bool,
     /// A PATCH is answered with 200 and the resource, else with 204.
-    pub patch_tells: bool,
+    pub patch_returns_resource: bool,
     /// Supported ways to remove members.
     pub member_removal: MemberRemoval,
     /// Effect of a PATCH that adds a member.
@@ -153,9 +153,9 @@ pub struct ScimSwitches {
     /// Boolean values are written as strings.
     pub booleans_as_text: bool,
     /// Visibility of an account's groups.
-    pub groups_told: Told,
+    pub groups_told: Visibility,
     /// Visibility of a group's members.
-    pub members_told: Told,
+    pub members_told: Visibility,
     /// Given and family name are stored, `displayName` is not; `name.formatted` is built from the two.
     pub names_apart: bool,
     /// Logins are stored in lower case.
@@ -173,7 +173,7 @@ pub struct ScimSwitches {
     /// Attributes that are accepted but not stored.
     pub drops: Vec<&'static str>,
     /// An invalid field (RFC 7643, section 2.5: null and an empty array are equal to no value).
-    pub odd: Option<Odd>,
+    pub odd: Option<InvalidField>,
     /// Lifetime of an access token, in seconds.
     pub token_life: u64,
 }
@@ -183,7 +183,7 @@ impl Default for ScimSwitches {
         Self {
             patch: true,
             patch_announced: true,
-            patch_tells: true,
+            patch_returns_resource: true,
             member_removal: MemberRemoval::Strict,
             member_addition: MemberAddition::Adds,
             patch_races: false,
@@ -211,8 +211,8 @@ impl Default for ScimSwitches {
             one_page: false,
             cursor: false,
             booleans_as_text: false,
-            groups_told: Told::Always,
-            members_told: Told::Always,
+            groups_told: Visibility::Always,
+            members_told: Visibility::Always,
             names_apart: false,
             lower_logins: false,
             no_groups: false,
@@ -227,7 +227,7 @@ impl Default for ScimSwitches {
     }
 }
 
-impl Odd {
+impl InvalidField {
     /// Makes the field of an answer invalid.
     pub(crate) fn apply(&self, answer: &mut Value) {
         let resources = match (&self.id, answer.get("Resources").is_some()) {
@@ -277,8 +277,8 @@ impl ScimSwitches {
             page_cap: 100,
             page_told: 100,
             bulk: 0,
-            groups_told: Told::OnRequest,
-            members_told: Told::OnRequest,
+            groups_told: Visibility::OnRequest,
+            members_told: Visibility::OnRequest,
             names_apart: true,
             lower_logins: true,
             ..Self::default()

@@ -166,7 +166,7 @@ pub(crate) fn patch(world: &mut World, call: &Call<'_>, id: &str) -> Result<Repl
         patch::apply(&mut fields, &operation)?;
     }
     write(world, call, id, fields)?;
-    if call.switches.patch_tells { shown(world, call, id, 200) } else { Ok(Reply::empty(204)) }
+    if call.switches.patch_returns_resource { shown(world, call, id, 200) } else { Ok(Reply::empty(204)) }
 }
 
 /// `DELETE /Users/{id}`

@@ -26,7 +26,7 @@ fn admin(operation: &str, resource: &str, path: &str) -> Value {
 }
 
 /// Formats an event as `user:…`, `group:…`, `run`, or `-` and the beginning of why it is ignored.
-fn told(event: &NewEvent) -> String {
+fn reported(event: &NewEvent) -> String {
     let mut words: Vec<String> = event.hints.iter().map(ToString::to_string).collect();
     if event.wants_run {
         words.push("run".into());
@@ -136,9 +136,9 @@ fn every_path_tells_whom_to_look_at() {
     ];
     for (operation, resource, path, expected) in table {
         let event = one(&admin(operation, resource, &path));
-        let told = told(&event);
-        let right = if expected.starts_with('-') { told.starts_with(&expected) } else { told == expected };
-        assert!(right, "{operation} {resource} {path}: {told}, not {expected}");
+        let reported = reported(&event);
+        let right = if expected.starts_with('-') { reported.starts_with(&expected) } else { reported == expected };
+        assert!(right, "{operation} {resource} {path}: {reported}, not {expected}");
     }
 }
 
@@ -150,28 +150,28 @@ fn what_the_path_hides_is_read_from_the_representation() {
         {
             let mut event = admin("UPDATE", "GROUP", &path);
             event["representation"] = representation.clone();
-            assert_eq!(told(&one(&event)), expected);
+            assert_eq!(reported(&one(&event)), expected);
         }
         let mut event = admin("CREATE", "USER", "users");
         event["representation"] = representation.clone();
-        assert_eq!(told(&one(&event)), format!("user:{H}"));
+        assert_eq!(reported(&one(&event)), format!("user:{H}"));
     }
     let mut event = admin("CREATE", "GROUP", &format!("groups/{G}/children"));
     event["resourceId"] = H.into();
-    assert_eq!(told(&one(&event)), format!("group:{G} group:{H}"));
+    assert_eq!(reported(&one(&event)), format!("group:{G} group:{H}"));
     event["representation"] = "not json".into();
-    assert_eq!(told(&one(&event)), format!("group:{G} group:{H}"));
+    assert_eq!(reported(&one(&event)), format!("group:{G} group:{H}"));
     event["resourceId"] = G.into();
-    assert_eq!(told(&one(&event)), format!("group:{G}"));
+    assert_eq!(reported(&one(&event)), format!("group:{G}"));
 }
 
 #[test]
 fn a_component_that_holds_no_users_asks_for_nothing() {
     let mut event = admin("UPDATE", "COMPONENT", &format!("components/{G}"));
     event["representation"] = json!({"providerType": "org.keycloak.keys.KeyProvider"}).to_string().into();
-    assert_eq!(told(&one(&event)), "- this component contains no users");
+    assert_eq!(reported(&one(&event)), "- this component contains no users");
     event["representation"] = json!({"providerType": "org.keycloak.storage.UserStorageProvider"}).to_string().into();
-    assert_eq!(told(&one(&event)), "run");
+    assert_eq!(reported(&one(&event)), "run");
 }
 
 #[test]
@@ -179,16 +179,16 @@ fn user_events_name_their_user_or_are_ignored() {
     let event = |kind: &str| json!({"id": "e", "type": kind, "userId": U, "clientId": "account"});
     for kind in ["REGISTER", "UPDATE_PROFILE", "UPDATE_EMAIL", "DELETE_ACCOUNT", "SOME_NEW_TYPE"] {
         let decoded = one(&event(kind));
-        assert_eq!(told(&decoded), format!("user:{U}"), "{kind}");
+        assert_eq!(reported(&decoded), format!("user:{U}"), "{kind}");
         assert_eq!((decoded.kind.as_str(), decoded.about), (kind, format!("users/{U}")));
     }
     for kind in ["CLIENT_LOGIN", "REFRESH_TOKEN", "LOGOUT", "UPDATE_PASSWORD", "SEND_RESET_PASSWORD", "CODE_TO_TOKEN"] {
-        assert_eq!(told(&one(&event(kind))), "- this kind contains no directory data of a user", "{kind}");
+        assert_eq!(reported(&one(&event(kind))), "- this kind contains no directory data of a user", "{kind}");
     }
-    assert!(told(&one(&event("LOGIN_ERROR"))).starts_with("- it reports a failure"));
-    assert!(told(&one(&event("REGISTER_ERROR"))).starts_with("- it reports a failure"));
-    assert_eq!(told(&one(&json!({"type": "REGISTER"}))), "- it names no user or group");
-    assert_eq!(told(&one(&json!({"type": "REGISTER", "userId": "../x"}))), "- it names no user or group");
+    assert!(reported(&one(&event("LOGIN_ERROR"))).starts_with("- it reports a failure"));
+    assert!(reported(&one(&event("REGISTER_ERROR"))).starts_with("- it reports a failure"));
+    assert_eq!(reported(&one(&json!({"type": "REGISTER"}))), "- it names no user or group");
+    assert_eq!(reported(&one(&json!({"type": "REGISTER", "userId": "../x"}))), "- it names no user or group");
 }
 
 #[test]
@@ -196,17 +196,17 @@ fn a_sign_in_is_a_hint_where_it_may_have_changed_the_user() {
     let event = |user: &str| json!({"id": "e", "type": "LOGIN", "userId": user, "details": {"username": "anna"}});
     let mut brokered = event(U);
     brokered["details"]["identity_provider"] = "github".into();
-    assert_eq!(told(&one(&brokered)), format!("user:{U}"));
+    assert_eq!(reported(&one(&brokered)), format!("user:{U}"));
     let plain = "- a sign-in without an identity provider changes no user";
-    assert_eq!(told(&one(&event(U))), plain);
-    assert_eq!(told(&one(&event("f:6b9e:anna"))), "user:f:6b9e:anna", "nothing else tells of a new federated user");
+    assert_eq!(reported(&one(&event(U))), plain);
+    assert_eq!(reported(&one(&event("f:6b9e:anna"))), "user:f:6b9e:anna", "nothing else tells of a new federated user");
     let mut sent = event(U);
     sent["kind"] = "user".into();
-    assert_eq!(told(&one(&sent)), format!("user:{U}"), "the listener sends only those that matter");
+    assert_eq!(reported(&one(&sent)), format!("user:{U}"), "the listener sends only those that matter");
     let p2 = json!({"type": "access.LOGIN", "authDetails": {"userId": U}, "details": {"identity_provider": "github"}});
-    assert_eq!(told(&one(&p2)), format!("user:{U}"));
+    assert_eq!(reported(&one(&p2)), format!("user:{U}"));
     brokered["error"] = "user_disabled".into();
-    assert!(told(&one(&brokered)).starts_with("- it reports a failure"));
+    assert!(reported(&one(&brokered)).starts_with("- it reports a failure"));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn the_p2_form_is_read() {
         "authDetails": {"realmId": "master", "userId": V, "ipAddress": "10.0.0.1", "sessionId": "s", "username": "root"},
     });
     let decoded = one(&event);
-    assert_eq!(told(&decoded), format!("user:{U}"));
+    assert_eq!(reported(&decoded), format!("user:{U}"));
     assert_eq!((decoded.id.as_str(), decoded.kind.as_str()), ("e1", "CREATE GROUP_MEMBERSHIP"));
     assert!(decoded.recheck);
     event.as_object_mut().unwrap().remove("id");
@@ -228,28 +228,28 @@ fn the_p2_form_is_read() {
         "authDetails": {"realmId": "acme", "clientId": "account", "userId": U, "ipAddress": "10.0.0.1", "username": "anna"},
     });
     let decoded = one(&access);
-    assert_eq!((told(&decoded), decoded.about), (format!("user:{U}"), format!("users/{U}")));
+    assert_eq!((reported(&decoded), decoded.about), (format!("user:{U}"), format!("users/{U}")));
     access["authDetails"].as_object_mut().unwrap().remove("userId");
-    assert_eq!(told(&one(&access)), "- it names no user or group");
+    assert_eq!(reported(&one(&access)), "- it names no user or group");
     access["userId"] = U.into();
-    assert_eq!(told(&one(&access)), "- it names no user or group", "p2 has no such field");
+    assert_eq!(reported(&one(&access)), "- it names no user or group", "p2 has no such field");
     let system = json!({"uid": "d3", "type": "system.SOMETHING"});
-    assert_eq!(told(&one(&system)), "- it names no user or group");
+    assert_eq!(reported(&one(&system)), "- it names no user or group");
 }
 
 #[test]
 fn who_acted_is_never_taken_for_who_was_changed() {
     let flat = json!({"type": "GROUP-UPDATE", "userId": V, "resourcePath": format!("groups/{G}")});
     let decoded = one(&flat);
-    assert_eq!((told(&decoded), decoded.kind), (format!("group:{G}"), "UPDATE GROUP".into()));
-    assert_eq!(told(&one(&json!({"type": "CLIENT-UPDATE", "userId": V}))), "- it names no user or group");
+    assert_eq!((reported(&decoded), decoded.kind), (format!("group:{G}"), "UPDATE GROUP".into()));
+    assert_eq!(reported(&one(&json!({"type": "CLIENT-UPDATE", "userId": V}))), "- it names no user or group");
     let mut admin = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &format!("organizations/{G}/members"));
     admin["userId"] = V.into();
-    assert!(told(&one(&admin)).starts_with("- organisations are not mapped"));
+    assert!(reported(&one(&admin)).starts_with("- organisations are not mapped"));
     let p2 = json!({"type": "admin.USER-CREATE", "resourcePath": "users", "authDetails": {"userId": V}});
-    assert_eq!(told(&one(&p2)), "run");
+    assert_eq!(reported(&one(&p2)), "run");
     let p2 = json!({"type": "admin.CLIENT-UPDATE", "authDetails": {"userId": V}, "userId": V});
-    assert_eq!(told(&one(&p2)), "- it names no user or group");
+    assert_eq!(reported(&one(&p2)), "- it names no user or group");
 }
 
 #[test]
@@ -265,42 +265,45 @@ fn our_listeners_form_is_read_and_needs_no_second_look() {
         "resourcePath": format!("groups/{G}"), "groupId": G}),
     );
     let decoded = one(&removed);
-    assert_eq!((told(&decoded), decoded.kind.as_str(), decoded.recheck), (format!("group:{G}"), "DELETE GROUP", false));
+    assert_eq!(
+        (reported(&decoded), decoded.kind.as_str(), decoded.recheck),
+        (format!("group:{G}"), "DELETE GROUP", false)
+    );
     let moved = base(
         "admin",
         json!({"operationType": "UPDATE", "resourceType": "GROUP", "resourcePath": "groups", "resourceId": H}),
     );
-    assert_eq!(told(&one(&moved)), format!("group:{H}"));
+    assert_eq!(reported(&one(&moved)), format!("group:{H}"));
     let member = base(
         "admin",
         json!({"operationType": "CREATE", "resourceType": "ORGANIZATION_MEMBERSHIP",
         "resourcePath": format!("organizations/{G}/members"), "userId": U}),
     );
-    assert_eq!(told(&one(&member)), format!("user:{U}"));
+    assert_eq!(reported(&one(&member)), format!("user:{U}"));
     let user = base("user", json!({"type": "REGISTER", "userId": U, "username": "anna"}));
-    assert_eq!(told(&one(&user)), format!("user:{U}"));
+    assert_eq!(reported(&one(&user)), format!("user:{U}"));
     let sync = base(
         "model",
         json!({"type": "STORE_SYNC", "operationType": "ACTION",
         "resourceType": "USER_FEDERATION_PROVIDER", "resourcePath": "user-storage"}),
     );
-    assert_eq!(told(&one(&sync)), "run");
+    assert_eq!(reported(&one(&sync)), "run");
 }
 
 #[test]
 fn events_of_other_realms_are_kept_but_ignored() {
     let mut event = admin("DELETE", "USER", &format!("users/{U}"));
     event["realmName"] = "other".into();
-    assert_eq!(told(&one(&event)), "- it belongs to realm other");
+    assert_eq!(reported(&one(&event)), "- it belongs to realm other");
     event["realmName"] = "acme".into();
     event["realmId"] = "whatever".into();
-    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    assert_eq!(reported(&one(&event)), format!("user:{U}"));
     event.as_object_mut().unwrap().remove("realmName");
-    assert_eq!(told(&one(&event)), "- it belongs to realm whatever");
+    assert_eq!(reported(&one(&event)), "- it belongs to realm whatever");
     event["realmId"] = "acme".into();
-    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    assert_eq!(reported(&one(&event)), format!("user:{U}"));
     event["realmId"] = G.into();
-    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    assert_eq!(reported(&one(&event)), format!("user:{U}"));
 }
 
 #[test]
@@ -335,7 +338,7 @@ fn one_many_and_a_batch_are_read() {
     assert_eq!(decoded(b"[]").unwrap(), []);
     let mixed = decoded(json!([17, event, {"events": []}]).to_string().as_bytes()).unwrap();
     assert_eq!(
-        mixed.iter().map(told).collect::<Vec<_>>(),
+        mixed.iter().map(reported).collect::<Vec<_>>(),
         ["- it is not a Keycloak event".to_owned(), format!("user:{U}"), "- it is not a Keycloak event".to_owned()]
     );
     assert_ne!(mixed[0].id, mixed[2].id);
@@ -411,7 +414,7 @@ fn times_that_cannot_be_are_not_believed() {
 fn failures_change_nothing() {
     let mut event = admin("UPDATE", "USER", &format!("users/{U}"));
     event["error"] = "boom".into();
-    assert!(told(&one(&event)).starts_with("- it reports a failure"));
+    assert!(reported(&one(&event)).starts_with("- it reports a failure"));
 }
 
 proptest! {
@@ -436,7 +439,7 @@ fn a_new_role_is_the_sign_of_a_new_user_in_a_model_event_only() {
     let model = |operation: &str| {
         let mut event = admin(operation, "REALM_ROLE_MAPPING", &path);
         event["kind"] = json!("model");
-        told(&one(&event))
+        reported(&one(&event))
     };
     assert_eq!(model("CREATE"), format!("user:{U}"));
     assert_eq!(model("DELETE"), "- roles are not mapped");

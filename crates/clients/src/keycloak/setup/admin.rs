@@ -171,7 +171,7 @@ async fn token(
     ];
     let request = http.client().post(base.token_endpoint(realm)).form(&form);
     let answer = http.send(&names.at(base), request, within).await?;
-    let refused = fault::told(&answer.body).unwrap_or_default();
+    let refused = fault::reported(&answer.body).unwrap_or_default();
     if matches!(refused.as_str(), "invalid_grant" | "unauthorized_client" | "invalid_client") {
         return Err(fault::error(
             ErrorClass::Credentials,

@@ -52,8 +52,8 @@ impl BitbucketTarget {
         let groups = self.groups_of(&user, deadline).await?;
         self.refuse_new_administrator(&what, &user, &grants, &groups, deadline).await?;
         let access = grants.access(&user.id, &groups);
-        let told = |one: &String| takes.iter().any(|told| fold(told) == fold(one));
-        if let Some(new) = access.iter().find(|one| !told(one)) {
+        let reported = |one: &String| takes.iter().any(|reported| fold(reported) == fold(one));
+        if let Some(new) = access.iter().find(|one| !reported(one)) {
             // `takes` came from cached data that is out of date.
             self.known.forget().await;
             let text = format!(

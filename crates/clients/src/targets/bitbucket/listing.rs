@@ -50,8 +50,8 @@ impl BitbucketTarget {
     }
 
     /// Returns what lets accounts sign in, re-read at the start of each listing.
-    async fn licensed(&self, known: &Known, anew: bool) -> Result<Arc<Licensed>, TargetError> {
-        if anew {
+    async fn licensed(&self, known: &Known, renew: bool) -> Result<Arc<Licensed>, TargetError> {
+        if renew {
             self.licensed.forget().await;
         }
         self.licensed.get(self.read_licensed(known)).await

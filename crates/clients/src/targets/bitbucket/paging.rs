@@ -76,7 +76,7 @@ impl BitbucketTarget {
             };
         };
         let (next, incomplete) = match (page.is_last_page, page.next_page_start) {
-            _ if !page.values.told => (None, Some("a page was returned without its list".to_owned())),
+            _ if !page.values.reported => (None, Some("a page was returned without its list".to_owned())),
             (Some(true), _) | (None, None) => (None, None),
             (Some(false), None) => (None, Some("Bitbucket reports more entries but no next page".to_owned())),
             (_, Some(next)) if next <= at => {

@@ -41,8 +41,8 @@ impl BitbucketTarget {
         if !answer.status.is_success() {
             return Err(self.rest.unexpected(&ask, &answer));
         }
-        let told: Properties = self.rest.parse(&ask, &answer)?;
-        let version = told.version.as_deref().and_then(Version::read).ok_or_else(|| {
+        let reported: Properties = self.rest.parse(&ask, &answer)?;
+        let version = reported.version.as_deref().and_then(Version::read).ok_or_else(|| {
             let text =
                 "the server answers, but does not report its Bitbucket version. Check the address and its path prefix.";
             not_done(ErrorClass::Permanent, format!("{what}: {text}"))
@@ -87,8 +87,8 @@ impl BitbucketTarget {
         let licence = self.licence(None).await?;
         notes.extend(licence.as_ref().map(seats_note));
         if let Some(known) = &known {
-            let told = known.protection.told();
-            let text = told.unwrap_or_else(|| "administrators: never changed, nor their members".to_owned());
+            let reported = known.protection.reported();
+            let text = reported.unwrap_or_else(|| "administrators: never changed, nor their members".to_owned());
             notes.push(note(NoteState::Ok, "protected", text));
             notes.extend(self.directory_notes().await?);
         }

@@ -233,8 +233,8 @@ impl BitbucketTarget {
         }
         self.seen.forget(account);
         // Bitbucket answers with the user that it deleted.
-        let told = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
-        Ok(if told { Applied::Done } else { Applied::Undocumented })
+        let reported = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
+        Ok(if reported { Applied::Done } else { Applied::Undocumented })
     }
 
     /// Returns the user from the answer to a change.

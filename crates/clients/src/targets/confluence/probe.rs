@@ -59,9 +59,9 @@ impl ConfluenceTarget {
     pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
         let mut server = self.server().await?;
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error))?;
-        let (answer, told) = self.information().await?;
-        server.base_url = told.base_url;
-        server.version = server.version.or_else(|| Version::read(told.version.as_deref()?));
+        let (answer, reported) = self.information().await?;
+        server.base_url = reported.base_url;
+        server.version = server.version.or_else(|| Version::read(reported.version.as_deref()?));
         if server.version.is_some() && !server.at_least(8, 5) {
             return Err(not_done(
                 ErrorClass::Permanent,
@@ -137,8 +137,8 @@ impl ConfluenceTarget {
     async fn information(&self) -> Result<(Answer, ServerInformation), TargetError> {
         let ask = Ask::get("/server-information", "connecting");
         let answer = self.rest.ask(&ask).await?;
-        let told = if answer.status.is_success() { serde_json::from_slice(&answer.body).ok() } else { None };
-        Ok((answer, told.unwrap_or_default()))
+        let reported = if answer.status.is_success() { serde_json::from_slice(&answer.body).ok() } else { None };
+        Ok((answer, reported.unwrap_or_default()))
     }
 
     /// Whether `/user/list` exists.
@@ -230,7 +230,7 @@ fn protected_note(known: &Protection) -> Note {
     let text = format!(
         "{}. usersync recognizes other groups with administrator rights only when it reads them; name them in \
          frozen_groups.",
-        known.told().unwrap_or_default()
+        known.reported().unwrap_or_default()
     );
     note(NoteState::Ok, "protected", text)
 }

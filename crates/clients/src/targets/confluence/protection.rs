@@ -137,9 +137,9 @@ impl ConfluenceTarget {
             let known = if let Some(known) = self.standings.known(group.as_str()) {
                 known
             } else {
-                let told = self.makes_administrators(group.as_str(), deadline).await?;
-                self.standings.learn(group.to_string(), told);
-                told
+                let reported = self.makes_administrators(group.as_str(), deadline).await?;
+                self.standings.learn(group.to_string(), reported);
+                reported
             };
             match known {
                 Some(true) => {

@@ -109,8 +109,8 @@ impl ConfluenceTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Option<bool>, TargetError> {
         let what = format!("reading whether {login} is active");
-        let told = self.rpc("isActiveUser", &[json!(login)], &what, true, deadline).await?;
-        Ok(if let RpcOutcome::Result(value) = told { value.as_bool() } else { None })
+        let reported = self.rpc("isActiveUser", &[json!(login)], &what, true, deadline).await?;
+        Ok(if let RpcOutcome::Result(value) = reported { value.as_bool() } else { None })
     }
 
     /// Returns a user's full name and e-mail address; `None` if JSON-RPC is off or does not report them.
@@ -120,8 +120,8 @@ impl ConfluenceTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Option<RemoteUser>, TargetError> {
         let what = format!("reading {login} over JSON-RPC");
-        let told = self.rpc("getUser", &[json!(login)], &what, true, deadline).await?;
-        Ok(if let RpcOutcome::Result(value) = told { serde_json::from_value(value).ok() } else { None })
+        let reported = self.rpc("getUser", &[json!(login)], &what, true, deadline).await?;
+        Ok(if let RpcOutcome::Result(value) = reported { serde_json::from_value(value).ok() } else { None })
     }
 
     /// Writes a user's full name and e-mail address; JSON-RPC requires both.
@@ -131,8 +131,8 @@ impl ConfluenceTarget {
         what: &str,
         deadline: Timestamp,
     ) -> Result<(), TargetError> {
-        let told = self.rpc("editUser", &[json!(user)], what, false, Some(deadline)).await?;
-        done(told, what)
+        let reported = self.rpc("editUser", &[json!(user)], what, false, Some(deadline)).await?;
+        done(reported, what)
     }
 
     /// Activates or deactivates a user.
@@ -144,14 +144,14 @@ impl ConfluenceTarget {
         deadline: Timestamp,
     ) -> Result<(), TargetError> {
         let method = if active { "reactivateUser" } else { "deactivateUser" };
-        let told = self.rpc(method, &[json!(login)], what, false, Some(deadline)).await?;
-        done(told, what)
+        let reported = self.rpc(method, &[json!(login)], what, false, Some(deadline)).await?;
+        done(reported, what)
     }
 }
 
 /// Converts the outcome of a write over JSON-RPC.
-fn done(told: RpcOutcome, what: &str) -> Result<(), TargetError> {
-    let why = match told {
+fn done(reported: RpcOutcome, what: &str) -> Result<(), TargetError> {
+    let why = match reported {
         RpcOutcome::Result(Value::Bool(false)) => "no reason reported".to_owned(),
         RpcOutcome::Result(_) => return Ok(()),
         RpcOutcome::Refused(why) => format!("it reports \"{}\"", why.trim_end_matches('.')),

@@ -106,7 +106,7 @@ impl<T> ResultPage<T> {
     /// may return fewer entries than requested, and omit those that usersync may not see. So only its own link shows
     /// whether more follow.
     pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
-        if !self.results.told {
+        if !self.results.reported {
             return (None, Some("a page was returned without its list".to_owned()));
         }
         let end = at + self.results.len();

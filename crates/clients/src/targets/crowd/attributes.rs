@@ -61,8 +61,8 @@ impl User {
     /// Returns the first value of an attribute, or an empty text if it has none. `None`: this answer does not include
     /// attributes.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        let told = self.attributes.as_ref()?.get("attributes")?.as_array()?;
-        let found = told.iter().find(|one| one["name"] == name);
+        let reported = self.attributes.as_ref()?.get("attributes")?.as_array()?;
+        let found = reported.iter().find(|one| one["name"] == name);
         Some(found.and_then(|one| one["values"][0].as_str()).unwrap_or_default())
     }
 }
@@ -80,8 +80,8 @@ impl CrowdTarget {
         protection: &Protection,
         groups: Option<Vec<TargetGroupId>>,
     ) -> Option<Account> {
-        let told = self.attributes.iter().filter_map(|name| Some((name.clone(), user.attribute(name)?.to_owned())));
-        let attributes = told.collect();
+        let reported = self.attributes.iter().filter_map(|name| Some((name.clone(), user.attribute(name)?.to_owned())));
+        let attributes = reported.collect();
         Some(Account { attributes, ..user.into_account(protection, groups)? })
     }
 
@@ -139,7 +139,7 @@ impl CrowdTarget {
     ) -> Result<(), TargetError> {
         let now = self.user_by_id(account, Some(deadline)).await.map_err(|why| unanswered(what, &why.text))?;
         let now = now.ok_or_else(|| gone(what))?;
-        let kept = |name: &str, value: &str| now.attribute(name).is_none_or(|told| told == value);
+        let kept = |name: &str, value: &str| now.attribute(name).is_none_or(|reported| reported == value);
         let ours = wanted.iter().filter(|(name, value)| self.attributes.contains(*name) && !is_long(value));
         let other: Vec<&str> = ours.filter(|(name, value)| !kept(name, value)).map(|(name, _)| name.as_str()).collect();
         if other.is_empty() {
@@ -192,8 +192,8 @@ mod tests {
             ("login.currentFailedCount", "remove it"),
             (&"x".repeat(LONGEST + 1), "longer than 255 characters"),
         ] {
-            let told = check(name).expect_err(name);
-            assert!(told.contains(why), "{told}");
+            let reported = check(name).expect_err(name);
+            assert!(reported.contains(why), "{reported}");
         }
     }
 
@@ -203,10 +203,10 @@ mod tests {
         for untold in ["{}", r#"{"attributes": null}"#, r#"{"attributes": {"link": {}}}"#, r#"{"attributes": "x"}"#] {
             assert_eq!(user(untold).attribute("room"), None, "{untold}");
         }
-        let told = r#"{"attributes": {"attributes": [{"name": "Room", "values": ["1"]}, {"name": "room", "values": ["2", "3"]},
+        let reported = r#"{"attributes": {"attributes": [{"name": "Room", "values": ["1"]}, {"name": "room", "values": ["2", "3"]},
             {"name": "none", "values": []}, {"name": "odd", "values": [7]}, {}]}}"#;
         for (name, value) in [("room", "2"), ("Room", "1"), ("none", ""), ("odd", ""), ("absent", "")] {
-            assert_eq!(user(told).attribute(name), Some(value), "{name}");
+            assert_eq!(user(reported).attribute(name), Some(value), "{name}");
         }
     }
 }

@@ -109,12 +109,12 @@ impl CrowdTarget {
             return Err(self.refused_read(&ask, &answer));
         }
         let page: Users = self.rest.parse(&ask, &answer)?;
-        let told = page.users.told;
+        let reported = page.users.reported;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
         let moved = brought.moved.then(|| format!("the members of {group} changed during the read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
-        let unlisted = (!told).then(|| format!("the members of {group} were returned without their list"));
+        let unlisted = (!reported).then(|| format!("the members of {group} were returned without their list"));
         Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread) }))
     }
 
@@ -221,7 +221,7 @@ impl CrowdTarget {
         match (answer.status, reason(&answer).as_str()) {
             (status, _) if status.is_success() => {
                 let page: super::wire::Groups = self.rest.parse(&ask, &answer)?;
-                if !page.groups.told {
+                if !page.groups.reported {
                     return Err(unconfirmed(format!("{what}: the answer has no list.")));
                 }
                 Ok(page.groups.iter().filter_map(|found| found.name.as_deref()).any(|found| fold(found) == fold(group)))

@@ -46,7 +46,7 @@ impl CrowdTarget {
             return Err(self.refused_read(&ask, &answer));
         }
         let page: Users = self.rest.parse(&ask, &answer)?;
-        let told_list = page.users.told;
+        let reported_list = page.users.reported;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
         // A list that does not expand attributes may show every account without any.
@@ -56,15 +56,15 @@ impl CrowdTarget {
         {
             self.lists_attributes.store(true, Ordering::Relaxed);
         }
-        let told = self.lists_attributes.load(Ordering::Relaxed);
+        let reported = self.lists_attributes.load(Ordering::Relaxed);
         let account = |user| {
             let account = self.account_in(user, &protection, None)?;
-            Some(if told { account } else { Account { attributes: BTreeMap::new(), ..account } })
+            Some(if reported { account } else { Account { attributes: BTreeMap::new(), ..account } })
         };
         let items = users.into_iter().filter_map(account).collect();
         let moved = brought.moved.then(|| "accounts were created or deleted during the listing".to_owned());
         let unread = (unknown > 0).then(|| format!("{unknown} listed accounts could not be read"));
-        let unlisted = (!told_list).then(|| "a page of accounts was returned without its list".to_owned());
+        let unlisted = (!reported_list).then(|| "a page of accounts was returned without its list".to_owned());
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 
@@ -85,7 +85,7 @@ impl CrowdTarget {
                 _ => return Err(self.refused_read(&ask, &answer)),
             }
             let page: Groups = self.rest.parse(&ask, &answer)?;
-            walked.moved |= !page.groups.told || page.groups.iter().any(|group| group.name.is_none());
+            walked.moved |= !page.groups.reported || page.groups.iter().any(|group| group.name.is_none());
             let brought = place.take(page.groups.into_iter().collect(), |group| group.name.as_deref());
             walked.names.extend(brought.items.into_iter().filter_map(|group| group.name));
             walked.moved |= brought.moved;

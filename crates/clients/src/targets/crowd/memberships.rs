@@ -45,7 +45,7 @@ impl CrowdTarget {
         groups: &BTreeSet<TargetGroupId>,
     ) -> Result<Option<Memberships>, TargetError> {
         let ask = Ask::get("/group/membership", "reading all memberships").accept("application/xml");
-        let told = match self.rest.ask(&ask).await {
+        let reported = match self.rest.ask(&ask).await {
             Ok(answer) if answer.status.is_success() => {
                 read(&answer.body, groups).map_err(|how| format!("{}: Crowd's answer is not used ({how})", ask.what))
             }
@@ -53,8 +53,8 @@ impl CrowdTarget {
             Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, .. }) => Err(text),
             Err(error) => return Err(error),
         };
-        match told {
-            Ok(told) => Ok(Some(told)),
+        match reported {
+            Ok(reported) => Ok(Some(reported)),
             Err(why) => {
                 tracing::info!("{}; members are read group by group", why.trim_end_matches('.'));
                 Ok(None)
@@ -78,7 +78,7 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
     let mut reader = Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
     let mut at = At::Beginning;
-    let mut told = ParsedMemberships::default();
+    let mut reported = ParsedMemberships::default();
     loop {
         match reader.read_event().map_err(|_| BROKEN)? {
             Event::Start(element) => match (at, element.local_name().as_ref()) {
@@ -86,12 +86,12 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
                 (At::Memberships, "membership") => {
                     // Crowd compares names case-insensitively; spaces count, as they do when a single group is read.
                     let name = TargetGroupId::from(attribute(&element, "group")?.to_lowercase());
-                    told.open(wanted.get(&name));
+                    reported.open(wanted.get(&name));
                     at = At::Membership;
                 }
                 (At::Membership, "users") => at = At::Users,
                 (At::Users, "user") => {
-                    told.add(&attribute(&element, "name")?);
+                    reported.add(&attribute(&element, "name")?);
                     pass_over(&mut reader, &element)?;
                 }
                 (At::Beginning | At::End, _) => return Err(SHAPE),
@@ -101,13 +101,13 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
                 at = match at {
                     At::Users => At::Membership,
                     At::Membership => {
-                        told.close();
+                        reported.close();
                         At::Memberships
                     }
                     _ => At::End,
                 }
             }
-            Event::Eof if at == At::End => return Ok(told.whole()),
+            Event::Eof if at == At::End => return Ok(reported.whole()),
             Event::Eof => return Err(BROKEN),
             Event::DocType(_) => return Err("it contains a document type"),
             Event::Decl(declared) if !is_utf8(&declared) => return Err("it is not in UTF-8"),
@@ -164,7 +164,7 @@ impl ParsedMemberships {
 
     fn close(&mut self) {
         let Some((group, members)) = self.open.take() else { return };
-        self.groups.entry(group).and_modify(|told| *told = None).or_insert(Some(members));
+        self.groups.entry(group).and_modify(|reported| *reported = None).or_insert(Some(members));
     }
 
     fn whole(self) -> Memberships {
@@ -182,10 +182,10 @@ mod tests {
         <membership group='empty'><users/><groups/></membership>\
         <membership group='other'><users><user name='eve'/></users></membership></memberships>\n";
 
-    fn told(text: &str) -> Result<Vec<(String, Vec<String>)>, Unfit> {
+    fn reported(text: &str) -> Result<Vec<(String, Vec<String>)>, Unfit> {
         let wanted = ["dev", "empty", "absent"].map(TargetGroupId::from).into();
-        let told = read(text.as_bytes(), &wanted)?.logins.into_iter();
-        Ok(told.map(|(group, all)| (group.to_string(), all.iter().map(ToString::to_string).collect())).collect())
+        let reported = read(text.as_bytes(), &wanted)?.logins.into_iter();
+        Ok(reported.map(|(group, all)| (group.to_string(), all.iter().map(ToString::to_string).collect())).collect())
     }
 
     fn dev(members: &[&str]) -> Vec<(String, Vec<String>)> {
@@ -196,17 +196,17 @@ mod tests {
     fn only_wanted_groups_and_only_users_are_told() {
         let mut whole = dev(&["ada", "Bob"]);
         whole.push(("empty".to_owned(), Vec::new()));
-        assert_eq!(told(WHOLE), Ok(whole));
-        assert_eq!(told("<memberships/>"), Ok(Vec::new()));
+        assert_eq!(reported(WHOLE), Ok(whole));
+        assert_eq!(reported("<memberships/>"), Ok(Vec::new()));
     }
 
     #[test]
     fn an_answer_that_ends_anywhere_before_its_end_is_none() {
         let end = WHOLE.trim_end().len();
         for length in 0..end {
-            assert_eq!(told(&WHOLE[..length]), Err(BROKEN), "{length}: {}", &WHOLE[..length]);
+            assert_eq!(reported(&WHOLE[..length]), Err(BROKEN), "{length}: {}", &WHOLE[..length]);
         }
-        assert!(told(&WHOLE[..end]).is_ok());
+        assert!(reported(&WHOLE[..end]).is_ok());
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
             let text = format!(
                 "<memberships><membership group='dev'><users><user name='{written}'/></users></membership></memberships>"
             );
-            assert_eq!(told(&text), Ok(dev(&[name])), "{written}");
+            assert_eq!(reported(&text), Ok(dev(&[name])), "{written}");
         }
     }
 
@@ -233,15 +233,18 @@ mod tests {
             </summary>words<m:membership link='y' group='DEV'><users expand='user'><user more='z' name='ada'><user name='no'/>\
             <key>1</key></user><robot name='no'/><![CDATA[<user name='no'/>]]></users><users-too><user name='no'/></users-too>\
             <groups><group name='no'><users><user name='no'/></users></group></groups></m:membership></m:memberships><!-- -->";
-        assert_eq!(told(text), Ok(dev(&["ada"])));
+        assert_eq!(reported(text), Ok(dev(&["ada"])));
     }
 
     #[test]
     fn a_group_that_comes_twice_is_not_told() {
         let once = "<membership group='dev'><users><user name='ada'/></users></membership>";
-        assert_eq!(told(&format!("<memberships>{once}{}</memberships>", once.replace("dev", "DEV"))), Ok(Vec::new()));
         assert_eq!(
-            told(&format!("<memberships>{}{once}</memberships>", once.replace("dev", " dev"))),
+            reported(&format!("<memberships>{once}{}</memberships>", once.replace("dev", "DEV"))),
+            Ok(Vec::new())
+        );
+        assert_eq!(
+            reported(&format!("<memberships>{}{once}</memberships>", once.replace("dev", " dev"))),
             Ok(dev(&["ada"]))
         );
     }
@@ -272,7 +275,7 @@ mod tests {
             (document("<!DOCTYPE memberships [<!ENTITY a 'b'>]>"), "it contains a document type"),
             (document("<?xml version='1.0' encoding='ISO-8859-1'?>"), "it is not in UTF-8"),
         ] {
-            assert_eq!(told(&text), Err(why), "{text}");
+            assert_eq!(reported(&text), Err(why), "{text}");
         }
         let latin =
             b"<memberships><membership group='dev'><users><user name='\xfc'/></users></membership></memberships>";

@@ -66,7 +66,7 @@ impl CrowdTarget {
         let known = self.fresh_protection().await?;
         let text = format!(
             "{}. Crowd does not report which groups grant administration. Name any others in frozen_groups",
-            known.told().unwrap_or_default()
+            known.reported().unwrap_or_default()
         );
         notes.push(note(NoteState::Ok, "protected", text));
         let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "default name of a product's user group".to_owned()));

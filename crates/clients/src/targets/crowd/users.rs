@@ -103,7 +103,7 @@ impl CrowdTarget {
         let what = format!("reading {name}");
         let ask = Ask::get("/user", &what).query("username", name.trim()).login(name).deadline(deadline);
         let found = self.find_user(ask).await?;
-        Ok(found.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name))))
+        Ok(found.filter(|user| user.name.as_deref().is_some_and(|reported| fold(reported) == fold(name))))
     }
 
     /// Reads a user; `None` only if Crowd itself reports that the user does not exist.

@@ -76,12 +76,12 @@ impl CrowdTarget {
             return Err(self.refused_user(&ask, &answer, name, None, deadline).await);
         }
         // Newer versions return the created account.
-        let told: Option<User> = serde_json::from_slice(&answer.body).ok();
-        let made = match told.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
+        let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
+        let made = match reported.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
             Some(user) => Some(user),
             None => self.user_by_login(name, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?,
         };
-        let made = made.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name)));
+        let made = made.filter(|user| user.name.as_deref().is_some_and(|reported| fold(reported) == fold(name)));
         let lost = || unanswered(&what, "Crowd accepted it, but does not return the account.");
         let made = made.ok_or_else(lost)?;
         // The account exists already; the next observation finds missing attributes and writes them.
@@ -154,8 +154,8 @@ impl CrowdTarget {
                 Err(unsupported(format!("{what}: this Crowd cannot rename; 2.8.4 or later can. Rename it manually.")))
             }
             status if status.is_success() => {
-                let told: Option<User> = serde_json::from_slice(&answer.body).ok();
-                match told.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
+                let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
+                match reported.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
                     Some(name) => Err(unsupported(format!(
                         "{what}: Crowd accepted it, but the login is {name}. Rename it \
                                                  manually."

@@ -83,7 +83,7 @@ impl JiraTarget {
             .query("maxResults", PAGE)
             .deadline(deadline);
         let Some(page) = self.rest.find::<MemberPage>(&ask).await? else { return Ok(None) };
-        let (came, told) = (page.values.len(), page.values.told);
+        let (came, reported) = (page.values.len(), page.values.reported);
         let end = at + came;
         let total = page.total;
         let counted = total.is_some_and(|total| end >= total);
@@ -91,7 +91,7 @@ impl JiraTarget {
         let unending = page.is_last == Some(false) && counted && came > 0;
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
-        let incomplete = if !told {
+        let incomplete = if !reported {
             Some(format!("the members of {group} were returned without their list"))
         } else if items.len() < came {
             Some(format!("{} members of {group} were returned without a key", came - items.len()))

@@ -90,7 +90,7 @@ impl JiraTarget {
         } else {
             next
         };
-        if !page.values.told {
+        if !page.values.reported {
             unconfirmed.push("a page of accounts was returned without its list".to_owned());
         }
         let items = self.accounts_of(page.values, &protection, &mut unconfirmed).await?;
@@ -231,7 +231,7 @@ impl JiraTarget {
             return Err(self.rest.unexpected(&ask, &answer));
         }
         let users: Entries<User> = self.rest.parse(&ask, &answer)?;
-        if users.told {
+        if users.reported {
             Ok(users.into_iter().collect())
         } else {
             Err(unconfirmed("listing all accounts: a search was returned without its list."))

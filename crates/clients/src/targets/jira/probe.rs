@@ -117,7 +117,7 @@ impl JiraTarget {
         let mut protected_groups = ProtectedGroups::default();
         if admin {
             let known = self.fresh_protection().await?;
-            notes.extend(known.told().map(|text| note(NoteState::Ok, "protected", text)));
+            notes.extend(known.reported().map(|text| note(NoteState::Ok, "protected", text)));
             protected_groups = known.protected_groups();
             if let Some(incomplete) = &known.incomplete {
                 let text = format!(
@@ -257,8 +257,8 @@ impl JiraTarget {
         if !answer.status.is_success() {
             return Ok(None);
         }
-        let told: Option<DuplicatedCount> = serde_json::from_slice(&answer.body).ok();
-        let count = told.and_then(|told| told.count).filter(|count| *count > 0);
+        let reported: Option<DuplicatedCount> = serde_json::from_slice(&answer.body).ok();
+        let count = reported.and_then(|reported| reported.count).filter(|count| *count > 0);
         Ok(count.map(|count| {
             let text = format!(
                 "{count} logins are in several user directories; they are not changed. They are listed at \

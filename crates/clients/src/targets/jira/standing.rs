@@ -92,10 +92,10 @@ impl JiraTarget {
             return Ok(known);
         }
         let answer = self.picker(&folded, deadline).await?;
-        let told =
+        let reported =
             answer.groups.iter().find(|found| found.is_named(&folded)).and_then(super::wire::Suggestion::is_admin);
-        self.standings.learn(folded, told);
-        Ok(told)
+        self.standings.learn(folded, reported);
+        Ok(reported)
     }
 
     /// Protects an account in a group that the picker did not show, if that group grants administrator rights or may do

@@ -26,7 +26,7 @@ impl User {
         let (key, name, active) = (some(self.key)?, some(self.name)?, self.active?);
         let groups = self.groups.and_then(|groups| {
             let (size, items) = (groups.size, groups.items);
-            let whole = items.told && size.is_none_or(|size| size <= items.len());
+            let whole = items.reported && size.is_none_or(|size| size <= items.len());
             let named = items.into_iter().map(|group| some(group.name).map(|name| TargetGroupId::from(fold(&name))));
             named.collect::<Option<Vec<_>>>().filter(|_| whole)
         });
@@ -166,8 +166,8 @@ impl JiraTarget {
             email_address: fields.email.as_deref(),
             ..UserWrite::default()
         };
-        let told = self.put_user(account, name, &what, &body, deadline).await?;
-        Ok(if told.is_some() { Applied::Done } else { Applied::Undocumented })
+        let reported = self.put_user(account, name, &what, &body, deadline).await?;
+        Ok(if reported.is_some() { Applied::Done } else { Applied::Undocumented })
     }
 
     pub(super) async fn rename_user(
@@ -198,10 +198,10 @@ impl JiraTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
         let body = UserWrite { active: Some(active), ..UserWrite::default() };
-        let told = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
+        let reported = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
         // Jira before 8.3 and some write answers do not return the new state, so it is read.
-        let now = match told {
-            Some(told) if told == active => return Ok(Applied::Done),
+        let now = match reported {
+            Some(reported) if reported == active => return Ok(Applied::Done),
             _ => {
                 let read = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
                 read.map(|account| account.active)

@@ -72,11 +72,11 @@ pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
     let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
     match rest.ask(&ask).await {
         Ok(answer) => {
-            let told =
+            let reported =
                 serde_json::from_slice::<serde_json::Value>(&answer.body).ok().filter(serde_json::Value::is_object);
-            match told {
+            match reported {
                 None => Ok(None),
-                Some(told) => match serde_json::from_value(told) {
+                Some(reported) => match serde_json::from_value(reported) {
                     Ok(manifest) => Ok(Some(manifest)),
                     // The server normally returns its id. Identification by its address meanwhile would look like
                     // another server.

@@ -83,24 +83,24 @@ impl<M: Send + Sync> MemberBatches<M> {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let line = self.line(group);
-        let (number, mut told) = line.enter(join.member(), deadline);
+        let (number, mut reported) = line.enter(join.member(), deadline);
         let turn = tokio::select! {
             biased;
-            told = &mut told => return end(join, what, told.ok()).await,
+            reported = &mut reported => return end(join, what, reported.ok()).await,
             turn = line.turn.lock() => turn,
             () = sleep(left(deadline)) => {
                 if line.leave(number) {
                     return Err(NoAnswer::late().into_error(what, true));
                 }
                 // It is being sent, and the call ends by the deadline.
-                return end(join, what, told.await.ok()).await;
+                return end(join, what, reported.await.ok()).await;
             }
         };
         loop {
             line.send_off(|member| join.still_holds(member));
             // `send_off` may have released it, or an earlier holder of the turn may have sent it.
-            let told = match told.try_recv() {
-                Ok(told) => Some(told),
+            let reported = match reported.try_recv() {
+                Ok(reported) => Some(reported),
                 Err(TryRecvError::Closed) => None,
                 Err(TryRecvError::Empty) => {
                     let next = line.next(self.most);
@@ -114,7 +114,7 @@ impl<M: Send + Sync> MemberBatches<M> {
                 }
             };
             drop(turn);
-            return end(join, what, told).await;
+            return end(join, what, reported).await;
         }
     }
 
@@ -146,9 +146,9 @@ async fn send_all<J: BatchCall>(join: &J, next: Vec<Waiting<J::Member>>) {
 async fn end<J: BatchCall>(
     join: &J,
     what: &str,
-    told: Option<Result<BatchOutcome, TargetError>>,
+    reported: Option<Result<BatchOutcome, TargetError>>,
 ) -> Result<Applied, TargetError> {
-    match told {
+    match reported {
         Some(Ok(BatchOutcome::Done)) => Ok(Applied::Done),
         Some(Ok(BatchOutcome::Singly)) => join.alone().await,
         Some(Err(error)) => Err(error),
@@ -186,12 +186,12 @@ impl<M> Default for Line<M> {
 
 impl<M> Line<M> {
     fn enter(&self, member: M, deadline: Timestamp) -> (u64, oneshot::Receiver<Result<BatchOutcome, TargetError>>) {
-        let (tell, told) = oneshot::channel();
+        let (tell, reported) = oneshot::channel();
         let mut queue = locked(&self.queue);
         let number = queue.next;
         queue.next += 1;
         queue.waiting.push(Waiting { number, member, deadline, tell });
-        (number, told)
+        (number, reported)
     }
 
     /// Leaves the queue; `false`: it is too late, because the addition is being sent or was sent.

@@ -20,19 +20,19 @@ pub fn some(text: Option<String>) -> Option<String> {
 #[derive(Debug)]
 pub struct Entries<T> {
     /// Whether the value was a list; `false`: the content is unknown, which differs from an empty list.
-    pub told: bool,
+    pub reported: bool,
     items: Vec<T>,
 }
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Self { told: false, items: Vec::new() }
+        Self { reported: false, items: Vec::new() }
     }
 }
 
 impl<T> From<Vec<T>> for Entries<T> {
     fn from(items: Vec<T>) -> Self {
-        Self { told: true, items }
+        Self { reported: true, items }
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     fn read(text: &str) -> (bool, Vec<Option<String>>) {
         let page: Page = serde_json::from_str(text).expect("readable");
-        (page.values.told, page.values.into_iter().map(|entry| entry.name).collect())
+        (page.values.reported, page.values.into_iter().map(|entry| entry.name).collect())
     }
 
     #[test]
@@ -99,8 +99,8 @@ mod tests {
         }
         assert_eq!(read(r#"{"values": []}"#), (true, Vec::new()));
         let text = r#"{"values": [{"name": "a"}, {"name": null}, {}, {"name": 7}, null, "b", [1]]}"#;
-        let (told, names) = read(text);
-        assert!(told);
+        let (reported, names) = read(text);
+        assert!(reported);
         assert_eq!(names, [Some("a".to_owned()), None, None, None, None, None, None]);
     }
 }

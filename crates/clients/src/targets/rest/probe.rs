@@ -52,11 +52,11 @@ pub fn access_groups(
 
 /// Returns the line of `usersync check` about access groups.
 pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
-    let told: Vec<String> = groups.iter().map(|(group, how)| format!("{group} ({how})")).collect();
-    (!told.is_empty()).then(|| {
+    let reported: Vec<String> = groups.iter().map(|(group, how)| format!("{group} ({how})")).collect();
+    (!reported.is_empty()).then(|| {
         let text = format!(
             "{}: only members that usersync added are removed, unless managed_access_groups names the group",
-            told.join(", ")
+            reported.join(", ")
         );
         note(NoteState::Note, "access groups", text)
     })

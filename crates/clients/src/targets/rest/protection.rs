@@ -101,7 +101,7 @@ impl Protection {
     }
 
     /// Describes what is never changed, for `usersync check`; `None` if no group is known.
-    pub fn told(&self) -> Option<String> {
+    pub fn reported(&self) -> Option<String> {
         let list = |names: &HashSet<String>, what: &str| {
             let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
             names.sort_unstable();

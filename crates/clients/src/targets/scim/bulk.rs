@@ -82,8 +82,8 @@ impl ScimTarget {
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => return Err(one_by_one()),
             _ => return Err(self.rest.unexpected(&ask, &answer)),
         }
-        let told = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
-        let Some(statuses) = paired(&told, &paths) else {
+        let reported = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
+        let Some(statuses) = paired(&reported, &paths) else {
             let text = format!(
                 "{what}: the SCIM server does not report the result of each change. usersync checks whether they took \
                  effect."
@@ -112,7 +112,7 @@ fn bulk_id(number: usize) -> String {
 /// Returns the status of each operation, in the order in which they were sent. A server may answer in another order;
 /// `bulkId` or `location` names the operation (RFC 7644, section 3.7). Statuses with neither can be assigned only if
 /// all of them are successes or only one is missing.
-fn paired(told: &[Value], paths: &[String]) -> Option<Vec<u16>> {
+fn paired(reported: &[Value], paths: &[String]) -> Option<Vec<u16>> {
     let about = |answer: &Value| {
         let id = field(answer, "bulkId").and_then(Value::as_str);
         let by_id = id.and_then(|id| (0..paths.len()).find(|number| bulk_id(*number) == id));
@@ -124,7 +124,7 @@ fn paired(told: &[Value], paths: &[String]) -> Option<Vec<u16>> {
     };
     let mut statuses: Vec<Option<u16>> = vec![None; paths.len()];
     let mut nameless = Vec::new();
-    for answer in told {
+    for answer in reported {
         let status = status_of(answer)?;
         match about(answer) {
             Some(number) if statuses[number].is_none() => statuses[number] = Some(status),
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn answers_are_paired_by_what_they_name() {
         let paths = ["/Groups/a".to_owned(), "/Groups/b".to_owned()];
-        let of = |told: Value| paired(told.as_array().expect("a list"), &paths);
+        let of = |reported: Value| paired(reported.as_array().expect("a list"), &paths);
         let by_location = json!([
             {"location": "https://h/scim/v2/Groups/b", "status": "404"}, {"location": "https://h/scim/v2/Groups/a", "status": "200"},
         ]);
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_status_is_read_in_each_of_its_forms() {
-        for told in [json!({"status": "204"}), json!({"Status": 204}), json!({"status": {"code": "204"}})] {
-            assert_eq!(status_of(&told), Some(204), "{told}");
+        for reported in [json!({"status": "204"}), json!({"Status": 204}), json!({"status": {"code": "204"}})] {
+            assert_eq!(status_of(&reported), Some(204), "{reported}");
         }
         assert_eq!(status_of(&json!({"location": "x"})), None);
     }

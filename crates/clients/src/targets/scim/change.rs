@@ -128,7 +128,7 @@ impl ScimTarget {
                 continue;
             }
             return match answer.status {
-                status if status.is_success() => Ok(Written::Done(self.told_after(&ask, &answer)?)),
+                status if status.is_success() => Ok(Written::Done(self.reported_after(&ask, &answer)?)),
                 StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::FORBIDDEN => Ok(Written::Refused(answer)),
                 _ => Err(self.rest.unexpected(&ask, &answer)),
             };
@@ -137,7 +137,7 @@ impl ScimTarget {
     }
 
     /// Returns the resource from the answer to a write; `None` if the answer is empty or in a server-specific form.
-    pub(super) fn told_after(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Option<Resource>, TargetError> {
+    pub(super) fn reported_after(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Option<Resource>, TargetError> {
         if answer.body.trim_ascii().is_empty() {
             return Ok(None);
         }

@@ -190,7 +190,7 @@ impl ScimTarget {
         }
         match answer.status {
             status if status.is_success() => {
-                let now = self.told_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
+                let now = self.reported_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
                 match now.filter(|now| now != to) {
                     Some(now) => Err(unsupported(format!(
                         "{what}: the SCIM server accepted it, but the group is named {now}. Rename it manually there."

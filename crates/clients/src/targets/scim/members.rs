@@ -274,7 +274,7 @@ impl ScimTarget {
             return Ok(None);
         };
         let query: &[_] = if service.ask_members { &[("attributes", WITH_MEMBERS)] } else { &[] };
-        let (mut told, mut cursor, mut shows) = (Memberships::default(), None::<String>, false);
+        let (mut reported, mut cursor, mut shows) = (Memberships::default(), None::<String>, false);
         loop {
             let slice = self.slice(path, "reading the members of all groups", query, cursor.as_deref(), None).await?;
             if slice.incomplete.is_some() {
@@ -286,7 +286,7 @@ impl ScimTarget {
                 shows |= !members.is_empty();
                 // A list may omit the members of some groups, so a group that looks empty is read alone.
                 if unread == 0 && !members.is_empty() && groups.contains(&id) {
-                    told.ids.insert(id, members);
+                    reported.ids.insert(id, members);
                 }
             }
             cursor = slice.next;
@@ -300,7 +300,7 @@ impl ScimTarget {
             self.learned.lists_hide.store(any, Ordering::Relaxed);
             return Ok(None);
         }
-        Ok(Some(told))
+        Ok(Some(reported))
     }
 
     /// Whether a filter finds groups by member, tested once on a known membership; `None` if there is no membership.

@@ -294,7 +294,7 @@ impl ScimTarget {
         }
         let users =
             (!self.protected_users.is_empty()).then(|| format!("{}: never changed", self.protected_users.join(", ")));
-        let text = known.told().into_iter().chain(users).collect::<Vec<_>>().join("; ");
+        let text = known.reported().into_iter().chain(users).collect::<Vec<_>>().join("; ");
         notes.push(note(NoteState::Ok, "protected", text));
         Ok(notes)
     }

@@ -289,11 +289,11 @@ impl Profile {
 
     /// Returns the profile for an address; the generic one for an unknown server.
     pub(super) fn of_address(url: &Url) -> &'static Self {
-        Self::told_by(url).unwrap_or(&PROFILES[0])
+        Self::reported_by(url).unwrap_or(&PROFILES[0])
     }
 
     /// Returns the profile of the known server that has this address, if any.
-    pub(super) fn told_by(url: &Url) -> Option<&'static Self> {
+    pub(super) fn reported_by(url: &Url) -> Option<&'static Self> {
         let parts: Vec<&str> = url.path().trim_matches('/').split('/').collect();
         match parts.as_slice() {
             [.., "realms", _, "scim", "v2"] => Self::named("keycloak"),

@@ -87,9 +87,10 @@ impl ScimTarget {
         // Discovery documents are optional; accounts are not. Refused credentials are detected here.
         let users = Ask::get("/Users", "connecting").query("startIndex", "1").query("count", "1").deadline(deadline);
         self.rest.ask(&users).await?;
-        let config = self.told("/ServiceProviderConfig", &mut missing_documents, deadline).await?.unwrap_or_default();
-        let types = self.told("/ResourceTypes", &mut missing_documents, deadline).await?.and_then(List::read);
-        let schemas = self.told("/Schemas", &mut missing_documents, deadline).await?.and_then(List::read);
+        let config =
+            self.reported("/ServiceProviderConfig", &mut missing_documents, deadline).await?.unwrap_or_default();
+        let types = self.reported("/ResourceTypes", &mut missing_documents, deadline).await?.and_then(List::read);
+        let schemas = self.reported("/Schemas", &mut missing_documents, deadline).await?.and_then(List::read);
 
         let endpoint = |schema: &str| {
             let kinds = &types.as_ref()?.items;
@@ -121,8 +122,8 @@ impl ScimTarget {
         let read_only = |name: &str| fixed(USER, name);
         let supported = |name: &str| config.inner_truth(name, "supported");
         let most = |name: &str, sub: &str| {
-            let told = config.inner(name, sub).and_then(|most| most.parse::<usize>().ok());
-            told.filter(|most| *most > 0)
+            let reported = config.inner(name, sub).and_then(|most| most.parse::<usize>().ok());
+            reported.filter(|most| *most > 0)
         };
         let documents = types.iter().chain(&schemas).flat_map(|list| &list.items).chain([&config]);
         let addresses = documents.filter_map(|one| one.inner("meta", "location")?.parse::<Url>().ok());
@@ -132,7 +133,7 @@ impl ScimTarget {
             let end = ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas"].iter().find_map(|end| path.find(end))?;
             let base = path[..end].to_owned();
             address.set_path(&base);
-            Profile::told_by(&address)
+            Profile::reported_by(&address)
         });
         let proposed = proposed.map(|profile| profile.name).next();
         let cursor = config.inner_truth("pagination", "cursor") == Some(true);
@@ -179,7 +180,7 @@ impl ScimTarget {
     }
 
     /// Reads a discovery document; `None`: the server has none or refuses access.
-    async fn told(
+    async fn reported(
         &self,
         path: &'static str,
         missing_documents: &mut Vec<&'static str>,

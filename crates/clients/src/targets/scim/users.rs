@@ -135,23 +135,24 @@ impl ScimTarget {
     async fn kept_by_server(
         &self,
         id: &AccountId,
-        told: Option<Resource>,
+        reported: Option<Resource>,
         fields: &UserFields,
         deadline: Timestamp,
     ) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(Some(deadline)).await?;
-        let told = told.and_then(|user| self.account_in(&user, &protection, false)).filter(|told| told.id == *id);
+        let reported =
+            reported.and_then(|user| self.account_in(&user, &protection, false)).filter(|reported| reported.id == *id);
         let aspects = aspects(fields);
-        if let Some(told) = &told
+        if let Some(reported) = &reported
             && aspects.iter().all(|aspect| locked(&self.learned.answers).get(*aspect) == Some(&true))
         {
-            return Ok(Some(told.clone()));
+            return Ok(Some(reported.clone()));
         }
         let now = self.account_by_id(id, Some(deadline)).await.map_err(after_the_fact)?;
-        if let (Some(told), Some(now)) = (&told, &now) {
+        if let (Some(reported), Some(now)) = (&reported, &now) {
             let mut answers = locked(&self.learned.answers);
             for aspect in aspects {
-                let same = value_of(told, aspect) == value_of(now, aspect);
+                let same = value_of(reported, aspect) == value_of(now, aspect);
                 let known = answers.entry(aspect.to_owned()).or_insert(same);
                 *known &= same;
             }
@@ -327,7 +328,7 @@ impl ScimTarget {
         };
         // Other values beside the written address or attribute must be preserved.
         let needs = fields.email.is_some() || !fields.attributes.is_empty();
-        let told = match self.change(&path, (&what, name), needs, edits, deadline).await? {
+        let reported = match self.change(&path, (&what, name), needs, edits, deadline).await? {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
                 let quoted = self.rest.said(&answer, Some(name)).quoted();
                 return Err(unsupported(format!(
@@ -336,9 +337,9 @@ impl ScimTarget {
                 )));
             }
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
-            Written::Done(told) => told,
+            Written::Done(reported) => reported,
         };
-        let Some(now) = self.kept_by_server(account, told, fields, deadline).await? else {
+        let Some(now) = self.kept_by_server(account, reported, fields, deadline).await? else {
             return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
@@ -376,8 +377,8 @@ impl ScimTarget {
         let path = path_of(&service.users, account.as_str(), &what)?;
         let edits = |_: Option<&Resource>| vec![Edit::new("userName", to)];
         match self.change(&path, (&what, to), false, edits, deadline).await? {
-            Written::Done(told) => {
-                let mut now = told.and_then(|user| user.text("userName"));
+            Written::Done(reported) => {
+                let mut now = reported.and_then(|user| user.text("userName"));
                 if now.is_none() {
                     let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
                     now = read.map(|account| account.name);
@@ -423,11 +424,11 @@ impl ScimTarget {
         let service = self.service(Some(deadline)).await?;
         let path = path_of(&service.users, account.as_str(), &what)?;
         let edits = |_: Option<&Resource>| vec![Edit::new("active", active)];
-        let told = match self.change(&path, (&what, name), false, edits, deadline).await? {
-            Written::Done(told) => told.and_then(|user| user.truth("active")),
+        let reported = match self.change(&path, (&what, name), false, edits, deadline).await? {
+            Written::Done(reported) => reported.and_then(|user| user.truth("active")),
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
         };
-        let mut now = told;
+        let mut now = reported;
         if now.is_none() {
             let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
             now = read.map(|account| account.active);
