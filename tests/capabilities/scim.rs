@@ -276,7 +276,7 @@ async fn a_name_that_nobody_is_shown_to_have_does_not_loop() {
 #[tokio::test]
 async fn what_the_service_does_not_show_is_not_written_again_and_is_removed_by_the_record() {
     let wiki = Wiki::switched(|switches| {
-        (switches.members_told, switches.groups_told) = (Visibility::Empty, Visibility::Empty)
+        (switches.members_told, switches.groups_told) = (Visibility::Empty, Visibility::Empty);
     })
     .await;
     assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into());
