@@ -20,7 +20,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -52,13 +52,29 @@ pub(super) struct Waves {
     busy: Mutex<BTreeSet<TargetGroupId>>,
     /// Signals that a group's write has ended.
     freed: Notify,
+    /// A wave may stand still behind another, so all have one progress.
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Time of the last progress: a wave began, a user reached the next stage, or a call ended.
+    last: Timestamp,
+    /// Number of users that wait until the server accepts calls.
+    waiting_for_server: usize,
 }
 
 impl Waves {
     /// Creates the state for waves in which this many users work concurrently.
     pub fn new(side_by_side: usize) -> Arc<Self> {
         let semaphore = || Arc::new(Semaphore::new(side_by_side.max(1)));
-        Arc::new(Self { beginning: semaphore(), ending: semaphore(), busy: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self {
+            beginning: semaphore(),
+            ending: semaphore(),
+            busy: Mutex::default(),
+            freed: Notify::new(),
+            progress: Mutex::default(),
+        })
     }
 }
 
@@ -92,10 +108,6 @@ struct State {
     users: HashSet<Subject>,
     /// Number of users that may still leave for an event that removes no access.
     may_leave: usize,
-    /// Time of the last progress: a user reached the next stage, or a call ended.
-    last_progress: Timestamp,
-    /// Number of users that wait until the server accepts calls.
-    waiting_for_server: usize,
     /// Number of users that have not reached their additions.
     coming: usize,
     /// Number of users that have reached their additions and are storing the intents.
@@ -164,10 +176,6 @@ struct Own {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}
-
 impl Additions {
     /// Creates a wave of these users; one call takes at most `most` accounts. No tasks are worked during a `first` run.
     pub fn wave(
@@ -183,11 +191,11 @@ impl Additions {
         let state = State {
             users: subjects.iter().cloned().collect(),
             may_leave: (users / LEAVING).max(LEAVING_ALWAYS),
-            last_progress: clock.now(),
             coming: users,
             present: users,
             ..State::default()
         };
+        waves.progress.lock().last = clock.now();
         let wave = Arc::new(Self {
             clock,
             pair: pair.clone(),
@@ -207,12 +215,18 @@ impl Additions {
         (wave, parts)
     }
 
-    /// Returns whether the subject is in the wave, and the wave has made progress since this time or waits for the
+    /// Returns whether the subject is in the wave, and the run's waves have made progress since this time or wait for the
     /// server.
     pub fn works(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
-        let state = locked(&self.state);
-        let gets_on = state.last_progress >= since || state.waiting_for_server > 0;
-        *pair == self.pair && gets_on && state.users.contains(subject)
+        let progresses = {
+            let progress = self.waves.progress.lock();
+            progress.last >= since || progress.waiting_for_server > 0
+        };
+        *pair == self.pair && progresses && self.state.lock().users.contains(subject)
+    }
+
+    fn note_progress(&self) {
+        self.waves.progress.lock().last = self.clock.now();
     }
 
     /// Returns whether a user may leave for an event of this priority.
@@ -220,7 +234,7 @@ impl Additions {
         if !self.beside_workers || priority == Priority::Removal {
             return self.beside_workers;
         }
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let may = state.may_leave > 0;
         state.may_leave = state.may_leave.saturating_sub(1);
         may
@@ -239,15 +253,15 @@ impl Additions {
             {
                 calls.push(self.call(engine, port, call));
             }
-            if calls.is_empty() && locked(&self.state).present == 0 {
+            if calls.is_empty() && self.state.lock().present == 0 {
                 return;
             }
             tokio::select! {
                 biased;
                 Some(group) = calls.next(), if !calls.is_empty() => {
-                    locked(&self.waves.busy).remove(&group);
+                    self.waves.busy.lock().remove(&group);
                     self.waves.freed.notify_waiters();
-                    locked(&self.state).last_progress = self.clock.now();
+                    self.note_progress();
                 }
                 () = self.changed.notified() => {}
                 () = freed => {}
@@ -257,12 +271,12 @@ impl Additions {
 
     /// Returns the next call: for the group with most users waiting among those without a write in progress.
     fn next(&self) -> Option<(TargetGroupId, String, Vec<Waiting>)> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         if state.coming > 0 || state.writing > 0 {
             return None;
         }
         let lines = &mut state.lines;
-        let mut busy = locked(&self.waves.busy);
+        let mut busy = self.waves.busy.lock();
         let free = lines.iter().filter(|(group, _)| !busy.contains(*group));
         let group = free.max_by_key(|(_, line)| line.waiting.len()).map(|(group, _)| group.clone())?;
         let line = lines.get_mut(&group)?;
@@ -321,7 +335,7 @@ impl Additions {
     }
 
     fn withdraw(&self, group: &TargetGroupId, number: u64) -> bool {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let Some(line) = state.lines.get_mut(group) else { return false };
         let before = line.waiting.len();
         line.waiting.retain(|one| one.number != number);
@@ -346,7 +360,7 @@ impl Part {
 
     async fn take_turn(&self, turns: &Arc<Semaphore>) {
         let permit = Arc::clone(turns).acquire_owned().await.ok();
-        locked(&self.own).permit = permit;
+        self.own.lock().permit = permit;
     }
 
     /// Waits until the server accepts calls. The wait may be long, but it ends.
@@ -380,14 +394,14 @@ impl Part {
     /// user has to leave the wave.
     pub async fn reach_additions(&self, events: &mut watch::Receiver<Option<Priority>>) -> bool {
         {
-            let mut own = locked(&self.own);
+            let mut own = self.own.lock();
             own.permit = None;
             if own.stage == Stage::Coming {
                 own.stage = Stage::Writing;
-                let mut state = locked(&self.additions.state);
+                let mut state = self.additions.state.lock();
                 state.coming -= 1;
                 state.writing += 1;
-                state.last_progress = self.additions.clock.now();
+                self.additions.note_progress();
                 self.additions.notify_if_all_came(&state);
             }
         }
@@ -409,7 +423,7 @@ impl Part {
     ) -> Vec<AdditionResult> {
         let mut waits = Vec::with_capacity(additions.len());
         {
-            let mut state = locked(&self.additions.state);
+            let mut state = self.additions.state.lock();
             for addition in additions {
                 let (answer, reported) = oneshot::channel();
                 let number = state.next;
@@ -452,15 +466,15 @@ impl Part {
     }
 
     fn pass(&self, to: Stage) {
-        let mut own = locked(&self.own);
-        let mut state = locked(&self.additions.state);
+        let mut own = self.own.lock();
+        let mut state = self.additions.state.lock();
         match own.stage {
             Stage::Coming => state.coming -= 1,
             Stage::Writing => state.writing -= 1,
             Stage::Sending => {}
         }
         own.stage = to;
-        state.last_progress = self.additions.clock.now();
+        self.additions.note_progress();
         self.additions.notify_if_all_came(&state);
         self.additions.changed.notify_one();
     }
@@ -471,16 +485,15 @@ struct WaitingForServer<'a>(&'a Additions);
 
 impl<'a> WaitingForServer<'a> {
     fn begin(additions: &'a Additions) -> Self {
-        locked(&additions.state).waiting_for_server += 1;
+        additions.waves.progress.lock().waiting_for_server += 1;
         Self(additions)
     }
 }
 
 impl Drop for WaitingForServer<'_> {
     fn drop(&mut self) {
-        let mut state = locked(&self.0.state);
-        state.waiting_for_server -= 1;
-        state.last_progress = self.0.clock.now();
+        self.0.waves.progress.lock().waiting_for_server -= 1;
+        self.0.note_progress();
     }
 }
 
@@ -497,7 +510,7 @@ impl Additions {
             let all_came = self.all_came.notified();
             tokio::pin!(all_came);
             all_came.as_mut().enable();
-            if locked(&self.state).coming == 0 {
+            if self.state.lock().coming == 0 {
                 return;
             }
             all_came.await;
@@ -509,7 +522,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         self.pass(Stage::Sending);
         {
-            let mut state = locked(&self.additions.state);
+            let mut state = self.additions.state.lock();
             state.present -= 1;
             state.users.remove(&self.subject);
         }

@@ -263,7 +263,7 @@ impl Case<'_> {
                 }
             };
             let reported = part.add(&additions, self.claim.token, late, written.deadline).await;
-            let (mut alone, mut failed) = (Vec::new(), Vec::new());
+            let (mut alone, mut failed, mut throttled) = (Vec::new(), Vec::new(), false);
             for (number, reported) in reported.into_iter().enumerate() {
                 match reported {
                     AdditionResult::Done => {
@@ -282,6 +282,7 @@ impl Case<'_> {
                     AdditionResult::Failed(error)
                         if error.class() == ErrorClass::Throttled && limited < LIMITED_ROUNDS =>
                     {
+                        throttled = true;
                         self.step.unsent.push(written.intents[number]);
                         left.push(now[number]);
                     }
@@ -289,7 +290,7 @@ impl Case<'_> {
                     AdditionResult::Ended => return Err(StoreError::ClaimEnded.into()),
                 }
             }
-            limited += 1;
+            limited += u32::from(throttled);
             read_again |= self.note_failed(&now, &written, failed).await?;
             for (nth, number) in alone.iter().copied().enumerate() {
                 let answer = self.apply(now[number], written.deadline).await?;
@@ -308,7 +309,12 @@ impl Case<'_> {
                 }
             }
         }
-        part.resume().await;
+        // What is done is recorded before the claim is released.
+        tokio::select! {
+            biased;
+            () = part.must_leave(&mut events) => return Err(self.leave(part)),
+            () = part.resume() => {}
+        }
         Ok(match (read_again, done) {
             (true, _) => Sent::ReadAgain,
             (false, true) => Sent::Done(Applied::Done),
