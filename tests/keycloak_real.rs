@@ -229,7 +229,10 @@ async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
         Ok(walked) => assert!(walked.incomplete.is_some(), "{walked:?}"),
         Err(error) => assert_eq!(error.class, ErrorClass::Forbidden),
     }
-    assert_eq!(setup.plan().await.unwrap().lines()[0], "grant the service account of usersync: view-users, view-events");
+    assert_eq!(
+        setup.plan().await.unwrap().lines()[0],
+        "grant the service account of usersync: view-users, view-events"
+    );
     realm.roles("usersync", "POST", &["view-users"]).await;
     let next = source(&realm, None, "usersync", &secret, 500);
     assert_eq!(
