@@ -48,7 +48,7 @@ fn filter(level: Level, finer: Option<&str>) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(&text).map_err(|error| LogError::Filter { filter: text, why: error.to_string() })
 }
 
-/// Makes writers that escape what acts on a terminal or imitates another line.
+/// Creates writers that escape characters that act on a terminal or resemble another line.
 struct Escaping<W> {
     to: W,
     format: LogFormat,

@@ -1,4 +1,4 @@
-//! Reports the calls of a client to whoever counts them.
+//! Reports the calls of a client to an observer.
 
 use std::{fmt, sync::Arc, time::Duration};
 
