@@ -147,7 +147,37 @@ fn one() -> usize {
     1
 }
 
+/// Maximum length of logins and group names where a vendor states none: the products' column width.
+const USUAL_LENGTH: usize = 255;
+
 impl Capabilities {
+    /// Returns what a usual target can do, from which each states its differences: names are compared without case,
+    /// accounts have a switch and may be deleted and renamed, groups are not renamed, and each call changes one
+    /// membership.
+    pub fn base() -> Self {
+        Self {
+            list_all: true,
+            update: true,
+            rename: true,
+            deactivate: Deactivation::Switch,
+            delete: true,
+            rename_group: false,
+            groups_at_once: 1,
+            keeps_external_id: false,
+            attributes: false,
+            email_required: false,
+            reads_email: true,
+            login_case: CaseRule::Insensitive,
+            group_case: CaseRule::Insensitive,
+            login_max: USUAL_LENGTH,
+            login_forbids: Vec::new(),
+            group_max: USUAL_LENGTH,
+            group_forbids: Vec::new(),
+            access_groups: BTreeMap::new(),
+            protected_groups: ProtectedGroups::default(),
+        }
+    }
+
     /// Returns all capabilities as table rows: the name, and the target's value.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let yes = |can: bool| if can { "yes" } else { "no" }.to_owned();

@@ -11,6 +11,7 @@ mod left_open;
 mod registry;
 mod rest;
 pub mod scim;
+mod writes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,7 @@ pub use usersync_core::{
     capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups},
     note::{Note, NoteState},
 };
+pub use writes::{AccountRef, GroupRef, GroupWrites, MemberWrites, UserWrites, WriteResult, Writes};
 
 use crate::{
     meter::CallMeter,

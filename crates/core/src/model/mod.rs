@@ -12,7 +12,7 @@ mod ids;
 mod limited;
 mod link;
 mod operation;
-mod packed;
+pub mod packed;
 mod policy_settings;
 mod refusal;
 mod run;

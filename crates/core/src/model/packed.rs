@@ -61,6 +61,13 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
     postcard::from_bytes(bytes).expect("it was written as this type")
 }
 
+/// Reads the first of the values that [`write`] wrote one after the other, and moves past it.
+pub fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> T {
+    let (value, after) = postcard::take_from_bytes(bytes).expect("it was written as this type");
+    *bytes = after;
+    value
+}
+
 /// An id or another text; a UUID takes 17 bytes.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compact<'a> {
@@ -128,10 +135,9 @@ impl<T> Default for Packed<T> {
 }
 
 /// Splits off the first row: its key, its rest, and the bytes after the row.
-fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let ((key, rest), after) =
-        postcard::take_from_bytes::<(u32, u32)>(bytes).expect("a row begins with its two lengths");
-    let (key, bytes) = after.split_at(key as usize);
+fn split(mut bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let (key, rest): (u32, u32) = take(&mut bytes);
+    let (key, bytes) = bytes.split_at(key as usize);
     let (rest, after) = bytes.split_at(rest as usize);
     (key, rest, after)
 }

@@ -20,30 +20,10 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) mod fixtures {
-    use crate::capabilities::{Capabilities, CaseRule, Deactivation};
+    use crate::capabilities::{Capabilities, CaseRule};
 
     /// Returns the capabilities of Jira.
     pub(crate) fn capabilities() -> Capabilities {
-        Capabilities {
-            list_all: true,
-            update: true,
-            rename: true,
-            deactivate: Deactivation::Switch,
-            delete: true,
-            rename_group: false,
-            groups_at_once: 1,
-            keeps_external_id: false,
-            attributes: false,
-            email_required: true,
-            reads_email: true,
-            login_case: CaseRule::Lower,
-            group_case: CaseRule::Insensitive,
-            login_max: 255,
-            login_forbids: vec![],
-            group_max: 255,
-            group_forbids: vec![],
-            access_groups: std::collections::BTreeMap::new(),
-            protected_groups: crate::capabilities::ProtectedGroups::default(),
-        }
+        Capabilities { email_required: true, login_case: CaseRule::Lower, ..Capabilities::base() }
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     targets::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{
             Ask, Version, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note, thin,
@@ -108,24 +108,12 @@ impl BitbucketTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all: known.is_some(),
-                update: true,
-                rename: true,
                 deactivate: Deactivation::Access,
-                delete: true,
-                rename_group: false,
                 groups_at_once: GROUPS_AT_ONCE,
-                keeps_external_id: false,
-                attributes: false,
                 email_required: true,
-                reads_email: true,
-                login_case: CaseRule::Insensitive,
-                group_case: CaseRule::Insensitive,
-                login_max: 255,
-                login_forbids: Vec::new(),
-                group_max: 255,
-                group_forbids: Vec::new(),
                 access_groups,
                 protected_groups: known.as_ref().map(|known| known.protection.protected_groups()).unwrap_or_default(),
+                ..Capabilities::base()
             },
             notes,
         })

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     targets::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
+        Capabilities, CaseRule, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
             Ask, Protection, Version, access_groups, access_note, atlassian, clock_note, not_done, note,
@@ -272,22 +272,13 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         list_all,
         update,
         rename: false,
-        deactivate: Deactivation::Switch,
-        delete: true,
-        rename_group: false,
-        groups_at_once: 1,
-        keeps_external_id: false,
-        attributes: false,
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,
         // Confluence's page on groups: "Group names must be lower case".
         group_case: CaseRule::Lower,
-        login_max: 255,
         login_forbids: LOGIN_FORBIDS.chars().collect(),
-        group_max: 255,
         group_forbids: GROUP_FORBIDS.chars().collect(),
-        access_groups: std::collections::BTreeMap::new(),
-        protected_groups: crate::targets::ProtectedGroups::default(),
+        ..Capabilities::base()
     }
 }

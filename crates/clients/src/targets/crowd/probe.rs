@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     targets::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{Ask, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note},
     },
@@ -98,25 +98,11 @@ impl CrowdTarget {
             product,
             signed_in_as: self.rest.who(),
             capabilities: Capabilities {
-                list_all: true,
-                update: true,
                 rename,
-                deactivate: Deactivation::Switch,
-                delete: true,
-                rename_group: false,
-                groups_at_once: 1,
-                keeps_external_id: false,
                 attributes: true,
-                email_required: false,
-                reads_email: true,
-                login_case: CaseRule::Insensitive,
-                group_case: CaseRule::Insensitive,
-                login_max: 255,
-                login_forbids: Vec::new(),
-                group_max: 255,
-                group_forbids: Vec::new(),
                 access_groups,
                 protected_groups: known.protected_groups(),
+                ..Capabilities::base()
             },
             notes,
         })

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetGroupId, TargetIdentity},
     targets::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
+        Capabilities, CaseRule, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
             Ask, Version, access_groups, access_note, atlassian, clock_note, lenient::Entries, not_done, note,
@@ -148,25 +148,14 @@ impl JiraTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all,
-                update: true,
-                rename: true,
-                deactivate: Deactivation::Switch,
-                delete: true,
-                rename_group: false,
-                groups_at_once: 1,
-                keeps_external_id: false,
-                attributes: false,
                 email_required: true,
                 reads_email,
                 // Lower-case logins stay the same whether or not a version preserves the case.
                 login_case: CaseRule::Lower,
-                group_case: CaseRule::Insensitive,
-                login_max: 255,
                 login_forbids: vec!['<', '>', '&'],
-                group_max: 255,
-                group_forbids: Vec::new(),
                 access_groups,
                 protected_groups,
+                ..Capabilities::base()
             },
             notes,
         })

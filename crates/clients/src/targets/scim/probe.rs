@@ -89,25 +89,20 @@ impl ScimTarget {
             // SCIM does not report the signed-in account; the settings contain a login only for Basic authentication.
             signed_in_as: self.rest.auth.name(),
             capabilities: Capabilities {
-                list_all: true,
                 update: service.profile.update,
                 rename: service.rename,
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
-                delete: true,
                 rename_group: self.renames_groups(service),
                 groups_at_once: self.bulk(service).map_or(1, |bulk| bulk.most),
                 keeps_external_id: true,
                 attributes: true,
                 email_required: service.email_required,
-                reads_email: true,
                 login_case: service.profile.login_case,
                 group_case: service.profile.group_case,
                 login_max: LOGIN_MAX,
-                login_forbids: Vec::new(),
                 group_max: GROUP_MAX,
-                group_forbids: Vec::new(),
-                access_groups: std::collections::BTreeMap::new(),
                 protected_groups,
+                ..Capabilities::base()
             },
             notes,
         })
