@@ -1,6 +1,9 @@
 //! Formats numbers, times and counts for the operator.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 /// Formats a number with thin spaces between its thousands.
 pub(super) fn thin(number: impl TryInto<i64>) -> String {
@@ -66,41 +69,28 @@ pub(super) fn when(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     format!("{} ({})", exact(time, now, zone), ago(time, now))
 }
 
-/// Breaks a text into lines of at most `width` characters; longer words stay whole.
+/// Breaks a text into lines of at most `width` columns; longer words stay whole.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        let line = &mut lines[last];
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
+    lines(text, at_spaces(width))
 }
 
-/// Breaks a text into lines of at most `width` characters; those after the first begin with `indent` spaces. Longer
-/// words and leading spaces stay as they are.
+/// Breaks a text into lines of at most `width` columns; those after the first begin with `indent` spaces. Longer words
+/// and leading spaces stay as they are.
 pub(super) fn hang(text: &str, width: usize, indent: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut begun = false;
-    for word in text.split_inclusive(' ') {
-        let bare = word.trim_end_matches(' ');
-        if begun && !bare.is_empty() && line.chars().count() + bare.chars().count() > width {
-            lines.push(line.trim_end().to_owned());
-            line = " ".repeat(indent);
-        }
-        begun |= !bare.is_empty();
-        line.push_str(word);
-    }
-    lines.push(line.trim_end().to_owned());
-    lines
+    let text_of = text.trim_start_matches(' ');
+    let (leading, indent) = (&text[..text.len() - text_of.len()], " ".repeat(indent));
+    lines(text_of, at_spaces(width).initial_indent(leading).subsequent_indent(&indent))
+}
+
+fn at_spaces<'a>(width: usize) -> Options<'a> {
+    Options::new(width)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+}
+
+fn lines(text: &str, options: Options<'_>) -> Vec<String> {
+    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Lists the first `most` names, and how many of `all` are not listed.

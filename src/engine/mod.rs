@@ -5,6 +5,8 @@
 //! passes the differences through the same functions. The rules for claims, observations and intents are those of the
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
+#![warn(clippy::disallowed_methods)]
+
 mod additions;
 mod breaker;
 mod case;

@@ -145,7 +145,10 @@ impl Service {
     /// unfinished work are recovered after the next start.
     pub async fn shutdown(self, patience: Duration) -> bool {
         self.cancel.cancel();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        tokio::select! {
+            () = self.tasks.wait() => true,
+            () = self.engine.clock.sleep_real(patience) => false,
+        }
     }
 }
 
@@ -184,10 +187,10 @@ impl Shared {
             tokio::select! {
                 () = self.cancel.cancelled() => {}
                 count = self.engine.store.wait_for_work(seen) => seen = count,
-                () = tokio::time::sleep(REFRESH_EVERY) => {}
+                () = self.engine.clock.sleep_real(REFRESH_EVERY) => {}
             }
             // Many events wake it; a check from time to time is enough.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.engine.clock.sleep_real(Duration::from_millis(20)).await;
         }
     }
 
@@ -398,7 +401,7 @@ impl Shared {
             tokio::select! {
                 () = self.cancel.cancelled() => {}
                 () = asked => {}
-                () = tokio::time::sleep(REFRESH_EVERY) => {}
+                () = self.engine.clock.sleep_real(REFRESH_EVERY) => {}
             }
         }
     }
@@ -562,7 +565,7 @@ impl Shared {
                 if removed == 0 || self.cancel.is_cancelled() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.engine.clock.sleep_real(Duration::from_millis(50)).await;
             }
             self.sleep(PRUNE_EVERY).await;
         }

@@ -14,6 +14,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Sleeps for this duration.
     async fn sleep(&self, duration: SignedDuration);
+    /// Sleeps in real time, whatever time the clock shows: to poll what other processes write.
+    async fn sleep_real(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
 }
 
 /// The system clock.

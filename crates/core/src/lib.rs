@@ -7,6 +7,8 @@
 //!
 //! Nothing here does I/O, waits, or reads a clock: the same input gives the same result.
 
+#![warn(clippy::disallowed_methods)]
+
 pub mod capabilities;
 pub mod model;
 pub mod note;
