@@ -272,7 +272,8 @@ pub trait EngineStore: StoreReads {
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()>;
 
     /// Stops a pair because another server answers at its target. Its former state is kept for
-    /// [`OperatorStore::confirm_same_server`](super::OperatorStore::confirm_same_server), unless the pair is already stopped.
+    /// [`OperatorStore::confirm_same_server`](super::OperatorStore::confirm_same_server), unless the pair is already
+    /// stopped.
     async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()>;
 
     /// Opens the approval of a pair's first run with the numbers of its plan, or updates the open one.

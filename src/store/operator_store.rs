@@ -93,8 +93,9 @@ pub trait OperatorStore: StoreReads {
     /// Forgets the pinned identity after an operator confirmed another one. The pairs start again as
     /// [`PairState::New`].
     ///
-    /// For a target, the links become unconfirmed, see [`EngineStore::confirm_links`](super::EngineStore::confirm_links). Its groups, granted memberships,
-    /// decisions and unsupported operations are forgotten.
+    /// For a target, the links become unconfirmed, see
+    /// [`EngineStore::confirm_links`](super::EngineStore::confirm_links). Its groups, granted memberships, decisions
+    /// and unsupported operations are forgotten.
     async fn confirm_identity(
         &self,
         connector: Option<&ConnectorName>,
@@ -106,11 +107,13 @@ pub trait OperatorStore: StoreReads {
     /// Pins `found` after an operator confirmed that the pinned server has another base URL. Returns the target's
     /// pairs.
     ///
-    /// Everything known of the server is kept. Its links become unconfirmed, see [`EngineStore::confirm_links`](super::EngineStore::confirm_links). Pairs that
-    /// were stopped for the target return to their former state; a run is requested for those in service.
+    /// Everything known of the server is kept. Its links become unconfirmed, see
+    /// [`EngineStore::confirm_links`](super::EngineStore::confirm_links). Pairs that were stopped for the target return
+    /// to their former state; a run is requested for those in service.
     ///
     /// # Errors
-    /// [`StoreError::Refused`](super::StoreError::Refused) if no server is pinned, `found` has another id, or another target is this server.
+    /// [`StoreError::Refused`](super::StoreError::Refused) if no server is pinned, `found` has another id, or another
+    /// target is this server.
     async fn confirm_same_server(
         &self,
         target: &TargetName,
@@ -126,7 +129,8 @@ pub trait OperatorStore: StoreReads {
     /// make up for the forgotten tasks. Requires exclusive use of the store.
     ///
     /// # Errors
-    /// [`StoreError::Refused`](super::StoreError::Refused) if the new name has links or managed groups, or a request of its pairs can still arrive.
+    /// [`StoreError::Refused`](super::StoreError::Refused) if the new name has links or managed groups, or a request of
+    /// its pairs can still arrive.
     async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<PairHoldings>>;
 
     /// Forgets the links and managed groups of a connector or target, and returns what its pairs held. Other connectors

@@ -210,7 +210,8 @@ pub trait StoreReads: Send + Sync {
     async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)>;
 
     /// Returns the first trigger of a requested run of this pair that has not begun. Repeated requests are one. A
-    /// request is kept across restarts until a run begins, see [`EngineStore::begin_run`](super::EngineStore::begin_run).
+    /// request is kept across restarts until a run begins, see
+    /// [`EngineStore::begin_run`](super::EngineStore::begin_run).
     async fn requested_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
 
     /// Returns tasks, most urgent first.
