@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     demo::{
-        stack::{CONNECTOR, SimulatedServers, Stack, StackError, StackOptions, agree},
+        StackError,
+        stack::{CONNECTOR, SimulatedServers, Stack, StackOptions, agree},
         targets::{self, SimulatedTarget},
     },
     model::{FirstRun, Policy, RunTrigger},

@@ -14,7 +14,10 @@ use usersync_simulators::{
     keycloak::{RealmHandle, Webhook},
 };
 
-use super::targets::OtherTarget;
+use super::{
+    error::{StackError, fault},
+    targets::OtherTarget,
+};
 use crate::{
     engine::{
         Clock, Connector, Engine, EngineTimes, Jitter, Schedule, Service, ServiceOptions, SystemClock, TargetPort,
@@ -85,11 +88,6 @@ impl Default for StackOptions {
     }
 }
 
-/// Why a stack could not be built.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StackError(String);
-
 /// The two simulators; they keep running when a usersync between them stops.
 pub struct SimulatedServers {
     /// The simulated Keycloak.
@@ -155,11 +153,6 @@ pub struct Stack {
     server: Server,
     service: Option<Service>,
     _following: AbortOnDropHandle<()>,
-}
-
-/// Converts any error while building.
-pub(super) fn fault(error: impl std::fmt::Display) -> StackError {
-    StackError(error.to_string())
 }
 
 impl SimulatedServers {

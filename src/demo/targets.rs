@@ -9,7 +9,7 @@ use usersync_simulators::{
     SimulatedCrowd, SimulatedScim, agree::Holds, fault::Faults, journal::Journal,
 };
 
-use super::stack::{StackError, fault};
+use super::error::{StackError, fault};
 use crate::{
     model::TargetName,
     targets::{

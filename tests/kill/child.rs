@@ -10,7 +10,8 @@ use tokio::{
 };
 use usersync::{
     demo::{
-        stack::{CONNECTOR, HOOK_SECRET, Place, SimulatedServers, StackError, StackOptions},
+        StackError,
+        stack::{CONNECTOR, HOOK_SECRET, Place, SimulatedServers, StackOptions},
         targets::{OtherTarget, Product},
     },
     engine::EngineTimes,

@@ -11,6 +11,7 @@ use super::{
     intents::account_object,
     memory::{Claim, Memory},
     names::PairNo,
+    observations::record_observation,
     tasks::{priority, rank},
     writer::Tx,
 };
@@ -63,22 +64,6 @@ WHERE l.number > f.observation
     OR (EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3) AND (
         EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
         OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
-
-/// Records an observation of a subject, at these places of the statement's values: pair, subject, number.
-macro_rules! record_observation {
-    ($pair:literal, $subject:literal, $number:literal) => {
-        concat!(
-            "INSERT INTO observation (pair, subject, number) VALUES (?",
-            $pair,
-            ", ?",
-            $subject,
-            ", ?",
-            $number,
-            ") ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)"
-        )
-    };
-}
-pub(super) use record_observation;
 
 /// Flags for what else is stored about a subject that is to be claimed. Most subjects have nothing, which one query
 /// shows.

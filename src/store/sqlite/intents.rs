@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{claims::record_observation, codec, codec::millis, memory::Claim, names::PairNo, tasks::Raise, writer::Tx};
+use super::{
+    codec, codec::millis, memory::Claim, names::PairNo, observations::record_observation, tasks::Raise, writer::Tx,
+};
 use crate::{
     model::{AccountId, Cause, ChangeOutcome, IntentId, Limited, Operation, Pair, Priority, Subject, Token},
     store::{NewIntent, OpenIntent, StoreError, StoreResult},

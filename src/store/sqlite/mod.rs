@@ -20,6 +20,7 @@ mod links;
 mod members_read;
 mod memory;
 mod names;
+mod observations;
 mod open;
 mod orders;
 mod pairs;

@@ -6,9 +6,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     FullListing, KeycloakSource, SourceError,
-    client::GROUP_GONE,
     fault::Asked,
-    pages::{Listing, Paged},
+    pages::Paged,
+    requests::GROUP_GONE,
+    requests::Listing,
     wire::{self, Group},
 };
 use crate::model::{GroupId, GroupState};

@@ -11,6 +11,7 @@ mod http;
 mod pages;
 mod parts;
 mod realm_settings;
+mod requests;
 mod search;
 mod settings;
 pub mod setup;
@@ -21,8 +22,8 @@ mod users;
 mod wire;
 
 pub use crate::secret::SecretProvider;
-pub use client::KeycloakSource;
 pub use diagnose::Diagnosis;
 pub use realm_settings::{DIRECTORY_EVENTS, KEY_ATTRIBUTE, LISTENER};
+pub use requests::KeycloakSource;
 pub use settings::{Connection, KeycloakSettings, TimeOuts};
 pub use source::{FullListing, OnProgress, Source, SourceError, SourceInfo, Unreadable};

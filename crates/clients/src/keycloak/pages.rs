@@ -4,29 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{
     KeycloakSource, SourceError, Unreadable,
-    client::Query,
-    fault::Asked,
     parts::Parts,
+    requests::Listing,
     wire::{Entry, Group, Listed, Member, User},
 };
 use crate::model::{Packed, UserId, UserState};
 
 /// Maximum number of times a listing is read while its pages do not fit together.
 const TRIES: usize = 3;
-
-/// A listing that is read in pages.
-#[derive(Clone, Copy)]
-pub(super) struct Listing<'a> {
-    pub asked: Asked,
-    pub below: &'a [&'a str],
-    pub query: Query<'a>,
-    /// The offset of the first page.
-    pub from: usize,
-    /// Number of entries per page.
-    pub max: usize,
-    /// Keycloak's error text if the listing's parent is gone; `None`: it has no parent that can be gone.
-    pub gone: Option<&'a str>,
-}
 
 /// A collection that receives the entries of a listing, each once.
 pub(super) trait Collect: Default + Send {

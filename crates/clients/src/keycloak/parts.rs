@@ -2,9 +2,8 @@
 
 use super::{
     KeycloakSource, SourceError, Unreadable,
-    client::PageRead,
     fault::Asked,
-    pages::Listing,
+    requests::{Listing, PageRead},
     wire::{Entry, Listed},
 };
 

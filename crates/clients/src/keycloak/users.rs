@@ -5,9 +5,10 @@ use jiff::Timestamp;
 
 use super::{
     FullListing, KeycloakSource, SourceError,
-    client::Query,
     fault::Asked,
-    pages::{Listing, Paged},
+    pages::Paged,
+    requests::Listing,
+    requests::Query,
     source::OnProgress,
     wire::{User, is_service_account},
 };
