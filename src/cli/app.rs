@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Context, exit::Failure, out::Out};
+use super::{Context, args::PairArgs, exit::Failure, out::Out};
 use crate::{
     config::Config,
     engine::{Connector, Engine, Jitter, SystemClock, TargetPort},
@@ -116,11 +116,8 @@ impl Sides {
 }
 
 /// Returns the pairs that match `--connector` and `--target`; an error names the known connectors or targets.
-pub(super) fn pairs(
-    config: &Config,
-    connector: Option<&ConnectorName>,
-    target: Option<&TargetName>,
-) -> Result<Vec<Pair>, Failure> {
+pub(super) fn pairs(config: &Config, only: &PairArgs) -> Result<Vec<Pair>, Failure> {
+    let (connector, target) = (only.connector.as_ref(), only.target.as_ref());
     if let Some(name) = connector {
         known_connector(config, name)?;
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Context,
     app::{self, Opened},
+    args::PairArgs,
     exit::{Exit, Failure, Outcome},
     out::Out,
     report,
@@ -306,7 +307,7 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
         return Err(which_set());
     }
     if let Some(connector) = &args.connector {
-        app::pairs(&config, Some(connector), args.target.as_ref())?;
+        app::pairs(&config, &PairArgs { connector: Some(connector.clone()), target: args.target.clone() })?;
     }
     let opened = app::intend(context, &config).await?;
     let ended = match (args.id, &args.connector) {

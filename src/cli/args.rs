@@ -2,12 +2,13 @@
 
 use std::str::FromStr;
 
+use clap::Args;
 use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
 use url::Url;
 
 use super::exit::Failure;
 use crate::{
-    model::{Subject, UserId},
+    model::{ConnectorName, Subject, TargetName, UserId},
     store::Store,
 };
 
@@ -39,6 +40,81 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m before now".to_owned());
     };
     found.map_err(|error| error.to_string())
+}
+
+/// Limits a command to a connector or a target.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct PairArgs {
+    /// Only this connector
+    #[arg(long, value_name = "NAME")]
+    pub connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<TargetName>,
+}
+
+/// Limits a list to one subject.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct SubjectArgs {
+    /// Only this subject: user:ID, group:ID, or the login of a linked account
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+}
+
+/// Limits a list to a period.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct PeriodArgs {
+    /// Only at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
+}
+
+/// Limits the length of a list.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct LimitArgs {
+    /// Maximum number of entries; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct PageArgs {
+    /// Only entries with a smaller number, to continue a previous list
+    #[arg(long, value_name = "NO")]
+    pub before: Option<i64>,
+    /// Maximum number of entries, newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+impl SubjectArgs {
+    /// Returns the subject that was named, if any.
+    pub async fn find(&self, store: &dyn Store) -> Result<Option<Subject>, Failure> {
+        subject(store, self.subject.as_deref()).await
+    }
+}
+
+impl PeriodArgs {
+    /// Returns the beginning, which is included.
+    pub fn from(self) -> Option<Timestamp> {
+        self.from.map(|when| when.0)
+    }
+
+    /// Returns the end, which is not included.
+    pub fn to(self) -> Option<Timestamp> {
+        self.to.map(|when| when.0)
+    }
+}
+
+impl PageArgs {
+    /// Returns whether the list may continue after this number of entries.
+    pub fn is_full(self, entries: usize) -> bool {
+        self.limit > 0 && entries == self.limit
+    }
 }
 
 /// Parses the address of an HTTP server, with its scheme.

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{
     Context, app,
+    args::PageArgs,
     exit::{Exit, Outcome},
     table::column,
 };
@@ -19,26 +20,22 @@ Examples:
 
 What was written to the targets, and why: usersync changes")]
 pub(super) struct AuditArgs {
-    /// Only entries with a smaller id, to continue a previous list
-    #[arg(long, value_name = "ID")]
-    before: Option<i64>,
-    /// Maximum number of entries, newest first; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 impl AuditArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
         let opened = app::open_for_reading(context, &config).await?;
-        let records = opened.store.audit(self.before, self.limit).await?;
+        let records = opened.store.audit(self.page.before, self.page.limit).await?;
         let out = &context.out;
         if out.json {
             out.document(&serde_json::json!({ "audit": records }));
             return Ok(Exit::Done);
         }
         if records.is_empty() {
-            out.say(match self.before {
+            out.say(match self.page.before {
                 None => "0 entries: no operator has acted yet.".to_owned(),
                 Some(id) => format!("0 entries: there is none before {id}. The newest: usersync audit"),
             });
@@ -55,7 +52,7 @@ impl AuditArgs {
         });
         let columns = [column("id").right(), column("at"), column("").spared(), column("who"), column("what")];
         out.table(&columns, rows.collect());
-        if let (true, Some(last)) = (self.limit > 0 && records.len() == self.limit, records.last()) {
+        if let (true, Some(last)) = (self.page.is_full(records.len()), records.last()) {
             out.say(format!("Older ones: --before {}", last.id));
         }
         Ok(Exit::Done)

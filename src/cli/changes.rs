@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::{
     Context, app,
-    args::{self, When},
+    args::{PageArgs, PairArgs, PeriodArgs, SubjectArgs},
     causes::Causes,
     exit::{Exit, Outcome},
     table::column,
 };
 use crate::{
-    model::{Change, ChangeOutcome, ConnectorName, Operation, RunId, TargetName},
+    model::{Change, ChangeOutcome, Operation, RunId},
     store::{ChangeFilter, StoreReads},
 };
 
@@ -23,33 +23,20 @@ Examples:
   usersync changes --target jira-prod --from 2h
   usersync changes --run 17 --limit 0 --json")]
 pub(super) struct ChangesArgs {
-    /// Only changes of this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only changes on this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
-    /// Only changes for this subject: user:ID, group:ID, or the login of a linked account
-    #[arg(long, value_name = "SUBJECT")]
-    subject: Option<String>,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    subject: SubjectArgs,
     /// Only changes of this login or group name, as it was at that time
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Only changes of this run
     #[arg(long, value_name = "ID")]
     run: Option<i64>,
-    /// Only changes at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
-    #[arg(long, value_name = "TIME")]
-    from: Option<When>,
-    /// Only changes before this time
-    #[arg(long, value_name = "TIME")]
-    to: Option<When>,
-    /// Only changes with a smaller id, to continue a previous list
-    #[arg(long, value_name = "ID")]
-    before: Option<i64>,
-    /// Maximum number of changes, newest first; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[command(flatten)]
+    period: PeriodArgs,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 impl ChangesArgs {
@@ -57,15 +44,15 @@ impl ChangesArgs {
         let config = context.config()?;
         let opened = app::open_for_reading(context, &config).await?;
         let filter = ChangeFilter {
-            connector: self.connector,
-            target: self.target,
-            subject: args::subject(opened.store.as_ref(), self.subject.as_deref()).await?,
+            connector: self.pair.connector,
+            target: self.pair.target,
+            subject: self.subject.find(opened.store.as_ref()).await?,
             name: self.name,
             run: self.run.map(RunId),
-            from: self.from.map(|when| when.0),
-            to: self.to.map(|when| when.0),
-            before: self.before,
-            limit: self.limit,
+            from: self.period.from(),
+            to: self.period.to(),
+            before: self.page.before,
+            limit: self.page.limit,
         };
         let changes = opened.store.changes(&filter).await?;
         let out = &context.out;
@@ -82,7 +69,7 @@ impl ChangesArgs {
             });
             return Ok(Exit::Done);
         }
-        let more = (filter.limit > 0 && changes.len() == filter.limit).then(|| changes.last().map(|last| last.id));
+        let more = self.page.is_full(changes.len()).then(|| changes.last().map(|last| last.id));
         let causes = Causes::read(opened.store.as_ref(), changes.iter().map(|change| &change.cause)).await?;
         let rows = changes.iter().map(|change| {
             let after = change.caused_at.map(|at| super::words::took(change.at.duration_since(at)));

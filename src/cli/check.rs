@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     Context,
     app::Sides,
+    args::PairArgs,
     exit::{Exit, Outcome},
     out::{Out, State},
     refusals,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     config::{Config, ConnectorConfig, TargetConfig},
     keycloak::KeycloakSource,
-    model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity, TargetName},
+    model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity},
     store::sqlite::{OpenOptions, SqliteStore},
     store::{EventCounts, OperatorStore, StoreError, StoreReads},
     targets::{Capabilities, Note, NoteState, Target},
@@ -51,12 +52,8 @@ Examples:
   usersync check --json"
 )]
 pub(super) struct CheckArgs {
-    /// Only this connector and the targets that it fills
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
     /// Create, change and delete a temporary account and group on each target
     #[arg(long)]
     write_test: bool,
@@ -82,13 +79,14 @@ struct Part {
 impl CheckArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        super::app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        super::app::pairs(&config, &self.pair)?;
         let sides = Sides::new(&config)?;
         let (store, known) = store(&config, &context.out).await;
         let mut parts = vec![configuration(&config), store];
-        let chosen = |connector: &&ConnectorConfig| self.connector.as_ref().is_none_or(|name| *name == connector.name);
+        let chosen =
+            |connector: &&ConnectorConfig| self.pair.connector.as_ref().is_none_or(|name| *name == connector.name);
         let connectors: Vec<&ConnectorConfig> = config.connectors.iter().filter(chosen).collect();
-        if self.target.is_none() {
+        if self.pair.target.is_none() {
             let sources =
                 connectors.iter().filter_map(|connector| Some((*connector, sides.sources.get(&connector.name)?)));
             parts.extend(
@@ -99,7 +97,7 @@ impl CheckArgs {
                 .await,
             );
         }
-        let filled = |target: &&TargetConfig| match (&self.target, &self.connector) {
+        let filled = |target: &&TargetConfig| match (&self.pair.target, &self.pair.connector) {
             (Some(name), _) => *name == target.name,
             (None, Some(_)) => connectors.iter().any(|connector| connector.targets.contains(&target.name)),
             (None, None) => true,
@@ -111,8 +109,8 @@ impl CheckArgs {
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
         parts.extend(one_server_twice(probed));
-        if self.target.is_none() {
-            refused(&config, self.connector.as_ref(), &context.out, &mut parts).await;
+        if self.pair.target.is_none() {
+            refused(&config, self.pair.connector.as_ref(), &context.out, &mut parts).await;
         }
         let exit = print_parts(&context.out, &parts, self.write_test);
         let Some(signal) = stop.as_ref().and_then(Stop::by) else { return Ok(exit) };

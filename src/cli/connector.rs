@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Context, app, contact_now,
+    Context, app,
+    args::PairArgs,
+    contact_now,
     exit::{Exit, Outcome},
     renames,
     table::column,
@@ -177,7 +179,7 @@ async fn pause(context: &Context, name: ConnectorName, paused: bool) -> Outcome 
 async fn confirm(context: &Context, name: ConnectorName) -> Outcome {
     let config = context.config()?;
     app::known_connector(&config, &name)?;
-    let pairs = app::pairs(&config, Some(&name), None)?;
+    let pairs = app::pairs(&config, &PairArgs { connector: Some(name.clone()), target: None })?;
     let opened = app::intend(context, &config).await?;
     opened.store.confirm_identity(Some(&name), None, &context.by(), context.out.now).await?;
     opened.store.close().await;

@@ -4,12 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     Context, app,
+    args::{LimitArgs, PairArgs},
     exit::{Exit, Failure, Outcome},
     tasks,
     words::count,
 };
 use crate::{
-    model::{ConnectorName, ErrorClass, Subject, TargetName},
+    model::{ErrorClass, Subject},
     store::{OperatorStore, StoreReads, TaskFilter},
 };
 
@@ -40,9 +41,8 @@ enum Command {
     List {
         #[command(flatten)]
         which: Which,
-        /// Maximum number of dead letters; 0 for all
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        limit: usize,
+        #[command(flatten)]
+        list: LimitArgs,
     },
     /// Replay dead letters with a new set of attempts
     #[command(after_help = "\
@@ -64,12 +64,8 @@ Examples:
 
 #[derive(Debug, Args)]
 struct Which {
-    /// Only dead letters of this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only dead letters on this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
     /// Only dead letters with this text in their last error
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -108,13 +104,13 @@ impl From<Class> for ErrorClass {
 
 impl Which {
     fn narrows(&self) -> bool {
-        self.connector.is_some() || self.target.is_some() || self.reason.is_some() || self.class.is_some()
+        self.pair.connector.is_some() || self.pair.target.is_some() || self.reason.is_some() || self.class.is_some()
     }
 
     fn filter(self, limit: usize) -> TaskFilter {
         TaskFilter {
-            connector: self.connector,
-            target: self.target,
+            connector: self.pair.connector,
+            target: self.pair.target,
             dead: Some(true),
             class: self.class.map(ErrorClass::from),
             reason: self.reason,
@@ -127,7 +123,7 @@ impl Which {
 impl DeadArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         match self.command {
-            Command::List { which, limit } => list(context, which.filter(limit)).await,
+            Command::List { which, list: shown } => list(context, which.filter(shown.limit)).await,
             Command::Replay { subjects, which, all } => {
                 if subjects.is_empty() && !all && !which.narrows() {
                     return Err(Failure::usage(

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Context, app,
-    args::{self, When},
+    args::{PageArgs, PeriodArgs, SubjectArgs},
     causes,
     exit::{Exit, Failure, Outcome},
     out::Out,
@@ -67,12 +67,8 @@ Examples:
         /// Only events of this connector
         #[arg(long, value_name = "NAME")]
         connector: Option<ConnectorName>,
-        /// Only events received at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
-        #[arg(long, value_name = "TIME")]
-        from: Option<When>,
-        /// Only events received before this time
-        #[arg(long, value_name = "TIME")]
-        to: Option<When>,
+        #[command(flatten)]
+        period: PeriodArgs,
         /// Only events with a dead letter for their subject
         #[arg(long)]
         failed: bool,
@@ -84,24 +80,15 @@ struct ListArgs {
     /// Only events of this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Only events about this subject: user:ID, group:ID, or the login of a linked account
-    #[arg(long, value_name = "SUBJECT")]
-    subject: Option<String>,
-    /// Only events received at or after this time: 14:30, 2026-10-02, or 2h for two hours ago
-    #[arg(long, value_name = "TIME")]
-    from: Option<When>,
-    /// Only events received before this time
-    #[arg(long, value_name = "TIME")]
-    to: Option<When>,
+    #[command(flatten)]
+    subject: SubjectArgs,
+    #[command(flatten)]
+    period: PeriodArgs,
     /// Only ignored events, which raised no task
     #[arg(long)]
     ignored: bool,
-    /// Only events with a smaller number, to continue a previous list
-    #[arg(long, value_name = "NO")]
-    before: Option<i64>,
-    /// Maximum number of events, newest first; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 impl EventsArgs {
@@ -110,19 +97,14 @@ impl EventsArgs {
             None => list(context, self.list).await,
             Some(Command::List(args)) => list(context, args).await,
             Some(Command::Show { id }) => show(context, id).await,
-            Some(Command::Replay { ids, connector, from, to, failed }) => {
-                if ids.is_empty() && from.is_none() && to.is_none() && !failed {
+            Some(Command::Replay { ids, connector, period, failed }) => {
+                if ids.is_empty() && period.from().is_none() && period.to().is_none() && !failed {
                     return Err(Failure::usage(
                         "Which events? Name ids (usersync events shows them), --from and --to, or --failed.",
                     ));
                 }
-                let filter = EventFilter {
-                    connector,
-                    from: from.map(|when| when.0),
-                    to: to.map(|when| when.0),
-                    failed,
-                    ..EventFilter::default()
-                };
+                let filter =
+                    EventFilter { connector, from: period.from(), to: period.to(), failed, ..EventFilter::default() };
                 replay(context, filter, ids).await
             }
         }
@@ -134,12 +116,12 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
     let opened = app::open_for_reading(context, &config).await?;
     let filter = EventFilter {
         connector: args.connector,
-        subject: args::subject(opened.store.as_ref(), args.subject.as_deref()).await?,
-        from: args.from.map(|when| when.0),
-        to: args.to.map(|when| when.0),
+        subject: args.subject.find(opened.store.as_ref()).await?,
+        from: args.period.from(),
+        to: args.period.to(),
         ignored: args.ignored,
-        before: args.before,
-        limit: args.limit,
+        before: args.page.before,
+        limit: args.page.limit,
         ..EventFilter::default()
     };
     let events = opened.store.events(&filter).await?;
@@ -182,7 +164,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
         column("id").spared(),
     ];
     out.table(&columns, rows.collect());
-    if let (true, Some(last)) = (filter.limit > 0 && events.len() == filter.limit, events.last()) {
+    if let (true, Some(last)) = (args.page.is_full(events.len()), events.last()) {
         out.say(format!("Older ones: --before {}", last.seq));
     }
     Ok(Exit::Done)

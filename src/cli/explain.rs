@@ -11,11 +11,12 @@ use serde::Serialize;
 use super::{
     Context,
     app::{self, Sides},
+    args::PairArgs,
     exit::{Exit, Outcome},
     users::{self, MatchedUser},
 };
 use crate::{
-    model::{ConnectorName, TargetName, UserId, UserState},
+    model::{ConnectorName, UserId, UserState},
     policy,
     store::Store,
 };
@@ -41,12 +42,8 @@ pub(super) struct ExplainArgs {
     /// Login, e-mail address or Keycloak id
     #[arg(value_name = "NAME")]
     name: String,
-    /// Only this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
 }
 
 /// The explanation of one user.
@@ -66,7 +63,7 @@ struct Explained {
 impl ExplainArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let pairs = app::pairs(&config, &self.pair)?;
         let sides = Sides::new(&config)?;
         let opened = app::open_for_reading(context, &config).await?;
         let store: Arc<dyn Store> = opened.store;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Context,
     app::{self, Opened, Sides},
+    args::PairArgs,
     exit::{Exit, Failure, Outcome},
     stop, sync,
     users::{self, MatchedUser},
@@ -46,17 +47,7 @@ pub(super) struct LinkArgs {
     #[arg(value_name = "ACCOUNT")]
     account: String,
     #[command(flatten)]
-    place: PlaceArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
-    /// Only this connector
-    #[arg(long, value_name = "NAME")]
-    pub connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<TargetName>,
+    place: PairArgs,
 }
 
 /// An order to link one user on one target to an account; without an account, to remove the link.
@@ -118,9 +109,9 @@ pub(super) struct Place<'a> {
     pub pairs: Vec<Pair>,
 }
 
-pub(super) async fn open<'a>(context: &'a Context, args: &PlaceArgs) -> Result<Place<'a>, Failure> {
+pub(super) async fn open<'a>(context: &'a Context, args: &PairArgs) -> Result<Place<'a>, Failure> {
     let config = context.config()?;
-    let pairs = app::pairs(&config, args.connector.as_ref(), args.target.as_ref())?;
+    let pairs = app::pairs(&config, &args)?;
     let sides = Sides::new(&config)?;
     let opened = app::work(context, &config).await?;
     Ok(Place { context, config, sides, opened, pairs })

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Context,
     app::{self, Sides},
+    args::PairArgs,
     exit::{Exit, Failure, Outcome},
     progress::Shown,
     read_only_store::ReadOnlyStore,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Report, RunOptions},
-    model::{ApprovalKind, ConnectorName, Pair, RunTrigger, TargetName},
+    model::{ApprovalKind, Pair, RunTrigger},
     store::{PairState, Store},
 };
 
@@ -40,12 +41,8 @@ Examples:
   usersync plan --json | jq '.plans[].report.planned'"
 )]
 pub(super) struct PlanArgs {
-    /// Only this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
     /// Show every operation, one a line
     #[arg(long)]
     list: bool,
@@ -66,7 +63,7 @@ struct Planned {
 impl PlanArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let pairs = app::pairs(&config, &self.pair)?;
         let opened = app::open_for_reading(context, &config).await?;
         let store: Arc<dyn Store> = opened.store;
         let engine = Sides::new(&config)?.engine(&config, Arc::new(ReadOnlyStore::new(Arc::clone(&store))));

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Context, app,
+    args::PairArgs,
     exit::{Exit, Failure, Outcome},
     out::Out,
     report,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{Counts, Report},
-    model::{ConnectorName, Pair, RunMode, RunOutcome, RunRecord, RunTrigger, TargetName},
+    model::{Pair, RunMode, RunOutcome, RunRecord, RunTrigger},
 };
 
 /// Show the runs of the full reconcile
@@ -51,12 +52,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// Only runs of this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only runs on this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
     /// Maximum number of runs for each connector on each target, newest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -74,7 +71,7 @@ impl RunsArgs {
 
 async fn list(context: &Context, args: ListArgs) -> Outcome {
     let config = context.config()?;
-    let pairs: Vec<Pair> = app::pairs(&config, args.connector.as_ref(), args.target.as_ref())?;
+    let pairs: Vec<Pair> = app::pairs(&config, &args.pair)?;
     let opened = app::open_for_reading(context, &config).await?;
     let mut runs = Vec::new();
     for pair in &pairs {

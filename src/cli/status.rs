@@ -12,6 +12,7 @@ pub(super) use self::verdict::exit_of;
 use self::verdict::{Facts, Standing, Verdict, judge};
 use super::{
     Context, app,
+    args::PairArgs,
     exit::{Exit, Failure, Outcome},
     out::{Out, State},
     refusals, runs,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     config::Config,
     engine::Report,
-    model::{Approval, Condition, ConnectorName, ErrorClass, Pair, RunMode, RunRecord, TargetName, Unsupported},
+    model::{Approval, Condition, ConnectorName, ErrorClass, Pair, RunMode, RunRecord, Unsupported},
     store::{PairCounts, Store, StoreError, TaskFilter},
 };
 
@@ -49,12 +50,8 @@ Examples:
   usersync status --json | jq -r '.pairs[] | select(.state != \"in_sync\") | .sentence'"
 )]
 pub(super) struct StatusArgs {
-    /// Only this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
 }
 
 /// The status of a pair.
@@ -98,7 +95,7 @@ struct Common<'a> {
 impl StatusArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let pairs = app::pairs(&config, &self.pair)?;
         let opened = app::open_for_reading(context, &config).await?;
         let store: &dyn Store = opened.store.as_ref();
         let common = Common {
@@ -120,7 +117,7 @@ impl StatusArgs {
             reported.push(pair_status(&common, pair).await?);
         }
         let out = &context.out;
-        let refused = refusals::recent(store, &config, self.connector.as_ref(), out).await?;
+        let refused = refusals::recent(store, &config, self.pair.connector.as_ref(), out).await?;
         if out.json {
             out.document(&serde_json::json!({
                 "server": opened.server, "store": config.store.path, "pairs": reported, "refused": refused,

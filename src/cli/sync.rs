@@ -10,11 +10,12 @@ use clap::Args;
 use super::{
     Context,
     app::{self, Sides},
+    args::PairArgs,
     exit::{Failure, Outcome},
 };
 use crate::{
     config::Config,
-    model::{ConnectorName, Pair, TargetName},
+    model::Pair,
     store::{PairState, Store},
 };
 
@@ -41,12 +42,8 @@ pub(super) struct SyncArgs {
     /// Only this user: login, e-mail address or Keycloak id
     #[arg(value_name = "USER")]
     user: Option<String>,
-    /// Only this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
+    #[command(flatten)]
+    pair: PairArgs,
     /// Do not wait for the running server to finish
     #[arg(long)]
     no_wait: bool,
@@ -55,7 +52,7 @@ pub(super) struct SyncArgs {
 impl SyncArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let pairs = app::pairs(&config, &self.pair)?;
         let sides = Sides::new(&config)?;
         let opened = app::work(context, &config).await?;
         let work = Work { context, config: &config, sides: &sides, opened: &opened };

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Context,
     app::{self, Sides},
+    args::PairArgs,
     contact_now,
     exit::{Exit, Failure, Outcome},
     renames,
@@ -158,7 +159,7 @@ async fn list(context: &Context) -> Outcome {
 async fn confirm(context: &Context, name: TargetName) -> Outcome {
     let config = context.config()?;
     app::known_target(&config, &name)?;
-    let pairs = app::pairs(&config, None, Some(&name))?;
+    let pairs = app::pairs(&config, &PairArgs { connector: None, target: Some(name.clone()) })?;
     let opened = app::intend(context, &config).await?;
     opened.store.confirm_identity(None, Some(&name), &context.by(), context.out.now).await?;
     opened.store.close().await;

@@ -3,14 +3,15 @@
 use clap::Args;
 
 use super::{
-    Context, app, args,
+    Context, app,
+    args::{LimitArgs, PairArgs, SubjectArgs},
     causes::Causes,
     exit::{Exit, Failure, Outcome},
     out::Out,
     table::column,
 };
 use crate::{
-    model::{Condition, ConnectorName, Priority, TargetName, TaskRecord, TaskState},
+    model::{Condition, Priority, TaskRecord, TaskState},
     store::{Store, StoreReads, TaskFilter},
 };
 
@@ -28,18 +29,12 @@ Examples:
   usersync tasks --subject alice --json"
 )]
 pub(super) struct TasksArgs {
-    /// Only tasks of this connector
-    #[arg(long, value_name = "NAME")]
-    connector: Option<ConnectorName>,
-    /// Only tasks on this target
-    #[arg(long, value_name = "NAME")]
-    target: Option<TargetName>,
-    /// Only tasks of this subject: user:ID, group:ID, or the login of a linked account
-    #[arg(long, value_name = "SUBJECT")]
-    subject: Option<String>,
-    /// Maximum number of tasks; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    subject: SubjectArgs,
+    #[command(flatten)]
+    list: LimitArgs,
 }
 
 impl TasksArgs {
@@ -47,11 +42,11 @@ impl TasksArgs {
         let config = context.config()?;
         let opened = app::open_for_reading(context, &config).await?;
         let filter = TaskFilter {
-            connector: self.connector,
-            target: self.target,
-            subject: args::subject(opened.store.as_ref(), self.subject.as_deref()).await?,
+            connector: self.pair.connector,
+            target: self.pair.target,
+            subject: self.subject.find(opened.store.as_ref()).await?,
             dead: Some(false),
-            limit: self.limit,
+            limit: self.list.limit,
             ..TaskFilter::default()
         };
         let tasks = opened.store.tasks(&filter).await?;

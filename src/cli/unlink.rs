@@ -5,8 +5,9 @@ use clap::Args;
 
 use super::{
     Context,
+    args::PairArgs,
     exit::{Failure, Outcome},
-    link::{self, Order, Place, PlaceArgs},
+    link::{self, Order, Place},
 };
 use crate::model::Pair;
 
@@ -28,7 +29,7 @@ pub(super) struct UnlinkArgs {
     #[arg(value_name = "USER")]
     user: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    place: PairArgs,
 }
 
 impl UnlinkArgs {

@@ -65,15 +65,20 @@ pub(super) const KEYS: &[Key] = &[
         "Listen address. Any address other than loopback needs `[server.tls]` or `behind_proxy`.",
     ),
     key("server.behind_proxy", "true or false", Value("false"), "A proxy in front terminates TLS."),
-    key("server.body_limit", "size", Value(r#""1 MiB""#), "The largest request body that the listener accepts."),
+    key(
+        "server.body_limit",
+        "size, 1 KiB to 1 GiB",
+        Value(r#""1 MiB""#),
+        "The largest request body that the listener accepts.",
+    ),
     key(
         "server.body_budget",
-        "size",
+        "size, 1 KiB to 1 GiB",
         Value(r#""64 MiB""#),
         "The memory for all request bodies together, at least five times `body_limit`. Bodies with an unverified \
          signature get a quarter.",
     ),
-    key("server.drain", "duration", Value(r#""20s""#), "How long a shutdown waits for work in progress."),
+    key("server.drain", "duration, at most 1h", Value(r#""20s""#), "How long a shutdown waits for work in progress."),
     key("server.tls.cert_file", "path", Required, "The certificate chain, PEM."),
     key("server.tls.key_file", "path", Required, "The private key of the certificate, PEM."),
     key(
@@ -84,9 +89,9 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "store.retention",
-        "duration",
+        "duration, at least 1d",
         Value(r#""30d""#),
-        "How long finished events, changes and runs are kept; at least a day.",
+        "How long finished events, changes and runs are kept.",
     ),
     key("log.format", "`text` or `json`", Value(r#""text""#), "Format of the log, which is written to standard error."),
     key(
@@ -153,12 +158,6 @@ pub(super) const KEYS: &[Key] = &[
     key("target.audience", "string", Absent, "The parameter `audience` of the token request."),
     key("target.resource", "string", Absent, "The parameter `resource` of the token request (RFC 8707)."),
     key(
-        "target.token_parameters.NAME",
-        "string",
-        Absent,
-        "A further parameter of the token request, under its own name.",
-    ),
-    key(
         "target.profile",
         "`generic`, `keycloak`, `atlassian-cloud`, `aws`, `github`, `gitlab`, `slack`, `snowflake`, \
          `databricks` or `zendesk`",
@@ -177,15 +176,13 @@ pub(super) const KEYS: &[Key] = &[
         "target.client_key_file",
         "path",
         Absent,
-        "The private key of the client certificate, PEM, without a \
-                                                   passphrase.",
+        "The private key of the client certificate, PEM, without a passphrase.",
     ),
     key(
         "target.proxy",
         "URL",
         Words("none"),
-        "The HTTP proxy to the target; proxy variables of the environment are \
-                                               ignored.",
+        "The HTTP proxy to the target; proxy variables of the environment are ignored.",
     ),
     key("target.proxy_user", "string", Absent, "The user for proxy authentication (Basic)."),
     key("target.proxy_password", "secret", Absent, "The password of `proxy_user`."),
@@ -235,7 +232,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("target.parallel", "1 to 64", Value("8"), "Maximum number of concurrent requests."),
     key("target.per_second", "1 to 10000", Words("no limit"), "Maximum number of requests per second."),
-    key("target.timeout", "duration", Value(r#""30s""#), "Timeout of one request."),
+    key("target.timeout", "duration, at most 1h", Value(r#""30s""#), "Timeout of one request."),
+    key(
+        "target.token_parameters.NAME",
+        "string",
+        Absent,
+        "A further parameter of the token request, under its own name.",
+    ),
     key(
         "target.habits.patch",
         "true or false",
@@ -337,8 +340,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.client_secret_env",
         "variable",
         Absent,
-        "The environment variable that contains the client's \
-                                                            secret.",
+        "The environment variable that contains the client's secret.",
     ),
     key(
         "connector.hook_secret",
@@ -373,8 +375,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.p2_secret",
         "secret",
         Absent,
-        "The secret with which the p2-inc listener signs: any string of at \
-                                                  least 24 bytes.",
+        "The secret with which the p2-inc listener signs: any string of at least 24 bytes.",
     ),
     key("connector.p2_secret_file", "path", Absent, "The file that contains the p2 secret."),
     key("connector.p2_secret_env", "variable", Absent, "The environment variable that contains the p2 secret."),
@@ -389,8 +390,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.time_zone",
         "time zone",
         Value(r#""UTC""#),
-        "The time zone of the schedule, such as \
-                                                                `Europe/Berlin`.",
+        "The time zone of the schedule, such as `Europe/Berlin`.",
     ),
     key("connector.ca_file", "path", Absent, "Certificates to trust in addition to the system's, PEM."),
     key(
@@ -404,8 +404,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.client_key_file",
         "path",
         Absent,
-        "The private key of the client certificate, PEM, without a \
-                                                      passphrase.",
+        "The private key of the client certificate, PEM, without a passphrase.",
     ),
     key(
         "connector.proxy",
@@ -430,7 +429,7 @@ pub(super) const KEYS: &[Key] = &[
         Value("500"),
         "Entries in one page of a listing. Users are read ten pages at a time.",
     ),
-    key("connector.timeout", "duration", Value(r#""30s""#), "Timeout of one request."),
+    key("connector.timeout", "duration, at most 1h", Value(r#""30s""#), "Timeout of one request."),
     key(
         "connector.policy.first_run",
         "`hold` or `apply`",

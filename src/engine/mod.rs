@@ -3,7 +3,7 @@
 //! A worker claims a task, reads the source, decides what the target should hold, and reads the target. It applies the
 //! difference one operation at a time: stored as an intent, sent, recorded as a change. A run walks both sides and
 //! passes the differences through the same functions. The rules for claims, observations and intents are those of the
-//! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
+//! store's trait; they were model-checked, and `tests/simulation` attacks them with this engine.
 
 #![warn(clippy::disallowed_methods)]
 

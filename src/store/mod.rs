@@ -1,4 +1,4 @@
-//! The store: the [`Store`] trait and its types. Each method is one transaction; `tests/store.rs` runs the same
+//! The store: the [`Store`] trait and its types. Each method is one transaction; `tests/it/store` runs the same
 //! expectations against every implementation.
 //!
 //! The rules that these transactions keep are model-checked. `docs/architecture.md` describes them; the comments cite

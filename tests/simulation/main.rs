@@ -5,21 +5,13 @@
 //! `USERSYNC_SIM_RUNS=1000` simulates each scenario that often. `USERSYNC_SIM_SEED=17` starts with that seed, and with
 //! `USERSYNC_SIM_RUNS=1` repeats exactly the printed simulation.
 
-#[path = "simulation/checks.rs"]
 mod checks;
-#[path = "simulation/driver.rs"]
 mod driver;
-#[path = "simulation/gates.rs"]
 mod gates;
-#[path = "simulation/scenario.rs"]
 mod scenario;
-#[path = "simulation/source.rs"]
 mod source;
-#[path = "simulation/store.rs"]
 mod store;
-#[path = "simulation/target.rs"]
 mod target;
-#[path = "simulation/world.rs"]
 mod world;
 
 use std::{sync::Arc, time::Instant};
@@ -356,22 +348,22 @@ fn sabotage_a_claim_that_does_not_wait_for_old_requests_is_noticed() {
 }
 
 #[test]
-fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
+fn sabotage_an_absence_without_confirmation_is_noticed() {
     is_noticed(Sabotage::VerdictsStand, &[all::run_verdict]);
 }
 
 #[test]
-fn sabotage_an_old_look_that_wins_is_noticed() {
+fn sabotage_an_old_observation_that_wins_is_noticed() {
     is_noticed(Sabotage::OldObservationsWin, &[all::run_observation]);
 }
 
 #[test]
-fn sabotage_no_second_look_after_an_early_event_is_noticed() {
+fn sabotage_no_recheck_after_an_early_event_is_noticed() {
     is_noticed(Sabotage::NoRecheck, &[all::early]);
 }
 
 #[test]
-fn sabotage_a_ring_that_nobody_finds_is_noticed() {
+fn sabotage_a_ring_that_is_not_found_is_noticed() {
     is_noticed(Sabotage::NoRings, &[all::ring]);
 }
 
@@ -392,7 +384,7 @@ fn story(scenario: &Scenario, seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn the_same_seed_tells_the_same_story() {
+fn the_same_seed_gives_the_same_trace() {
     let mix = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
     for scenario in [mix, all::waves_fault] {
         for seed in 1..=20 {
@@ -403,7 +395,7 @@ fn the_same_seed_tells_the_same_story() {
 }
 
 #[test]
-fn the_simulated_waves_send_for_many_and_are_left_for_events() {
+fn the_simulated_waves_send_batches_and_are_interrupted_for_events() {
     let stories: Vec<String> = (1..=40).flat_map(|seed| story(&all::waves, seed)).collect();
     let many = stories.iter().filter(|line| line.contains("sends additions: ") && line.contains('+')).count();
     let left = stories.iter().filter(|line| line.starts_with("run ") && line.ends_with("puts it off")).count();

@@ -6,10 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
-    targets::{
-        AddedMembers, Applied, Capabilities, CaseRule, Deactivation, Page, Target, TargetError, TargetErrorKind,
-        TargetInfo,
-    },
+    targets::{AddedMembers, Applied, Capabilities, CaseRule, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 
 use crate::{
@@ -86,25 +83,10 @@ impl Target for SimulatedTarget {
             product: "Simulated 1.0".into(),
             signed_in_as: "usersync".into(),
             capabilities: Capabilities {
-                list_all: true,
-                update: true,
-                rename: true,
-                deactivate: Deactivation::Switch,
-                delete: true,
                 rename_group: self.renames_groups,
                 groups_at_once: self.groups_at_once,
-                keeps_external_id: false,
-                attributes: false,
-                email_required: false,
-                reads_email: true,
                 login_case: CaseRule::Lower,
-                group_case: CaseRule::Insensitive,
-                login_max: 255,
-                login_forbids: vec![],
-                group_max: 255,
-                group_forbids: vec![],
-                access_groups: std::collections::BTreeMap::new(),
-                protected_groups: usersync::targets::ProtectedGroups::default(),
+                ..Capabilities::base()
             },
             notes: vec![],
         })

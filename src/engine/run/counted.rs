@@ -4,7 +4,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{RunOptions, members::Members, walk::TargetWalk};
+use super::{
+    RunOptions,
+    members::{Members, MembersBuilder},
+    walk::TargetWalk,
+};
 use crate::{
     model::{Account, AccountId, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
     store::{EngineStore, MembersRead, StoreResult},
@@ -26,12 +30,7 @@ pub(super) fn oldest(now: Timestamp) -> Timestamp {
 }
 
 /// The recorded members of a group.
-pub(super) struct Recorded {
-    /// Indexes of the listed accounts, in ascending order.
-    places: Vec<u32>,
-    /// Accounts that were not listed.
-    unlisted: IdSet<AccountId>,
-}
+pub(super) struct Recorded(Members);
 
 /// Returns the recorded members of each group that was read completely within a day: memberships that usersync granted,
 /// and others.
@@ -41,14 +40,20 @@ pub(super) async fn recorded(
     target: &TargetWalk,
 ) -> StoreResult<IdMap<TargetGroupId, Recorded>> {
     let accounts = target.accounts();
-    let mut groups: IdMap<TargetGroupId, Members> = IdMap::default();
+    let mut given: IdMap<TargetGroupId, usize> = IdMap::default();
+    for group in target.linked().flat_map(|link| link.given) {
+        *given.entry(group).or_default() += 1;
+    }
+    let mut groups: IdMap<TargetGroupId, MembersBuilder> = IdMap::default();
     let mut after = None;
     loop {
         let read = store.members_read(pair, after.as_ref()).await?;
         let Some(last) = read.last() else { break };
         after = Some(last.group.clone());
         for one in read.into_iter().filter(|one| one.at > oldest(target.began) && one.at <= target.began) {
-            let members = groups.entry(one.group).or_default();
+            // A list that grew has up to twice the size, and a realm has millions of memberships.
+            let room = one.others.len() + given.get(&one.group).copied().unwrap_or_default();
+            let members = groups.entry(one.group).or_insert_with(|| MembersBuilder::with_capacity(room));
             for account in one.others {
                 members.add(account, accounts);
             }
@@ -64,31 +69,24 @@ pub(super) async fn recorded(
             }
         }
     }
-    let recorded = |(group, mut members): (TargetGroupId, Members)| {
-        members.places.sort_unstable();
-        members.places.dedup();
-        // A copy, because a list that grew has up to twice the size, and an allocator may not release the rest.
-        let places = members.places.as_slice().to_vec();
-        (group, Recorded { places, unlisted: members.unlisted.into_iter().collect() })
-    };
-    Ok(groups.into_iter().map(recorded).collect())
+    Ok(groups.into_iter().map(|(group, members)| (group, Recorded(members.build()))).collect())
 }
 
 impl Recorded {
     /// Returns whether a group's first page and count match the recorded members.
     pub fn is_as(&self, first: &Page<AccountId>, count: Option<usize>, accounts: &Packed<Account>) -> bool {
+        let Self(Members { places, unlisted }) = self;
+        let places: Vec<u32> = places.iter().collect();
         let holds = |account: &AccountId| match accounts.place(account.as_str()) {
-            Some(place) => self.places.binary_search(&number(place)).is_ok(),
-            None => self.unlisted.contains(account),
+            Some(place) => places.binary_search(&number(place)).is_ok(),
+            None => unlisted.contains(account),
         };
-        first.incomplete.is_none()
-            && count == Some(self.places.len() + self.unlisted.len())
-            && first.items.iter().all(holds)
+        first.incomplete.is_none() && count == Some(places.len() + unlisted.len()) && first.items.iter().all(holds)
     }
 
     /// Returns the recorded members.
     pub fn members(self) -> Members {
-        Members { places: self.places, unlisted: self.unlisted.into_iter().collect() }
+        self.0
     }
 }
 
@@ -104,7 +102,7 @@ pub(super) fn others(whole: Vec<Whole>, target: &TargetWalk) -> Vec<Others> {
         let Some(place) = target.accounts().place(link.account.as_str()) else {
             for group in &link.given {
                 if let Some(others) = others.get_mut(group) {
-                    others.unlisted.retain(|other| *other != link.account);
+                    others.unlisted.remove(&link.account);
                 }
             }
             continue;
@@ -131,7 +129,7 @@ pub(super) struct Others {
     group: TargetGroupId,
     /// Indexes of the listed accounts.
     places: Vec<u32>,
-    unlisted: Vec<AccountId>,
+    unlisted: IdSet<AccountId>,
 }
 
 impl Others {
@@ -145,5 +143,5 @@ impl Others {
 /// A group that was read completely, with its members that were not listed as accounts.
 pub(super) struct Whole {
     pub group: TargetGroupId,
-    pub unlisted: Vec<AccountId>,
+    pub unlisted: IdSet<AccountId>,
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{counted::Recorded, logins::Found, pages::Pages, walk::TargetWalk};
+use super::{counted::Recorded, logins::Found, memberships::Rows, pages::Pages, walk::TargetWalk};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
     model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId, number},
@@ -17,27 +17,40 @@ use crate::{
 const AT_ONCE: usize = 20;
 
 /// Members of a group.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Members {
     /// Indexes of listed accounts.
-    pub places: Vec<u32>,
+    pub places: Rows,
     /// Accounts that were not listed.
-    pub unlisted: Vec<AccountId>,
+    pub unlisted: IdSet<AccountId>,
 }
 
-impl Members {
-    fn each_once(mut self) -> Self {
-        self.places.sort_unstable();
-        self.places.dedup();
-        self
+/// Collects the members of a group.
+#[derive(Default)]
+pub(super) struct MembersBuilder {
+    places: Vec<u32>,
+    unlisted: IdSet<AccountId>,
+}
+
+impl MembersBuilder {
+    /// Creates a builder with room for this number of listed accounts.
+    pub fn with_capacity(listed: usize) -> Self {
+        Self { places: Vec::with_capacity(listed), unlisted: IdSet::default() }
     }
 
     /// Adds an account, which may be a member already.
     pub fn add(&mut self, account: AccountId, accounts: &Packed<Account>) {
         match accounts.place(account.as_str()) {
             Some(place) => self.places.push(number(place)),
-            None => self.unlisted.push(account),
+            None => {
+                self.unlisted.insert(account);
+            }
         }
+    }
+
+    /// Returns the members, each once.
+    pub fn build(self) -> Members {
+        Members { places: self.places.into(), unlisted: self.unlisted }
     }
 }
 
@@ -90,17 +103,18 @@ pub(super) async fn bulk_members(
             Found::One(place) => Some(number(place)),
             Found::Unlinked | Found::Several => None,
         };
-        Some(Members { places: logins.iter().map(place).collect::<Option<_>>()?, unlisted: Vec::new() })
+        let places: Vec<u32> = logins.iter().map(place).collect::<Option<_>>()?;
+        Some(Members { places: places.into(), unlisted: IdSet::default() })
     };
     let by_id = reported.ids.into_iter().map(|(group, ids)| {
-        let mut members = Members::default();
+        let mut members = MembersBuilder::with_capacity(ids.len());
         for account in ids {
             members.add(account, accounts);
         }
-        (group, members)
+        (group, members.build())
     });
     let by_login = reported.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));
-    Ok(by_id.chain(by_login).map(|(group, members)| (group, members.each_once())).collect())
+    Ok(by_id.chain(by_login).collect())
 }
 
 /// Returns whether an error may concern only one object of a target, so that the others can still be read.
@@ -126,7 +140,7 @@ pub(super) async fn members(
     let mut several = false;
     let ended = |group, members, incomplete, reading| Ok(GroupRead { group, members, incomplete, reading });
     let read = |places: HashSet<u32>, unlisted: IdSet<AccountId>| {
-        Some(Members { places: places.into_iter().collect(), unlisted: unlisted.into_iter().collect() })
+        Some(Members { places: places.into_iter().collect::<Vec<_>>().into(), unlisted })
     };
     loop {
         let answer = match &cursor {

@@ -1,16 +1,28 @@
-//! Memberships stored as numbers, as a realm with a million users has millions of them.
+//! Memberships stored as bytes, as a realm with a million users has millions of them.
+
+use crate::model::packed::{number, take, write};
 
 /// The groups of each row, by number.
 #[derive(Default)]
 pub(super) struct Memberships {
     /// Start of each row's groups, followed by the end of the last row's.
     starts: Vec<u32>,
-    groups: Vec<u32>,
+    /// The numbers of the groups, one to five bytes each.
+    groups: Vec<u8>,
 }
+
+/// The rows of a group's members, each once and in ascending order. They are kept as the differences between
+/// neighbours, most of which take one or two bytes.
+#[derive(Default)]
+pub(super) struct Rows(Vec<u8>);
 
 impl Memberships {
     /// Returns the groups of a row, in the order in which they were added.
-    pub fn of(&self, row: usize) -> &[u32] {
+    pub fn of(&self, row: usize) -> impl Iterator<Item = u32> + '_ {
+        Numbers(self.bytes_of(row))
+    }
+
+    fn bytes_of(&self, row: usize) -> &[u8] {
         match self.starts.get(row..=row + 1) {
             Some([from, to]) => &self.groups[*from as usize..*to as usize],
             _ => &[],
@@ -20,39 +32,83 @@ impl Memberships {
     /// Adds the members of these groups to this number of rows.
     ///
     /// # Panics
-    /// If there are more than four billion memberships.
-    pub fn add(&mut self, rows: usize, lists: Vec<(u32, Vec<u32>)>) {
+    /// If the memberships take more than four billion bytes.
+    pub fn add(&mut self, rows: usize, lists: Vec<(u32, Rows)>) {
         if lists.is_empty() {
             return;
         }
-        let mut starts = vec![0_u32; rows + 1];
-        for row in 0..rows {
-            starts[row + 1] = u32::try_from(self.of(row).len()).expect("fewer groups than four billion");
+        let mut encoded = Vec::with_capacity(5);
+        // First the length of each row, then its end, and, as each row is filled from its end, its start.
+        let mut starts: Vec<u32> = (0..rows).map(|row| number(self.bytes_of(row).len())).collect();
+        for (group, members) in &lists {
+            encode(*group, &mut encoded);
+            for row in members.iter() {
+                starts[row as usize] += number(encoded.len());
+            }
         }
-        for row in lists.iter().flat_map(|(_, members)| members) {
-            starts[*row as usize + 1] += 1;
+        let mut end = 0_u32;
+        for start in &mut starts {
+            end = end.checked_add(*start).expect("memberships take fewer than four billion bytes");
+            *start = end;
         }
-        for row in 0..rows {
-            starts[row + 1] = starts[row].checked_add(starts[row + 1]).expect("fewer memberships than four billion");
-        }
-        let mut next = starts.clone();
-        let mut groups = vec![0; starts[rows] as usize];
-        let mut add = |row: usize, group: u32| {
-            groups[next[row] as usize] = group;
-            next[row] += 1;
+        starts.push(end);
+        let mut groups = vec![0; end as usize];
+        let mut put_before = |start: &mut u32, bytes: &[u8]| {
+            let to = *start as usize;
+            groups[to - bytes.len()..to].copy_from_slice(bytes);
+            *start -= number(bytes.len());
         };
-        for row in 0..rows {
-            for group in self.of(row) {
-                add(row, *group);
+        // Each list is freed once it is added.
+        for (group, members) in lists.into_iter().rev() {
+            encode(group, &mut encoded);
+            for row in members.iter() {
+                put_before(&mut starts[row as usize], &encoded);
             }
         }
-        // Each list is freed once it is added.
-        for (group, members) in lists {
-            for row in members {
-                add(row as usize, group);
-            }
+        for (row, start) in starts[..rows].iter_mut().enumerate() {
+            put_before(start, self.bytes_of(row));
         }
         *self = Self { starts, groups };
+    }
+}
+
+impl Rows {
+    /// Returns the rows in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        Numbers(&self.0).scan(0, |row, step| {
+            *row += step;
+            Some(*row)
+        })
+    }
+}
+
+impl From<Vec<u32>> for Rows {
+    fn from(mut rows: Vec<u32>) -> Self {
+        rows.sort_unstable();
+        rows.dedup();
+        let (mut bytes, mut last) = (Vec::with_capacity(2 * rows.len()), 0);
+        for row in rows {
+            write(&(row - last), &mut bytes);
+            last = row;
+        }
+        bytes.shrink_to_fit();
+        Self(bytes)
+    }
+}
+
+fn encode(number: u32, out: &mut Vec<u8>) {
+    out.clear();
+    write(&number, out);
+}
+
+/// Numbers that were written one after the other.
+struct Numbers<'a>(&'a [u8]);
+
+impl Iterator for Numbers<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        (!self.0.is_empty()).then(|| take(&mut self.0))
     }
 }
 
@@ -60,14 +116,28 @@ impl Memberships {
 mod tests {
     use super::*;
 
+    fn add(memberships: &mut Memberships, rows: usize, lists: &[(u32, &[u32])]) {
+        memberships.add(rows, lists.iter().map(|(group, members)| (*group, Rows::from(members.to_vec()))).collect());
+    }
+
+    fn all<const ROWS: usize>(memberships: &Memberships) -> [Vec<u32>; ROWS] {
+        std::array::from_fn(|row| memberships.of(row).collect())
+    }
+
     #[test]
-    fn each_row_has_its_groups_in_the_order_of_their_coming() {
+    fn each_row_has_its_groups_in_the_order_in_which_they_were_added() {
         let mut memberships = Memberships::default();
-        assert_eq!(memberships.of(7), [] as [u32; 0]);
-        memberships.add(3, vec![(4, vec![0, 2]), (5, vec![2])]);
-        assert_eq!([0, 1, 2, 3].map(|row| memberships.of(row).to_vec()), [vec![4], vec![], vec![4, 5], vec![]]);
-        memberships.add(4, vec![(1, vec![3, 0])]);
-        memberships.add(4, Vec::new());
-        assert_eq!([0, 1, 2, 3].map(|row| memberships.of(row).to_vec()), [vec![4, 1], vec![], vec![4, 5], vec![1]]);
+        assert_eq!(memberships.of(7).count(), 0);
+        add(&mut memberships, 3, &[(400, &[0, 2]), (5, &[2])]);
+        assert_eq!(all(&memberships), [vec![400], vec![], vec![400, 5], vec![]]);
+        add(&mut memberships, 4, &[(70_000, &[3, 0])]);
+        add(&mut memberships, 4, &[]);
+        assert_eq!(all(&memberships), [vec![400, 70_000], vec![], vec![400, 5], vec![70_000]]);
+    }
+
+    #[test]
+    fn rows_are_in_order_and_each_once() {
+        assert_eq!(Rows::from(vec![9, 0, 300, 9, u32::MAX]).iter().collect::<Vec<_>>(), [0, 9, 300, u32::MAX]);
+        assert_eq!(Rows::default().iter().count(), 0);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     counted::{self, Recorded, Whole},
     logins::{Found, Logins, Owners},
     members::{self, GroupRead, Reading},
-    memberships::Memberships,
+    memberships::{Memberships, Rows},
     pages::Pages,
 };
 use crate::{
@@ -172,7 +172,7 @@ impl Engine {
             let mut places: Vec<u32> = Vec::with_capacity(members.items.len() + members.unreadable.len());
             places.extend(ids.filter_map(|id| walk.users.place(&id)).map(number));
             if !places.is_empty() {
-                lists.push((number(joined.len()), places));
+                lists.push((number(joined.len()), places.into()));
                 joined.push(group);
             }
         }
@@ -333,12 +333,7 @@ impl Engine {
 }
 
 /// Adds the memberships that usersync granted to incomplete member lists.
-fn given_count(
-    walk: &TargetWalk,
-    partly: &IdSet<TargetGroupId>,
-    joined: &[TargetGroupId],
-    lists: &mut [(u32, Vec<u32>)],
-) {
+fn given_count(walk: &TargetWalk, partly: &IdSet<TargetGroupId>, joined: &[TargetGroupId], lists: &mut [(u32, Rows)]) {
     let mut given: IdMap<TargetGroupId, Vec<u32>> = IdMap::default();
     for link in walk.linked() {
         let Some(account) = walk.accounts.place(link.account.as_str()) else { continue };
@@ -348,9 +343,7 @@ fn given_count(
     }
     for (group, members) in lists {
         let Some(given) = given.remove(&joined[*group as usize]) else { continue };
-        members.extend(given);
-        members.sort_unstable();
-        members.dedup();
+        *members = members.iter().chain(given).collect::<Vec<_>>().into();
     }
 }
 
@@ -405,7 +398,7 @@ impl TargetWalk {
 
     /// Returns the groups of the account at an index, as far as their members were read.
     pub fn groups_at(&self, place: usize) -> impl Iterator<Item = &TargetGroupId> {
-        self.memberships.of(place).iter().map(|group| &self.joined[*group as usize])
+        self.memberships.of(place).map(|group| &self.joined[group as usize])
     }
 
     fn account_at(&self, place: usize) -> Account {
@@ -502,7 +495,7 @@ impl SourceWalk {
         if let Some(user) = self.read_again.get(&place) {
             return user.clone();
         }
-        let groups = self.memberships.of(place).iter().map(|group| Arc::clone(&self.joined[*group as usize]));
+        let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize]));
         UserState { groups: groups.collect(), ..self.users.get(place) }
     }
 

@@ -35,7 +35,7 @@ async fn access_is_what_makes_an_account_active() {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_given_back_and_all_else_is_left() {
+async fn revoked_access_is_granted_again_and_nothing_else_changes() {
     let place = place().await;
     place.server.set_user_permission("ada", Some(Permission::ProjectCreate));
     let before = place.server.snapshot();
@@ -57,7 +57,7 @@ async fn what_was_taken_is_given_back_and_all_else_is_left() {
 }
 
 #[tokio::test]
-async fn what_was_not_written_down_is_not_taken() {
+async fn access_that_is_not_recorded_is_not_revoked() {
     let place = place().await;
     let ada = place.id("ada");
     place.refused(&deactivate(&ada, "ada", &["group:stash-users"]), NotFound, "gained group:Developers").await;
@@ -122,7 +122,7 @@ async fn a_first_refusal_did_nothing() {
 }
 
 #[tokio::test]
-async fn bitbucket_s_word_is_checked_by_reading_it_back() {
+async fn a_success_of_bitbucket_is_checked_by_reading_it_back() {
     let place = place().await;
     let ada = place.see("ada").await;
     let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
@@ -131,7 +131,7 @@ async fn bitbucket_s_word_is_checked_by_reading_it_back() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() {
+async fn a_deleted_group_is_skipped_while_other_access_can_be_granted() {
     let place = place().await;
     let joe = place.id("joe");
     place.done(&activate(&joe, "joe", &["group:gone", "group:Developers", "group:STASH-USERS"])).await;
@@ -152,7 +152,7 @@ async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() 
 }
 
 #[tokio::test]
-async fn a_full_licence_lets_nobody_in_again() {
+async fn with_a_full_licence_no_user_is_activated() {
     let place = place().await;
     place.server.set_seats(Some(4));
     let joe = place.id("joe");
@@ -164,7 +164,7 @@ async fn a_full_licence_lets_nobody_in_again() {
 }
 
 #[tokio::test]
-async fn who_is_inactive_in_his_directory_is_activated_there() {
+async fn a_user_who_is_inactive_in_the_directory_is_activated_there() {
     let place = place().await;
     let crowd = place.server.add_directory("Corporate Crowd", "Crowd", true, true);
     place.server.add_account_in(crowd, &NewAccount::named("kim").in_groups(&["stash-users"]));
@@ -178,7 +178,7 @@ async fn who_is_inactive_in_his_directory_is_activated_there() {
 }
 
 #[tokio::test]
-async fn who_was_an_administrator_comes_back_as_a_user() {
+async fn a_former_administrator_is_activated_as_a_user() {
     let place = place().await;
     place.server.add_group("release-admins");
     place.server.set_group_permission("release-admins", Some(Permission::Admin));

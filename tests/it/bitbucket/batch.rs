@@ -80,7 +80,7 @@ fn all_done(came: &Came) -> bool {
 }
 
 #[tokio::test]
-async fn two_hundred_people_join_by_three_calls() {
+async fn two_hundred_members_are_added_by_three_calls() {
     let (place, adds) = crowd(200).await;
     let came = place.side_by_side(&adds, async {}).await;
     assert!(all_done(&came), "{came:?}");
@@ -92,7 +92,7 @@ async fn two_hundred_people_join_by_three_calls() {
 }
 
 #[tokio::test]
-async fn one_who_is_gone_is_told_and_the_others_are_done() {
+async fn one_deleted_user_is_reported_and_the_others_are_added() {
     let (place, adds) = crowd(20).await;
     place.server.remove_account("p007");
     let came = place.side_by_side(&adds, async {}).await;
@@ -110,7 +110,7 @@ async fn one_who_is_gone_is_told_and_the_others_are_done() {
 }
 
 #[tokio::test]
-async fn one_who_is_in_it_already_keeps_nobody_out() {
+async fn an_existing_member_does_not_prevent_other_additions() {
     let (place, adds) = crowd(20).await;
     place.server.set_strict_members(true);
     place.server.add_member("crowd", "p007");
@@ -120,7 +120,7 @@ async fn one_who_is_in_it_already_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn where_the_seats_are_not_enough_for_all_some_get_one() {
+async fn with_too_few_seats_some_users_get_one() {
     let (place, adds) = crowd(20).await;
     place.server.set_group_permission("crowd", Some(Permission::LicensedUser));
     let licensed = place.server.snapshot().accounts.values().filter(|account| account.licensed).count();
@@ -135,7 +135,7 @@ async fn where_the_seats_are_not_enough_for_all_some_get_one() {
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_leaves_all_of_it_to_be_looked_at() {
+async fn after_a_call_without_an_answer_all_members_are_checked() {
     for (fault, members) in [(Fault::cut(), 1), (Fault::cut_after(), 20), (Fault::status(502, ""), 1)] {
         let (place, adds) = crowd(20).await;
         place.server.faults.add(fault.path(CALL).after(1).once());
@@ -152,7 +152,7 @@ async fn a_call_without_an_answer_leaves_all_of_it_to_be_looked_at() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
+async fn a_rate_limited_batch_is_not_retried_for_each_user() {
     for fault in [Fault::too_many(7), Fault::status(503, "").header("retry-after", "7")] {
         let (place, adds) = crowd(20).await;
         place.server.faults.add(fault.path(CALL).after(1));
@@ -171,7 +171,7 @@ async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
 }
 
 #[tokio::test]
-async fn who_is_renamed_while_he_waits_is_not_joined_by_his_old_login() {
+async fn a_user_renamed_before_the_call_is_not_added_by_the_old_login() {
     let (place, adds) = crowd(20).await;
     let seven = place.id("p007");
     let came = place

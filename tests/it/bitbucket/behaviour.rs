@@ -17,7 +17,7 @@ use super::world::{
 };
 
 #[tokio::test]
-async fn an_account_is_made_with_a_password_that_nobody_knows() {
+async fn an_account_is_created_with_a_random_password() {
     let place = place().await;
     let Applied::Account(bob) = place.done(&create("Bob")).await else { panic!("an account") };
     assert_eq!((bob.name.as_str(), bob.display_name.as_str()), ("Bob", "Bob Shown"), "kept as given");
@@ -48,7 +48,7 @@ async fn the_default_group_is_a_setting() {
 }
 
 #[tokio::test]
-async fn nobody_is_made_without_what_bitbucket_demands() {
+async fn no_account_is_created_without_the_required_fields() {
     let place = place().await;
     let mut nameless = create("bob");
     if let usersync::model::Operation::CreateUser { fields, .. } = &mut nameless {
@@ -65,7 +65,7 @@ async fn nobody_is_made_without_what_bitbucket_demands() {
 }
 
 #[tokio::test]
-async fn no_text_repeats_the_password_whoever_says_it() {
+async fn no_message_contains_the_password() {
     let place = place().await;
     for fault in [
         Fault::status(400, "Bad request"),
@@ -138,7 +138,7 @@ async fn logins_are_renamed_swapped_and_respelled_under_one_id() {
 }
 
 #[tokio::test]
-async fn a_bitbucket_that_spells_logins_its_own_way_is_told_once() {
+async fn a_changed_spelling_of_logins_is_reported_once() {
     let place = place().await;
     let ada = place.id("ada");
     place.server.set_lower_logins(true);
@@ -146,7 +146,7 @@ async fn a_bitbucket_that_spells_logins_its_own_way_is_told_once() {
 }
 
 #[tokio::test]
-async fn who_is_deleted_is_gone_and_stays_so() {
+async fn a_deleted_account_stays_deleted() {
     let place = place().await;
     let ada = place.id("ada");
     place.done(&delete(&ada, "ada")).await;
@@ -179,7 +179,7 @@ async fn our_own_account_and_the_last_other_administrator_are_never_ended() {
 }
 
 #[tokio::test]
-async fn groups_are_made_and_deleted_once() {
+async fn groups_are_created_and_deleted_once() {
     let place = place().await;
     let Applied::Group(group) = place.done(&create_group("R&D + Ops/EMEA #1 100% 'Ünï'")).await else {
         panic!("a group")
@@ -208,7 +208,7 @@ async fn groups_are_made_and_deleted_once() {
 }
 
 #[tokio::test]
-async fn a_bitbucket_that_refuses_what_is_so_already_is_borne() {
+async fn a_refusal_of_a_change_that_already_holds_is_a_success() {
     let place = place().await;
     place.server.set_strict_members(true);
     place.server.set_unknown_is_404(true);
@@ -221,7 +221,7 @@ async fn a_bitbucket_that_refuses_what_is_so_already_is_borne() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_touched_who_got_the_login() {
+async fn another_account_with_the_same_login_is_not_changed() {
     let place = place().await;
     let joe = place.id("joe");
     place.server.rename_account("joe", "joseph");
@@ -245,7 +245,7 @@ async fn nobody_else_is_touched_who_got_the_login() {
 }
 
 #[tokio::test]
-async fn what_another_directory_keeps_is_not_possible_and_says_where() {
+async fn a_change_in_another_directory_is_unsupported_and_names_the_directory() {
     let place = place().await;
     let ldap = place.server.add_directory("Corporate LDAP", "LDAP", true, true);
     let groups = place.server.add_directory("Corporate Crowd", "Crowd", false, true);
@@ -305,7 +305,7 @@ async fn service_users_and_administrators_are_protected() {
 }
 
 #[tokio::test]
-async fn who_became_an_administrator_since_is_looked_at_again() {
+async fn an_account_that_became_an_administrator_is_read_again() {
     let place = place().await;
     let (ada, eve) = (place.see("ada").await.id, place.see("eve").await.id);
     place.server.add_member("stash-admins", "ada");
@@ -322,7 +322,7 @@ async fn who_became_an_administrator_since_is_looked_at_again() {
 }
 
 #[tokio::test]
-async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
+async fn missing_permissions_are_reported_and_not_mistaken_for_refused_credentials() {
     let place = place().await;
     place.server.set_group_permission("minor-admins", Some(Permission::Admin));
     place.server.add_account(NewAccount::named("minor").in_groups(&["minor-admins"]));
@@ -355,7 +355,7 @@ async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_made_but_cannot_be_read_is_found_by_looking() {
+async fn a_created_account_that_cannot_be_read_is_found_by_a_search() {
     let place = place().await;
     place.server.faults.add(Fault::unavailable().method("GET").path("filter=bob"));
     place.refused(&create("bob"), Unanswered, "the account was created, but could not be read").await;

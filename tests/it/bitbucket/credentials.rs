@@ -113,7 +113,7 @@ async fn a_password_signs_in_until_a_captcha_or_an_administrator_is_in_the_way()
 }
 
 #[tokio::test]
-async fn whom_a_token_belongs_to_has_to_be_told() {
+async fn the_user_of_a_token_must_be_configured() {
     let place = place().await;
     place.server.set_names_caller(false);
     place.server.add_access_token("bsync", "0auth");

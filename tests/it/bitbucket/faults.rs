@@ -174,7 +174,7 @@ async fn each_fault_means_the_right_thing_for_every_write() {
 }
 
 #[tokio::test]
-async fn a_conflict_in_bitbucket_s_own_words_is_its_last_word() {
+async fn a_conflict_reported_by_bitbucket_is_final() {
     for at in 0..WRITES {
         let place = warm().await;
         let (operation, method, path) = writes(&place)[at].clone();
@@ -191,7 +191,7 @@ async fn a_conflict_in_bitbucket_s_own_words_is_its_last_word() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_found_by_looking_and_done_once() {
+async fn a_write_whose_answer_was_lost_is_found_by_a_read_and_done_once() {
     for at in 0..WRITES {
         let place = warm().await;
         let (operation, method, path) = writes(&place)[at].clone();
@@ -258,7 +258,7 @@ async fn nonsense_as_the_answer_of_a_write_is_not_a_success() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_or_cut_short_is_doubted() {
+async fn an_answer_that_is_too_large_or_cut_short_is_not_confirmed() {
     let place = warm().await;
     let mut small = settings(&place.server);
     small.http.body_max = 64 << 10;
@@ -274,7 +274,7 @@ async fn an_answer_that_is_too_large_or_cut_short_is_doubted() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_reached_got_nothing() {
+async fn a_server_that_cannot_be_reached_received_nothing() {
     let place = place().await;
     let target = client(settings(&place.server));
     let writes = writes(&place);

@@ -26,7 +26,7 @@ async fn an_id_that_was_never_seen_is_found_once_among_all_and_then_at_once() {
 }
 
 #[tokio::test]
-async fn who_was_renamed_behind_our_back_is_found_again() {
+async fn an_account_renamed_by_another_client_is_found_again() {
     let place = place().await;
     let (ada, joe) = (place.see("ada").await.id, place.see("joe").await.id);
     place.server.rename_account("ada", "tmp");
@@ -58,7 +58,7 @@ async fn a_login_is_matched_whole_in_any_case_and_script() {
 }
 
 #[tokio::test]
-async fn pages_that_hold_less_than_they_could_are_gone_through_to_the_end() {
+async fn short_pages_do_not_end_a_listing() {
     let place = place().await;
     place.server.add_accounts((0..25).map(|at| NewAccount::named(format!("user{at:02}")).in_groups(&["stash-users"])));
     place.server.set_page_cap(4);
@@ -97,7 +97,7 @@ async fn a_list_that_breaks_off_proves_nothing() {
 }
 
 #[tokio::test]
-async fn missing_and_unknown_fields_are_borne_or_doubted() {
+async fn missing_and_unknown_fields_are_tolerated_or_not_confirmed() {
     use usersync::model::ErrorClass::Unconfirmed;
     let place = place().await;
     place.see("ada").await;
@@ -124,7 +124,7 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
 }
 
 #[tokio::test]
-async fn who_is_renamed_while_he_is_read_has_not_lost_his_groups() {
+async fn a_user_renamed_during_the_read_keeps_the_groups() {
     use usersync::model::ErrorClass::Transient;
     let place = place().await;
     let ada = place.see("ada").await;

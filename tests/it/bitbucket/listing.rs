@@ -28,7 +28,7 @@ async fn list(place: &Place) -> (Vec<Account>, Option<String>) {
 }
 
 #[tokio::test]
-async fn everybody_is_listed_over_pages_with_what_lets_him_sign_in() {
+async fn all_accounts_are_listed_over_pages_with_their_access() {
     let place = place().await;
     place.server.add_accounts((0..30).map(|at| {
         let groups: &[&str] = if at % 3 == 0 { &[] } else { &["stash-users"] };
@@ -54,7 +54,7 @@ async fn everybody_is_listed_over_pages_with_what_lets_him_sign_in() {
 }
 
 #[tokio::test]
-async fn access_is_read_anew_for_each_listing() {
+async fn access_is_read_again_for_each_listing() {
     let place = place().await;
     let active = |accounts: &[Account]| accounts.iter().filter(|account| account.active).count();
     assert_eq!(active(&list(&place).await.0), 4);
@@ -63,7 +63,7 @@ async fn access_is_read_anew_for_each_listing() {
 }
 
 #[tokio::test]
-async fn members_are_paged_and_told_by_id() {
+async fn members_are_paged_and_identified_by_id() {
     let place = place().await;
     let ids = place.server.add_accounts((0..25).map(|at| NewAccount::named(format!("u{at:02}")).in_groups(&["Crowd"])));
     place.server.set_active("u03", false);
@@ -87,7 +87,7 @@ async fn members_are_paged_and_told_by_id() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_in_a_list_is_doubted() {
+async fn unreadable_entries_make_a_listing_incomplete() {
     let place = place().await;
     let page = r#"{"isLastPage":true,"values":[{"id":1,"name":"x","active":true},{"name":"y"}]}"#;
     place.server.faults.add(Fault::status(200, page).path("/admin/users?start=0"));

@@ -3,8 +3,6 @@
 mod access;
 mod batch;
 mod behaviour;
-#[path = "../support/contract.rs"]
-mod contract;
 mod credentials;
 mod described;
 mod faults;

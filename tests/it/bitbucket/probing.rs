@@ -20,7 +20,7 @@ fn line<'a>(info: &'a TargetInfo, about: &str) -> (NoteState, &'a str) {
 }
 
 #[tokio::test]
-async fn a_good_target_is_told_in_full() {
+async fn a_good_target_is_reported_in_full() {
     let place = place().await;
     place.server.set_seats(Some(2000));
     place.server.add_directory("Corporate LDAP", "LDAP", true, true);
@@ -50,7 +50,7 @@ async fn a_good_target_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn what_is_not_well_is_a_line_each() {
+async fn each_problem_is_a_line() {
     let place = place().await;
     place.server.set_seats(Some(4));
     place.server.set_directory_active(false);
@@ -92,7 +92,7 @@ async fn a_missing_right_is_a_line_and_not_an_error() {
 }
 
 #[tokio::test]
-async fn versions_and_addresses_are_told_apart() {
+async fn versions_and_addresses_are_distinguished() {
     for (version, noted) in [("8.19.2", false), ("9.4.12", false), ("10.2.0", false), ("7.21.4", true)] {
         let server = SimulatedBitbucket::start(BitbucketOptions { version: version.into(), ..options() }).await;
         let server = server.expect("a free port");
@@ -123,7 +123,7 @@ async fn a_path_prefix_is_kept() {
 }
 
 #[tokio::test]
-async fn what_a_bitbucket_does_not_have_is_passed_over() {
+async fn features_that_a_bitbucket_lacks_are_skipped() {
     let place = place().await;
     let null = r#"{"message":"null for uri","status-code":404}"#;
     place.server.faults.add(Fault::status(404, null).path("user-directories"));

@@ -15,10 +15,10 @@ use usersync_simulators::{
     bitbucket::{NewAccount, Permission},
 };
 
-use super::contract::Contract;
+use crate::support::contract::Contract;
 
-const DESCRIPTION: &str = include_str!("../contracts/bitbucket-10.0.openapi.json");
-const DEVIATIONS: &str = include_str!("../contracts/bitbucket-deviations.json");
+const DESCRIPTION: &str = include_str!("../../contracts/bitbucket-10.0.openapi.json");
+const DEVIATIONS: &str = include_str!("../../contracts/bitbucket-deviations.json");
 
 /// The server, and the client that is signed in to it as `bsync`, a system administrator.
 pub struct Place {

@@ -18,7 +18,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, options, world_with};
+use super::support::{World, options, world_with};
 
 pub struct Git {
     pub w: World,
@@ -71,7 +71,7 @@ impl Git {
 }
 
 #[tokio::test]
-async fn who_leaves_loses_access_and_gets_the_same_back() {
+async fn a_leaver_loses_access_and_gets_the_same_access_back() {
     let git = Git::start().await;
     let before = git.alice();
     assert!(before.licensed && before.groups.contains("staff"));
@@ -86,7 +86,7 @@ async fn who_leaves_loses_access_and_gets_the_same_back() {
 }
 
 #[tokio::test]
-async fn what_a_broken_deactivation_took_is_given_back_whole() {
+async fn access_revoked_by_an_interrupted_deactivation_is_granted_again_completely() {
     let git = Git::start().await;
     let before = git.alice();
     // The group is removed, the permission is not; the second attempt sees only the rest.
@@ -99,7 +99,7 @@ async fn what_a_broken_deactivation_took_is_given_back_whole() {
 }
 
 #[tokio::test]
-async fn a_broken_activation_gives_the_rest_later() {
+async fn an_interrupted_activation_grants_the_rest_later() {
     let git = Git::start().await;
     let before = git.alice();
     git.enable(false).await;
@@ -111,7 +111,7 @@ async fn a_broken_activation_gives_the_rest_later() {
 }
 
 #[tokio::test]
-async fn what_was_refused_to_be_taken_is_not_given_back_later() {
+async fn access_whose_revocation_was_refused_is_not_granted_later() {
     let git = Git::start().await;
     // Bitbucket refuses to remove the group, so nothing was revoked.
     let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":null}]}"#;

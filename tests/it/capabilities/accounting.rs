@@ -143,7 +143,7 @@ fn assert_all_fates(tally: Tally) {
 }
 
 #[tokio::test]
-async fn what_a_run_planned_is_done_held_unsupported_failed_or_postponed() {
+async fn operations_of_a_run_are_done_awaiting_approval_unsupported_failed_or_postponed() {
     let desk = Desk::start().await;
     desk.upset().await;
     let plan = desk.plan(false).await;
@@ -158,7 +158,7 @@ async fn what_a_run_planned_is_done_held_unsupported_failed_or_postponed() {
 }
 
 #[tokio::test]
-async fn what_an_event_planned_is_done_held_unsupported_failed_or_postponed_for_each_subject() {
+async fn operations_of_an_event_are_done_awaiting_approval_unsupported_failed_or_postponed_for_each_subject() {
     let desk = Desk::start().await;
     desk.upset().await;
     let subjects = desk.raise_all().await;
@@ -179,7 +179,7 @@ async fn what_an_event_planned_is_done_held_unsupported_failed_or_postponed_for_
 }
 
 #[tokio::test]
-async fn what_was_planned_for_one_user_alone_is_done_held_unsupported_failed_or_postponed() {
+async fn operations_of_a_single_user_are_done_awaiting_approval_unsupported_failed_or_postponed() {
     let desk = Desk::start().await;
     desk.upset().await;
     let mut all = Tally::default();

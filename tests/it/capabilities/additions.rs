@@ -11,7 +11,7 @@ use usersync::{
 };
 use usersync_simulators::{Fault, bitbucket::BitbucketSnapshot, fault::Gate, keycloak::NewUser};
 
-use crate::{
+use super::{
     access::Git,
     support::{World, options, world, world_with},
 };
@@ -55,7 +55,7 @@ fn is_in_all(git: &Git, login: &str) -> bool {
 }
 
 #[tokio::test]
-async fn one_call_puts_somebody_into_several_groups() {
+async fn one_call_adds_a_user_to_several_groups() {
     let git = Git::start().await;
     let before = joining(&git).len();
     join_all(&git, "bob").await;
@@ -66,7 +66,7 @@ async fn one_call_puts_somebody_into_several_groups() {
 }
 
 #[tokio::test]
-async fn such_a_call_without_an_answer_is_settled_by_looking() {
+async fn intents_of_a_call_without_an_answer_are_recovered_by_a_read() {
     for (fault, found) in [(Fault::cut_after(), ChangeOutcome::FoundDone), (Fault::cut(), ChangeOutcome::FoundNotDone)]
     {
         let git = Git::start().await;
@@ -81,7 +81,7 @@ async fn such_a_call_without_an_answer_is_settled_by_looking() {
 }
 
 #[tokio::test]
-async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
+async fn if_one_group_is_refused_the_user_is_added_to_the_others_one_by_one() {
     let git = Git::start().await;
     let before = joining(&git).len();
     let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":null}]}"#;
@@ -164,7 +164,7 @@ async fn a_refusal_that_is_about_no_group_ends_them_all() {
 }
 
 #[tokio::test]
-async fn what_was_written_down_and_not_sent_leaves_no_change() {
+async fn intents_that_were_not_sent_leave_no_change() {
     let w = world().await;
     w.jira().faults.add(Fault::unavailable().method("POST").path("/group/user").after(1).once());
     let groups = ["/red-one", "/red-two", "/red-three"];
@@ -185,7 +185,7 @@ async fn what_was_written_down_and_not_sent_leaves_no_change() {
 }
 
 #[tokio::test]
-async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
+async fn members_added_by_one_call_have_a_change_each() {
     let people: Vec<String> = (0..12).map(|number| format!("person-{number:02}")).collect();
     for fault in [None, Some(Fault::cut()), Some(Fault::cut_after())] {
         // Enough time even on a busy machine.

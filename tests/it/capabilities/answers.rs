@@ -20,7 +20,7 @@ use usersync_simulators::{
     keycloak::NewUser,
 };
 
-use crate::support::{World, on, options, servers};
+use super::support::{World, on, options, servers};
 
 /// Places where a server reports its identity, usersync's account, and global permissions. Without these no write is
 /// allowed, so a run ends with an error.
@@ -186,7 +186,7 @@ async fn beside(product: Product) {
 }
 
 #[tokio::test]
-async fn odd_answers_of_jira_harm_nobody() {
+async fn odd_answers_of_jira_harm_no_user() {
     let w = people(options()).await;
     let jira = w.jira();
     let side = Side { w: &w, pair: Stack::pair(), faults: &jira.faults, journal: &jira.journal, server: jira };
@@ -194,16 +194,16 @@ async fn odd_answers_of_jira_harm_nobody() {
 }
 
 #[tokio::test]
-async fn odd_answers_of_confluence_harm_nobody() {
+async fn odd_answers_of_confluence_harm_no_user() {
     beside(Product::Confluence).await;
 }
 
 #[tokio::test]
-async fn odd_answers_of_bitbucket_harm_nobody() {
+async fn odd_answers_of_bitbucket_harm_no_user() {
     beside(Product::Bitbucket).await;
 }
 
 #[tokio::test]
-async fn odd_answers_of_crowd_harm_nobody() {
+async fn odd_answers_of_crowd_harm_no_user() {
     beside(Product::Crowd).await;
 }

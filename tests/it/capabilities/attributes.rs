@@ -11,7 +11,7 @@ use usersync::{
 };
 use usersync_simulators::{CrowdOptions, Fault, SimulatedCrowd, keycloak::NewUser};
 
-use crate::support::{World, policy, world_with};
+use super::support::{World, policy, world_with};
 
 /// Starts a stack that fills a Crowd, including titles, which are cleared if empty.
 async fn titled() -> (World, SimulatedCrowd) {
@@ -39,7 +39,7 @@ fn title(title: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_title_comes_changes_goes_and_is_mended() {
+async fn a_title_is_added_changed_removed_and_corrected() {
     let (w, crowd) = titled().await;
     w.realm().create_user(NewUser::named("ada").attribute("title", "Dr")).await.expect("made");
     w.settled().await;

@@ -16,7 +16,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, id_of, options, servers};
+use super::support::{World, id_of, options, servers};
 
 const PAGE: &str = "docs/targets/README.md";
 const PEOPLE: usize = 120;

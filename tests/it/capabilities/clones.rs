@@ -17,7 +17,7 @@ use usersync::{
 };
 use usersync_simulators::{JiraOptions, SimulatedJira, keycloak::NewUser};
 
-use crate::support::{on, options, servers, world};
+use super::support::{on, options, servers, world};
 
 #[tokio::test]
 async fn a_clone_in_productions_place_stops_the_target_until_an_operator_confirms() {

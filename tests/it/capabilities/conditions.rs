@@ -20,7 +20,7 @@ use usersync::{
 };
 use usersync_simulators::{Fault, keycloak::UserChange};
 
-use crate::support::{options, policy, servers, world_with};
+use super::support::{options, policy, servers, world_with};
 
 /// Waits until the store's conditions match.
 async fn until(stack: &Stack, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
@@ -63,7 +63,7 @@ async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_target_that_answers_every_call_by_503_and_asks_to_wait_is_reported_until_it_answers() {
+async fn a_target_that_answers_every_call_with_503_and_retry_after_is_reported_until_it_answers() {
     let clock = DrivenClock::default();
     let w = world_with(StackOptions { clock: Arc::new(clock.clone()), ..options() }).await;
     let jira = About::target(&"jira".into());
@@ -88,7 +88,7 @@ async fn a_target_that_answers_every_call_by_503_and_asks_to_wait_is_reported_un
 }
 
 #[tokio::test]
-async fn a_first_plan_that_fails_is_reported_until_it_is_made() {
+async fn a_first_plan_that_fails_is_reported_until_it_succeeds() {
     let servers = servers(policy(|policy| policy.first_run = FirstRun::Hold)).await;
     servers.jira.faults.add(Fault::unavailable());
     let stack = servers.build().await.expect("the stack stands");
@@ -161,7 +161,7 @@ async fn a_part_of_the_service_that_panics_is_reported() {
 }
 
 #[tokio::test]
-async fn a_due_task_that_nobody_works_is_reported_until_it_is_worked() {
+async fn a_due_task_without_a_worker_is_reported_until_it_is_worked() {
     let times = EngineTimes { overdue: SignedDuration::from_millis(300), ..EngineTimes::hasty() };
     let w = world_with(StackOptions { times, ..options() }).await;
     let (store, pair) = (&w.stack.store, Stack::pair());

@@ -8,7 +8,7 @@ use usersync::{
 };
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
-use crate::support::{World, on, options, servers};
+use super::support::{World, on, options, servers};
 
 /// Members of the group: four pages of them.
 const MEMBERS: usize = 160;
@@ -90,7 +90,7 @@ async fn a_change_by_hand_changes_the_count_and_is_found_at_once() {
 }
 
 #[tokio::test]
-async fn a_swap_behind_the_first_page_is_found_within_a_day_and_by_whoever_asks() {
+async fn a_swap_behind_the_first_page_is_found_within_a_day_and_on_request() {
     let w = settled().await;
     w.jira().remove_member("big", "p150");
     w.jira().add_member("big", "staff1");

@@ -14,7 +14,7 @@ use usersync_simulators::{
     keycloak::NewUser,
 };
 
-use crate::support::{World, on, options, policy, servers};
+use super::support::{World, on, options, policy, servers};
 
 /// Number of groups above which all memberships are read at once.
 const MANY: usize = 30;
@@ -108,7 +108,7 @@ async fn one_call_finds_what_a_call_for_each_group_finds() {
 }
 
 #[tokio::test]
-async fn few_groups_are_asked_for_one_by_one() {
+async fn few_groups_are_requested_one_by_one() {
     let c = Crowded::start(5).await;
     let ran = c.run(RunMode::Apply).await;
     assert_eq!(ran.at_once, 0);
@@ -116,7 +116,7 @@ async fn few_groups_are_asked_for_one_by_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_used_takes_nobody_out() {
+async fn an_unusable_answer_removes_no_member() {
     let c = Crowded::start(MANY).await;
     let before = c.crowd.snapshot();
     let whole = c.run(RunMode::Apply).await;
@@ -149,7 +149,7 @@ async fn an_answer_that_cannot_be_used_takes_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_came_or_was_renamed_during_the_walk_costs_only_the_groups_that_he_is_in() {
+async fn a_user_created_or_renamed_during_the_listing_affects_only_his_groups() {
     let c = Crowded::start(MANY).await;
     c.crowd.freeze();
     c.crowd.rename_user("person1", "somebody.else");
@@ -165,7 +165,7 @@ async fn who_came_or_was_renamed_during_the_walk_costs_only_the_groups_that_he_i
 }
 
 #[tokio::test]
-async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
+async fn an_inactive_group_is_not_managed_until_it_is_activated() {
     let crowd = SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port");
     crowd.add_group(&group(0));
     crowd.set_group_active(&group(0), false);

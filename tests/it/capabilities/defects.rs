@@ -16,7 +16,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::NewUser;
 
-use crate::support::{World, options, world_with};
+use super::support::{World, options, world_with};
 
 /// Panics for one login, and on request when it lists accounts.
 struct Fragile {

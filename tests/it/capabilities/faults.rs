@@ -11,7 +11,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::{
+use super::{
     restart::every_write_has_its_change,
     support::{World, world},
 };
@@ -106,7 +106,7 @@ async fn whatever_jira_answers_to_a_read_nothing_wrong_is_written() {
 }
 
 #[tokio::test]
-async fn a_jira_that_is_too_slow_is_looked_at_again_and_nothing_is_done_twice() {
+async fn a_jira_that_is_too_slow_is_read_again_and_nothing_is_done_twice() {
     let w = world().await;
     w.jira().faults.add(Fault::delay(Duration::from_millis(1500)).method("POST").times(1));
     w.jira().faults.add(Fault::delay_after(Duration::from_millis(1500)).method("PUT").times(1));
@@ -120,7 +120,7 @@ async fn a_jira_that_is_too_slow_is_looked_at_again_and_nothing_is_done_twice() 
 }
 
 #[tokio::test]
-async fn a_jira_that_is_down_is_left_alone_and_all_is_done_when_it_is_back() {
+async fn a_jira_that_is_down_gets_no_calls_and_all_is_done_when_it_is_back() {
     let w = world().await;
     w.jira().faults.add(Fault::unavailable());
     change_a_little(&w, "down").await;
@@ -136,7 +136,7 @@ async fn a_jira_that_is_down_is_left_alone_and_all_is_done_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_wish_for_a_pause_is_obeyed() {
+async fn retry_after_is_obeyed() {
     let w = world().await;
     w.jira().faults.add(Fault::too_many(2).once());
     let began = SystemTime::now();
@@ -187,7 +187,7 @@ async fn refused_credentials_are_sent_once_until_they_change() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_taken_for_none_make_no_empty_jira() {
+async fn credentials_that_are_ignored_do_not_make_jira_appear_empty() {
     let w = world().await;
     let before = w.jira().snapshot();
     w.jira().refuse_credentials_silently(true);
@@ -208,7 +208,7 @@ async fn a_captcha_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn whatever_keycloak_answers_all_is_in_step_when_it_is_well() {
+async fn whatever_keycloak_answers_all_is_in_sync_when_it_recovers() {
     let kinds: [NamedFault; 7] = [
         ("503", Fault::unavailable),
         ("429", || Fault::too_many(0)),
@@ -315,13 +315,13 @@ async fn events_lost_doubled_and_out_of_order_end_in_the_same_state() {
 }
 
 #[tokio::test]
-async fn a_sender_that_posts_before_the_commit_is_looked_after_a_second_time() {
+async fn an_event_sent_before_the_commit_is_followed_by_a_recheck() {
     use usersync::demo::stack::CONNECTOR;
     use usersync_simulators::keycloak::{Timing, Webhook};
     const SECRET: &str = "a-p2-secret-that-is-long-enough";
-    let mut options = crate::support::options();
+    let mut options = super::support::options();
     options.p2_secret = Some(SECRET.to_owned());
-    let w = crate::support::world_with(options).await;
+    let w = super::support::world_with(options).await;
     let url = format!("{}/hooks/{CONNECTOR}", w.stack.url());
     let early = Timing::PreCommit(Duration::from_millis(100));
     w.realm().set_webhook(Some(Webhook::p2(url, SECRET).timing(early)));

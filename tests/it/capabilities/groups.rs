@@ -3,10 +3,10 @@
 use usersync::model::ApprovalKind;
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
-use crate::support::{on, options, servers, world};
+use super::support::{on, options, servers, world};
 
 #[tokio::test]
-async fn a_group_is_made_when_it_appears_with_its_members() {
+async fn a_group_is_created_when_it_appears_with_its_members() {
     let w = world().await;
     let group = w.realm().create_group(None, "Engineering & Co").await.unwrap();
     w.realm().join(&w.id("staff1"), &group).await.unwrap();
@@ -16,7 +16,7 @@ async fn a_group_is_made_when_it_appears_with_its_members() {
 }
 
 #[tokio::test]
-async fn an_empty_group_is_made_too_and_a_sub_group_by_its_leaf_name() {
+async fn an_empty_group_is_created_too_and_a_subgroup_by_its_leaf_name() {
     let w = world().await;
     let parent = w.realm().create_group(None, "parent").await.unwrap();
     let child = w.realm().create_group(Some(&parent), "child").await.unwrap();
@@ -34,7 +34,7 @@ async fn an_empty_group_is_made_too_and_a_sub_group_by_its_leaf_name() {
 }
 
 #[tokio::test]
-async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_old_one() {
+async fn a_renamed_group_is_recreated_and_members_are_added_before_they_are_removed_from_the_old_one() {
     for by_run in [false, true] {
         let w = world().await;
         let group = w.realm().snapshot().group("/staff").unwrap().id.clone();
@@ -45,7 +45,7 @@ async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_
             w.run().await;
         }
         w.settled().await;
-        assert_eq!(w.members("crew").len(), crate::support::STAFF);
+        assert_eq!(w.members("crew").len(), super::support::STAFF);
         let writes = w.writes().split_off(before);
         let made = writes.iter().position(|one| one.method == "POST" && one.path.ends_with("/group")).unwrap();
         for (at, leave) in writes.iter().enumerate().filter(|(_, one)| one.method == "DELETE") {
@@ -64,7 +64,7 @@ async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_
 }
 
 #[tokio::test]
-async fn a_deleted_group_loses_the_memberships_that_we_gave_and_stays() {
+async fn a_deleted_group_loses_the_managed_memberships_and_stays() {
     for by_run in [false, true] {
         let w = world().await;
         let group = w.realm().create_group(None, "brief").await.unwrap();
@@ -85,7 +85,7 @@ async fn a_deleted_group_loses_the_memberships_that_we_gave_and_stays() {
 }
 
 #[tokio::test]
-async fn a_deleted_parent_takes_its_children_along() {
+async fn a_deleted_parent_group_deletes_its_children() {
     for by_run in [false, true] {
         let w = world().await;
         let parent = w.realm().create_group(None, "parent").await.unwrap();
@@ -107,7 +107,7 @@ async fn a_deleted_parent_takes_its_children_along() {
 }
 
 #[tokio::test]
-async fn two_paths_with_one_name_are_a_conflict_that_is_told_and_ends_with_a_rename() {
+async fn two_paths_with_one_name_are_a_conflict_that_is_reported_and_ends_with_a_rename() {
     let w = world().await;
     let one = w.realm().create_group(None, "one").await.unwrap();
     let other = w.realm().create_group(None, "other").await.unwrap();
@@ -129,7 +129,7 @@ async fn two_paths_with_one_name_are_a_conflict_that_is_told_and_ends_with_a_ren
 }
 
 #[tokio::test]
-async fn of_two_paths_with_one_name_the_second_has_it_once_the_first_is_gone() {
+async fn of_two_paths_with_one_name_the_second_gets_it_once_the_first_is_deleted() {
     let w = world().await;
     let one = w.realm().create_group(None, "one").await.unwrap();
     let first = w.realm().create_group(Some(&one), "team").await.unwrap();
@@ -147,7 +147,7 @@ async fn of_two_paths_with_one_name_the_second_has_it_once_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
+async fn from_an_adopted_group_no_member_is_removed_until_an_operator_approves() {
     let servers = servers(options()).await;
     servers.jira.add_accounts(["staff1", "stranger"].map(NewAccount::named));
     servers.jira.add_group("old");
@@ -169,7 +169,7 @@ async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
 }
 
 #[tokio::test]
-async fn of_an_adopted_group_one_may_be_taken_out_and_another_kept() {
+async fn of_an_adopted_group_one_member_can_be_removed_and_another_kept() {
     let servers = servers(options()).await;
     servers.jira.add_accounts(["staff1", "staff2", "staff3"].map(NewAccount::named));
     servers.jira.add_group("old");
@@ -194,7 +194,7 @@ async fn of_an_adopted_group_one_may_be_taken_out_and_another_kept() {
 }
 
 #[tokio::test]
-async fn after_the_first_run_a_group_that_was_there_is_adopted_by_a_person_only() {
+async fn after_the_first_run_an_existing_group_is_adopted_by_an_operator_only() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("stranger").in_groups(&["old"]));
     let group = w.realm().create_group(None, "old").await.unwrap();
@@ -209,7 +209,7 @@ async fn after_the_first_run_a_group_that_was_there_is_adopted_by_a_person_only(
 }
 
 #[tokio::test]
-async fn a_stranger_in_a_managed_group_is_kept() {
+async fn an_unmanaged_member_of_a_managed_group_is_kept() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("stranger").in_groups(&["staff"]));
     w.run().await;
@@ -223,7 +223,7 @@ async fn a_group_deleted_in_jira_is_restored_with_its_members() {
     w.jira().remove_group("staff");
     w.run().await;
     w.settled().await;
-    assert_eq!(w.members("staff").len(), crate::support::STAFF);
+    assert_eq!(w.members("staff").len(), super::support::STAFF);
     w.agrees();
 }
 
@@ -246,7 +246,7 @@ async fn a_protected_group_is_never_touched() {
 }
 
 #[tokio::test]
-async fn a_realm_without_groups_is_kept_in_step() {
+async fn a_realm_without_groups_is_kept_in_sync() {
     let servers = usersync::demo::stack::SimulatedServers::prepare(options()).await.unwrap();
     servers.realm.import_users((0..5).map(|number| NewUser::named(format!("lone{number}")))).unwrap();
     let w = on(servers).await;
@@ -276,7 +276,7 @@ async fn a_group_of_hundreds_is_filled_by_one_event() {
 }
 
 #[tokio::test]
-async fn a_group_in_a_read_only_directory_is_told_once() {
+async fn a_group_in_a_read_only_directory_is_reported_once() {
     let w = world().await;
     w.jira().set_external_management(true);
     w.jira().add_group("fixed");
@@ -301,18 +301,18 @@ async fn a_group_in_a_read_only_directory_is_told_once() {
 }
 
 #[tokio::test]
-async fn who_is_made_with_groups_that_are_not_there_yet_is_in_them_at_the_end() {
+async fn a_user_created_with_groups_that_do_not_exist_yet_is_their_member_in_the_end() {
     let w = world().await;
     for name in ["one", "two", "three"] {
         w.realm().create_group(None, name).await.unwrap();
     }
     w.realm().create_user(NewUser::named("alice").in_groups(&["/one", "/two", "/three"])).await.unwrap();
     w.settled().await;
-    assert_eq!(w.agrees().memberships, crate::support::STAFF + 3);
+    assert_eq!(w.agrees().memberships, super::support::STAFF + 3);
 }
 
 #[tokio::test]
-async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day() {
+async fn a_disabled_user_keeps_the_groups_and_is_activated_with_the_current_ones() {
     let w = world().await;
     let id = w.id("staff1");
     let group = w.realm().create_group(None, "new").await.unwrap();
@@ -328,7 +328,7 @@ async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day(
 }
 
 #[tokio::test]
-async fn a_group_that_jira_spells_otherwise_is_filled_and_comes_to_rest() {
+async fn a_group_that_jira_spells_differently_is_filled_and_converges() {
     let servers = servers(options()).await;
     servers.jira.set_fold_groups(true);
     let w = on(servers).await;

@@ -143,7 +143,7 @@ fn event(id: u32) -> Value {
 }
 
 #[tokio::test]
-async fn one_event_an_array_and_an_object_of_events_are_taken_and_told_apart_from_duplicates() {
+async fn one_event_an_array_and_an_object_of_events_are_accepted_and_distinguished_from_duplicates() {
     let l = Listener::open().await;
     let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
@@ -176,7 +176,7 @@ async fn events_of_another_realm_and_unknown_ones_are_stored_as_ignored() {
 }
 
 #[tokio::test]
-async fn the_p2_form_is_taken_only_where_it_is_configured() {
+async fn the_p2_form_is_accepted_only_where_it_is_configured() {
     let l = Listener::open().await;
     let body = json!({
         "uid": "22222222-0000-4000-8000-000000000001", "time": Timestamp::now().as_millisecond(), "realmId": "acme", "realmName": "acme",
@@ -215,7 +215,7 @@ async fn events_without_id_and_time_are_new_each_time() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
+async fn an_unauthenticated_sender_learns_nothing_from_the_answer() {
     let l = Listener::open().await;
     let body = event(1).to_string();
     let now = Timestamp::now();
@@ -244,7 +244,7 @@ async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
 }
 
 #[tokio::test]
-async fn a_removed_connector_tells_its_own_sender_to_stop() {
+async fn the_sender_of_a_removed_connector_is_answered_to_stop() {
     let l = Listener::open().await;
     assert_eq!(l.post("gone", HOOK_SECRET, &event(1)).await.status(), StatusCode::GONE);
     assert_eq!(l.events().await.len(), 0);
@@ -273,7 +273,7 @@ async fn bad_requests_get_their_own_answer() {
 }
 
 #[tokio::test]
-async fn too_large_a_body_is_refused_whether_its_length_is_told_or_not() {
+async fn a_body_that_is_too_large_is_refused_with_and_without_content_length() {
     let l = Listener::open().await;
     let large = format!("[{}1]", "1,".repeat(4096));
     let answer = l.post_at("acme", HOOK_SECRET, Timestamp::now(), large.clone()).await;
@@ -290,7 +290,7 @@ async fn too_large_a_body_is_refused_whether_its_length_is_told_or_not() {
 }
 
 #[tokio::test]
-async fn who_sends_too_much_at_once_is_asked_to_slow_down() {
+async fn a_sender_of_too_many_requests_is_rate_limited() {
     let l = Listener::open().await;
     let mut other = SqliteConnectOptions::new().filename(&l.file).connect().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
@@ -327,7 +327,7 @@ async fn answered(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn no_body_is_waited_for_before_the_signature_could_be_good() {
+async fn no_body_is_read_before_the_signature_headers_are_valid() {
     let l = Listener::open().await;
     let good = forged("acme", 100);
     let now = Timestamp::now().as_second().to_string();
@@ -344,7 +344,7 @@ async fn no_body_is_waited_for_before_the_signature_could_be_good() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+async fn a_body_that_does_not_arrive_in_time_is_a_timeout() {
     let l = Listener::with(|hooks| hooks.with_body_within(Duration::from_millis(50))).await;
     let answer = answered(opened(&l, format!("{}{{", forged("acme", 100)).as_bytes()).await).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -413,7 +413,7 @@ async fn refused_requests_are_counted_by_connector_and_reason() {
 }
 
 #[tokio::test]
-async fn the_first_refusal_is_stored_at_once_for_whoever_asks_another_process() {
+async fn the_first_refusal_is_stored_at_once_for_other_processes() {
     let l = Listener::open().await;
     l.post("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &event(1)).await;
     let beside = sqlite::SqliteStore::open_beside(&l.file, sqlite::OpenOptions::new(Timestamp::now())).await.unwrap();
@@ -431,7 +431,7 @@ async fn the_first_refusal_is_stored_at_once_for_whoever_asks_another_process() 
 }
 
 #[tokio::test]
-async fn before_it_is_open_and_while_it_drains_senders_are_asked_to_come_back() {
+async fn before_it_is_open_and_while_it_drains_senders_get_503_with_retry_after() {
     let l = Listener::closed().await;
     let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -445,7 +445,7 @@ async fn before_it_is_open_and_while_it_drains_senders_are_asked_to_come_back() 
 }
 
 #[tokio::test]
-async fn while_the_store_cannot_be_written_nothing_is_acknowledged_and_afterwards_all_is_well_again() {
+async fn while_the_store_cannot_be_written_nothing_is_acknowledged_until_it_can() {
     let l = Listener::open().await;
     let mut other = SqliteConnectOptions::new().filename(&l.file).connect().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();

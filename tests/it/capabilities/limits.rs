@@ -25,7 +25,7 @@ use usersync_simulators::{
     scim::NewAccount,
 };
 
-use crate::support::{options, servers, world};
+use super::support::{options, servers, world};
 
 /// A realm and a SCIM server, with an engine between them on a rushed clock.
 struct Rushed {
@@ -121,7 +121,7 @@ async fn a_run_of_20_000_accounts_ends_against_a_bucket_of_60_with_5_a_second() 
 }
 
 #[tokio::test]
-async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
+async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_no_user() {
     let r = Rushed::start().await;
     r.servers.realm.import_users((0..490).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
     let limit = Limit::window(r.server_clock(), 180.0, 60);
@@ -137,7 +137,7 @@ async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
 }
 
 #[tokio::test]
-async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
+async fn an_operation_whose_kind_of_call_is_limited_has_one_intent() {
     // A call is answered before the clock advances.
     let r = Rushed::start_every(Duration::from_millis(10)).await;
     let staff = r.servers.realm.snapshot().group("/staff").expect("there").id.clone();
@@ -158,7 +158,7 @@ async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_calls_tells_why() {
+async fn a_task_that_waits_for_calls_reports_why() {
     let w = world().await;
     let fault = w.jira().faults.add(Fault::too_many(3_600).method("PUT").once());
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
@@ -176,7 +176,7 @@ async fn a_task_that_waits_for_calls_tells_why() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_credentials_tells_why() {
+async fn a_task_that_waits_for_credentials_reports_why() {
     let w = world().await;
     let token = w.jira().token().to_owned();
     w.jira().revoke_token(&token);

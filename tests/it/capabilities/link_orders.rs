@@ -11,7 +11,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, on, options, policy, servers, world, world_with};
+use super::support::{World, on, options, policy, servers, world, world_with};
 
 /// Sends this order to the server and waits; returns how it ended.
 async fn order(w: &World, user: &str, account: Option<&str>) -> OrderEnd {
@@ -100,7 +100,7 @@ async fn an_unlinked_account_is_adopted_again_only_by_approval_or_order() {
 }
 
 #[tokio::test]
-async fn a_login_that_an_unmanaged_account_holds_is_solved_by_linking_that_account() {
+async fn a_login_of_an_unmanaged_account_is_resolved_by_linking_that_account() {
     let w = world().await;
     let boss = w.jira().add_account(NewAccount::named("chief"));
     let id = w.id("staff1");

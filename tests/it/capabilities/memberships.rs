@@ -3,7 +3,7 @@
 use usersync::{model::ApprovalKind, store::OperatorStore};
 use usersync_simulators::{Fault, jira::ShownGroups, keycloak::NewUser};
 
-use crate::support::{World, world};
+use super::support::{World, world};
 
 const GROUPS: [&str; 3] = ["/a-team", "/b-team", "/c-team"];
 
@@ -143,7 +143,7 @@ async fn with_access_group() -> World {
 }
 
 #[tokio::test]
-async fn a_group_that_gives_access_is_not_emptied_and_the_plan_says_so() {
+async fn a_group_that_grants_access_is_not_emptied_and_the_plan_reports_it() {
     let w = with_access_group().await;
     let before = w.members("jira-software-users");
     w.run().await;

@@ -22,7 +22,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::UserChange;
 
-use crate::support::{STAFF, World, options, world_with};
+use super::support::{STAFF, World, options, world_with};
 
 /// A target that does not find some of its accounts, by login.
 struct Forgetful {
@@ -170,7 +170,7 @@ async fn a_leaver_whose_account_is_not_found_for_a_while_is_deactivated_when_it_
 }
 
 #[tokio::test]
-async fn a_leaver_whose_account_was_called_gone_is_deactivated_without_a_full_reconcile_when_it_is_back() {
+async fn a_leaver_whose_account_was_reported_deleted_is_deactivated_without_a_full_reconcile_when_it_is_back() {
     let times = EngineTimes { dropped_recheck: SignedDuration::from_millis(100), ..EngineTimes::hasty() };
     for deleted in [false, true] {
         let place = place_with(StackOptions { times: times.clone(), ..options() }).await;
@@ -191,7 +191,7 @@ async fn a_leaver_whose_account_was_called_gone_is_deactivated_without_a_full_re
 }
 
 #[tokio::test]
-async fn an_account_that_stays_away_is_not_read_again_after_a_day() {
+async fn an_account_that_stays_missing_is_not_read_again_after_a_day() {
     let day = SignedDuration::from_millis(400);
     let recheck = SignedDuration::from_millis(100);
     let times = EngineTimes { dropped_recheck: recheck, dropped_believed: day, ..EngineTimes::hasty() };
@@ -215,7 +215,7 @@ async fn until(holds: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_leaver_whose_account_was_called_gone_is_deactivated_by_the_next_full_reconcile_when_it_is_back() {
+async fn a_leaver_whose_account_was_reported_deleted_is_deactivated_by_the_next_full_reconcile_when_it_is_back() {
     let place = place().await;
     place.target.hide(&["staff1"]);
     place.w.realm().update_user(&place.w.id("staff1"), UserChange::enabled(false)).await.unwrap();
@@ -248,7 +248,7 @@ async fn an_account_that_was_deleted_in_the_target_is_created_again_and_the_drop
 }
 
 #[tokio::test]
-async fn a_target_that_finds_none_of_the_linked_accounts_is_not_believed() {
+async fn a_target_that_finds_none_of_the_linked_accounts_confirms_no_absence() {
     let place = place().await;
     let logins: Vec<String> = (0..STAFF).map(|number| format!("staff{number}")).collect();
     place.target.hide(&logins.iter().map(String::as_str).collect::<Vec<_>>());
@@ -276,7 +276,7 @@ async fn a_target_that_finds_none_of_the_linked_accounts_is_not_believed() {
 }
 
 #[tokio::test]
-async fn many_accounts_that_are_gone_at_once_are_replaced_after_an_approval_only() {
+async fn many_accounts_deleted_at_once_are_recreated_only_after_an_approval() {
     let place = place().await;
     // At most half of the accounts may be replaced in an hour; each dropped one lowers the total.
     let gone: Vec<String> = (0..STAFF - 2).map(|number| format!("staff{number}")).collect();

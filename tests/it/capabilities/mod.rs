@@ -1,5 +1,4 @@
 //! The complete product between its simulators: one module per capability.
-#![allow(missing_docs)]
 
 mod access;
 mod accounting;
@@ -28,7 +27,6 @@ mod redirects;
 mod refused;
 mod restart;
 mod runs;
-
 mod scim;
 mod scim_cost;
 mod sessions;

@@ -9,7 +9,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, on, options, servers, world};
+use super::support::{STAFF, World, on, options, servers, world};
 
 /// Answers that a full reconcile reads: part of the path, and where the edited object is in the answer.
 const ANSWERS: [(&str, &str); 7] = [
@@ -197,7 +197,7 @@ async fn values_that_are_null_are_absent() {
 }
 
 #[tokio::test]
-async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent() {
+async fn a_user_for_whom_keycloak_fails_ends_no_run_and_no_user_is_reported_absent() {
     let w = world().await;
     w.realm().switch_webhook(false);
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();

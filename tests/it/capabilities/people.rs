@@ -8,10 +8,10 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{on, options, policy, servers, world, world_with};
+use super::support::{on, options, policy, servers, world, world_with};
 
 #[tokio::test]
-async fn a_user_is_made_with_name_and_address_and_a_case_change_is_no_change() {
+async fn a_user_is_created_with_name_and_address_and_a_case_change_is_no_change() {
     let w = world().await;
     let id = w.realm().create_user(NewUser { last_name: Some("Ng".into()), ..NewUser::named("alice") }).await.unwrap();
     w.settled().await;
@@ -26,7 +26,7 @@ async fn a_user_is_made_with_name_and_address_and_a_case_change_is_no_change() {
 }
 
 #[tokio::test]
-async fn who_has_no_address_is_not_possible_told_by_each_run_and_never_retried() {
+async fn a_user_without_an_address_is_unsupported_reported_by_each_run_and_never_retried() {
     let w = world().await;
     let id = w.realm().create_user(NewUser { email: None, ..NewUser::named("alice") }).await.unwrap();
     w.settled().await;
@@ -71,7 +71,7 @@ async fn what_follows_a_rename_is_addressed_by_the_new_name() {
 }
 
 #[tokio::test]
-async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_free() {
+async fn a_rename_to_the_login_of_an_unmanaged_account_is_a_conflict_that_ends_when_the_login_is_free() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("chief"));
     let id = w.id("staff1");
@@ -86,14 +86,14 @@ async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_
 }
 
 /// Swaps the logins of `left` and `right`.
-async fn swap(w: &crate::support::World, left: &str, right: &str) {
+async fn swap(w: &super::support::World, left: &str, right: &str) {
     w.realm().update_user(left, UserChange::username("between")).await.unwrap();
     w.realm().update_user(right, UserChange::username("staff1")).await.unwrap();
     w.realm().update_user(left, UserChange::username("staff2")).await.unwrap();
 }
 
 #[tokio::test]
-async fn two_who_swap_logins_keep_their_accounts() {
+async fn two_users_who_swap_logins_keep_their_accounts() {
     let w = world().await;
     let (one, two) = (w.account("staff1").key, w.account("staff2").key);
     swap(&w, &w.id("staff1"), &w.id("staff2")).await;
@@ -103,7 +103,7 @@ async fn two_who_swap_logins_keep_their_accounts() {
 }
 
 #[tokio::test]
-async fn two_who_swap_logins_do_so_when_only_one_event_arrives() {
+async fn two_users_swap_logins_when_only_one_event_arrives() {
     let w = world().await;
     let (one, two) = (w.account("staff1").key, w.account("staff2").key);
     w.realm().hold_webhook();
@@ -116,7 +116,7 @@ async fn two_who_swap_logins_do_so_when_only_one_event_arrives() {
 }
 
 #[tokio::test]
-async fn two_who_swap_logins_do_so_by_a_full_run() {
+async fn two_users_swap_logins_by_a_full_reconcile() {
     let w = world().await;
     let (one, two) = (w.account("staff1").key, w.account("staff2").key);
     w.realm().switch_webhook(false);
@@ -128,7 +128,7 @@ async fn two_who_swap_logins_do_so_by_a_full_run() {
 }
 
 #[tokio::test]
-async fn a_ring_of_three_logins_turns() {
+async fn three_users_exchange_their_logins_in_a_ring() {
     for by_run in [false, true] {
         let w = world().await;
         let keys = [1, 2, 3].map(|number| w.account(&format!("staff{number}")).key);
@@ -148,7 +148,7 @@ async fn a_ring_of_three_logins_turns() {
 }
 
 #[tokio::test]
-async fn a_login_freed_by_a_deletion_goes_to_whom_it_is_given() {
+async fn a_login_freed_by_a_deletion_goes_to_its_new_user() {
     for by_run in [false, true] {
         let w = world().await;
         let (gone, heir) = (w.account("staff1").key, w.account("staff2").key);
@@ -167,7 +167,7 @@ async fn a_login_freed_by_a_deletion_goes_to_whom_it_is_given() {
 }
 
 #[tokio::test]
-async fn deleted_and_created_again_with_the_same_login_is_the_same_person() {
+async fn a_user_deleted_and_created_again_with_the_same_login_keeps_the_account() {
     let w = world().await;
     let key = w.account("staff1").key;
     w.realm().delete_user(&w.id("staff1")).await.unwrap();
@@ -182,7 +182,7 @@ async fn deleted_and_created_again_with_the_same_login_is_the_same_person() {
 }
 
 #[tokio::test]
-async fn created_again_long_after_it_was_seen_alive_is_a_conflict() {
+async fn a_user_created_again_long_after_the_deletion_is_a_conflict() {
     let w = world_with(policy(|policy| policy.same_person_within = SignedDuration::ZERO)).await;
     w.realm().delete_user(&w.id("staff1")).await.unwrap();
     w.settled().await;
@@ -208,7 +208,7 @@ async fn an_overwriting_import_changes_the_id_and_not_the_account() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_and_has_no_account_gets_none() {
+async fn a_disabled_user_without_an_account_gets_none() {
     let w = world().await;
     w.realm().create_user(NewUser { disabled: true, ..NewUser::named("alice") }).await.unwrap();
     w.settled().await;
@@ -218,7 +218,7 @@ async fn who_is_disabled_and_has_no_account_gets_none() {
 }
 
 #[tokio::test]
-async fn a_service_account_is_matched_to_nobody() {
+async fn a_service_account_is_matched_to_no_user() {
     let servers = servers(options()).await;
     servers.jira.add_account(NewAccount::named("service-account-usersync"));
     let before = servers.jira.snapshot().account("service-account-usersync").cloned();
@@ -248,7 +248,7 @@ async fn logins_of_all_kinds_arrive() {
 }
 
 #[tokio::test]
-async fn what_somebody_changed_in_jira_is_mended_by_the_run() {
+async fn drift_in_jira_is_corrected_by_the_run() {
     let w = world().await;
     let jira = w.jira();
     jira.set_display_name("staff1", "Somebody Else");
@@ -264,7 +264,7 @@ async fn what_somebody_changed_in_jira_is_mended_by_the_run() {
 }
 
 #[tokio::test]
-async fn an_account_deleted_in_jira_is_made_anew() {
+async fn an_account_deleted_in_jira_is_recreated() {
     let w = world().await;
     let key = w.account("staff1").key;
     w.jira().remove_account("staff1");
@@ -275,7 +275,7 @@ async fn an_account_deleted_in_jira_is_made_anew() {
 }
 
 #[tokio::test]
-async fn whom_somebody_else_deactivated_is_activated_only_by_a_person() {
+async fn an_account_deactivated_by_another_administrator_is_activated_only_after_approval() {
     let w = world().await;
     w.jira().set_active("staff1", false);
     w.run().await;
@@ -289,7 +289,7 @@ async fn whom_somebody_else_deactivated_is_activated_only_by_a_person() {
 }
 
 #[tokio::test]
-async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody_else() {
+async fn an_old_deactivation_by_usersync_does_not_permit_undoing_a_later_one_by_others() {
     let w = world().await;
     let id = w.id("staff1");
     w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
@@ -305,7 +305,7 @@ async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody
 }
 
 #[tokio::test]
-async fn the_first_run_adopts_and_later_a_person_decides() {
+async fn the_first_run_adopts_and_later_an_operator_decides() {
     let servers = servers(options()).await;
     let key = servers.jira.add_account(NewAccount::named("staff1"));
     servers.jira.add_account(NewAccount::named("staff2").inactive());
@@ -355,7 +355,7 @@ async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
+async fn a_user_who_waits_for_a_login_in_use_is_not_retried_constantly() {
     let servers = servers(options()).await;
     servers.realm.import_users([NewUser::named("root")]).unwrap();
     servers.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
@@ -412,7 +412,7 @@ async fn usersyncs_own_account_is_never_touched() {
 }
 
 #[tokio::test]
-async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() {
+async fn a_refusal_of_a_read_only_directory_is_reported_once_and_never_sent_again() {
     let w = world().await;
     w.jira().set_read_only(true);
     let id = w.id("staff1");
@@ -451,7 +451,7 @@ async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() 
 }
 
 #[tokio::test]
-async fn a_shadowed_account_is_not_possible_and_left_alone() {
+async fn a_shadowed_account_is_unsupported_and_not_changed() {
     let servers = servers(options()).await;
     let later = servers.jira.add_directory("LDAP", true);
     servers.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
@@ -469,7 +469,7 @@ async fn a_shadowed_account_is_not_possible_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_project_lead_cannot_be_deactivated_which_is_told_until_a_person_puts_it_right() {
+async fn a_project_lead_cannot_be_deactivated_which_is_reported_until_an_operator_corrects_it() {
     let w = world().await;
     w.jira().set_lead("staff1", true);
     w.realm().delete_user(&w.id("staff1")).await.unwrap();
@@ -487,7 +487,7 @@ async fn a_project_lead_cannot_be_deactivated_which_is_told_until_a_person_puts_
 }
 
 #[tokio::test]
-async fn who_loses_the_address_keeps_the_account_and_the_old_one() {
+async fn a_user_who_loses_the_address_keeps_the_account_and_the_old_address() {
     let w = world().await;
     let written = w.written_by(async {
         w.realm().update_user(&w.id("staff1"), UserChange::email("")).await.unwrap();
@@ -499,7 +499,7 @@ async fn who_loses_the_address_keeps_the_account_and_the_old_one() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_and_renamed_at_once_loses_the_access_and_the_name() {
+async fn a_user_disabled_and_renamed_at_once_is_deactivated_and_renamed() {
     let w = world().await;
     let key = w.account("staff1").key;
     let change = UserChange { username: Some("left".into()), enabled: Some(false), ..UserChange::default() };
@@ -511,7 +511,7 @@ async fn who_is_disabled_and_renamed_at_once_loses_the_access_and_the_name() {
 }
 
 #[tokio::test]
-async fn who_leaves_is_out_before_an_import_is_in() {
+async fn a_leaver_is_deactivated_before_an_import_is_complete() {
     let w = world().await;
     let slow = w.jira().faults.add(Fault::delay(std::time::Duration::from_millis(20)));
     for number in 0..200 {

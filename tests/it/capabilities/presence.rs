@@ -14,7 +14,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, on, options, servers, world, world_with};
+use super::support::{STAFF, World, on, options, servers, world, world_with};
 
 /// Runs while Keycloak answers with this fault. Nothing may be removed, and both sides must be in sync afterwards.
 async fn nothing_is_taken(w: &World, fault: Fault) {
@@ -31,7 +31,7 @@ async fn nothing_is_taken(w: &World, fault: Fault) {
 }
 
 #[tokio::test]
-async fn listings_that_are_empty_short_cut_or_pages_for_people_take_nothing_from_anybody() {
+async fn listings_that_are_empty_short_cut_or_html_remove_nothing() {
     let w = world().await;
     let empty = || Fault::status(200, "[]").header("content-type", "application/json");
     nothing_is_taken(&w, empty().path("/users?")).await;
@@ -48,7 +48,7 @@ async fn listings_that_are_empty_short_cut_or_pages_for_people_take_nothing_from
 }
 
 #[tokio::test]
-async fn a_page_that_lacks_people_takes_nothing_from_them() {
+async fn a_page_that_lacks_users_removes_nothing_from_them() {
     let w = world().await;
     w.servers.keycloak.freeze();
     w.realm().switch_webhook(false);
@@ -92,7 +92,7 @@ async fn a_404_that_is_not_keycloaks_own_means_nothing() {
 }
 
 #[tokio::test]
-async fn when_everybody_is_gone_nobody_is_believed_to_be() {
+async fn when_all_users_are_missing_no_absence_is_confirmed() {
     let w = world().await;
     let before = w.jira().snapshot();
     w.servers.keycloak.faults.add(
@@ -125,7 +125,7 @@ async fn rights_that_show_an_empty_realm_stop_the_run() {
 }
 
 #[tokio::test]
-async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
+async fn a_federation_that_is_down_removes_nothing_and_other_users_are_synced() {
     let servers = servers(options()).await;
     let federated =
         (0..4).map(|number| NewUser::named(format!("ldap{number}")).in_groups(&["/staff"]).federated("ldap"));
@@ -170,7 +170,7 @@ async fn outside(make: impl Fn(NewUser) -> NewUser) -> World {
 }
 
 #[tokio::test]
-async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_tells_their_federation() {
+async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing() {
     for (at, make) in
         [|user: NewUser| user.provided("spi"), |user: NewUser| user.not_imported("spi")].iter().enumerate()
     {
@@ -261,7 +261,7 @@ async fn another_jira_behind_the_same_address_stops_the_target() {
 }
 
 #[tokio::test]
-async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has_the_same_login() {
+async fn after_another_server_is_confirmed_a_link_is_kept_only_if_its_account_has_the_same_login() {
     let w = world().await;
     let keys: Vec<String> = (3..STAFF).map(|number| w.account(&format!("staff{number}")).key).collect();
     let other = w.account("staff1").key;
@@ -299,7 +299,7 @@ async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has
 }
 
 #[tokio::test]
-async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
+async fn an_absence_found_by_a_run_is_read_twice_and_a_user_who_is_back_stays() {
     let w = world().await;
     let id = w.id("staff1");
     w.realm().delete_user_without_event(&id).unwrap();
@@ -310,7 +310,7 @@ async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
 }
 
 #[tokio::test]
-async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
+async fn after_an_incomplete_read_additions_continue_without_removals() {
     let w = world().await;
     let groups = w.account("staff1").groups;
     w.realm().switch_webhook(false);
@@ -335,7 +335,7 @@ fn miscounted() -> Fault {
 }
 
 #[tokio::test]
-async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
+async fn after_an_incomplete_read_linked_users_that_were_not_read_are_not_changed() {
     let w = world().await;
     w.realm().switch_webhook(false);
     let (gone, off) = (w.id("staff1"), w.id("staff2"));
@@ -377,7 +377,7 @@ async fn feeds(w: &World, group: &str) -> bool {
 }
 
 #[tokio::test]
-async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
+async fn after_an_incomplete_read_groups_that_were_not_read_are_not_changed() {
     let w = world().await;
     let extra = with_extra(&w).await;
     w.realm().delete_group(&extra).await.unwrap();
@@ -398,7 +398,7 @@ async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_gone_by_a_run_is_read_again_after_a_while() {
+async fn a_group_missing_in_a_run_is_read_again_after_a_while() {
     let mut options = options();
     options.times = EngineTimes { gone_twice: jiff::SignedDuration::from_millis(700), ..EngineTimes::hasty() };
     let w = world_with(options).await;

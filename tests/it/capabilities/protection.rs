@@ -7,7 +7,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::UserChange;
 
-use crate::{access::Git, support::options};
+use super::{access::Git, support::options};
 
 fn pair() -> Pair {
     Pair::new("acme", "git")
@@ -41,7 +41,7 @@ async fn rename(git: &Git, login: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn a_protected_group_is_left_alone_and_the_users_in_it_are_changed() {
+async fn a_protected_group_is_not_changed_but_its_users_are() {
     // It does not exist yet: it is not created either.
     let git = Git::set(options(), |settings| settings.protected_groups = vec!["Board".to_owned()]).await;
     let board = git.w.realm().create_group(None, "board").await.expect("made");

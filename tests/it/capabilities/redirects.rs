@@ -8,7 +8,7 @@ use usersync::{
 };
 use usersync_simulators::{Fault, keycloak::UserChange};
 
-use crate::support::world;
+use super::support::world;
 
 #[tokio::test]
 async fn a_leaver_outlives_more_redirects_than_a_task_has_attempts() {

@@ -15,7 +15,7 @@ use usersync::{
 };
 use usersync_simulators::{Fault, fault::FaultId, keycloak::UserChange};
 
-use crate::support::{World, options, world_with};
+use super::support::{World, options, world_with};
 
 /// Returns a stack with a clock that the test moves.
 async fn driven(other_target: Option<&SimulatedTarget>) -> (World, DrivenClock) {
@@ -166,7 +166,7 @@ async fn credentials_that_stay_refused_are_probed_less_and_less_often() {
 }
 
 #[tokio::test]
-async fn a_captcha_is_probed_only_when_an_operator_says_so() {
+async fn a_captcha_is_probed_only_on_an_operators_command() {
     let (w, clock) = driven(None).await;
     let captcha = Fault::status(403, "").header("X-Authentication-Denied-Reason", "CAPTCHA_CHALLENGE; login-url=x");
     let faults = every_sign_in(&w, &captcha);

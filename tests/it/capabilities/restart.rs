@@ -15,7 +15,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, on, options, world_with};
+use super::support::{World, on, options, world_with};
 
 /// Returns the runs that write, newest first.
 async fn runs(w: &World) -> Vec<RunRecord> {
@@ -46,7 +46,7 @@ async fn restarted(w: World) -> World {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_before_a_restart_is_run_after_it_and_once() {
+async fn a_run_requested_before_a_restart_is_done_once_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options();
     options.store = Some(folder.path().join("usersync.db"));
@@ -75,7 +75,7 @@ async fn what_was_asked_for_before_a_restart_is_run_after_it_and_once() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_broken_off_and_what_was_asked_for_meanwhile_are_made_up_for_by_one_run() {
+async fn one_run_replaces_an_interrupted_run_and_a_requested_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options();
     options.store = Some(folder.path().join("usersync.db"));
@@ -113,7 +113,7 @@ pub async fn every_write_has_its_change(w: &World) {
 }
 
 #[tokio::test]
-async fn stopped_in_the_middle_of_work_it_goes_on_where_it_was() {
+async fn after_a_stop_in_the_middle_of_work_it_continues() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options();
     options.store = Some(folder.path().join("usersync.db"));
@@ -132,12 +132,12 @@ async fn stopped_in_the_middle_of_work_it_goes_on_where_it_was() {
     w.settled().await;
     every_write_has_its_change(&w).await;
     let creates = w.changes().await.iter().filter(|change| change.verb == "create").count();
-    assert_eq!(creates, crate::support::STAFF + 24, "each account was made once");
+    assert_eq!(creates, super::support::STAFF + 24, "each account was made once");
     w.agrees();
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_before_the_stop_is_settled_by_looking() {
+async fn an_intent_whose_answer_was_lost_before_the_stop_is_recovered_by_a_read() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options();
     options.store = Some(folder.path().join("usersync.db"));

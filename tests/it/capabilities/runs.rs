@@ -16,7 +16,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, on, options, policy, servers, world, world_with};
+use super::support::{World, on, options, policy, servers, world, world_with};
 
 /// Makes changes of all kinds, without any event.
 async fn change_much(w: &World) {
@@ -39,7 +39,7 @@ async fn change_much(w: &World) {
 }
 
 #[tokio::test]
-async fn a_run_finds_what_was_missed_while_nobody_listened_and_a_second_one_does_nothing() {
+async fn a_run_finds_changes_missed_while_events_were_lost_and_a_second_one_does_nothing() {
     let w = world().await;
     change_much(&w).await;
     w.run().await;
@@ -89,7 +89,7 @@ async fn a_plan_writes_nothing_and_applying_does_exactly_what_it_shows() {
 }
 
 #[tokio::test]
-async fn a_plan_shows_groups_that_somebody_deleted_in_jira() {
+async fn a_plan_shows_groups_that_were_deleted_in_jira() {
     let w = world().await;
     w.jira().remove_group("staff");
     let plan = w.dry_run().await;
@@ -178,7 +178,7 @@ async fn until_the_first_run_is_approved_events_are_stored_and_tasks_wait() {
     w.decide_items(set, Vec::new(), true).await;
     w.stack.in_service().await.unwrap();
     w.settled().await;
-    assert_eq!(w.agrees().users, crate::support::STAFF + 1);
+    assert_eq!(w.agrees().users, super::support::STAFF + 1);
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn a_paused_connector_stores_events_and_goes_on_when_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
+async fn past_a_limit_the_whole_kind_waits_for_approval_and_the_rest_continues() {
     let w = world().await;
     w.realm().switch_webhook(false);
     for number in 0..6 {
@@ -244,7 +244,7 @@ async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
 }
 
 #[tokio::test]
-async fn a_rejection_stands_while_the_operation_would_do_the_same() {
+async fn a_rejection_is_kept_while_the_operation_would_do_the_same() {
     let w = world().await;
     w.realm().switch_webhook(false);
     for number in 0..6 {
@@ -460,7 +460,7 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn what_a_person_asks_for_is_run_at_once() {
+async fn a_run_requested_by_an_operator_starts_at_once() {
     let w = world().await;
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
@@ -478,7 +478,7 @@ async fn what_a_person_asks_for_is_run_at_once() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_ends_when_a_run_finds_its_subject_in_order() {
+async fn a_dead_letter_ends_when_a_run_finds_its_subject_in_sync() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("chief"));
     let id = w.id("staff1");
@@ -503,7 +503,7 @@ async fn a_first_plan_that_was_stopped_is_no_plan() {
 }
 
 #[tokio::test]
-async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
+async fn a_pause_ends_the_run_in_progress_which_is_repeated_afterwards() {
     let w = world().await;
     let store = &w.stack.store;
     w.realm().switch_webhook(false);
@@ -535,7 +535,7 @@ async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
 }
 
 #[tokio::test]
-async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_once() {
+async fn a_run_requested_by_an_event_is_repeated_until_it_succeeds_and_an_operators_once() {
     for trigger in [RunTrigger::Event, RunTrigger::Operator] {
         let w = world().await;
         let store = &w.stack.store;
@@ -571,7 +571,7 @@ async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_onc
 }
 
 #[tokio::test]
-async fn a_login_that_was_given_away_during_a_run_makes_nobody_else_a_member() {
+async fn a_login_reassigned_during_a_run_adds_no_other_user_to_a_group() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("eve"));
     let realm = w.realm();
@@ -615,7 +615,7 @@ async fn the_limit_that_a_first_plan_shows_is_the_one_that_applies() {
 }
 
 #[tokio::test]
-async fn who_is_gone_is_not_counted_as_unchanged() {
+async fn a_deleted_user_is_not_counted_as_unchanged() {
     let w = world().await;
     for number in 0..3 {
         w.realm().delete_user(&w.id(&format!("staff{number}"))).await.unwrap();
@@ -624,7 +624,7 @@ async fn who_is_gone_is_not_counted_as_unchanged() {
     let report = w.run().await;
     assert_eq!(
         (report.in_scope, report.unchanged),
-        (crate::support::STAFF - 3, crate::support::STAFF - 3),
+        (super::support::STAFF - 3, super::support::STAFF - 3),
         "{report:?}"
     );
 }

@@ -20,7 +20,7 @@ use usersync_simulators::{
     scim::{InvalidField, NewAccount, Visibility},
 };
 
-use crate::support::{World, on, policy, servers};
+use super::support::{World, on, policy, servers};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
@@ -153,7 +153,7 @@ async fn a_group_that_is_renamed_in_keycloak_is_renamed_and_its_members_stay() {
 }
 
 #[tokio::test]
-async fn a_group_whose_new_name_a_stranger_holds_is_not_renamed() {
+async fn a_group_whose_new_name_an_unmanaged_group_has_is_not_renamed() {
     let wiki = Wiki::start().await;
     let id = wiki.id_of("dev").await.expect("made");
     wiki.server.add_group("Taken");
@@ -170,7 +170,7 @@ async fn a_group_whose_new_name_a_stranger_holds_is_not_renamed() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_there_before_keeps_its_name() {
+async fn a_group_that_existed_before_usersync_keeps_its_name() {
     let wiki = Wiki::start().await;
     wiki.server.add_group("ops");
     let ops = wiki.id_of("ops").await.expect("there");
@@ -189,7 +189,7 @@ async fn a_group_that_was_there_before_keeps_its_name() {
 }
 
 #[tokio::test]
-async fn lists_that_tell_no_attributes_make_no_run_write_again_and_again() {
+async fn listings_without_attributes_cause_no_repeated_writes() {
     let wiki = Wiki::start().await;
     wiki.server.switch(|switches| switches.not_in_lists = vec!["title", ENTERPRISE]);
     wiki.set("title", &["Prof"]).await;
@@ -224,7 +224,7 @@ async fn an_attribute_that_is_refused_holds_up_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_given_its_new_name_by_hand_is_known_again_in_plan_and_run() {
+async fn a_group_renamed_by_hand_is_recognized_in_plan_and_run() {
     let wiki = Wiki::start().await;
     let id = wiki.id_of("dev").await.expect("made");
     let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
@@ -256,7 +256,7 @@ async fn a_login_that_the_service_finds_in_another_spelling_is_adopted_or_waits(
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_is_shown_to_have_does_not_loop() {
+async fn a_name_in_use_by_no_visible_account_does_not_loop() {
     let wiki = Wiki::switched(|switches| switches.hidden = vec!["ghost"]).await;
     let posts = || (wiki.server.journal.count("POST", "/Users"), wiki.server.journal.count("POST", "/Groups"));
     let before = posts();

@@ -18,7 +18,7 @@ use usersync_simulators::{
     scim::{Filters, Visibility},
 };
 
-use crate::support::{STAFF, World, on, options, servers};
+use super::support::{STAFF, World, on, options, servers};
 
 /// Groups of each user.
 const EACH: usize = 5;
@@ -168,7 +168,7 @@ async fn an_event_costs_what_it_changes_and_a_run_finds_what_was_changed_by_hand
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_who_is_refused_in_a_batch_keeps_nobody_out() {
+async fn a_refused_member_of_a_batch_does_not_prevent_other_additions() {
     let scene = Scene::start(30, 5, |switches| {
         plain(switches);
         switches.members_per_patch = 7;

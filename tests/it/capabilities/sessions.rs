@@ -7,7 +7,7 @@ use usersync::{
 };
 use usersync_simulators::{Fault, JiraOptions, keycloak::UserChange};
 
-use crate::support::{World, options, world, world_with};
+use super::support::{World, options, world, world_with};
 
 const END: &str = "/user/session/";
 
@@ -52,7 +52,7 @@ async fn a_deactivation_whose_answer_is_lost_ends_them_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_reported_and_the_deactivation_stands() {
+async fn a_refusal_is_reported_and_the_deactivation_is_kept() {
     let w = world().await;
     let refusal = r#"{"errorMessages": ["You may not end sessions."], "errors": {}}"#;
     w.jira().faults.add(Fault::status(403, refusal).path(END));
@@ -69,7 +69,7 @@ async fn a_refusal_is_reported_and_the_deactivation_stands() {
 }
 
 #[tokio::test]
-async fn a_version_without_the_call_deactivates_as_ever() {
+async fn a_version_without_the_call_deactivates_without_it() {
     for version in ["8.20.30", "9.4.0"] {
         let jira = JiraOptions::version(version);
         let w = world_with(StackOptions { jira, ..options() }).await;

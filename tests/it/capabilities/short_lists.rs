@@ -10,7 +10,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, world};
+use super::support::{STAFF, World, world};
 
 /// Returns a fault that removes these entries from a list of this realm.
 fn without(path: &str, ids: Vec<String>) -> Fault {
@@ -23,7 +23,7 @@ fn without(path: &str, ids: Vec<String>) -> Fault {
 }
 
 #[tokio::test]
-async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_back() {
+async fn members_missing_in_a_listing_keep_the_groups_that_their_accounts_show_and_get_them_back() {
     let w = world().await;
     w.realm().switch_webhook(false);
     let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
@@ -65,7 +65,7 @@ async fn a_listing_without_usersyncs_own_account_is_incomplete() {
 }
 
 #[tokio::test]
-async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read() {
+async fn in_a_realm_with_a_wrong_count_users_are_planned_as_read() {
     let w = world().await;
     w.realm().switch_webhook(false);
     let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
@@ -97,7 +97,7 @@ async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read()
 }
 
 #[tokio::test]
-async fn many_who_are_gone_are_asked_for_by_one_request_before_each_is_confirmed() {
+async fn many_missing_users_are_read_by_one_request_before_each_absence_is_confirmed() {
     let w = world().await;
     w.realm().switch_webhook(false);
     let gone: Vec<String> = (0..4).map(|number| w.id(&format!("staff{number}"))).collect();

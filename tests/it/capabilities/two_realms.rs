@@ -130,7 +130,7 @@ fn id(realm: &RealmHandle, login: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_group_of_two_realms_holds_the_people_of_both() {
+async fn a_group_of_two_realms_has_the_members_of_both() {
     let two = Two::start().await;
     assert_eq!(two.staff(), 2 * (OTHERS + 1));
     assert_eq!(two.sources_of_staff().await, ["north", "south"]);
@@ -146,7 +146,7 @@ async fn a_group_of_two_realms_holds_the_people_of_both() {
 }
 
 #[tokio::test]
-async fn a_group_that_one_realm_gives_up_stays_the_others() {
+async fn a_group_that_one_realm_deletes_stays_managed_by_the_other() {
     let two = Two::start().await;
     let staff = two.north.snapshot().group("/staff").expect("there").id.clone();
     two.north.delete_group(&staff).await.expect("deleted");

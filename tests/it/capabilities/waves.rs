@@ -21,7 +21,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, on, options, servers};
+use super::support::{STAFF, World, on, options, servers};
 
 struct Scene {
     w: World,
@@ -174,7 +174,7 @@ async fn a_leaver_does_not_wait_for_the_other_users_of_a_full_reconcile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wave_that_gets_on_is_no_defect_and_one_that_does_not_is() {
+async fn a_wave_that_progresses_is_no_defect_and_one_that_does_not_is() {
     let times = EngineTimes {
         call: SignedDuration::from_hours(1),
         task_turn: SignedDuration::from_hours(1),

@@ -12,7 +12,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, SimulatedConfluence, keycloak::NewUser};
 
-use crate::support::{World, on, options, servers};
+use super::support::{World, on, options, servers};
 
 struct Place {
     w: World,
@@ -44,7 +44,7 @@ impl Place {
 }
 
 #[tokio::test]
-async fn a_group_is_made_found_compared_and_reported_in_lower_case() {
+async fn a_group_is_created_found_compared_and_reported_in_lower_case() {
     let place = Place::start([NewUser::named("ada").in_groups(&["/Dev Team"])]).await;
     assert_eq!(place.members("dev team"), Some(["ada".to_owned()].into()));
     assert_eq!(place.members("Dev Team"), None);
@@ -62,7 +62,7 @@ async fn a_group_is_made_found_compared_and_reported_in_lower_case() {
 }
 
 #[tokio::test]
-async fn two_groups_that_fall_together_are_a_conflict_as_ever() {
+async fn two_groups_with_the_same_lower_case_name_are_a_conflict() {
     let users = [NewUser::named("ada").in_groups(&["/x/Ops"]), NewUser::named("bob").in_groups(&["/y/ops"])];
     let place = Place::start(users).await;
     let report = place.run().await;

@@ -15,7 +15,7 @@ use usersync::{
     },
 };
 
-use crate::place::Place;
+use super::place::Place;
 
 fn acme() -> ConnectorName {
     "acme".into()
@@ -107,7 +107,7 @@ const LISTS: &[(&[&str], &str)] = &[
 ];
 
 #[tokio::test]
-async fn without_a_store_every_list_is_empty_and_says_why() {
+async fn without_a_store_every_list_is_empty_and_reports_why() {
     let place = Place::nowhere();
     for (args, name) in LISTS {
         let ran = place.run(args).await;
@@ -239,7 +239,7 @@ async fn documents_have_stable_names() {
 }
 
 #[tokio::test]
-async fn status_says_it_in_sentences() {
+async fn status_is_written_in_sentences() {
     let place = Place::nowhere();
     full(&place).await;
     let status = place.run(&["status"]).await;
@@ -298,7 +298,7 @@ async fn a_rejection_is_listed_until_it_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn what_people_did_is_listed() {
+async fn operators_actions_are_listed() {
     let place = Place::nowhere();
     full(&place).await;
     place.run(&["connector", "pause", "acme"]).await.ended(0);
@@ -326,7 +326,7 @@ async fn what_people_did_is_listed() {
 }
 
 #[tokio::test]
-async fn what_is_replayed_is_back_in_the_queue() {
+async fn a_replayed_task_is_back_in_the_queue() {
     let place = Place::nowhere();
     full(&place).await;
     place.run(&["dead", "replay", "--reason", "500"]).await.ended(0).says("No dead letter matches");
@@ -351,7 +351,7 @@ async fn what_is_replayed_is_back_in_the_queue() {
 }
 
 #[tokio::test]
-async fn a_confirmed_identity_begins_anew() {
+async fn a_confirmed_identity_starts_with_a_new_first_run() {
     let place = Place::nowhere();
     let store = place.store().await;
     store.set_pair_state(&Stack::pair(), PairState::InService, Timestamp::now()).await.expect("in service");
@@ -373,7 +373,7 @@ async fn a_confirmed_identity_begins_anew() {
 }
 
 #[tokio::test]
-async fn servers_that_are_nowhere_end_with_4() {
+async fn unreachable_servers_end_with_4() {
     let place = Place::nowhere();
     full(&place).await;
     for args in [&["check"][..], &["plan"], &["sync"], &["sync", "alice"], &["explain", "alice"]] {

@@ -10,7 +10,7 @@ use usersync_simulators::{
     keycloak::{NewUser, Webhook},
 };
 
-use crate::place::Place;
+use super::place::Place;
 
 /// Starts simulators, a place, and a server that works with its store in this process.
 async fn running(policy: Policy) -> (SimulatedServers, Place, Stack) {
@@ -27,7 +27,7 @@ async fn running(policy: Policy) -> (SimulatedServers, Place, Stack) {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_is_seen_and_respected() {
+async fn a_lock_of_another_process_is_respected() {
     let place = Place::nowhere();
     let store = place.store().await;
     let pid = std::process::id().to_string();
@@ -75,7 +75,7 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
+async fn a_link_is_ordered_from_the_running_server_and_created_where_none_runs() {
     let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
     stack.in_service().await.expect("in service");
     let jira = &servers.jira;
@@ -115,7 +115,7 @@ async fn a_first_run_waits_and_is_approved_beside_the_server() {
 }
 
 #[tokio::test]
-async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
+async fn sync_after_a_rejected_first_run_plans_it_again() {
     let (servers, place, stack) = running(Policy::default()).await;
     let waits = async |set: &str| {
         for _ in 0..200 {
@@ -283,7 +283,7 @@ async fn a_signal_ends_the_waiting_for_the_servers_run_which_goes_on() {
     let ran = place.read(&["sync", "--json"], &output);
     ran.ended(143).complains("Stopped by SIGTERM: the run of acme → jira continues in the server: usersync runs");
     let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
-    crate::schemas::assert_valid(&["sync"], &document);
+    super::schemas::assert_valid(&["sync"], &document);
     for _ in 0..1_000 {
         if servers.jira.snapshot().account("alice").is_some() {
             break;
@@ -363,7 +363,7 @@ async fn a_signal_ends_every_command_that_waits_for_the_server_with_a_code_of_it
         let ran = place.read(args, &output);
         ran.ended(code).complains(text);
         let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
-        crate::schemas::assert_valid(args, &document);
+        super::schemas::assert_valid(args, &document);
     }
     store.close().await;
 }

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use crate::place::Place;
+use super::place::Place;
 
 /// A demo process that is always ended, even if a test fails.
 struct Kept(Child);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use usersync::demo::stack::{CONNECTOR, HOOK_SECRET, agree_except};
 use usersync_simulators::keycloak::{NewUser, UserChange, Webhook};
 
-use crate::served::Served;
+use super::served::Served;
 
 /// Timeout of every wait. A request without a stored answer is protected for 35 s.
 const STEP_TIMEOUT: Duration = Duration::from_mins(2);

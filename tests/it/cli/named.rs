@@ -7,7 +7,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::place::Place;
+use super::place::Place;
 
 /// Words after the product's name that are not commands.
 const PROSE: &[&str] = &["activates", "checks", "could", "does", "failed", "itself", "listens", "re-reads", "retries"];

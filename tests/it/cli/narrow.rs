@@ -8,7 +8,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::NewUser;
 
-use crate::{alone, place::Place};
+use super::{alone, place::Place};
 
 const LONG: &str = "maximiliane.von-und-zu-hohenstein-oberkirchberg-langenfeld";
 

@@ -129,8 +129,8 @@ time_zone = "Europe/Berlin"
         for secret in &self.secrets {
             assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{args:?} shows a secret: {ran}");
         }
-        crate::named::assert_well_written(&ran.out);
-        crate::named::assert_well_written(&ran.err);
+        super::named::assert_well_written(&ran.out);
+        super::named::assert_well_written(&ran.err);
         assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{args:?} writes colours to a pipe: {ran}");
         ran
     }

@@ -6,7 +6,7 @@ use usersync::{
 };
 use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
-use crate::place::{Place, Ran};
+use super::place::{Place, Ran};
 
 const ADMIN: &str = "a-very-secret-password";
 
@@ -23,7 +23,7 @@ fn keycloak() -> KeycloakOptions {
 }
 
 #[tokio::test]
-async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
+async fn a_realm_is_set_up_and_removed_and_secrets_stay_in_files() {
     let keycloak = SimulatedKeycloak::start(keycloak()).await.expect("the simulator starts");
     let realm = keycloak.add_realm("fresh");
     realm.set_events(false, false, false);

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use usersync::demo::stack::{SimulatedServers, StackOptions};
 use usersync_simulators::{KeycloakOptions, keycloak::NewUser};
 
-use crate::{
+use super::{
     alone::full,
     place::Place,
     usage::{CALLS, COMMANDS},
 };
 
 fn schemas() -> Value {
-    serde_json::from_str(include_str!("../../docs/schemas/v1.json")).expect("JSON")
+    serde_json::from_str(include_str!("../../../docs/schemas/v1.json")).expect("JSON")
 }
 
 /// Returns the definition of a command's document, by its longest known name.
@@ -38,7 +38,7 @@ pub fn assert_valid(words: &[&str], document: &Value) {
 }
 
 #[tokio::test]
-async fn e11_every_command_without_servers_writes_what_its_schema_says() {
+async fn e11_every_command_without_servers_writes_documents_that_match_its_schema() {
     let place = Place::nowhere();
     full(&place).await;
     for call in CALLS {
@@ -49,7 +49,7 @@ async fn e11_every_command_without_servers_writes_what_its_schema_says() {
 }
 
 #[tokio::test]
-async fn e11_every_command_with_servers_writes_what_its_schema_says() {
+async fn e11_every_command_with_servers_writes_documents_that_match_its_schema() {
     let options = StackOptions {
         keycloak: KeycloakOptions { admin: ("admin".into(), "admin".into()), ..KeycloakOptions::default() },
         ..StackOptions::default()

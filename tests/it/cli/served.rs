@@ -13,7 +13,7 @@ use usersync_simulators::{
     keycloak::{NewUser, Webhook},
 };
 
-use crate::place::{Place, Ran};
+use super::place::{Place, Ran};
 
 /// Timeout of every wait; the store waits 5 s for a lock, and retries every 5 s.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(40);
@@ -247,7 +247,7 @@ async fn a_refused_create_is_listed_as_a_failed_task() {
 }
 
 #[tokio::test]
-async fn check_tells_what_the_listener_has_brought() {
+async fn check_reports_what_the_listener_has_delivered() {
     let served = Served::prepare("apply", |_| {}).await;
     served.until(&["status"], 0, "In sync.").await;
     served.place.run(&["check"]).await.says("no event received since");

@@ -8,7 +8,7 @@ use usersync::{
 };
 use usersync_simulators::{KeycloakOptions, SimulatedKeycloak, keycloak::NewUser};
 
-use crate::place::{Place, Ran};
+use super::place::{Place, Ran};
 
 const ADMIN: &str = "a-very-secret-password";
 
@@ -58,7 +58,7 @@ async fn e1_setup_works_for_a_connector_whose_secrets_are_not_there_yet() {
 }
 
 #[tokio::test]
-async fn e1_only_the_connectors_own_part_has_to_be_right() {
+async fn e1_only_the_connectors_own_section_must_be_valid() {
     let keycloak = keycloak().await;
     keycloak.add_realm("fresh");
     let place = Place::nowhere();
@@ -76,7 +76,7 @@ async fn e1_only_the_connectors_own_part_has_to_be_right() {
 }
 
 #[tokio::test]
-async fn e1_a_connector_that_names_no_files_is_told_what_to_add() {
+async fn e1_for_a_connector_without_files_the_missing_keys_are_reported() {
     let keycloak = keycloak().await;
     keycloak.add_realm("fresh");
     let place = Place::nowhere();
@@ -90,7 +90,7 @@ async fn e1_a_connector_that_names_no_files_is_told_what_to_add() {
 }
 
 #[tokio::test]
-async fn e2_files_are_given_to_an_owner_that_exists() {
+async fn e2_files_get_an_owner_that_exists() {
     let keycloak = keycloak().await;
     keycloak.add_realm("fresh");
     let place = Place::nowhere();
@@ -119,7 +119,7 @@ async fn e3_the_address_is_usersyncs_own_in_help_readme_and_error() {
     administer(&place, &with("usersync.example.org")).await.ended(2).complains("https://usersync.example.org");
     let help = place.run(&["keycloak", "setup", "--help"]).await;
     help.says("--address https://usersync.example.org").says("without /hooks/");
-    for text in [include_str!("../../README.md"), include_str!("../../docs/operate.md"), help.out.as_str()] {
+    for text in [include_str!("../../../README.md"), include_str!("../../../docs/operate.md"), help.out.as_str()] {
         for (_, rest) in text.match_indices("--address ").map(|(at, found)| text.split_at(at + found.len())) {
             let value = rest.split_whitespace().next().unwrap_or_default().trim_matches('`');
             assert!(!value.contains("/hooks"), "{value}");
@@ -155,7 +155,7 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
 }
 
 #[tokio::test]
-async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
+async fn a_realm_without_users_stays_in_its_first_plan_which_is_reported() {
     let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
     let place = Place::at(&servers);
     let none = "The realm has no users in scope yet";
@@ -173,7 +173,7 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let alice = servers.realm.snapshot().user("alice").map(|user| user.id.clone()).expect("there");
     let store = place.store().await;
-    let event = crate::alone::event("e-alice", &alice, false);
+    let event = super::alone::event("e-alice", &alice, false);
     store.append_events(&"acme".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
     store.close().await;
     place.run(&["status"]).await.ended(0).says(
@@ -235,7 +235,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
 }
 
 #[tokio::test]
-async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
+async fn tasks_under_a_new_name_are_replaced_by_a_run() {
     let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
@@ -244,7 +244,7 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
     place.run(&["sync"]).await.ended(0);
     // Keycloak already sends to the new URL.
     let store = place.store().await;
-    let event = crate::alone::event("e-alice", "u-alice", false);
+    let event = super::alone::event("e-alice", "u-alice", false);
     store.append_events(&"corp".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
     store.close().await;
     place

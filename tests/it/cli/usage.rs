@@ -1,6 +1,6 @@
 //! Help, wrong usage, wrong configuration.
 
-use crate::place::Place;
+use super::place::Place;
 
 /// Every command, by its words.
 pub const COMMANDS: &[&[&str]] = &[
@@ -94,13 +94,13 @@ async fn help_lists_every_command_that_is_tested() {
 }
 
 #[tokio::test]
-async fn the_version_is_told() {
+async fn the_version_is_printed() {
     let ran = Place::nowhere().run(&["--version"]).await;
     ran.ended(0).says(concat!("usersync ", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test]
-async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+async fn wrong_usage_ends_with_2_and_reports_the_mistake() {
     let place = Place::nowhere();
     for args in [
         &["frobnicate"][..],

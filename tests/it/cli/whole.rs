@@ -14,7 +14,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::place::{Place, Ran};
+use super::place::{Place, Ran};
 
 async fn servers() -> (SimulatedServers, Place) {
     let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
@@ -27,7 +27,7 @@ async fn servers() -> (SimulatedServers, Place) {
 }
 
 #[tokio::test]
-async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
+async fn check_reports_each_thing_with_its_state_and_changes_nothing() {
     let (servers, place) = servers().await;
     let before = servers.jira.snapshot().accounts.len();
     let check = place.run(&["check"]).await;
@@ -66,7 +66,7 @@ async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_first_day_from_plan_to_in_step() {
+async fn a_first_day_from_plan_to_in_sync() {
     let (servers, place) = servers().await;
     let plan = place.run(&["plan"]).await;
     plan.ended(0)
@@ -155,7 +155,7 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
 }
 
 #[tokio::test]
-async fn explain_tells_both_sides_and_why() {
+async fn explain_reports_both_sides_and_why() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "1"]).await.ended(0);
@@ -183,7 +183,7 @@ async fn explain_tells_both_sides_and_why() {
 }
 
 #[tokio::test]
-async fn what_hurts_is_held_and_nothing_else_stops() {
+async fn operations_past_a_limit_wait_for_approval_and_the_rest_continues() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "1"]).await.ended(0);
@@ -236,7 +236,7 @@ async fn stopped_by(signal: &str, servers: &SimulatedServers, place: &Place, arg
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on() {
+async fn a_signal_stops_sync_cleanly_reports_what_was_done_and_the_next_run_continues() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "1"]).await.ended(0);
@@ -251,7 +251,7 @@ async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on
     let ran = stopped_by("-TERM", &servers, &place, &["sync", "--json"]).await;
     ran.ended(143).complains("Stopped by SIGTERM: ");
     let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
-    crate::schemas::assert_valid(&["sync"], &document);
+    super::schemas::assert_valid(&["sync"], &document);
     assert!(document["stopped"].as_str().is_some_and(|text| text.contains("operations done")), "{document}");
     let further = servers.jira.snapshot().accounts.len();
     assert!(further > reached && further < 61, "{further}");
@@ -315,7 +315,7 @@ async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
 }
 
 #[tokio::test]
-async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
+async fn a_target_that_becomes_unreachable_ends_with_4_and_what_was_done_is_shown() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "1"]).await.ended(0);
@@ -341,7 +341,7 @@ async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
 }
 
 #[tokio::test]
-async fn one_user_who_waits_or_is_unsupported_is_told_why() {
+async fn for_one_user_who_waits_or_is_unsupported_the_reason_is_reported() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["approvals", "approve", "1"]).await.ended(0);

@@ -295,7 +295,7 @@ fn a_bitbucket_and_a_crowd_are_signed_in_to_with_a_password_or_as_a_client() {
 }
 
 #[test]
-fn the_way_to_a_server_can_want_a_certificate_and_a_proxys_user() {
+fn a_connection_can_need_a_client_certificate_and_a_proxy_user() {
     let folder = Folder::new();
     let pairs = ["one", "other"].map(|name| {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
@@ -353,7 +353,7 @@ fn variables_override_the_servers_own_settings() {
 }
 
 #[test]
-fn a_wrong_variable_is_told_by_its_name() {
+fn a_wrong_variable_is_reported_by_its_name() {
     let env = Env::of([("USERSYNC_LOG_LEVEL", "inf"), ("USERSYNC_SERVER_BEHIND_PROXY", "yes")]);
     let errors = Folder::new().errors_with(SMALL, &env);
     assert!(
@@ -384,7 +384,7 @@ fn a_variable_that_overrides_nothing_is_a_warning() {
 }
 
 #[test]
-fn the_file_is_found_as_told_then_by_the_variable() {
+fn the_file_is_found_by_the_option_then_by_the_variable() {
     let env = Env::of([("USERSYNC_CONFIG", "/srv/u.toml")]);
     assert_eq!(find(Some(Path::new("x.toml")), &env).unwrap(), Path::new("x.toml"));
     assert_eq!(find(None, &env).unwrap(), Path::new("/srv/u.toml"));
@@ -393,7 +393,7 @@ fn the_file_is_found_as_told_then_by_the_variable() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told() {
+fn a_file_that_cannot_be_read_is_reported() {
     let errors = Config::load(Path::new("/nowhere/usersync.toml"), &Env::default()).unwrap_err().to_string();
     assert_eq!(
         errors,
@@ -543,7 +543,7 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
 }
 
 #[test]
-fn the_table_for_people_has_every_key() {
+fn the_documentation_table_has_every_key() {
     let table = reference_markdown();
     assert!(table.starts_with("### `[server]`\n\n| key | value | default | meaning |\n"));
     assert!(table.contains("| `listen` | address and port | `\"127.0.0.1:8475\"` |"));
@@ -555,7 +555,7 @@ fn the_table_for_people_has_every_key() {
 
 /// Returns the complete text of the errors, so that positions, marks and advice are all checked.
 #[test]
-fn all_errors_are_told_at_once_in_the_order_of_the_file() {
+fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
     let text = r#"[server]
 behnd_proxy = true
 [[target]]
@@ -592,7 +592,7 @@ usersync.toml:12:12: connector acme: targets: there is no target `jira-prd`
 }
 
 #[test]
-fn a_key_of_one_kind_is_taken_for_that_kind_only() {
+fn a_key_of_one_kind_is_accepted_for_that_kind_only() {
     let folder = Folder::new();
     let bitbucket = SMALL.replace("kind = \"jira\"", "kind = \"bitbucket\"\ndefault_group = false\nuser = \"me\"");
     let bitbucket = bitbucket.replace("token_file", "password_file");
@@ -605,7 +605,7 @@ fn a_key_of_one_kind_is_taken_for_that_kind_only() {
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
-fn each_mistake_has_its_place_and_its_words() {
+fn each_mistake_has_its_location_and_its_message() {
     let two_targets = |name: &str, url: &str| {
         format!("{SMALL}[[target]]\nname = \"{name}\"\nkind = \"jira\"\nurl = \"{url}\"\ntoken_file = \"jira.token\"\n")
     };
@@ -893,7 +893,7 @@ fn with_scim(lines: &str) -> String {
 }
 
 #[test]
-fn further_attributes_are_read_with_their_templates_and_told_to_the_target() {
+fn further_attributes_are_read_with_their_templates_and_passed_to_the_target() {
     let text = with_scim(
         "[connector.policy.targets.jira-prod.attributes]\ntitle = \"{{ attributes.title }}\"\n\
          'phoneNumbers[type eq \"work\"].value' = { template = \"{{ attributes.phone }}\", when = \"create\", empty = \"clear\" }",
@@ -910,7 +910,7 @@ fn further_attributes_are_read_with_their_templates_and_told_to_the_target() {
 }
 
 #[test]
-fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
+fn a_scim_servers_habits_are_read_and_mistakes_in_them_are_reported() {
     let with =
         |habits: &str| SMALL.replace("kind = \"jira\"", "kind = \"scim\"").replace("\n\n", &format!("\n{habits}\n\n"));
     let config =
@@ -934,7 +934,7 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
 }
 
 #[test]
-fn further_attributes_tell_what_is_wrong_with_them_and_where() {
+fn mistakes_in_further_attributes_are_reported_with_their_location() {
     let lines = SMALL.lines().count();
     for (attribute, reported) in [
         (
@@ -970,7 +970,7 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
 }
 
 #[test]
-fn a_crowd_takes_attributes_of_any_name_but_its_own() {
+fn a_crowd_accepts_attributes_of_any_name_but_its_own() {
     let lines = |attribute: &str| with_crowd(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
     let config = Folder::new().load(&lines("title = \"{{ attributes.title }}\"\n'cost centre' = \"x\"")).unwrap();
     assert_eq!(config.targets[0].attributes, ["cost centre", "title"].map(str::to_owned).into());
@@ -986,7 +986,7 @@ fn a_crowd_takes_attributes_of_any_name_but_its_own() {
 }
 
 #[test]
-fn a_policy_tells_all_that_is_wrong_in_it() {
+fn all_mistakes_in_a_policy_are_reported() {
     let errors = Folder::new().errors(&with_connector(
         "[connector.policy]\nfirst_run = 1\nadopt = \"x\"\n[connector.policy.safety]\ncount = \"a\"\nremove_members_percent = 51.5\nperzent = 1",
     ));
@@ -1093,7 +1093,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
 // ---- secrets
 
 #[test]
-fn a_rotated_secret_is_taken_without_a_restart() {
+fn a_rotated_secret_is_used_without_a_restart() {
     let folder = Folder::new();
     let secret = Secret::file(folder.write("s", "one\r\n"));
     assert_eq!(secret.read().unwrap().expose_secret(), "one");
@@ -1104,7 +1104,7 @@ fn a_rotated_secret_is_taken_without_a_restart() {
 }
 
 #[test]
-fn secrets_that_cannot_be_right_are_refused() {
+fn impossible_secrets_are_refused() {
     let folder = Folder::new();
     for (content, why) in
         [("", "is empty"), ("\n", "is empty"), ("a\nb", "more than one line"), ("a\u{0}b", "control character")]
@@ -1121,7 +1121,7 @@ fn secrets_that_cannot_be_right_are_refused() {
 }
 
 #[test]
-fn a_secret_says_where_it_is_and_never_what_it_is() {
+fn a_secret_shows_its_location_and_never_its_value() {
     let env = Env::of([("JIRA_TOKEN", "hunter2")]);
     let secrets = [Secret::inline("hunter2"), Secret::variable("JIRA_TOKEN", env.clone())];
     assert_eq!(secrets[0].describe(), "the configuration file");
@@ -1296,7 +1296,7 @@ fn cron_expressions_mean_what_quartz_and_unix_say() {
 }
 
 #[test]
-fn wrong_expressions_are_told_by_field() {
+fn wrong_expressions_are_reported_by_field() {
     let cases = [
         ("0 0 25 * * ?", "field 3 (hours): 25 is past 23"),
         ("60 0 * * * ?", "field 1 (seconds): 60 is past 59"),
@@ -1447,7 +1447,7 @@ proptest! {
     }
 
     #[test]
-    fn no_neighbourhood_makes_a_secret_show(before in tomlish(), after in tomlish()) {
+    fn no_surrounding_text_reveals_a_secret(before in tomlish(), after in tomlish()) {
         let text = format!("{before}\ntoken = \"hunter2-hunter2\"\n{after}");
         let parsed = Config::parse(&text, Path::new("usersync.toml"), &Env::of([("A", "b")]), at("2026-07-01T00:00:00Z"));
         if let Err(errors) = parsed {

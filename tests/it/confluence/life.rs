@@ -7,7 +7,7 @@ use usersync::{
     targets::{Applied, Target, TargetErrorKind},
 };
 
-use crate::world::{
+use super::world::{
     Wiki, activate, create, deactivate, delete, delete_group, fields, join, leave, rename, soon, update,
 };
 
@@ -60,7 +60,7 @@ async fn an_account_lives_its_life_on_every_version() {
 }
 
 #[tokio::test]
-async fn a_new_account_has_a_password_that_nobody_knows() {
+async fn a_new_account_has_a_random_password() {
     let wiki = Wiki::new().await;
     let mut passwords = BTreeSet::new();
     for name in ["ada", "bob"] {
@@ -74,7 +74,7 @@ async fn a_new_account_has_a_password_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn what_older_versions_cannot_over_rest_is_done_over_rpc_or_told() {
+async fn operations_without_rest_in_older_versions_use_rpc_or_are_reported() {
     for (version, refusals) in [("8.5.16", 200), ("9.2.13", 500)] {
         let wiki = Wiki::version(version).await;
         let ada = wiki.create("ada").await;
@@ -102,7 +102,7 @@ async fn what_older_versions_cannot_over_rest_is_done_over_rpc_or_told() {
 }
 
 #[tokio::test]
-async fn an_update_that_must_bring_both_brings_both() {
+async fn an_update_that_must_send_both_fields_sends_both() {
     let wiki = Wiki::new().await;
     wiki.simulator.set_update_wants_both(true);
     let ada = wiki.create("ada").await;
@@ -117,7 +117,7 @@ async fn an_update_that_must_bring_both_brings_both() {
 }
 
 #[tokio::test]
-async fn a_login_is_not_renamed_and_the_way_out_is_told() {
+async fn a_login_is_not_renamed_and_the_remedy_is_reported() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     let before = wiki.simulator.journal.writes().len();
@@ -128,7 +128,7 @@ async fn a_login_is_not_renamed_and_the_way_out_is_told() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_to_whoever_has_the_login_now() {
+async fn another_account_with_the_login_is_not_changed() {
     let wiki = Wiki::new().await;
     let (ada, bob) = (wiki.create("ada").await, wiki.create("bob").await);
     for account in [&ada, &bob] {
@@ -156,7 +156,7 @@ async fn nothing_is_done_to_whoever_has_the_login_now() {
 }
 
 #[tokio::test]
-async fn a_deletion_is_waited_for() {
+async fn a_deletion_is_awaited() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.simulator.set_deletion(5, None);
@@ -179,7 +179,7 @@ async fn a_deletion_is_waited_for() {
 }
 
 #[tokio::test]
-async fn groups_are_made_however_it_is_answered() {
+async fn groups_are_created_whatever_the_answer() {
     for (lower, status) in [(false, 200), (false, 201), (true, 201)] {
         let wiki = Wiki::new().await;
         wiki.simulator.set_new_groups(lower, status);
@@ -194,7 +194,7 @@ async fn groups_are_made_however_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_not_there_is_known_however_it_is_said() {
+async fn a_missing_group_is_recognized_in_every_form_of_the_answer() {
     for (status, empty) in [(404, false), (404, true), (403, false), (403, true)] {
         let wiki = Wiki::new().await;
         wiki.simulator.set_absent_groups(status, empty);
@@ -239,7 +239,7 @@ async fn names_in_paths_arrive_as_they_are() {
 }
 
 #[tokio::test]
-async fn what_confluence_takes_for_no_name_is_told_before_it_is_sent() {
+async fn fields_that_confluence_does_not_accept_are_reported_before_they_are_sent() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.simulator.journal.clear();

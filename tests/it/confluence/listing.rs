@@ -6,7 +6,7 @@ use serde_json::json;
 use usersync::{model::ErrorClass, targets::Target};
 use usersync_simulators::{Fault, confluence::NewAccount};
 
-use crate::world::{Wiki, not_done};
+use super::world::{Wiki, not_done};
 
 fn many(count: usize) -> impl Iterator<Item = NewAccount> {
     (0..count).map(|nth| {
@@ -17,7 +17,7 @@ fn many(count: usize) -> impl Iterator<Item = NewAccount> {
 }
 
 #[tokio::test]
-async fn everybody_is_listed_however_small_the_pages_are() {
+async fn all_accounts_are_listed_however_small_the_pages_are() {
     for (cap, total) in [(1000, false), (100, true), (33, false)] {
         let wiki = Wiki::new().await;
         wiki.simulator.add_accounts(many(230));
@@ -32,7 +32,7 @@ async fn everybody_is_listed_however_small_the_pages_are() {
 }
 
 #[tokio::test]
-async fn without_a_listing_the_members_of_the_users_group_are_listed_and_doubted() {
+async fn without_a_listing_the_members_of_the_users_group_are_listed_as_incomplete() {
     let wiki = Wiki::version("8.5.16").await;
     wiki.simulator.add_accounts(many(230));
     wiki.simulator.add_account(NewAccount::named("outsider"));
@@ -49,7 +49,7 @@ async fn without_a_listing_the_members_of_the_users_group_are_listed_and_doubted
 }
 
 #[tokio::test]
-async fn a_listing_that_does_not_add_up_is_doubted() {
+async fn an_inconsistent_listing_is_incomplete() {
     let person =
         json!({ "type": "known", "username": "ada", "userKey": "k1", "displayName": "A", "status": "current" });
     let page = |more: serde_json::Value| {
@@ -90,7 +90,7 @@ async fn a_listing_that_does_not_add_up_is_doubted() {
 }
 
 #[tokio::test]
-async fn what_a_listing_leaves_out_is_read_one_by_one() {
+async fn accounts_missing_in_a_listing_are_read_one_by_one() {
     let wiki = Wiki::version("9.2.13").await;
     wiki.simulator.add_account(NewAccount::named("ada").inactive());
     wiki.simulator.set_tells_status(false);

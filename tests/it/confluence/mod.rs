@@ -1,8 +1,6 @@
 //! The Confluence client against the simulated Confluence, version by version. All requests and all answers are checked
 //! against the vendor's description.
 
-#[path = "../support/contract.rs"]
-mod contract;
 mod life;
 mod listing;
 mod probing;

@@ -12,10 +12,10 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Fault, JiraOptions, SimulatedJira, confluence::NewAccount};
 
-use crate::world::{Wiki, not_done, reported, token};
+use super::world::{Wiki, not_done, reported, token};
 
 #[tokio::test]
-async fn versions_differ_in_what_they_can() {
+async fn versions_differ_in_their_capabilities() {
     for (version, lists, rest, rpc) in [
         ("8.5.16", false, false, true),
         ("8.8.1", true, false, true),
@@ -58,7 +58,7 @@ async fn versions_differ_in_what_they_can() {
 }
 
 #[tokio::test]
-async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
+async fn names_that_confluence_does_not_accept_are_reported_in_the_plan() {
     let can = Wiki::new().await.probe().await.capabilities;
     assert_eq!((can.login_case, can.group_case), (CaseRule::Lower, CaseRule::Lower));
     for login in ["a b", "a,b", "a+b", "o'brien", "a\\b", "a<b", "a\"b", "a/b", "a\u{a0}b", "a\tb"] {
@@ -78,7 +78,7 @@ async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
 }
 
 #[tokio::test]
-async fn rights_and_seats_are_told() {
+async fn permissions_and_seats_are_reported() {
     for version in ["8.5.16", "9.4.0", "10.0.3"] {
         let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::version(version) };
         let wiki = Wiki::start(options, token("sync-token")).await;
@@ -105,7 +105,7 @@ async fn rights_and_seats_are_told() {
 }
 
 #[tokio::test]
-async fn what_is_no_confluence_or_too_old_is_told() {
+async fn a_server_that_is_no_confluence_or_too_old_is_reported() {
     for (version, word) in [("8.2.0", "8.5 or later"), ("7.19.30", "8.5 or later"), ("1000.0.0", "Cloud")] {
         let error = Wiki::version(version).await.target.probe().await.expect_err("refused");
         assert_eq!(error.kind, not_done(ErrorClass::Permanent), "{version}");
@@ -155,7 +155,7 @@ async fn refused_credentials_are_sent_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_looks_like_an_answer_is_known_for_one() {
+async fn a_refusal_with_the_form_of_an_answer_is_recognized() {
     let wiki = Wiki::new().await;
     wiki.simulator.refuse_credentials_silently(true);
     let error = wiki.target.accounts(None).await.expect_err("refused");
@@ -169,7 +169,7 @@ async fn a_refusal_that_looks_like_an_answer_is_known_for_one() {
 }
 
 #[tokio::test]
-async fn a_password_works_until_a_captcha_stands_before_it() {
+async fn a_password_works_until_a_captcha_is_required() {
     let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
     let password = Credentials::Basic { user: "admin".to_owned(), password: Arc::new(|| Ok("admin".into())) };
     let wiki = Wiki::start(options, password).await;

@@ -7,7 +7,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 
-use crate::world::{Wiki, deactivate, delete, not_done, token};
+use super::world::{Wiki, deactivate, delete, not_done, token};
 
 #[tokio::test]
 async fn an_account_is_found_by_key_and_by_login_in_any_case() {
@@ -35,7 +35,7 @@ async fn an_account_is_found_by_key_and_by_login_in_any_case() {
 }
 
 #[tokio::test]
-async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over() {
+async fn answers_with_missing_fields_are_not_confirmed_and_unknown_fields_are_ignored() {
     let wiki = Wiki::new().await;
     wiki.simulator.add_account(NewAccount::named("ada"));
     let answer = |body: serde_json::Value| Fault::status(200, body.to_string()).path("/user?").once();
@@ -72,7 +72,7 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
 }
 
 #[tokio::test]
-async fn a_list_of_groups_that_does_not_add_up_is_no_list_of_groups() {
+async fn an_inconsistent_listing_of_groups_is_not_used() {
     let wiki = Wiki::new().await;
     let key = wiki.simulator.add_account(NewAccount::named("ada").in_groups(&["dev"]));
     let page = json!({ "results": [{ "type": "group", "name": "dev" }], "totalCount": 3, "_links": {} });
@@ -82,7 +82,7 @@ async fn a_list_of_groups_that_does_not_add_up_is_no_list_of_groups() {
 }
 
 #[tokio::test]
-async fn administrators_and_who_is_named_are_protected() {
+async fn administrators_and_configured_users_are_protected() {
     let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
     let wiki = Wiki::start(options, token("sync-token")).await;
     let simulator = &wiki.simulator;

@@ -6,12 +6,12 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 
-use crate::world::{
+use super::world::{
     Wiki, activate, create, deactivate, delete, delete_group, fields, join, leave, not_done, token, update,
 };
 
 #[tokio::test]
-async fn a_full_licence_is_told_with_what_to_do() {
+async fn a_full_licence_is_reported_with_the_remedy() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.done(deactivate(&ada.id, "ada")).await;
@@ -25,7 +25,7 @@ async fn a_full_licence_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_read_only_directory_is_told_once_for_all_writes() {
+async fn a_read_only_directory_is_reported_once_for_all_writes() {
     let wiki = Wiki::new().await;
     let (ada, bob) = (wiki.create("ada").await, wiki.create("bob").await);
     wiki.done(deactivate(&bob.id, "bob")).await;
@@ -79,7 +79,7 @@ async fn an_xsrf_refusal_points_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn what_cannot_go_is_told() {
+async fn a_group_that_cannot_be_deleted_is_reported() {
     let wiki = Wiki::new().await;
     let error = wiki.refused(delete_group("confluence-administrators")).await;
     assert_eq!(error.kind, TargetErrorKind::Unsupported);
@@ -89,7 +89,7 @@ async fn what_cannot_go_is_told() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_said_to_be_done_is_looked_at() {
+async fn a_write_that_was_reported_as_done_is_read_back() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.simulator.set_idle_activity(true);
@@ -113,7 +113,7 @@ async fn a_write_that_was_said_to_be_done_is_looked_at() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_creation_that_names_nobody_is_followed_by_a_look() {
+async fn an_answer_to_a_creation_without_an_account_is_followed_by_a_read() {
     let wiki = Wiki::new().await;
     for body in ["", "{}", "[]"] {
         let name = format!("ada{}", body.len());

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use usersync_simulators::{ConfluenceOptions, SimulatedConfluence, confluence::NewAccount};
 
-use crate::world::contract;
+use super::world::contract;
 
 struct Site {
     simulator: SimulatedConfluence,
@@ -167,7 +167,7 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
 }
 
 #[tokio::test]
-async fn the_contract_sees_what_is_wrong() {
+async fn the_contract_detects_violations() {
     let site = Site::version("10.0.3").await;
     site.ask("GET", "/rest/api/user?nonsense=1", None).await;
     site.ask("GET", "/rest/api/user/list?limit=many", None).await;
@@ -181,7 +181,7 @@ async fn the_contract_sees_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn versions_differ_in_what_is_there() {
+async fn versions_differ_in_their_endpoints() {
     for (version, disable, create, list, update, permissions) in [
         ("7.19.30", 404, 404, 404, 404, 404),
         ("8.2.0", 204, 404, 404, 405, 404),

@@ -13,7 +13,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Entry, SimulatedConfluence};
 
-use crate::contract::Contract;
+use crate::support::contract::Contract;
 
 pub struct Wiki {
     pub simulator: SimulatedConfluence,
@@ -133,9 +133,9 @@ impl Wiki {
 }
 
 pub fn contract() -> Contract {
-    let description = include_str!("../contracts/confluence-10.0.openapi.json");
+    let description = include_str!("../../contracts/confluence-10.0.openapi.json");
     // The client sends OPTIONS for its own account, so the path contains its own login.
-    Contract::new(description, include_str!("../contracts/confluence-deviations.json"), "")
+    Contract::new(description, include_str!("../../contracts/confluence-deviations.json"), "")
         .alias("/admin/user/usersync", "/admin/user/admin")
 }
 

@@ -1,13 +1,12 @@
 //! Checks every answer of the simulated Jira against the vendor's description, and its behaviour against the known
 //! facts.
 
-#[path = "support/jira_contract.rs"]
-mod jira_contract;
-
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use usersync_simulators::jira::{NewAccount, RateLimit};
 use usersync_simulators::{JiraOptions, SimulatedJira};
+
+use crate::support::jira_contract;
 
 /// A simulator with a client that signs in by token.
 struct Jira {
@@ -205,7 +204,7 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
 }
 
 #[tokio::test]
-async fn the_contract_sees_what_is_wrong() {
+async fn the_contract_detects_violations() {
     let jira = Jira::version("10.3").await;
     jira.ask("GET", "/user?username=admin&nonsense=1", None).await;
     jira.ask("GET", "/user/list?maxResults=many", None).await;
@@ -218,7 +217,7 @@ async fn the_contract_sees_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn versions_differ_in_what_is_there() {
+async fn versions_differ_in_their_endpoints() {
     for (version, list, group, basic, sessions) in [
         ("8.20", 404, 200, 200, 404),
         ("9.12", 404, 200, 200, 200),
@@ -303,7 +302,7 @@ async fn licences_are_counted() {
 }
 
 #[tokio::test]
-async fn what_is_protected_stays() {
+async fn forbidden_changes_are_refused() {
     let jira = Jira::version("10.3").await;
     jira.simulator.add_account(NewAccount::named("ada"));
     jira.simulator.set_content("ada", true);

@@ -12,7 +12,7 @@ use usersync::{
 };
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser};
 
-use crate::place::{
+use super::place::{
     Place, activate, create, create_group, deactivate, delete, join, leave, not_done, rename, soon, update,
 };
 
@@ -54,7 +54,7 @@ async fn an_account_lives_its_life_on_every_version() {
 }
 
 #[tokio::test]
-async fn a_change_keeps_what_is_not_ours() {
+async fn a_change_keeps_unmanaged_fields() {
     let place = Place::new().await;
     let attributes = BTreeMap::from([("room".to_owned(), vec!["12".to_owned()])]);
     place.simulator.add_user(NewCrowdUser { attributes: attributes.clone(), ..NewCrowdUser::named("ada") });
@@ -77,7 +77,7 @@ async fn a_change_keeps_what_is_not_ours() {
 }
 
 #[tokio::test]
-async fn what_is_so_already_is_not_sent() {
+async fn a_change_that_already_holds_is_not_sent() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
     place.simulator.journal.clear();
@@ -90,7 +90,7 @@ async fn what_is_so_already_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_new_account_has_a_password_of_its_own_that_is_told_nowhere() {
+async fn a_new_account_has_a_random_password_that_is_shown_nowhere() {
     let place = Place::new().await;
     for name in ["ada", "bob"] {
         place.create(name).await;
@@ -179,7 +179,7 @@ async fn versions_before_2_8_4_do_not_rename() {
 }
 
 #[tokio::test]
-async fn a_state_that_the_directory_does_not_keep_is_told() {
+async fn a_state_that_the_directory_does_not_store_is_reported() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
     place.simulator.set_keeps_status(0, false);
@@ -189,7 +189,7 @@ async fn a_state_that_the_directory_does_not_keep_is_told() {
 }
 
 #[tokio::test]
-async fn a_look_after_a_write_that_fails_leaves_it_open() {
+async fn a_failed_read_after_a_write_leaves_the_result_unanswered() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
     place.simulator.faults.add(Fault::status(503, "").method("GET").path("key=").after(2).once());
@@ -205,7 +205,7 @@ async fn a_look_after_a_write_that_fails_leaves_it_open() {
 }
 
 #[tokio::test]
-async fn missing_and_unknown_fields_are_borne_or_doubted() {
+async fn missing_and_unknown_fields_are_tolerated_or_not_confirmed() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
     place.named("ada").await;
@@ -245,7 +245,7 @@ async fn past_its_deadline_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_membership_that_is_there_or_not_is_a_success_whatever_the_words() {
+async fn a_membership_that_already_exists_or_is_already_removed_is_a_success() {
     let place = Place::new().await;
     place.simulator.add_group("dev");
     let ada = place.create("ada").await;

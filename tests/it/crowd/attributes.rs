@@ -20,7 +20,7 @@ use usersync_simulators::{
     crowd::{NewCrowdUser, Permission},
 };
 
-use crate::place::{Place, create, deactivate, give, not_done, rename, settings, update, values};
+use super::place::{Place, create, deactivate, give, not_done, rename, settings, update, values};
 
 /// Attributes of the policy in most tests; `badge` is not managed.
 const OURS: [&str; 3] = ["title", "cost centre", "Größe & Ort"];
@@ -52,7 +52,7 @@ fn calls(place: &Place) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn each_is_made_read_changed_and_cleared_and_nothing_else_is_touched() {
+async fn each_attribute_is_created_read_changed_and_cleared_and_nothing_else_is_changed() {
     for options in [CrowdOptions::version("2.9.1"), CrowdOptions::version("7.1.3"), CrowdOptions::jira("10.3.5")] {
         let place = Place::keeping(options, &OURS).await;
         let first = [("title", "Dr"), ("cost centre", "4711"), ("Größe & Ort", "1 m / 2+3 \"x\"")];
@@ -88,7 +88,7 @@ async fn the_first_value_is_read_and_one_is_written() {
 }
 
 #[tokio::test]
-async fn an_answer_without_attributes_does_not_say_that_there_are_none() {
+async fn an_answer_without_attributes_does_not_mean_that_there_are_none() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr")])).await;
     let ada = place.named("ada").await.expect("there");
@@ -111,7 +111,7 @@ async fn an_answer_without_attributes_does_not_say_that_there_are_none() {
 }
 
 #[tokio::test]
-async fn what_is_so_already_is_not_sent() {
+async fn a_change_that_already_holds_is_not_sent() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr")])).await;
     let ada = place.named("ada").await.expect("there");
@@ -125,7 +125,7 @@ async fn what_is_so_already_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_somebody_elses_by_now_gives_him_nothing() {
+async fn a_login_that_was_reassigned_gives_the_other_account_nothing() {
     let place = place().await;
     let (ada, bob) = (place.create("ada").await, place.create("bob").await);
     for operation in [rename(&ada, "tmp"), rename(&bob, "ada"), rename(&ada, "bob")] {
@@ -165,7 +165,7 @@ async fn a_new_account_is_not_lost_with_its_attributes() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_the_permission_that_it_needs() {
+async fn a_refusal_is_reported_with_the_missing_permission() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr"), ("cost centre", "1")])).await;
     let ada = place.named("ada").await.expect("there");
@@ -193,7 +193,7 @@ async fn a_refusal_is_told_with_the_permission_that_it_needs() {
 }
 
 #[tokio::test]
-async fn a_failure_after_a_part_was_done_is_found_out_by_looking() {
+async fn a_failure_after_a_part_was_done_is_found_by_a_read() {
     let place = place().await;
     place.done(&make("ada", &[("cost centre", "1")])).await;
     let ada = place.named("ada").await.expect("there");
@@ -219,7 +219,7 @@ async fn a_failure_after_a_part_was_done_is_found_out_by_looking() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_told_and_doing_it_again_is_right() {
+async fn a_lost_answer_is_reported_and_a_repetition_is_correct() {
     for fault in [Fault::cut, Fault::cut_after] {
         for change in [("title", "Prof"), ("title", "")] {
             let place = place().await;
@@ -238,7 +238,7 @@ async fn a_lost_answer_is_told_and_doing_it_again_is_right() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_not_kept_is_told() {
+async fn a_value_that_is_not_stored_is_reported() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr")])).await;
     let ada = place.named("ada").await.expect("there");
@@ -263,7 +263,7 @@ async fn a_value_that_is_not_kept_is_told() {
 }
 
 #[tokio::test]
-async fn a_read_only_directory_takes_attributes_all_the_same() {
+async fn a_read_only_directory_accepts_attributes() {
     let place = place().await;
     let directory = place.simulator.add_directory("Company LDAP", true);
     place.simulator.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
@@ -285,7 +285,7 @@ async fn all_of_it(place: &Place) -> Vec<Account> {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_where_the_policy_speaks_of_none() {
+async fn attributes_are_not_read_if_the_policy_has_none() {
     let place = Place::new().await;
     let accounts = all_of_it(&place).await;
     assert!(accounts.iter().all(|account| account.attributes.is_empty()));
@@ -301,7 +301,7 @@ async fn nothing_is_asked_for_where_the_policy_speaks_of_none() {
 }
 
 #[tokio::test]
-async fn check_tells_which_are_written() {
+async fn check_reports_the_written_attributes() {
     let place = place().await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(info.capabilities.attributes);

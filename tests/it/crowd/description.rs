@@ -4,17 +4,15 @@ use serde_json::json;
 use usersync::targets::Target;
 use usersync_simulators::{CrowdOptions, Entry, crowd::NewCrowdUser};
 
-use crate::simulator::{Raw, person};
-use crate::{
-    contract::Contract,
-    place::{
-        Place, activate, create, create_group, deactivate, delete, delete_group, give, join, leave, rename, update,
-    },
+use super::place::{
+    Place, activate, create, create_group, deactivate, delete, delete_group, give, join, leave, rename, update,
 };
+use super::simulator::{Raw, person};
+use crate::support::contract::Contract;
 
 fn contract() -> Contract {
-    let description = include_str!("../contracts/crowd-3.5.openapi.json");
-    let deviations = include_str!("../contracts/crowd-deviations.json");
+    let description = include_str!("../../contracts/crowd-3.5.openapi.json");
+    let deviations = include_str!("../../contracts/crowd-deviations.json");
     Contract::new(description, deviations, "/rest/usermanagement/1")
         .refusal(|body| body["reason"].is_string() && body["message"].is_string())
 }

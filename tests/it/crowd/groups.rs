@@ -2,10 +2,10 @@
 
 use usersync::targets::{Applied, Target};
 
-use crate::place::{Place, create_group, join, leave};
+use super::place::{Place, create_group, join, leave};
 
 #[tokio::test]
-async fn a_group_is_made_active_and_says_whose_it_is() {
+async fn a_group_is_created_active_with_its_owner_in_the_description() {
     let place = Place::new().await;
     let made = place.apply(&create_group("Dev")).await.expect("made");
     let Applied::Group(made) = made else { panic!("{made:?}") };
@@ -17,7 +17,7 @@ async fn a_group_is_made_active_and_says_whose_it_is() {
 }
 
 #[tokio::test]
-async fn an_inactive_group_is_told_as_one_and_its_members_can_be_written() {
+async fn an_inactive_group_is_reported_as_such_and_its_members_can_be_written() {
     let place = Place::new().await;
     place.simulator.add_group("Dev");
     let ada = place.create("ada").await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use usersync::targets::Target;
 use usersync_simulators::{Fault, crowd::NewCrowdUser};
 
-use crate::place::Place;
+use super::place::Place;
 
 async fn people(count: usize) -> Place {
     let place = Place::new().await;
@@ -18,7 +18,7 @@ async fn people(count: usize) -> Place {
 }
 
 #[tokio::test]
-async fn everybody_is_listed_once_however_small_the_pages_are() {
+async fn all_accounts_are_listed_once_however_small_the_pages_are() {
     for (count, cap) in [(0, 1000), (1, 1000), (2, 1000), (999, 1000), (2500, 1000), (40, 7), (40, 2), (5, 1)] {
         let place = people(count).await;
         place.simulator.set_page_cap(cap);
@@ -45,7 +45,7 @@ async fn everybody_is_listed_once_however_small_the_pages_are() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
+async fn an_account_deleted_during_the_listing_makes_it_incomplete_and_a_created_one_does_not() {
     let place = people(30).await;
     place.simulator.set_page_cap(10);
     let first = place.crowd.accounts(None).await.expect("a page");
@@ -76,7 +76,7 @@ async fn lists_that_give_names_only_are_read_one_by_one() {
 }
 
 #[tokio::test]
-async fn groups_of_an_account_come_whole_over_pages() {
+async fn groups_of_an_account_are_complete_over_pages() {
     let place = Place::new().await;
     let names: Vec<String> = (0..25).map(|nth| format!("G{nth:02}")).collect();
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();

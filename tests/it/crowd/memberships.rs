@@ -14,8 +14,8 @@ use usersync::{
 };
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind};
 
-use crate::place::{Place, not_done, settings};
-use crate::simulator::Raw;
+use super::place::{Place, not_done, settings};
+use super::simulator::Raw;
 
 /// Names with characters that are special in XML or in URLs, or that are often trimmed.
 const ODD: &[&str] = &[
@@ -61,7 +61,7 @@ async fn staffed(options: CrowdOptions) -> Place {
 }
 
 #[tokio::test]
-async fn names_come_through_exactly() {
+async fn names_are_read_exactly() {
     let place = Place::new().await;
     place.simulator.add_users(ODD.iter().map(|name| NewCrowdUser::named(*name).in_groups(ODD)));
     let reported = reported(&place, &ids(ODD.iter().copied())).await.expect("told");
@@ -70,7 +70,7 @@ async fn names_come_through_exactly() {
 }
 
 #[tokio::test]
-async fn it_tells_the_same_as_a_call_for_each_group() {
+async fn it_returns_the_same_as_a_call_for_each_group() {
     for options in [CrowdOptions::default(), CrowdOptions::version("3.7.2"), CrowdOptions::jira("10.3.5")] {
         let place = Place::start(options).await;
         let groups: Vec<String> = (0..25).map(|nth| format!("Group {nth}")).collect();
@@ -140,7 +140,7 @@ async fn an_answer_that_is_not_whole_or_of_another_kind_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_well_is_an_error_as_for_other_reads() {
+async fn a_failing_server_is_an_error_as_for_other_reads() {
     let place = staffed(CrowdOptions::default()).await;
     let hasty = {
         let mut settings = settings(&place.simulator);
@@ -171,7 +171,7 @@ async fn a_server_that_is_not_well_is_an_error_as_for_other_reads() {
 }
 
 #[tokio::test]
-async fn the_simulator_tells_them_in_xml_only_and_not_where_it_is_switched_off() {
+async fn the_simulator_returns_memberships_in_xml_only_and_not_if_it_is_switched_off() {
     for options in [CrowdOptions::default(), CrowdOptions::jira("9.12.15")] {
         let raw = Raw::start(options).await;
         raw.simulator.nest("inner", "R&D");

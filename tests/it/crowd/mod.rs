@@ -3,8 +3,6 @@
 
 mod accounts;
 mod attributes;
-#[path = "../support/contract.rs"]
-mod contract;
 mod description;
 mod groups;
 mod listing;

@@ -9,14 +9,14 @@ use usersync::{
 };
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser};
 
-use crate::place::{Place, not_done, settings};
+use super::place::{Place, not_done, settings};
 
 fn line<'a>(info: &'a TargetInfo, about: &str) -> Vec<(NoteState, &'a str)> {
     info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.as_str())).collect()
 }
 
 #[tokio::test]
-async fn a_crowd_is_told_in_full() {
+async fn a_crowd_is_reported_in_full() {
     let place = Place::new().await;
     place.create("ada").await;
     let info = place.crowd.probe().await.expect("a first contact");
@@ -36,7 +36,7 @@ async fn a_crowd_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
+async fn a_jira_behind_the_crowd_interface_is_recognized_as_jira() {
     let place = Place::start(CrowdOptions::jira("10.3.5")).await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Jira 10.3.5 user server, Crowd 5.1.4");
@@ -47,7 +47,7 @@ async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
 }
 
 #[tokio::test]
-async fn keys_that_some_or_all_accounts_lack_are_told() {
+async fn keys_that_some_or_all_accounts_lack_are_reported() {
     let place = Place::new().await;
     place.simulator.add_user(NewCrowdUser::named("ada"));
     let keyless = r#"{"users": [{"name": "ada", "key": "k", "active": true}, {"name": "bob", "active": true}]}"#;
@@ -63,7 +63,7 @@ async fn keys_that_some_or_all_accounts_lack_are_told() {
 }
 
 #[tokio::test]
-async fn what_is_no_crowd_is_told() {
+async fn a_server_that_is_no_crowd_is_reported() {
     let place = Place::new().await;
     place.simulator.set_version_header(false);
     let error = place.crowd.probe().await.expect_err("no Crowd");
@@ -96,7 +96,7 @@ async fn refused_credentials_are_sent_once() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused_with_words() {
+async fn settings_that_cannot_work_are_refused_with_a_message() {
     let place = Place::new().await;
     let mut token = settings(&place.simulator);
     token.credentials = usersync::targets::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));

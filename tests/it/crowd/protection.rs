@@ -3,7 +3,7 @@
 use usersync::targets::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
 use usersync_simulators::crowd::NewCrowdUser;
 
-use crate::place::{Place, deactivate, delete, settings};
+use super::place::{Place, deactivate, delete, settings};
 
 #[tokio::test]
 async fn administrators_are_protected_through_groups_in_groups() {
@@ -59,7 +59,7 @@ async fn settings_protect_more() {
 }
 
 #[tokio::test]
-async fn who_is_called_as_the_application_is_somebody_like_others() {
+async fn an_account_named_as_the_application_is_not_protected() {
     let place = Place::new().await;
     let (application, _) = place.simulator.application();
     let namesake = place.create(application).await;

@@ -16,7 +16,7 @@ use usersync_simulators::{
     crowd::{NewCrowdUser, Permission},
 };
 
-use crate::place::{
+use super::place::{
     Place, create, create_group, deactivate, delete, delete_group, join, leave, not_done, rename, update,
 };
 
@@ -61,7 +61,7 @@ async fn a_missing_permission_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
+async fn an_address_that_is_not_allowed_is_reported_in_every_form() {
     let place = Place::new().await;
     let check = |error: usersync::targets::TargetError, text: &str| {
         assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
@@ -104,7 +104,7 @@ async fn a_read_only_directory_is_named_and_nothing_is_tried_again() {
 }
 
 #[tokio::test]
-async fn refusals_come_to_what_they_mean() {
+async fn refusals_are_classified() {
     let place = Place::new().await;
     place.simulator.add_group("dev");
     let ada = place.create("ada").await;
@@ -150,7 +150,7 @@ async fn refusals_come_to_what_they_mean() {
 }
 
 #[tokio::test]
-async fn only_crowds_own_word_says_that_something_is_gone() {
+async fn only_crowds_own_404_means_deleted() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
     assert_eq!(place.crowd.account(&"nobody".into()).await, Ok(None));

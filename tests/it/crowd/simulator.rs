@@ -80,7 +80,7 @@ pub fn person(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn who_is_not_believed_is_told_in_plain_text() {
+async fn refused_credentials_are_answered_in_plain_text() {
     let raw = Raw::start(CrowdOptions::default()).await;
     for request in [
         raw.request("GET", "/rest/usermanagement/1/user?username=a"),
@@ -170,7 +170,7 @@ async fn memberships_and_lists_have_their_oddities() {
 }
 
 #[tokio::test]
-async fn nested_groups_are_told_apart_from_direct_ones() {
+async fn nested_groups_are_distinguished_from_direct_ones() {
     let raw = Raw::start(CrowdOptions::default()).await;
     raw.simulator.add_user(NewCrowdUser::named("ada").in_groups(&["inner"]));
     raw.simulator.nest("inner", "middle");

@@ -92,7 +92,7 @@ async fn every_operation_succeeds_and_sends_what_it_should() {
 }
 
 #[tokio::test]
-async fn applications_are_given_as_set() {
+async fn applications_are_granted_as_configured() {
     for (applications, sent) in
         [(Some(Vec::new()), json!([])), (Some(vec!["jira-core".to_owned()]), json!(["jira-core"]))]
     {
@@ -125,7 +125,7 @@ async fn a_path_prefix_and_odd_names_arrive_as_they_are() {
 
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
-async fn refusals_come_to_what_they_mean() {
+async fn refusals_are_classified() {
     let already = || Reply::text(400, "Cannot add user 'ada', user is already a member of 'dev'");
     let cases: Vec<Case> = vec![
         (
@@ -295,7 +295,7 @@ async fn refusals_come_to_what_they_mean() {
 }
 
 #[tokio::test]
-async fn what_jira_would_pass_over_in_silence_is_said() {
+async fn operations_that_jira_would_ignore_silently_are_reported() {
     let server = Server::start(healthy).await;
     let jira = client(&server.url);
     let blank = || Some(" ".to_owned());
@@ -370,7 +370,7 @@ async fn accounts_are_read_with_groups_and_with_what_protects_them() {
 }
 
 #[tokio::test]
-async fn members_are_stepped_by_what_came() {
+async fn members_are_paged_by_the_number_received() {
     let server = Server::start(|seen| {
         if seen.asks("groupname") != Some("big") {
             return healthy(seen);
@@ -401,7 +401,7 @@ async fn members_are_stepped_by_what_came() {
 }
 
 #[tokio::test]
-async fn members_that_do_not_add_up_are_doubted() {
+async fn an_inconsistent_listing_of_members_is_incomplete() {
     for (total, last, values) in [
         (5, true, vec![user("K1", "a", &[])]),
         (5, false, Vec::new()),

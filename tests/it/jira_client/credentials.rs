@@ -73,7 +73,7 @@ async fn user_and_password_are_sent_as_basic() {
 }
 
 #[tokio::test]
-async fn a_missing_secret_is_told_and_nothing_is_sent() {
+async fn a_missing_secret_is_reported_and_nothing_is_sent() {
     let server = Server::start(healthy).await;
     for (secret, text) in [(Err("JIRA_TOKEN is not set."), "JIRA_TOKEN"), (Ok("two\nlines"), "cannot be sent")] {
         let token =
@@ -96,7 +96,7 @@ async fn settings_are_shown_without_secrets() {
 }
 
 #[tokio::test]
-async fn an_answer_before_sign_in_says_nothing_about_credentials() {
+async fn an_answer_before_sign_in_proves_nothing_about_credentials() {
     let server = Server::start(|_| Reply::empty(503).header("X-AUSERNAME", "anonymous")).await;
     let jira = client(&server.url);
     for _ in 0..2 {
@@ -107,7 +107,7 @@ async fn an_answer_before_sign_in_says_nothing_about_credentials() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused_with_words() {
+async fn settings_that_cannot_work_are_refused_with_a_message() {
     let server = Server::start(healthy).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut cases = Vec::new();

@@ -202,7 +202,7 @@ async fn each_fault_means_the_right_thing_for_every_write() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_reached_got_nothing() {
+async fn a_server_that_cannot_be_reached_received_nothing() {
     let closed = Server::start(healthy).await.url.clone();
     tokio::task::yield_now().await;
     let jira = client(&closed);
@@ -249,7 +249,7 @@ async fn a_call_does_not_outlive_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_turn_that_does_not_come_in_time_sends_nothing() {
+async fn a_call_whose_turn_is_past_its_deadline_sends_nothing() {
     let server = Server::start(|seen| if seen.method == "PUT" { Reply::Hang } else { healthy(seen) }).await;
     let mut narrow = settings(&server.url);
     narrow.http.parallel = 1;
@@ -278,7 +278,7 @@ async fn the_pace_is_kept_and_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_for_the_whole_address() {
+async fn a_proxy_gets_the_absolute_url() {
     let proxy = Server::start(healthy).await;
     let mut behind = settings(&"http://jira.invalid/".parse().expect("a URL"));
     behind.http.proxy = Some(proxy.url.clone());
@@ -300,7 +300,7 @@ async fn a_read_whose_connection_broke_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn missing_and_unknown_fields_are_borne_or_doubted() {
+async fn missing_and_unknown_fields_are_tolerated_or_not_confirmed() {
     for (body, class) in [
         (json!({"key": "JIRAUSER10", "name": "ada", "active": false, "new": {"x": 1}}), None),
         (json!({"name": "ada", "active": true}), Some(Unconfirmed)),
@@ -343,7 +343,7 @@ async fn nonsense_as_the_answer_of_a_write_is_not_a_success() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_written_is_told_once() {
+async fn a_directory_that_cannot_be_written_is_reported_once() {
     for reply in [
         refusal(400, "Cannot edit user, as the user's directory is read-only."),
         refusal(403, "Cannot add user, as External User Management is enabled."),

@@ -80,7 +80,7 @@ async fn the_listing_is_followed_by_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_listing_that_cannot_be_whole_is_doubted() {
+async fn a_listing_that_cannot_be_complete_is_incomplete() {
     let one = || user("JIRAUSER10", "ada", &[]);
     for (page, text) in [
         (json!({"isLast": false, "nextCursor": null, "values": [one()]}), "no next page"),
@@ -100,7 +100,7 @@ async fn a_listing_that_cannot_be_whole_is_doubted() {
 }
 
 #[tokio::test]
-async fn what_a_listing_tells_too_little_of_is_read_by_itself() {
+async fn accounts_with_missing_fields_in_a_listing_are_read_one_by_one() {
     let server = Server::start(|seen| {
         if seen.is("GET", "/user/list") {
             Reply::json(200, json!({"isLast": true, "values": [{"key": "JIRAUSER10"}, {"name": "root"}]}))
@@ -131,7 +131,7 @@ async fn before_10_the_search_is_paged() {
 }
 
 #[tokio::test]
-async fn a_search_that_pages_only_inside_its_first_block_is_walked_by_prefixes_and_doubted() {
+async fn a_search_that_pages_only_inside_its_first_block_is_read_by_prefixes_and_incomplete() {
     let server = Server::start(searching("8.20.1", 1500, 1000, false)).await;
     let mut roomy = super::world::settings(&server.url);
     roomy.http.body_max = 8 << 20;
@@ -142,7 +142,7 @@ async fn a_search_that_pages_only_inside_its_first_block_is_walked_by_prefixes_a
 }
 
 #[tokio::test]
-async fn in_10_0_a_search_below_the_cap_is_whole_and_one_at_it_is_walked() {
+async fn in_10_0_a_search_below_the_cap_is_complete_and_one_at_it_is_read_by_prefixes() {
     let server = Server::start(searching("10.0.1", 99, 100, false)).await;
     let (names, incomplete) = list(&client(&server.url)).await;
     assert_eq!((names.len(), incomplete), (99, None));
@@ -159,7 +159,7 @@ async fn in_10_0_a_search_below_the_cap_is_whole_and_one_at_it_is_walked() {
 }
 
 #[tokio::test]
-async fn members_that_never_end_are_a_doubt() {
+async fn an_endless_listing_of_members_is_incomplete() {
     let server = Server::start(|seen: &Seen| {
         if seen.is("GET", "/group/member") && seen.asks("groupname") == Some("dev") {
             let values = [user("JIRAUSER10", "ada", &[])];

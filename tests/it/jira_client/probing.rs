@@ -16,7 +16,7 @@ fn line<'a>(info: &'a TargetInfo, about: &str) -> Option<(NoteState, &'a str)> {
 }
 
 #[tokio::test]
-async fn a_good_target_is_told_in_full() {
+async fn a_good_target_is_reported_in_full() {
     let server = Server::start(|seen: &Seen| match seen.path.as_str() {
         "/rest/api/2/user/duplicated/count" => Reply::json(200, json!({"count": 3})),
         _ => healthy(seen).header("Date", "Fri, 06 Nov 2026 08:49:37 GMT"),
@@ -47,7 +47,7 @@ async fn a_good_target_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_browse_users_the_empty_picker_says_nothing_about_groups() {
+async fn without_the_permission_to_browse_users_an_empty_picker_proves_nothing_about_groups() {
     for (browses, state) in [(Some(false), Some(NoteState::No)), (Some(true), None), (None, None)] {
         let server = Server::start(move |seen: &Seen| match seen.path.as_str() {
             "/rest/api/2/mypermissions" => {
@@ -71,7 +71,7 @@ async fn without_the_right_to_browse_users_the_empty_picker_says_nothing_about_g
 }
 
 #[tokio::test]
-async fn versions_decide_what_is_possible() {
+async fn versions_determine_the_capabilities() {
     for (version, listing, list_all) in
         [("8.3.0", 404, true), ("9.12.1", 404, true), ("10.0.0", 404, false), ("11.3.0", 200, true)]
     {
@@ -128,7 +128,7 @@ async fn masked_addresses_are_no_addresses() {
 }
 
 #[tokio::test]
-async fn jira_11_says_why_a_password_is_refused() {
+async fn for_jira_11_the_reason_for_a_refused_password_is_reported() {
     let server = Server::start(|seen: &Seen| match (seen.path.as_str(), seen.headers.get("authorization")) {
         ("/rest/api/2/serverInfo", None) => Reply::json(200, json!({"version": "11.3.0"})),
         _ => Reply::empty(401),

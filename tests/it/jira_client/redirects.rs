@@ -48,7 +48,7 @@ async fn every_redirect_passes_by_itself_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn only_several_sign_in_pages_in_a_row_say_that_the_credentials_do_not_get_through() {
+async fn only_several_sign_in_pages_in_a_row_mean_refused_credentials() {
     let form = "<html><form action='/j_security_check'><input type='password' name='p'></form></html>";
     let pages: [fn(&str) -> Reply; 3] = [
         |_| Reply::empty(302).header("Location", "/login.jsp?os_destination=x"),

@@ -1,9 +1,6 @@
 //! The Jira client against the simulated Jira, version by version; all requests are checked against the vendor's
 //! description.
 
-#[path = "support/jira_contract.rs"]
-mod jira_contract;
-
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +13,8 @@ use usersync::{
     },
 };
 use usersync_simulators::{JiraOptions, SimulatedJira, jira::NewAccount, journal::Entry};
+
+use crate::support::jira_contract;
 
 const VERSIONS: [&str; 5] = ["8.20.30", "9.12.15", "10.0.1", "10.3.24", "11.3.10"];
 
@@ -148,7 +147,7 @@ async fn an_account_lives_its_life_on_every_version() {
 }
 
 #[tokio::test]
-async fn everybody_is_listed_or_the_listing_is_doubted() {
+async fn all_accounts_are_listed_or_the_listing_is_incomplete() {
     for (version, count, whole) in [
         ("8.20.30", 1300, true),
         ("9.12.15", 70, true),
@@ -175,7 +174,7 @@ async fn everybody_is_listed_or_the_listing_is_doubted() {
 }
 
 #[tokio::test]
-async fn a_listing_without_inactive_accounts_is_doubted() {
+async fn a_listing_without_inactive_accounts_is_incomplete() {
     let (server, jira) = start("11.3.10").await;
     server.add_account(NewAccount::named("left").inactive());
     assert_eq!(all(&jira).await.1, None);
@@ -184,7 +183,7 @@ async fn a_listing_without_inactive_accounts_is_doubted() {
 }
 
 #[tokio::test]
-async fn troubles_are_told_for_what_they_are() {
+async fn errors_are_reported_by_their_cause() {
     let (server, jira) = start("10.3.24").await;
     let Applied::Account(ada) = apply(&jira, create("ada")).await.expect("made") else { panic!("an account") };
     let (id, name) = (ada.id, || "ada".to_owned());
@@ -234,7 +233,7 @@ async fn troubles_are_told_for_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_group_that_makes_administrators_is_protected_by_whatever_name() {
+async fn a_group_that_grants_administration_is_protected_under_every_name() {
     let (server, jira) = start("11.3.10").await;
     server.set_admin_group("Wizards", true, false);
     server.add_account(NewAccount::named("merlin").in_groups(&["Wizards"]));
@@ -245,7 +244,7 @@ async fn a_group_that_makes_administrators_is_protected_by_whatever_name() {
 }
 
 #[tokio::test]
-async fn jira_11_takes_tokens_only() {
+async fn jira_11_accepts_tokens_only() {
     let (server, _) = start("11.3.10").await;
     let password = Arc::new(|| Ok("admin".to_owned().into()));
     let basic = Credentials::Basic { user: "admin".to_owned(), password };

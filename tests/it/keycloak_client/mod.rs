@@ -1,7 +1,5 @@
 //! The client against a faulty Keycloak, and against proxies in front of it.
 
-mod support;
-
 use std::{
     num::NonZeroU32,
     sync::{
@@ -12,11 +10,12 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use support::faulty::{Faulty, Reply, token};
 use usersync::{
     keycloak::{Connection, KeycloakSettings, KeycloakSource, Source as _, SourceError},
     model::ErrorClass,
 };
+
+use crate::support::faulty::{Faulty, Reply, token};
 
 const TOKEN: &str = "/realms/acme/protocol/openid-connect/token";
 const COUNT: &str = "/admin/realms/acme/users/count";
@@ -40,7 +39,7 @@ async fn count(reply: Reply) -> (Result<usize, SourceError>, Faulty) {
 }
 
 #[tokio::test]
-async fn every_bad_answer_has_its_class_and_its_words() {
+async fn every_bad_answer_has_its_class_and_its_message() {
     use ErrorClass::{Forbidden, Permanent, Throttled, Transient, Unconfirmed};
     let json = |status, body: &str| Reply::Json(status, body.to_owned());
     let page = |status, body: &str| Reply::Whole(status, "content-type: text/html\r\n", body.to_owned());
@@ -92,7 +91,7 @@ async fn every_bad_answer_has_its_class_and_its_words() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_asked_for_is_handed_on() {
+async fn retry_after_is_passed_on() {
     let wait = |text: &'static str| async move {
         count(Reply::Whole("429 Too Many Requests", text, String::new())).await.0.unwrap_err().retry_after
     };
@@ -105,7 +104,7 @@ async fn a_wait_that_is_asked_for_is_handed_on() {
 }
 
 #[tokio::test]
-async fn only_keycloaks_own_words_mean_gone() {
+async fn only_keycloaks_own_404_means_deleted() {
     let gone = r#"{"error":"User not found"}"#;
     for (body, expected) in [
         (gone, Some(None)),
@@ -134,7 +133,7 @@ async fn only_keycloaks_own_words_mean_gone() {
 }
 
 #[tokio::test]
-async fn personal_data_in_a_broken_answer_is_not_told() {
+async fn personal_data_in_a_broken_answer_is_not_shown() {
     let body = r#"[{"id":"u1","username":"anna","enabled":"anna@example.org"}]"#;
     let server = Faulty::start(move |target, _| match target {
         target if target.starts_with("/admin/realms/acme/users?first=0") => Some(Reply::ok(body)),
@@ -158,7 +157,7 @@ async fn personal_data_in_a_broken_answer_is_not_told() {
 }
 
 #[tokio::test]
-async fn an_empty_listing_with_a_count_is_not_believed() {
+async fn an_empty_listing_with_a_count_is_not_confirmed() {
     let server = Faulty::start(|target, _| {
         target.starts_with("/admin/realms/acme/groups/count").then(|| Reply::ok(r#"{"count":5}"#))
     })
@@ -172,7 +171,7 @@ async fn an_empty_listing_with_a_count_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_page_larger_than_asked_for_is_not_believed() {
+async fn a_page_larger_than_requested_is_not_confirmed() {
     let members = |count: usize| {
         let server = Faulty::start(move |target, _| {
             let page: Vec<String> = (0..count).map(|n| format!(r#"{{"id":"m{n}"}}"#)).collect();
@@ -212,7 +211,7 @@ async fn refused_credentials_are_sent_once_until_they_change() {
 }
 
 #[tokio::test]
-async fn a_secret_rotated_between_reading_and_asking_is_read_again() {
+async fn a_secret_rotated_between_reading_and_sending_is_read_again() {
     let refusal = r#"{"error":"invalid_client"}"#;
     let server = Faulty::start(move |target, before| {
         (target == TOKEN && before == 0).then(|| Reply::Json("401 Unauthorized", refusal.into()))
@@ -282,7 +281,7 @@ async fn a_cut_read_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_is_told() {
+async fn a_server_that_is_down_is_reported() {
     let error = KeycloakSource::new(settings("http://127.0.0.1:1")).unwrap().identify().await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient);
     assert!(error.text.starts_with("realm acme at http://127.0.0.1:1: no connection ("), "{error}");
@@ -310,7 +309,7 @@ async fn settings_that_cannot_work_are_refused_without_showing_them() {
 }
 
 #[tokio::test]
-async fn a_pace_is_kept() {
+async fn the_rate_limit_is_kept() {
     let server = Faulty::start(|_, _| None).await;
     let mut settings = settings(&server.url());
     settings.connection.per_second = NonZeroU32::new(1000);

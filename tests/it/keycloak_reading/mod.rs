@@ -1,7 +1,5 @@
 //! Reading a complete realm: complete despite concurrent changes, and never endless.
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     sync::{
@@ -10,7 +8,6 @@ use std::{
     },
 };
 
-use support::faulty::{Faulty, Reply};
 use usersync::{
     keycloak::{FullListing, KeycloakSettings, KeycloakSource, Source as _},
     model::{Packed, UserId, UserState},
@@ -19,6 +16,8 @@ use usersync_simulators::{
     Fault, SimulatedKeycloak,
     keycloak::{NewUser, RealmHandle},
 };
+
+use crate::support::faulty::{Faulty, Reply};
 
 /// Users of the realm at the start: more than one request reads.
 const USERS: usize = 65;
@@ -66,7 +65,7 @@ fn at_first_page(work: impl Fn() + Send + Sync + 'static) -> Fault {
 }
 
 #[tokio::test]
-async fn nobody_is_missed_while_others_are_deleted_and_created() {
+async fn no_user_is_missed_while_others_are_deleted_and_created() {
     for by_creation in [true, false] {
         let (keycloak, realm) = realm().await;
         if !by_creation {
@@ -132,7 +131,7 @@ async fn fewer_users_than_counted_are_incomplete() {
 }
 
 #[tokio::test]
-async fn a_hundred_users_are_asked_for_by_one_request() {
+async fn a_hundred_users_are_read_by_one_request() {
     let (keycloak, realm) = realm().await;
     let mut ids: Vec<UserId> = realm.snapshot().users.keys().map(|id| UserId::from(id.as_str())).collect();
     ids.push("00000000-0000-4000-8000-000000000000".into());
@@ -191,7 +190,7 @@ async fn a_listing_that_ignores_the_offset_is_not_read_forever() {
 }
 
 #[tokio::test]
-async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_fit_together() {
+async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_be_consistent() {
     let members = |pages: &'static [(usize, &'static [usize])]| async move {
         let server = Faulty::start(move |target, _| {
             let (_, first) = target.split_once("/members?first=")?;
@@ -221,7 +220,7 @@ fn fail_over(keycloak: &SimulatedKeycloak, realm: &RealmHandle, logins: &[&str])
 }
 
 #[tokio::test]
-async fn one_user_over_whom_keycloak_fails_does_not_keep_the_others_from_being_read() {
+async fn one_user_for_whom_keycloak_fails_does_not_prevent_reading_the_others() {
     for (page, bad) in [(500, &["u07"][..]), (2, &["u07"]), (500, &["u00", "u01", "u40", "u64"]), (1, &["u50"])] {
         let (keycloak, realm) = realm().await;
         fail_over(&keycloak, &realm, bad);
@@ -238,7 +237,7 @@ async fn one_user_over_whom_keycloak_fails_does_not_keep_the_others_from_being_r
 }
 
 #[tokio::test]
-async fn one_group_and_one_member_over_which_keycloak_fails_are_left_out() {
+async fn one_group_and_one_member_for_which_keycloak_fails_are_omitted() {
     let (keycloak, realm) = realm().await;
     for number in 0..7 {
         realm.import_group(&format!("/top{number}/leaf{number}")).unwrap();
@@ -263,7 +262,7 @@ async fn one_group_and_one_member_over_which_keycloak_fails_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_over_everything_or_too_much_ends_the_listing_soon() {
+async fn a_server_that_fails_for_all_or_too_many_users_ends_the_listing_soon() {
     let (keycloak, realm) = realm().await;
     keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path("/users?"));
     let failed = source(&keycloak.url(), 500).users(&|_, _| {}).await.unwrap_err();

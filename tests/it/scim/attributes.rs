@@ -13,7 +13,10 @@ use usersync::{
 };
 use usersync_simulators::{ScimOptions, ScimSwitches, scim::NewAccount};
 
-use super::world::{World, create, settings, update};
+use super::{
+    operations::{create, update},
+    world::{World, settings},
+};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
@@ -52,7 +55,7 @@ fn make(name: &str, of: &[(&str, &str)]) -> Operation {
 const WAYS: [(bool, bool); 3] = [(true, false), (false, false), (true, true)];
 
 #[tokio::test]
-async fn each_path_is_made_read_changed_and_cleared_and_nothing_else_is_touched() {
+async fn each_path_is_created_read_changed_and_cleared_and_nothing_else_is_changed() {
     for (patch, ask) in WAYS {
         let world = world(&ALL, |switches| {
             switches.patch = patch;
@@ -101,7 +104,7 @@ async fn each_path_is_made_read_changed_and_cleared_and_nothing_else_is_touched(
 }
 
 #[tokio::test]
-async fn what_others_wrote_beside_ours_stays() {
+async fn values_written_by_others_are_kept() {
     let world = world(&[DEPARTMENT, WORK_PHONE], |switches| switches.patch = false).await;
     let ada = NewAccount::named("ada").with(ENTERPRISE, json!({ "costCenter": "47", "department": "old" })).with(
         "phoneNumbers",
@@ -119,7 +122,7 @@ async fn what_others_wrote_beside_ours_stays() {
 }
 
 #[tokio::test]
-async fn what_a_server_does_not_keep_is_no_failure_and_what_it_keeps_otherwise_is_told() {
+async fn a_value_that_is_not_stored_is_no_failure_and_one_stored_differently_is_reported() {
     let world = world(&["title", "nickName"], |switches| switches.drops = vec!["nickName"]).await;
     world.done(&make("ada", &[("title", "Dr"), ("nickName", "A")])).await;
     let ada = world.account("ada").await;
@@ -134,7 +137,7 @@ async fn what_a_server_does_not_keep_is_no_failure_and_what_it_keeps_otherwise_i
 }
 
 #[tokio::test]
-async fn a_list_that_tells_less_than_an_account_itself_says_nothing_of_what_it_leaves_out() {
+async fn a_listing_with_fewer_attributes_than_the_account_proves_nothing_about_the_omitted_ones() {
     let world = world(&["title", DEPARTMENT], |switches| switches.not_in_lists = vec!["title", ENTERPRISE]).await;
     world.done(&make("ada", &[("title", "Dr"), (DEPARTMENT, "R&D")])).await;
     assert_eq!(world.account("ada").await.attributes["title"], "Dr");
@@ -148,7 +151,7 @@ async fn a_list_that_tells_less_than_an_account_itself_says_nothing_of_what_it_l
 }
 
 #[tokio::test]
-async fn an_attribute_that_is_refused_keeps_nobody_out() {
+async fn a_refused_attribute_does_not_prevent_creating_the_account() {
     let world = world(&["title", "nickName"], |switches| switches.refuses = vec!["nickName"]).await;
     world.done(&make("ada", &[("title", "Dr"), ("nickName", "A")])).await;
     let ada = world.account("ada").await;
@@ -162,7 +165,7 @@ async fn an_attribute_that_is_refused_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn given_and_family_name_of_the_policy_take_the_place_of_the_split_display_name() {
+async fn given_and_family_name_of_the_policy_replace_the_split_display_name() {
     let parts = ["name.givenName", "name.familyName"];
     let mut world = world(&parts, |switches| switches.names_apart = true).await;
     let mut settings = ScimSettings { profile: Some("keycloak".to_owned()), ..settings(&world.server) };
@@ -189,7 +192,7 @@ async fn given_and_family_name_of_the_policy_take_the_place_of_the_split_display
 }
 
 #[tokio::test]
-async fn check_tells_which_of_them_the_server_has() {
+async fn check_reports_which_attributes_the_server_has() {
     let world = world(&["title", "shoeSize", "phoneNumbers", DEPARTMENT], |_| ()).await;
     let info = world.scim.probe().await.expect("first contact");
     let notes: Vec<_> = info.notes.iter().filter(|note| note.about == "attributes").collect();

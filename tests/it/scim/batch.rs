@@ -53,7 +53,7 @@ fn all_done(came: &Came) -> bool {
 }
 
 #[tokio::test]
-async fn two_hundred_people_join_by_five_writes() {
+async fn two_hundred_members_are_added_by_five_writes() {
     let (world, adds) = crowd(200, |_| {}).await;
     let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
@@ -83,7 +83,7 @@ async fn a_group_that_is_written_back_whole_is_written_back_few_times() {
 }
 
 #[tokio::test]
-async fn one_who_is_gone_is_told_and_the_others_are_done() {
+async fn one_deleted_user_is_reported_and_the_others_are_added() {
     for patch in [true, false] {
         let (world, adds) = crowd(20, |switches| {
             switches.patch = patch;
@@ -104,7 +104,7 @@ async fn one_who_is_gone_is_told_and_the_others_are_done() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_few_members_at_once_gets_them_one_by_one() {
+async fn a_server_that_accepts_few_members_at_once_gets_them_one_by_one() {
     let (world, adds) = crowd(20, |switches| switches.members_per_patch = 10).await;
     let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
@@ -112,7 +112,7 @@ async fn a_server_that_takes_few_members_at_once_gets_them_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_write_that_anothers_came_before_is_tried_again() {
+async fn a_write_after_a_concurrent_change_is_retried() {
     let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1).once());
     let came = world.side_by_side(&adds).await;
@@ -130,7 +130,7 @@ async fn a_write_that_anothers_came_before_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_write_without_an_answer_leaves_all_of_it_to_be_looked_at() {
+async fn after_a_write_without_an_answer_all_members_are_checked() {
     for (fault, members) in [(Fault::cut(), 1), (Fault::cut_after(), 20), (Fault::status(502, ""), 1)] {
         let (world, adds) = crowd(20, |_| {}).await;
         world.server.faults.add(fault.method("PATCH").after(1).once());
@@ -147,7 +147,7 @@ async fn a_write_without_an_answer_leaves_all_of_it_to_be_looked_at() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
+async fn a_rate_limited_batch_is_not_retried_for_each_user() {
     let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::too_many(7).method("PATCH").after(1));
     let came = world.side_by_side(&adds).await;

@@ -13,13 +13,15 @@ use usersync_simulators::{
     scim::{Filters, MemberRemoval, NewAccount},
 };
 
+use crate::support::contract::Contract;
+
 use super::{
-    description::Contract,
-    world::{World, delete, delete_group, rename, set_active, settings, soon, update},
+    operations::{delete, delete_group, rename, set_active, soon, update},
+    world::{World, settings},
 };
 
-const DESCRIPTION: &str = include_str!("../contracts/scim-rfc7643.json");
-const DEVIATIONS: &str = include_str!("../contracts/scim-deviations.json");
+const DESCRIPTION: &str = include_str!("../../contracts/scim-rfc7643.json");
+const DEVIATIONS: &str = include_str!("../../contracts/scim-deviations.json");
 
 /// Runs all operations twice, some that are refused, and all reads.
 async fn everything(world: &World) {

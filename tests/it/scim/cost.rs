@@ -11,7 +11,10 @@ use usersync_simulators::{
     scim::{Filters, NewAccount, Visibility},
 };
 
-use super::world::{World, create, set_active, soon, update};
+use super::{
+    operations::{create, set_active, soon, update},
+    world::World,
+};
 
 const GROUPS: usize = 60;
 const PEOPLE: usize = 40;
@@ -187,7 +190,7 @@ async fn groups_are_read_in_pages_where_a_list_shows_members() {
 }
 
 #[tokio::test]
-async fn one_write_adds_many_and_a_server_that_takes_fewer_is_learned() {
+async fn one_write_adds_many_and_the_maximum_of_a_server_is_learned() {
     let world = World::switched(|switches| {
         plain(switches);
         switches.members_per_patch = 30;
@@ -209,7 +212,7 @@ async fn one_write_adds_many_and_a_server_that_takes_fewer_is_learned() {
 }
 
 #[tokio::test]
-async fn the_first_write_to_an_empty_group_finds_out_what_adding_does() {
+async fn the_first_write_to_an_empty_group_verifies_additions() {
     let world = World::switched(plain).await;
     for name in ["one", "two"] {
         world.done(&Operation::CreateGroup { name: name.into() }).await;

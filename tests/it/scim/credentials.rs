@@ -12,7 +12,10 @@ use usersync::{
 };
 use usersync_simulators::{Fault, ScimOptions, SimulatedScim};
 
-use super::world::{World, create, not_done, settings, soon, token};
+use super::{
+    operations::{create, not_done, soon},
+    world::{World, settings, token},
+};
 
 struct Client {
     server: SimulatedScim,
@@ -82,7 +85,7 @@ async fn a_token_that_is_over_or_revoked_is_renewed_and_the_call_sent_again_once
 }
 
 #[tokio::test]
-async fn a_refused_secret_is_sent_once_and_a_new_one_is_taken() {
+async fn a_refused_secret_is_sent_once_and_a_new_one_is_used() {
     let client = client(None).await;
     "wrong".clone_into(&mut client.secret.lock().expect("a lock"));
     for _ in 0..3 {
@@ -101,7 +104,7 @@ async fn a_refused_secret_is_sent_once_and_a_new_one_is_taken() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_in_trouble_is_told_apart() {
+async fn a_failing_token_endpoint_is_distinguished_from_refused_credentials() {
     for (fault, class) in [
         (Fault::unavailable(), Transient),
         (Fault::cut(), Transient),

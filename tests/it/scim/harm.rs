@@ -13,7 +13,10 @@ use usersync_simulators::{
     scim::{MemberAddition, MemberRemoval, NewAccount, Visibility},
 };
 
-use super::world::{World, names, soon};
+use super::{
+    operations::soon,
+    world::{World, names},
+};
 
 /// A server with three accounts in the group `dev`, and `new` outside.
 async fn four(profile: &str, work: impl FnOnce(&mut ScimSwitches)) -> World {
@@ -116,7 +119,7 @@ async fn members_that_removing_one_removed_are_restored_and_another_form_is_used
 }
 
 #[tokio::test]
-async fn an_addition_that_does_nothing_is_not_believed() {
+async fn an_addition_without_effect_is_not_confirmed() {
     let world = four("generic", |switches| switches.member_addition = MemberAddition::Nothing).await;
     let error = world.apply(&world.join("new", "dev").await).await.expect_err("nothing was done");
     assert_eq!(error.kind, Unanswered, "it is read again later");
@@ -124,7 +127,7 @@ async fn an_addition_that_does_nothing_is_not_believed() {
 }
 
 #[tokio::test]
-async fn writes_to_one_group_do_not_meet() {
+async fn writes_to_one_group_are_serialized() {
     let world = four("generic", |switches| switches.patch_races = true).await;
     let mut operations = vec![world.leave("ada", "dev").await, world.leave("bob", "dev").await];
     for nth in 0..4 {

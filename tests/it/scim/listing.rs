@@ -9,7 +9,7 @@ use usersync_simulators::{
     scim::{Counted, NewAccount},
 };
 
-use super::world::{World, not_done};
+use super::{operations::not_done, world::World};
 
 async fn people(count: usize, work: impl FnOnce(&mut usersync_simulators::ScimSwitches)) -> World {
     let world = World::switched(work).await;
@@ -21,7 +21,7 @@ async fn people(count: usize, work: impl FnOnce(&mut usersync_simulators::ScimSw
 }
 
 #[tokio::test]
-async fn everybody_comes_whatever_the_pages_hold() {
+async fn all_accounts_are_listed_whatever_the_page_sizes() {
     for cursor in [false, true] {
         for (count, cap) in [(0, 10), (1, 10), (7, 1), (10, 10), (25, 10), (30, 7), (250, 200)] {
             let world = people(count, |switches| {
@@ -37,7 +37,7 @@ async fn everybody_comes_whatever_the_pages_hold() {
 }
 
 #[tokio::test]
-async fn a_page_that_shrinks_on_the_way_loses_nobody() {
+async fn a_page_size_that_shrinks_loses_no_account() {
     let world = people(40, |switches| switches.page_cap = 20).await;
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.switch(|switches| switches.page_cap = 7);
@@ -52,7 +52,7 @@ async fn a_page_that_shrinks_on_the_way_loses_nobody() {
 }
 
 #[tokio::test]
-async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
+async fn a_listing_that_changes_or_is_inconsistent_is_incomplete() {
     // An account is deleted while the list is read: everything behind it moves up.
     let world = people(30, |switches| switches.page_cap = 10).await;
     let first = world.scim.accounts(None).await.expect("a page");
@@ -79,19 +79,19 @@ async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
 }
 
 #[tokio::test]
-async fn what_is_counted_but_not_shown_is_never_an_empty_server() {
+async fn accounts_that_are_counted_but_not_shown_are_never_an_empty_server() {
     let world = people(3, |switches| switches.counted = Counted::AllButShownNone).await;
     let page = world.scim.accounts(None).await.expect("a page");
     assert!(page.items.is_empty());
     assert_eq!(page.incomplete.as_deref(), Some("0 of 3 were returned"));
     assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Unconfirmed));
     let info = world.scim.probe().await.expect("a first contact");
-    let reported = super::world::lines(&info, "rights");
+    let reported = super::operations::lines(&info, "rights");
     assert!(reported[0].1.contains("counts 3 accounts but returns none"), "{reported:?}");
 }
 
 #[tokio::test]
-async fn a_forgotten_cursor_is_begun_anew() {
+async fn a_listing_with_an_expired_cursor_starts_again() {
     let world = people(5, |switches| {
         switches.cursor = true;
         switches.page_cap = 2;

@@ -12,7 +12,10 @@ use usersync_simulators::{
     scim::{Filters, MemberRemoval, NewAccount, Visibility},
 };
 
-use super::world::{World, delete_group, names, soon};
+use super::{
+    operations::{delete_group, soon},
+    world::{World, names},
+};
 
 /// Starts a server with a group of three members.
 async fn three(profile: &str, work: impl FnOnce(&mut usersync_simulators::ScimSwitches)) -> World {
@@ -24,7 +27,7 @@ async fn three(profile: &str, work: impl FnOnce(&mut usersync_simulators::ScimSw
 }
 
 #[tokio::test]
-async fn one_member_is_taken_out_whatever_form_the_server_takes() {
+async fn one_member_is_removed_whatever_form_the_server_accepts() {
     // Without filter support the group is replaced as a whole: a value might remove all members.
     for (removal, puts) in [(MemberRemoval::Strict, 0), (MemberRemoval::Filter, 0), (MemberRemoval::Value, 1)] {
         for tells in [true, false] {
@@ -46,7 +49,7 @@ async fn one_member_is_taken_out_whatever_form_the_server_takes() {
 }
 
 #[tokio::test]
-async fn a_server_that_would_take_all_members_out_is_never_asked_to() {
+async fn a_removal_that_would_remove_all_members_is_never_sent() {
     let world = three("generic", |switches| switches.member_removal = MemberRemoval::ValueRemovesAll).await;
     for (login, left) in [("bob", vec!["ada", "eve"]), ("ada", vec!["eve"]), ("eve", vec![])] {
         world.done(&world.leave(login, "dev").await).await;
@@ -95,7 +98,7 @@ async fn without_patch_a_group_is_written_back_whole() {
 }
 
 #[tokio::test]
-async fn an_accounts_groups_are_found_however_little_is_told() {
+async fn an_accounts_groups_are_found_however_little_is_shown() {
     for groups_told in [Visibility::Always, Visibility::NotInLists, Visibility::OnRequest, Visibility::Never] {
         for member_filters in [Filters::On, Filters::Off, Filters::Ignored, Filters::Empty] {
             let world = three("generic", |switches| {
@@ -115,7 +118,7 @@ async fn an_accounts_groups_are_found_however_little_is_told() {
 }
 
 #[tokio::test]
-async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_hidden() {
+async fn members_are_requested_if_necessary_and_incomplete_if_they_are_hidden() {
     for reported in [Visibility::Always, Visibility::NotInLists, Visibility::OnRequest] {
         let world = three("generic", |switches| switches.members_told = reported).await;
         world.server.add_group("empty");
@@ -132,7 +135,7 @@ async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_
 }
 
 #[tokio::test]
-async fn groups_of_one_name_are_told_apart_or_doubted() {
+async fn groups_of_one_name_are_distinguished_or_not_confirmed() {
     let world = World::as_profile("keycloak", |switches| switches.group_unique = false).await;
     for name in ["Dev", "DEV"] {
         world.done(&Operation::CreateGroup { name: name.to_owned() }).await;
@@ -155,7 +158,7 @@ async fn groups_of_one_name_are_told_apart_or_doubted() {
 }
 
 #[tokio::test]
-async fn a_server_without_groups_says_so() {
+async fn a_server_without_groups_is_reported() {
     let world = World::switched(|switches| switches.no_groups = true).await;
     let ada = world.create("ada").await.expect("made");
     assert_eq!(world.scim.group_named("dev").await, Ok(None));
@@ -169,7 +172,7 @@ async fn a_server_without_groups_says_so() {
 }
 
 #[tokio::test]
-async fn several_groups_are_joined_in_bulk_and_what_is_refused_is_named() {
+async fn a_member_is_added_to_several_groups_in_bulk_and_refusals_are_named() {
     let world = World::switched(|_| {}).await;
     assert_eq!(world.scim.probe().await.expect("a first contact").capabilities.groups_at_once, 100);
     world.server.add_account(NewAccount::named("ada").in_groups(&["one"]));
@@ -193,7 +196,7 @@ async fn several_groups_are_joined_in_bulk_and_what_is_refused_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_bulk_after_all_is_asked_once() {
+async fn a_server_that_refuses_bulk_gets_one_bulk_request() {
     let world = World::switched(|_| {}).await;
     world.server.add_account(NewAccount::named("ada").in_groups(&["one", "two"]));
     let ada = world.account("ada").await;

@@ -1,5 +1,4 @@
-//! The SCIM client against the simulator with its switches, against the standard's own schemas, and against a real
-//! Keycloak's SCIM server.
+//! The SCIM client against the simulator with its switches, and against the standard's own schemas.
 
 mod attributes;
 mod batch;
@@ -11,17 +10,10 @@ mod listing;
 mod members;
 mod names;
 mod odd;
+mod operations;
 mod probing;
-mod real;
-mod realm_to_realm;
 mod shown;
 mod spoken;
 mod taken;
 mod users;
 mod world;
-
-#[path = "../support/contract.rs"]
-mod description;
-#[path = "../support/real.rs"]
-#[allow(dead_code, reason = "each test uses a part")]
-mod realm;

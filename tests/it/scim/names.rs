@@ -10,7 +10,10 @@ use usersync::{
 };
 use usersync_simulators::{ScimOptions, scim::NewAccount};
 
-use super::world::{World, settings, update};
+use super::{
+    operations::update,
+    world::{World, settings},
+};
 
 async fn with(habits: Habits) -> World {
     let mut world = World::with(ScimOptions::default()).await;
@@ -28,7 +31,7 @@ fn name(world: &World, login: &str) -> [String; 4] {
 }
 
 #[tokio::test]
-async fn all_names_are_kept_in_step() {
+async fn all_names_are_kept_in_sync() {
     for (names, new, later) in [
         (Names::Whole, ["Ada Example", "Ada Example", "", ""], ["Ada Byron", "Ada Byron", "", ""]),
         (Names::Both, ["Ada Example", "Ada Example", "Ada", "Example"], ["Ada Byron", "Ada Byron", "Ada", "Byron"]),
@@ -47,7 +50,7 @@ async fn all_names_are_kept_in_step() {
 }
 
 #[tokio::test]
-async fn parts_of_a_name_that_an_account_has_are_kept_in_step() {
+async fn parts_of_a_name_that_an_account_has_are_kept_in_sync() {
     let world = with(Habits::default()).await;
     let parts = json!({ "formatted": "Ada L", "givenName": "Ada", "familyName": "L" });
     world.server.add_account(NewAccount::named("ada"));

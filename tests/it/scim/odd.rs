@@ -165,7 +165,7 @@ fn faults(read: &Readings, path: &str, at: &str, value: Option<&Value>, one: boo
 }
 
 #[tokio::test]
-async fn no_odd_field_makes_anybody_gone_and_one_is_nobody_elses_problem() {
+async fn no_odd_field_makes_an_account_absent_or_affects_another_account() {
     let world = World::switched(|_| {}).await;
     let accounts =
         ["ada", "bob"].map(|name| world.server.add_account(NewAccount::named(name).in_groups(&["dev", "ops"])));

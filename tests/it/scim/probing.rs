@@ -9,10 +9,13 @@ use usersync::{
 };
 use usersync_simulators::{Fault, ScimOptions};
 
-use super::world::{World, lines, not_done, settings};
+use super::{
+    operations::{lines, not_done},
+    world::{World, settings},
+};
 
 #[tokio::test]
-async fn a_server_is_told_in_full() {
+async fn a_server_is_reported_in_full() {
     let world = World::switched(|switches| switches.etag = true).await;
     let info = world.scim.probe().await.expect("a first contact");
     assert_eq!((info.identity.id.clone(), info.product.as_str()), (world.server.url(), "SCIM 2.0 server"));
@@ -29,7 +32,7 @@ async fn a_server_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
+async fn known_servers_are_recognized_by_their_address_unless_configured_otherwise() {
     let world = World::with(ScimOptions::keycloak()).await;
     let info = world.scim.probe().await.expect("a first contact");
     assert_eq!(info.product, "Keycloak's SCIM 2.0 server");
@@ -70,7 +73,7 @@ async fn a_server_that_does_not_describe_itself_is_worked_with_as_usual() {
 }
 
 #[tokio::test]
-async fn an_address_where_nothing_is_is_told_with_what_to_do() {
+async fn an_address_without_a_scim_server_is_reported_with_the_remedy() {
     let world = World::as_profile("keycloak", |_| {}).await;
     world.server.faults.add(Fault::status(404, r#"{"error":"HTTP 404 Not Found"}"#));
     let error = world.scim.probe().await.expect_err("nothing there");

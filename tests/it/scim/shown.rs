@@ -9,7 +9,7 @@ use usersync_simulators::{
     scim::{Filters, NewAccount, Visibility},
 };
 
-use super::world::{World, lines};
+use super::{operations::lines, world::World};
 
 async fn three(work: impl FnOnce(&mut ScimSwitches)) -> World {
     let world = World::switched(work).await;
@@ -36,7 +36,7 @@ async fn members_that_only_lists_show_are_read_there() {
 }
 
 #[tokio::test]
-async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
+async fn written_values_that_are_not_shown_are_not_confirmed_as_absent() {
     for reported in [Visibility::Empty, Visibility::Never] {
         let world = World::switched(|switches| {
             switches.members_told = reported;
@@ -62,7 +62,7 @@ async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
 }
 
 #[tokio::test]
-async fn a_filter_that_is_refused_in_whatever_words_is_done_without() {
+async fn a_refused_filter_is_replaced_by_a_listing() {
     let world = three(|switches| switches.filters = Filters::Broken).await;
     assert_eq!(world.account("ada").await.name, "ada");
     assert_eq!(world.scim.account_named("nobody").await, Ok(None));

@@ -10,10 +10,13 @@ use usersync_simulators::{
     scim::{Filters, NewAccount, Visibility},
 };
 
-use super::world::{World, delete, lines, names, not_done, set_active, soon, update};
+use super::{
+    operations::{delete, lines, not_done, set_active, soon, update},
+    world::{World, names},
+};
 
 #[tokio::test]
-async fn who_is_gone_in_a_servers_own_words_is_gone() {
+async fn a_servers_own_404_means_deleted() {
     let world = World::switched(|switches| switches.absent_page = true).await;
     let ada = world.create("ada").await.expect("created");
     world.create("bob").await.expect("created");
@@ -25,7 +28,7 @@ async fn who_is_gone_in_a_servers_own_words_is_gone() {
 }
 
 #[tokio::test]
-async fn a_proxys_404_is_not_gone() {
+async fn a_proxys_404_does_not_mean_deleted() {
     // The proxy answers for this account only: the server itself answers for an invented id.
     let world = World::switched(|_| {}).await;
     let ada = world.create("ada").await.expect("created");
@@ -47,7 +50,7 @@ async fn a_proxys_404_is_not_gone() {
 }
 
 #[tokio::test]
-async fn patch_is_given_up_for_a_kind_in_the_servers_own_words_until_the_next_contact() {
+async fn patch_refused_by_the_server_is_not_used_for_that_kind_until_the_next_probe() {
     let own = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"501","detail":"No PATCH."}"#;
     let world = World::switched(|_| {}).await;
     world.server.add_account(NewAccount::named("ada").in_groups(&["dev"]));
@@ -128,7 +131,7 @@ async fn discovery_of_another_form_is_a_note() {
 }
 
 #[tokio::test]
-async fn pages_beyond_the_first_that_are_refused_are_a_note_where_all_came() {
+async fn refused_pages_after_the_first_are_a_note_if_the_listing_is_complete() {
     let world = World::switched(|switches| switches.one_page = true).await;
     for name in ["ada", "bob", "eve"] {
         world.server.add_account(NewAccount::named(name));
@@ -142,7 +145,7 @@ async fn pages_beyond_the_first_that_are_refused_are_a_note_where_all_came() {
 }
 
 #[tokio::test]
-async fn bulk_answers_are_paired_in_whatever_order_they_come() {
+async fn bulk_answers_are_matched_in_any_order() {
     for reversed in [false, true] {
         let world = World::switched(|switches| switches.bulk_reversed = reversed).await;
         world.server.add_account(NewAccount::named("ada").in_groups(&["one"]));
@@ -157,7 +160,7 @@ async fn bulk_answers_are_paired_in_whatever_order_they_come() {
 }
 
 #[tokio::test]
-async fn a_reason_is_quoted_wherever_it_stands() {
+async fn a_reason_is_quoted_from_any_field() {
     for body in [
         r#"{"Errors":[{"description":"no seat for ada"}]}"#,
         r#"{"error":{"message":"no seat for ada"}}"#,

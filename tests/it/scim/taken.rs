@@ -9,7 +9,7 @@ use usersync::{
 };
 use usersync_simulators::scim::NewAccount;
 
-use super::world::{World, rename};
+use super::{operations::rename, world::World};
 
 fn group(name: &str) -> Operation {
     Operation::CreateGroup { name: name.to_owned() }
@@ -52,7 +52,7 @@ async fn a_login_that_a_rename_finds_taken_is_found_as_well() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_is_shown_to_have_is_refused_for_good_in_the_servers_words() {
+async fn a_name_in_use_by_no_visible_account_is_a_permanent_refusal_with_the_servers_message() {
     for reported in [true, false] {
         let world = World::switched(|switches| {
             switches.hidden = vec!["ghost"];
@@ -62,7 +62,7 @@ async fn a_name_that_nobody_is_shown_to_have_is_refused_for_good_in_the_servers_
         world.server.add_account(NewAccount::named("bob"));
         world.server.add_group("dev");
         let operations = [
-            super::world::create("ghost"),
+            super::operations::create("ghost"),
             rename(&world.account("bob").await, "ghost"),
             group("ghost"),
             rename_group(&world.group("dev").await, "ghost"),

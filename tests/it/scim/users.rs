@@ -13,7 +13,10 @@ use usersync_simulators::{
     scim::{Filters, NewAccount},
 };
 
-use super::world::{World, delete, not_done, rename, set_active, update};
+use super::{
+    operations::{delete, not_done, rename, set_active, update},
+    world::World,
+};
 
 #[tokio::test]
 async fn the_id_at_the_source_is_written_as_external_id_and_survives() {
@@ -60,7 +63,7 @@ async fn without_patch_the_whole_is_written_back_and_nothing_of_it_is_lost() {
 }
 
 #[tokio::test]
-async fn a_change_of_somebody_else_in_between_is_not_written_over() {
+async fn a_concurrent_change_by_another_client_is_not_overwritten() {
     let world = World::switched(|switches| {
         switches.patch = false;
         switches.patch_announced = false;
@@ -79,7 +82,7 @@ async fn a_change_of_somebody_else_in_between_is_not_written_over() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_is_looked_after() {
+async fn an_answer_without_a_body_is_followed_by_a_read() {
     let world = World::switched(|switches| switches.patch_returns_resource = false).await;
     let ada = world.create("ada").await.expect("made");
     world.done(&set_active(&ada, false)).await;
@@ -107,7 +110,7 @@ async fn truths_as_text_and_unknown_attributes_are_read() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
+async fn a_login_in_use_is_reported_whatever_the_servers_message() {
     for reported in [true, false] {
         let world = World::switched(|switches| switches.uniqueness_told = reported).await;
         let (ada, bob) = (world.create("ada").await.expect("made"), world.create("bob").await.expect("made"));
@@ -131,7 +134,7 @@ async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
+async fn an_address_in_use_is_reported_before_keycloak_fails() {
     let world =
         World::as_profile("keycloak", |switches| *switches = usersync_simulators::ScimSwitches::keycloak()).await;
     let ada = world.create("ada").await.expect("made");
@@ -158,7 +161,7 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
 }
 
 #[tokio::test]
-async fn what_a_server_does_not_keep_is_said_once() {
+async fn values_that_a_server_does_not_store_are_reported_once() {
     // This server stores the names separately, and the client assumes that it does not.
     let world = World::switched(|switches| switches.names_apart = true).await;
     world.server.add_account(NewAccount::named("ada"));
@@ -173,7 +176,7 @@ async fn what_a_server_does_not_keep_is_said_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_is_not_possible_and_bad_values_are_told_in_words() {
+async fn immutable_fields_are_unsupported_and_invalid_values_are_reported() {
     let world = World::switched(|switches| switches.login_rename = false).await;
     let ada = world.create("ada").await.expect("made");
     let error = world.apply(&rename(&ada, "ada.l")).await.expect_err("fixed");
@@ -211,7 +214,7 @@ async fn logins_are_found_with_and_without_filters() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_gone_in_scims_words_only() {
+async fn only_a_404_in_scims_form_means_deleted() {
     let world = World::switched(|_| {}).await;
     let ada = world.create("ada").await.expect("made");
     assert_eq!(world.scim.account(&"nobody".into()).await, Ok(None));
@@ -236,7 +239,7 @@ async fn what_is_gone_is_gone_in_scims_words_only() {
 }
 
 #[tokio::test]
-async fn protected_accounts_are_told_with_every_reading() {
+async fn protected_accounts_are_reported_with_every_read() {
     let server =
         usersync_simulators::SimulatedScim::start(usersync_simulators::ScimOptions::default()).await.expect("a port");
     server.add_account(NewAccount::named("root").in_groups(&["Admins"]));
@@ -254,6 +257,6 @@ async fn protected_accounts_are_told_with_every_reading() {
     assert!(scim.account_named("root").await.expect("a look").expect("there").protected.is_some());
     assert!(scim.group_named("Admins").await.expect("a look").expect("there").protected.is_some());
     let info = scim.probe().await.expect("a first contact");
-    let reported = super::world::lines(&info, "protected");
+    let reported = super::operations::lines(&info, "protected");
     assert!(reported.iter().any(|(_, text)| text.contains("no such of frozen_groups is not a group")), "{reported:?}");
 }

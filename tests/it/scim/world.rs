@@ -1,25 +1,22 @@
-//! A SCIM server with its client, and the operations on it.
+//! A SCIM server with its client.
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use usersync::{
-    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, UserFields},
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
     targets::{
-        Applied, Credentials, NoteState, Target, TargetError, TargetErrorKind, TargetInfo,
+        Applied, Credentials, Target, TargetError,
         scim::{ScimSettings, ScimTarget},
     },
 };
 use usersync_simulators::{ScimOptions, ScimSwitches, SimulatedScim};
 
+use super::operations::{create, soon};
+
 pub struct World {
     pub server: SimulatedScim,
     pub scim: ScimTarget,
-}
-
-pub fn soon() -> Timestamp {
-    Timestamp::now() + SignedDuration::from_secs(30)
 }
 
 pub fn token(text: &str) -> Credentials {
@@ -31,10 +28,6 @@ pub fn settings(server: &SimulatedScim) -> ScimSettings {
     let mut settings = ScimSettings::new(server.url().parse().expect("a URL"), token(server.token()));
     settings.http.call_timeout = std::time::Duration::from_secs(5);
     settings
-}
-
-pub fn not_done(class: ErrorClass) -> TargetErrorKind {
-    TargetErrorKind::NotDone(class)
 }
 
 impl World {
@@ -138,50 +131,6 @@ impl World {
     }
 }
 
-pub fn create(name: &str) -> Operation {
-    let email = Some(format!("{name}@example.org"));
-    Operation::CreateUser {
-        name: name.to_owned(),
-        fields: UserFields { display_name: Some(format!("{name} Example")), email, ..UserFields::default() },
-        external_id: Some(format!("id-of-{name}").into()),
-    }
-}
-
-pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {
-    let fields = UserFields {
-        display_name: display_name.map(str::to_owned),
-        email: email.map(str::to_owned),
-        ..UserFields::default()
-    };
-    Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
-}
-
-pub fn rename(account: &Account, to: &str) -> Operation {
-    Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to: to.to_owned() }
-}
-
-pub fn set_active(account: &Account, active: bool) -> Operation {
-    let (account, name) = (account.id.clone(), account.name.clone());
-    if active {
-        Operation::ActivateUser { account, name, gives: Vec::new() }
-    } else {
-        Operation::DeactivateUser { account, name, takes: Vec::new() }
-    }
-}
-
-pub fn delete(account: &Account) -> Operation {
-    Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() }
-}
-
-pub fn delete_group(id: &TargetGroupId, name: &str) -> Operation {
-    Operation::DeleteGroup { group: id.clone(), name: name.to_owned() }
-}
-
 pub fn names(all: &[&str]) -> BTreeSet<String> {
     all.iter().map(|&name| name.to_owned()).collect()
-}
-
-/// Returns the lines of a first contact about a topic.
-pub fn lines(info: &TargetInfo, about: &str) -> Vec<(NoteState, String)> {
-    info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.clone())).collect()
 }

@@ -2,7 +2,7 @@
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 /// Stores an intent of an operation with a safety limit.
 async fn gated(store: &World, token: Token, operation: Operation, limit: u32, now: jiff::Timestamp) -> Stepped {
@@ -15,7 +15,7 @@ async fn approve(store: &World, set: i64, items: Vec<i64>, approve: bool, now: j
     store.decide(&decision, now).await.unwrap()
 }
 
-pub async fn several_are_written_down_together_and_unsent_ones_leave_no_change(store: World) {
+pub async fn several_intents_are_written_as_a_batch_and_unsent_ones_leave_no_change(store: World) {
     store.linked("ann", "a1", at(0)).await;
     let ann = store.work(&user("ann"), at(1)).await;
     let operations = [join("a1", "ann", "g1"), join("a1", "ann", "g2"), join("a1", "ann", "g3")];
@@ -72,7 +72,7 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
     assert!(matches!(gated(&store, ann.token, out, 2, at(3_604)).await, Stepped::Send(_)));
 }
 
-pub async fn what_is_held_waits_for_a_decision(store: World) {
+pub async fn operations_past_a_limit_wait_for_a_decision(store: World) {
     let gate = ApprovalKind::SafetyLimit(Limited::Deactivate);
     let mut set = 0;
     for name in ["ann", "bob"] {
@@ -187,7 +187,7 @@ pub async fn an_adoption_uses_its_approval_up(store: World) {
     assert_eq!(store.approval(set).await.unwrap().1[0].state, ApprovalItemState::Done);
 }
 
-pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: World) {
+pub async fn a_withdrawn_rejection_makes_its_subject_due(store: World) {
     let gate = ApprovalKind::SafetyLimit(Limited::Deactivate);
     for name in ["ann", "bob"] {
         let claimed = store.work(&user(name), at(1)).await;
@@ -214,7 +214,7 @@ pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: 
     assert!(matches!(store.withdraw_rejections(99, &[], "eve", at(4)).await, Err(StoreError::NotFound(_))));
 }
 
-pub async fn a_rejection_stands_while_the_same_is_planned(store: World) {
+pub async fn a_rejection_is_kept_while_the_same_is_planned(store: World) {
     let kind = ApprovalKind::Adoption;
     let ann = store.work(&user("ann"), at(1)).await;
     store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
-pub async fn a_claimed_subject_is_given_to_nobody_else(store: World) {
+pub async fn a_claimed_subject_is_claimed_by_no_other_worker(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.event("1", &[user("ann")], at(2)).await;
     assert!(store.claim_one(at(9)).await.is_none());
@@ -18,7 +18,7 @@ pub async fn a_claimed_subject_is_given_to_nobody_else(store: World) {
     assert!(again.token > ann.token);
 }
 
-pub async fn a_claimed_account_is_given_to_nobody_else(store: World) {
+pub async fn a_claimed_account_is_claimed_by_no_other_worker(store: World) {
     store.linked("old", "a1", at(1)).await;
     // Links another user to the account of a held claim.
     let old = store.work(&user("old"), at(2)).await;
@@ -133,7 +133,7 @@ pub async fn an_open_intent_closes_its_subject_until_it_cannot_arrive(store: Wor
     assert!(matches!(store.step(next.token, again, at(31)).await, Err(StoreError::NotFound(_))));
 }
 
-pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
+pub async fn an_open_intent_closes_its_account_for_all_workers(store: World) {
     store.linked("old", "a1", at(1)).await;
     let old = store.work(&user("old"), at(2)).await;
     let id = store.intend(old.token, deactivate("a1", "old"), at(30), at(2)).await;
@@ -162,7 +162,7 @@ pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
     assert_eq!(store.changes(&ChangeFilter::default()).await.unwrap()[0].pair, pair());
 }
 
-pub async fn an_account_with_anothers_intent_under_way_is_waited_for(store: World) {
+pub async fn a_task_waits_for_an_account_with_an_open_intent_of_another(store: World) {
     // Two realms on one server: the link moved while a request of the old holder is in flight.
     store.linked("old", "a1", at(1)).await;
     let old = store.work(&user("old"), at(2)).await;
@@ -231,7 +231,7 @@ pub async fn a_create_closes_its_name(store: World) {
     assert_eq!((whose, link.user), (connector(), "bob".into()));
 }
 
-pub async fn a_link_moves_to_a_new_id_with_all_that_it_knows(store: World) {
+pub async fn a_link_moves_to_a_new_id_with_all_its_data(store: World) {
     let old = store.work(&user("old"), at(1)).await;
     let full = Link {
         federation_link: Some("ldap".into()),
@@ -264,7 +264,7 @@ pub async fn a_link_moves_to_a_new_id_with_all_that_it_knows(store: World) {
     assert!(matches!(store.adopt(old.token, link("ann", "a2"), None, at(3)).await, Err(StoreError::Failed(_))));
 }
 
-pub async fn who_waits_becomes_ready_when_the_other_is_done(store: World) {
+pub async fn a_waiting_task_becomes_ready_when_the_other_is_done(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     assert!(!ann.wanted);
     let waits = store.wait_for(ann.token, &[user("bob"), user("cid")], true, at(60), at(2)).await.unwrap();
@@ -287,7 +287,7 @@ pub async fn who_waits_becomes_ready_when_the_other_is_done(store: World) {
     assert_eq!(store.task(&user("ann")).await.unwrap().state, TaskState::Ready);
 }
 
-pub async fn who_waits_for_a_group_becomes_ready_when_it_is_done(store: World) {
+pub async fn a_task_that_waits_for_a_group_becomes_ready_when_it_is_done(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.wait_for(ann.token, &[Subject::group("g")], false, at(60), at(2)).await.unwrap();
     let group = store.claims(&Subject::group("g"), at(2)).await;
@@ -295,7 +295,7 @@ pub async fn who_waits_for_a_group_becomes_ready_when_it_is_done(store: World) {
     store.claims(&user("ann"), at(3)).await;
 }
 
-pub async fn who_waits_looks_again_at_the_latest(store: World) {
+pub async fn a_waiting_task_is_due_after_a_maximum_wait(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.wait_for(ann.token, &[Subject::group("g")], false, at(60), at(2)).await.unwrap();
     let group = store.claims(&Subject::group("g"), at(2)).await;
@@ -326,7 +326,7 @@ pub async fn a_rename_that_is_done_frees_the_name(store: World) {
     }
 }
 
-pub async fn a_ring_is_found_by_following_who_waits(store: World) {
+pub async fn a_ring_is_found_by_following_waiting_tasks(store: World) {
     let names = ["a", "b", "c", "d"].map(user);
     let claimed: Vec<Claimed> = {
         let mut all = Vec::new();
@@ -354,7 +354,7 @@ pub async fn a_ring_is_found_by_following_who_waits(store: World) {
     assert_eq!(store.wait_for(e.token, &[names[0].clone()], true, at(60), at(2)).await.unwrap(), Waiting::Waits);
 }
 
-pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
+pub async fn the_claim_of_a_subject_is_notified_of_its_events(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, now| {
         let observation = store.next_observation().await.unwrap();
@@ -395,7 +395,7 @@ pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
     assert_eq!(*waits.borrow(), Some(Priority::Event));
 }
 
-pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
+pub async fn a_run_works_only_subjects_that_were_not_worked_since(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, observation, account, now| {
         store.claim_planned(&pair(), run, planned(&user(name), observation, account), now).await.unwrap()
@@ -442,7 +442,7 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     store.done(ann.token, at(101)).await;
 }
 
-pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(store: World) {
+pub async fn a_subject_that_a_run_found_in_sync_is_read_again_if_it_was_worked_meanwhile(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Schedule, RunMode::Apply, at(1)).await.unwrap();
     for (name, account) in [("fine", "a1"), ("worked", "a2"), ("claimed", "a3"), ("moved", "a4"), ("open", "a5")] {
         store.linked(name, account, at(1)).await;
@@ -471,7 +471,7 @@ pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(
     assert_eq!(raised, ["worked", "claimed", "moved", "open", "unlinked", "blocked"].map(user).into());
 }
 
-pub async fn a_look_is_never_given_twice(store: World) {
+pub async fn an_observation_is_never_issued_twice(store: World) {
     let mut observations = BTreeSet::new();
     for _ in 0..100 {
         let observation = store.next_observation().await.unwrap();
@@ -507,7 +507,7 @@ pub async fn a_dead_letter_that_fails_in_a_run_stays_dead(store: World) {
     store.claims(&user("ann"), at(9)).await;
 }
 
-pub async fn creates_that_nobody_settles_are_kept_for_a_run(store: World) {
+pub async fn creates_without_recovery_are_kept_for_a_run(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
     assert!(store.stale_intents(&pair(), at(20)).await.unwrap().is_empty());
@@ -521,7 +521,7 @@ pub async fn creates_that_nobody_settles_are_kept_for_a_run(store: World) {
     store.claims(&user("ann"), at(9)).await;
 }
 
-pub async fn many_workers_never_hold_one_subject_or_account_twice(store: World) {
+pub async fn many_workers_never_claim_one_subject_or_account_twice(store: World) {
     for nth in 0..40 {
         store.linked(&format!("u{nth}"), &format!("a{nth}"), at(0)).await;
     }
@@ -564,7 +564,7 @@ pub async fn many_workers_never_hold_one_subject_or_account_twice(store: World) 
     assert!(worked.into_inner() >= 480);
 }
 
-pub async fn waiting_for_what_has_ended_meanwhile_is_ready_at_once(store: World) {
+pub async fn waiting_for_a_claim_that_has_ended_is_ready_at_once(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     let bob = store.work(&user("bob"), at(1)).await;
     store.done(bob.token, at(2)).await;

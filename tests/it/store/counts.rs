@@ -9,7 +9,7 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-use crate::{reference::Jitter, world::*};
+use super::{reference::Jitter, world::*};
 
 /// More tasks than one transaction raises.
 const MANY: usize = 2_500;
@@ -182,7 +182,7 @@ async fn counts_agree_with_a_full_count_after_random_steps() {
 }
 
 #[tokio::test]
-async fn counts_of_an_older_store_are_made_when_it_is_opened() {
+async fn counts_of_an_older_store_are_created_when_it_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = open(&file).await;

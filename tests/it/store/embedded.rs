@@ -14,7 +14,7 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-use crate::world::*;
+use super::world::*;
 
 async fn open(file: &Path) -> StoreResult<SqliteStore> {
     SqliteStore::open(file, OpenOptions { poll: None, ..OpenOptions::new(at(0)) }).await
@@ -67,7 +67,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut acknowledged = Vec::new();
     for round in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "embedded::append_until_killed", "--nocapture"])
+            .args(["--exact", "store::embedded::append_until_killed", "--nocapture"])
             .env("USERSYNC_TEST_STORE", &file)
             .env("USERSYNC_TEST_ROUND", round.to_string())
             .stdout(Stdio::piped())
@@ -100,7 +100,7 @@ async fn what_was_acknowledged_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn what_an_ended_process_left_open_is_put_to_work() {
+async fn tasks_left_open_by_an_ended_process_are_due() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = world(open(&file).await.unwrap());
@@ -142,7 +142,7 @@ async fn only_one_engine_works_with_a_store() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn its_files_are_for_us_alone() {
+async fn its_files_are_readable_by_the_owner_only() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     let folder = tempfile::tempdir().unwrap();
@@ -213,7 +213,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_kept_over_an_upgrade() {
+async fn requested_runs_are_kept_over_an_upgrade() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = open(&file).await.unwrap();
@@ -224,8 +224,8 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     // As the second schema stored it.
     let old = folder.path().join("old.db");
     let schema = [
-        include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
-        include_str!("../../src/store/sqlite/migrations/0002_not_possible.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0001_initial.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_not_possible.sql"),
     ];
     let kept = format!(
         r#"ATTACH '{}' AS new;
@@ -253,7 +253,7 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_recovered_from() {
+async fn a_full_disk_is_reported_and_recovered_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = world(open(&file).await.unwrap());
@@ -288,7 +288,7 @@ async fn a_full_disk_is_told_and_recovered_from() {
 }
 
 #[tokio::test]
-async fn a_command_beside_the_server_is_heard_at_once() {
+async fn a_command_of_another_process_takes_effect_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let missing = SqliteStore::open_beside(&file, OpenOptions::new(at(0))).await.err().unwrap();
@@ -320,7 +320,7 @@ async fn a_command_beside_the_server_is_heard_at_once() {
 }
 
 #[tokio::test]
-async fn a_claim_that_nobody_heard_of_ends() {
+async fn a_claim_whose_caller_was_dropped_is_released() {
     let store = world(SqliteStore::open_temporary(OpenOptions::simulation(at(0))).await.unwrap());
     store.raise(&pair(), &[user("ann")], Priority::Event, &because("x"), at(1)).await.unwrap();
     for _ in 0..20 {

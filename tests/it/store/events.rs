@@ -2,7 +2,7 @@
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 pub async fn an_event_is_stored_with_its_tasks(store: World) {
     let appended = store.event("1", &[user("ann"), Subject::group("devs")], at(1)).await;
@@ -28,7 +28,7 @@ pub async fn an_event_is_stored_with_its_tasks(store: World) {
     assert!(store.tasks(&TaskFilter::default()).await.unwrap().is_empty());
 }
 
-pub async fn an_event_that_came_before_is_a_duplicate_and_raises_nothing(store: World) {
+pub async fn a_repeated_event_is_a_duplicate_and_creates_no_task(store: World) {
     let uuid = "0f3b6a52-7c1e-4d55-9a7b-00000000abcd";
     for id in ["1", uuid] {
         assert_eq!(store.event(id, &[user("ann")], at(1)).await, Appended { stored: 1, duplicates: 0 });
@@ -57,7 +57,7 @@ pub async fn an_event_that_came_before_is_a_duplicate_and_raises_nothing(store: 
     assert_eq!(store.event_counts(&"nobody".into()).await.unwrap(), EventCounts::default());
 }
 
-pub async fn an_ignored_event_is_stored_and_asks_for_nothing(store: World) {
+pub async fn an_ignored_event_is_stored_and_requests_nothing(store: World) {
     let ignored = NewEvent {
         outcome: EventOutcome::Ignored("another realm".into()),
         wants_run: true,
@@ -74,7 +74,7 @@ pub async fn an_ignored_event_is_stored_and_asks_for_nothing(store: World) {
     assert_eq!(replayed, (0, 0));
 }
 
-pub async fn an_event_that_wants_a_run_asks_for_one(store: World) {
+pub async fn an_event_that_needs_a_run_requests_one(store: World) {
     let wants = |id: &str| NewEvent { wants_run: true, ..event(id, &[]) };
     store.append_events(&connector(), &[target()], vec![wants("1"), wants("2")], at(1)).await.unwrap();
     store.append_events(&connector(), &[target()], vec![wants("1"), wants("3")], at(2)).await.unwrap();
@@ -86,7 +86,7 @@ pub async fn an_event_that_wants_a_run_asks_for_one(store: World) {
     assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
 }
 
-pub async fn each_of_many_callers_hears_of_its_own(store: World) {
+pub async fn each_of_many_callers_gets_its_own_result(store: World) {
     let callers = (0..300).map(|nth: i64| {
         let store = &store;
         async move {
@@ -141,7 +141,7 @@ pub async fn events_are_filtered_and_paged(store: World) {
     assert_eq!(ids(EventFilter { failed: true, ..all }).await, ["e8", "e6", "e4", "e2", "e0"]);
 }
 
-pub async fn replayed_events_put_their_subjects_back_to_work(store: World) {
+pub async fn replayed_events_make_their_subjects_due(store: World) {
     store.event("1", &[user("ann"), user("bob")], at(1)).await;
     store.event("2", &[user("ann")], at(2)).await;
     store.event("3", &[user("cid")], at(3)).await;

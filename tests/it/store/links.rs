@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 async fn put(store: &World, pair: &Pair, link: Link) {
     let subject = Subject::User(link.user.clone());
@@ -20,7 +20,7 @@ fn groups(range: std::ops::Range<i64>) -> BTreeSet<TargetGroupId> {
     range.map(|nth| TargetGroupId::from(format!("group-{nth}"))).collect()
 }
 
-pub async fn a_link_comes_back_as_it_was_written(store: World) {
+pub async fn a_link_is_read_back_as_it_was_written(store: World) {
     let full = Link {
         federation_link: Some("ldap".into()),
         seen_alive: Some(at(7)),
@@ -81,14 +81,14 @@ pub async fn links_are_listed_and_found(store: World) {
     assert_eq!(store.counts(&Pair::new("no", "body"), at(1)).await.unwrap(), PairCounts::default());
 }
 
-pub async fn a_link_may_go_to_another_account(store: World) {
+pub async fn a_link_can_move_to_another_account(store: World) {
     put(&store, &pair(), link("ann", "a1")).await;
     put(&store, &pair(), link("ann", "a2")).await;
     assert_eq!(store.links(&pair()).await.unwrap(), [link("ann", "a2")].into_iter().collect());
     put(&store, &pair(), link("bob", "a1")).await;
 }
 
-pub async fn who_was_seen_alive_is_remembered(store: World) {
+pub async fn the_last_time_a_user_was_observed_alive_is_stored(store: World) {
     for (name, account) in [("ann", "a1"), ("bob", "a2"), ("cid", "a3"), ("never", "a4")] {
         put(&store, &pair(), link(name, account)).await;
     }
@@ -114,7 +114,7 @@ pub async fn who_was_seen_alive_is_remembered(store: World) {
     assert_eq!(seen("never").await.seen_alive, None);
 }
 
-pub async fn a_managed_group_knows_what_feeds_it(store: World) {
+pub async fn a_managed_group_stores_its_sources(store: World) {
     let write = async |pair: &Pair, source: &str, group: GroupWrite| {
         let subject = Subject::group(source);
         store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &because("x"), at(0)).await.unwrap();
@@ -188,7 +188,7 @@ fn feeds_devs(source: &str) -> GroupWrite {
     GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store }
 }
 
-pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
+pub async fn a_renamed_group_has_its_new_name_for_all_its_sources(store: World) {
     let map = async |source: &str| {
         let claimed = store.work(&Subject::group(source), at(1)).await;
         store.step(claimed.token, Step { group: Some(feeds_devs(source)), ..Step::default() }, at(1)).await.unwrap();
@@ -218,7 +218,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     assert!(mappings.iter().all(|(_, mapping)| mapping.name() == "ops"), "{mappings:?}");
 }
 
-pub async fn a_group_with_an_intent_under_way_waits(store: World) {
+pub async fn a_group_with_an_open_intent_waits(store: World) {
     let mapped = async |source: &str| {
         let claimed = store.work(&Subject::group(source), at(1)).await;
         store.step(claimed.token, Step { group: Some(feeds_devs(source)), ..Step::default() }, at(1)).await.unwrap();
@@ -234,7 +234,7 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     assert_eq!(store.claims(&Subject::group("g2"), at(30)).await.intents.len(), 1);
 }
 
-pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: World) {
+pub async fn a_link_order_is_part_of_the_claim_of_its_user(store: World) {
     let (ann, account) = (UserId::from("ann"), AccountId::from("a1"));
     let ordered = async || store.link_order(&pair(), &ann).await.unwrap().expect("ordered");
     assert_eq!(store.link_order(&pair(), &ann).await.unwrap(), None);
@@ -279,7 +279,7 @@ pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: Wor
     );
 }
 
-pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(store: World) {
+pub async fn a_dropped_link_leaves_a_change_and_is_restored_with_its_account(store: World) {
     store.linked("ann", "a1", at(1)).await;
     store.linked("bob", "a2", at(1)).await;
     let ann = store.work(&user("ann"), at(2)).await;
@@ -325,7 +325,7 @@ pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(stor
     assert_eq!(store.counts(&pair(), at(5)).await.unwrap().missing, 0);
 }
 
-pub async fn what_was_read_of_members_is_kept_until_it_is_old_or_the_server_another(store: World) {
+pub async fn observed_members_are_kept_until_they_expire_or_the_server_changes(store: World) {
     let read = |group: &str, others: &[&str], second| MembersRead {
         group: group.into(),
         others: others.iter().map(|id| (*id).into()).collect(),

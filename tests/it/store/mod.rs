@@ -1,26 +1,15 @@
 //! Expectations for every store, run against each implementation; and further guarantees of the embedded one.
 
-#[path = "store_support/approvals.rs"]
 mod approvals;
-#[path = "store_support/claims.rs"]
 mod claims;
-#[path = "store_support/counts.rs"]
 mod counts;
-#[path = "store_support/embedded.rs"]
 mod embedded;
-#[path = "store_support/events.rs"]
 mod events;
-#[path = "store_support/links.rs"]
 mod links;
-#[path = "store_support/names.rs"]
 mod names;
-#[path = "store_support/reference.rs"]
 mod reference;
-#[path = "store_support/rest.rs"]
 mod rest;
-#[path = "store_support/tasks.rs"]
 mod tasks;
-#[path = "store_support/world.rs"]
 mod world;
 
 /// The list of expectations for one implementation.
@@ -30,7 +19,7 @@ macro_rules! conformance {
             $(mod $module {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    crate::$module::$test($open().await).await;
+                    crate::store::$module::$test($open().await).await;
                 })*
             })*
         }
@@ -43,107 +32,107 @@ macro_rules! every_expectation {
         conformance! { $name, $open,
             names: {
                 a_renamed_connector_keeps_what_it_has, a_new_name_that_has_links_is_refused,
-                a_run_makes_up_for_what_waited_under_the_new_name,
+                a_run_replaces_the_tasks_under_the_new_name,
                 a_renamed_target_keeps_what_it_has, a_removed_connector_frees_its_accounts,
             }
             events: {
                 an_event_is_stored_with_its_tasks,
-                an_event_that_came_before_is_a_duplicate_and_raises_nothing,
-                an_ignored_event_is_stored_and_asks_for_nothing,
-                an_event_that_wants_a_run_asks_for_one,
-                each_of_many_callers_hears_of_its_own,
+                a_repeated_event_is_a_duplicate_and_creates_no_task,
+                an_ignored_event_is_stored_and_requests_nothing,
+                an_event_that_needs_a_run_requests_one,
+                each_of_many_callers_gets_its_own_result,
                 an_event_reaches_every_target,
                 events_are_filtered_and_paged,
-                replayed_events_put_their_subjects_back_to_work,
+                replayed_events_make_their_subjects_due,
             }
             tasks: {
-                what_may_take_access_away_from_a_linked_user_goes_first,
+                tasks_that_may_revoke_access_of_a_linked_user_have_priority,
                 a_hint_adds_no_second_row,
                 an_earlier_time_and_a_higher_priority_win,
                 claims_go_by_priority_then_time,
                 only_these_connectors_on_this_target_are_claimed,
-                news_during_work_keep_the_task,
-                a_failed_task_comes_back_at_its_time,
-                a_dead_letter_waits_for_a_replay_or_news,
-                news_during_a_last_attempt_are_worked,
+                a_hint_during_work_keeps_the_task,
+                a_failed_task_is_due_again_at_its_time,
+                a_dead_letter_waits_for_a_replay_or_a_hint,
+                a_hint_during_a_last_attempt_is_worked,
                 deferring_uses_up_no_attempt,
-                a_deferred_task_tells_its_reason,
-                a_settle_event_has_its_subject_looked_at_once_more,
-                it_tells_when_the_next_falls_due,
-                whoever_waits_is_woken,
+                a_deferred_task_has_its_reason,
+                a_recheck_event_has_its_subject_read_once_more,
+                it_returns_when_the_next_task_is_due,
+                a_waiting_worker_is_woken,
                 tasks_are_filtered,
             }
             claims: {
-                waiting_for_what_has_ended_meanwhile_is_ready_at_once,
-                a_claimed_subject_is_given_to_nobody_else,
-                a_claimed_account_is_given_to_nobody_else,
+                waiting_for_a_claim_that_has_ended_is_ready_at_once,
+                a_claimed_subject_is_claimed_by_no_other_worker,
+                a_claimed_account_is_claimed_by_no_other_worker,
                 an_ended_claim_writes_nothing,
                 an_open_intent_closes_its_subject_until_it_cannot_arrive,
-                an_open_intent_closes_its_account_for_everybody,
-                an_account_with_anothers_intent_under_way_is_waited_for,
+                an_open_intent_closes_its_account_for_all_workers,
+                a_task_waits_for_an_account_with_an_open_intent_of_another,
                 a_claim_that_ends_with_its_intent_open_raises_the_task,
                 a_create_closes_its_name,
-                a_link_moves_to_a_new_id_with_all_that_it_knows,
-                who_waits_becomes_ready_when_the_other_is_done,
-                who_waits_for_a_group_becomes_ready_when_it_is_done,
-                who_waits_looks_again_at_the_latest,
+                a_link_moves_to_a_new_id_with_all_its_data,
+                a_waiting_task_becomes_ready_when_the_other_is_done,
+                a_task_that_waits_for_a_group_becomes_ready_when_it_is_done,
+                a_waiting_task_is_due_after_a_maximum_wait,
                 a_rename_that_is_done_frees_the_name,
-                a_ring_is_found_by_following_who_waits,
-                a_run_works_only_what_nobody_worked_since,
-                what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it,
-                a_look_is_never_given_twice,
-                whoever_holds_a_subject_hears_of_its_events,
+                a_ring_is_found_by_following_waiting_tasks,
+                a_run_works_only_subjects_that_were_not_worked_since,
+                a_subject_that_a_run_found_in_sync_is_read_again_if_it_was_worked_meanwhile,
+                an_observation_is_never_issued_twice,
+                the_claim_of_a_subject_is_notified_of_its_events,
                 a_dead_letter_that_fails_in_a_run_stays_dead,
-                creates_that_nobody_settles_are_kept_for_a_run,
-                many_workers_never_hold_one_subject_or_account_twice,
+                creates_without_recovery_are_kept_for_a_run,
+                many_workers_never_claim_one_subject_or_account_twice,
             }
             approvals: {
-                several_are_written_down_together_and_unsent_ones_leave_no_change,
+                several_intents_are_written_as_a_batch_and_unsent_ones_leave_no_change,
                 past_the_limit_nothing_is_sent_but_the_rest_is_written,
-                what_is_held_waits_for_a_decision,
+                operations_past_a_limit_wait_for_a_decision,
                 an_approval_is_used_up_by_success_or_a_refusal_for_good,
                 an_adoption_uses_its_approval_up,
-                a_rejection_that_is_withdrawn_puts_its_subject_back_to_work,
-                a_rejection_stands_while_the_same_is_planned,
+                a_withdrawn_rejection_makes_its_subject_due,
+                a_rejection_is_kept_while_the_same_is_planned,
                 an_approval_that_is_needed_no_more_is_withdrawn,
                 a_first_run_waits_for_approval,
                 an_approved_adopted_group_may_lose_members,
             }
             links: {
-                a_dropped_link_leaves_a_change_and_comes_back_with_its_account,
-                a_link_comes_back_as_it_was_written,
-                what_was_read_of_members_is_kept_until_it_is_old_or_the_server_another,
+                a_dropped_link_leaves_a_change_and_is_restored_with_its_account,
+                a_link_is_read_back_as_it_was_written,
+                observed_members_are_kept_until_they_expire_or_the_server_changes,
                 links_are_listed_and_found,
-                a_link_may_go_to_another_account,
-                an_order_about_a_link_is_given_to_whoever_works_the_user,
-                who_was_seen_alive_is_remembered,
-                a_managed_group_knows_what_feeds_it,
-                a_group_with_an_intent_under_way_waits,
-                a_renamed_group_is_called_so_for_all_who_feed_it,
+                a_link_can_move_to_another_account,
+                a_link_order_is_part_of_the_claim_of_its_user,
+                the_last_time_a_user_was_observed_alive_is_stored,
+                a_managed_group_stores_its_sources,
+                a_group_with_an_open_intent_waits,
+                a_renamed_group_has_its_new_name_for_all_its_sources,
             }
             reference: {
                 random_histories_agree_with_the_reference,
             }
             rest: {
-                hooks_of_removed_connectors_are_remembered,
-                a_run_is_written_down,
+                hooks_of_removed_connectors_are_stored,
+                a_run_is_recorded,
                 a_pair_begins_as_new_and_keeps_its_state,
-                identities_are_pinned_until_a_person_confirms,
+                identities_are_pinned_until_an_operator_confirms,
                 a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,
                 another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 the_same_server_under_another_address_keeps_all_but_compares_its_links,
                 only_a_server_of_the_same_id_is_the_same_server,
-                a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood,
+                a_pair_stopped_for_its_target_resumes_its_previous_state,
                 a_pause_stays,
-                a_run_stays_asked_for_until_it_begins,
-                what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end,
+                a_run_stays_requested_until_it_begins,
+                a_run_requested_by_an_event_stays_requested_until_a_run_completes,
                 changes_are_filtered_and_paged,
-                what_is_old_goes_and_what_is_open_stays,
+                old_records_are_pruned_and_open_ones_kept,
                 refused_requests_are_counted_until_an_event_is_accepted,
-                it_says_that_it_works,
+                it_reports_that_it_works,
             }
         }
     };
 }
 
-every_expectation!(sqlite, crate::world::sqlite);
+every_expectation!(sqlite, crate::store::world::sqlite);

@@ -2,7 +2,7 @@
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 async fn linked_everywhere(store: &World) {
     store.linked("ann", "a1", at(0)).await;
@@ -41,7 +41,7 @@ pub async fn a_new_name_that_has_links_is_refused(store: World) {
     assert!(store.approvals(true).await.unwrap().is_empty());
 }
 
-pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {
+pub async fn a_run_replaces_the_tasks_under_the_new_name(store: World) {
     linked_everywhere(&store).await;
     let bob = NewEvent { id: "e9".into(), ..event("e9", &[user("bob")]) };
     store.append_events(&"new".into(), &[target()], vec![bob], at(2)).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 /// A small generator: a seed determines everything.
 pub struct Jitter(pub u64);

@@ -2,9 +2,9 @@
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
-pub async fn hooks_of_removed_connectors_are_remembered(store: World) {
+pub async fn hooks_of_removed_connectors_are_stored(store: World) {
     let signs = |file: &str| serde_json::json!({ "file": file });
     let both = [("acme".into(), signs("a")), ("partners".into(), signs("p"))];
     assert_eq!(store.remember_hooks(&both).await.unwrap(), []);
@@ -16,7 +16,7 @@ pub async fn hooks_of_removed_connectors_are_remembered(store: World) {
     );
 }
 
-pub async fn a_run_is_written_down(store: World) {
+pub async fn a_run_is_recorded(store: World) {
     let other = Pair::new("corp", "wiki");
     let first = store.begin_run(&pair(), RunTrigger::First, RunMode::DryRun, at(1)).await.unwrap();
     let second = store.begin_run(&other, RunTrigger::Schedule, RunMode::Apply, at(2)).await.unwrap();
@@ -64,7 +64,7 @@ pub async fn a_pair_begins_as_new_and_keeps_its_state(store: World) {
     }
 }
 
-pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
+pub async fn identities_are_pinned_until_an_operator_confirms(store: World) {
     let source =
         |account: &str| SourceIdentity { issuer: "https://kc/realms/a".into(), service_account: account.into() };
     let server = |id: &str| TargetIdentity::new(id, None);
@@ -217,7 +217,7 @@ pub async fn only_a_server_of_the_same_id_is_the_same_server(store: World) {
     assert_eq!(store.audit(None, 9).await.unwrap(), []);
 }
 
-pub async fn a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood(store: World) {
+pub async fn a_pair_stopped_for_its_target_resumes_its_previous_state(store: World) {
     let jira = server("A", "https://jira.example.org");
     store.pin_target(&target(), &jira).await.unwrap();
     let confirm = async |at| store.confirm_same_server(&target(), &jira, "eve", at).await.unwrap().remove(0).state;
@@ -260,7 +260,7 @@ fn a_run(target: Option<&str>, trigger: RunTrigger) -> Request {
     Request::Run { connector: connector(), target: target.map(TargetName::from), trigger }
 }
 
-pub async fn a_run_stays_asked_for_until_it_begins(store: World) {
+pub async fn a_run_stays_requested_until_it_begins(store: World) {
     let wiki = Pair::new("corp", "wiki");
     store.ensure_pairs(&[pair(), wiki.clone(), Pair::new("other", "jira")], at(0)).await.unwrap();
     assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
@@ -283,7 +283,7 @@ pub async fn a_run_stays_asked_for_until_it_begins(store: World) {
     assert_eq!(store.requested_run(&wiki).await.unwrap(), None);
 }
 
-pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(store: World) {
+pub async fn a_run_requested_by_an_event_stays_requested_until_a_run_completes(store: World) {
     let event = Some(RunTrigger::Event);
     let begin = async |at| store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at).await.unwrap();
     let end = async |run, outcome, at| store.end_run(run, outcome, serde_json::Value::Null, at).await.unwrap();
@@ -349,7 +349,7 @@ pub async fn changes_are_filtered_and_paged(store: World) {
     assert_eq!(store.counts(&pair(), at(9)).await.unwrap().last_change, Some(at(5)));
 }
 
-pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
+pub async fn old_records_are_pruned_and_open_ones_kept(store: World) {
     for nth in 0..5 {
         store.event(&format!("e{nth}"), &[], at(nth)).await;
     }
@@ -404,6 +404,6 @@ pub async fn refused_requests_are_counted_until_an_event_is_accepted(store: Worl
     assert_eq!(store.refusals().await.unwrap()[0], refused(Some("corp"), 1, a_day_later, a_day_later));
 }
 
-pub async fn it_says_that_it_works(store: World) {
+pub async fn it_reports_that_it_works(store: World) {
     store.check().await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use usersync::{model::*, store::*};
 
-use crate::world::*;
+use super::world::*;
 
 pub async fn a_hint_adds_no_second_row(store: World) {
     for nth in 1..=3 {
@@ -59,7 +59,7 @@ pub async fn only_these_connectors_on_this_target_are_claimed(store: World) {
     assert_eq!(store.claim(&target(), &both, at(2)).await.unwrap().unwrap().pair, pair());
 }
 
-pub async fn news_during_work_keep_the_task(store: World) {
+pub async fn a_hint_during_work_keeps_the_task(store: World) {
     store.event("1", &[user("ann")], at(1)).await;
     let first = store.claims(&user("ann"), at(2)).await;
     store.event("2", &[user("ann")], at(3)).await;
@@ -73,7 +73,7 @@ pub async fn news_during_work_keep_the_task(store: World) {
     assert!(store.task(&user("ann")).await.is_none());
 }
 
-pub async fn a_failed_task_comes_back_at_its_time(store: World) {
+pub async fn a_failed_task_is_due_again_at_its_time(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     assert_eq!(ann.attempts, 0);
     store.fail(ann.token, failure(Some(at(60))), at(2)).await.unwrap();
@@ -88,7 +88,7 @@ pub async fn a_failed_task_comes_back_at_its_time(store: World) {
     assert_eq!(store.work(&user("ann"), at(62)).await.attempts, 0);
 }
 
-pub async fn a_dead_letter_waits_for_a_replay_or_news(store: World) {
+pub async fn a_dead_letter_waits_for_a_replay_or_a_hint(store: World) {
     for news in [false, true] {
         let ann = store.work(&user("ann"), at(1)).await;
         store.fail(ann.token, failure(None), at(2)).await.unwrap();
@@ -111,7 +111,7 @@ pub async fn a_dead_letter_waits_for_a_replay_or_news(store: World) {
     }
 }
 
-pub async fn news_during_a_last_attempt_are_worked(store: World) {
+pub async fn a_hint_during_a_last_attempt_is_worked(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.event("1", &[user("ann")], at(2)).await;
     store.fail(ann.token, failure(None), at(3)).await.unwrap();
@@ -130,7 +130,7 @@ pub async fn deferring_uses_up_no_attempt(store: World) {
     store.claims(&user("ann"), at(32)).await;
 }
 
-pub async fn a_deferred_task_tells_its_reason(store: World) {
+pub async fn a_deferred_task_has_its_reason(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     let reason = (ErrorClass::Throttled, "rate limited".to_owned());
     store.defer(ann.token, at(30), Some(reason.clone()), at(2)).await.unwrap();
@@ -148,7 +148,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
     assert!(store.task(&user("ann")).await.is_none());
 }
 
-pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
+pub async fn a_recheck_event_has_its_subject_read_once_more(store: World) {
     let early = NewEvent { recheck: true, ..event("1", &[user("ann")]) };
     store.append_events(&connector(), &[target()], vec![early], at(1)).await.unwrap();
     // A later event that needs none does not remove it.
@@ -174,7 +174,7 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     assert!(store.task(&user("bob")).await.is_none());
 }
 
-pub async fn it_tells_when_the_next_falls_due(store: World) {
+pub async fn it_returns_when_the_next_task_is_due(store: World) {
     let next = async || store.next_due(&target(), &[connector()]).await.unwrap();
     assert_eq!(next().await, None);
     store.raise(&pair(), &[user("ann")], Priority::Run, &because("x"), at(40)).await.unwrap();
@@ -186,7 +186,7 @@ pub async fn it_tells_when_the_next_falls_due(store: World) {
     assert_eq!(store.next_due(&target(), &[]).await.unwrap(), None);
 }
 
-pub async fn whoever_waits_is_woken(store: World) {
+pub async fn a_waiting_worker_is_woken(store: World) {
     let mut seen = 0;
     store.raise(&pair(), &[user("ann")], Priority::Event, &because("x"), at(1)).await.unwrap();
     seen = store.wait_for_work(seen).await;
@@ -238,7 +238,7 @@ pub async fn tasks_are_filtered(store: World) {
     assert_eq!(store.counts(&pair(), at(5)).await.unwrap().due, 1);
 }
 
-pub async fn what_may_take_access_away_from_a_linked_user_goes_first(store: World) {
+pub async fn tasks_that_may_revoke_access_of_a_linked_user_have_priority(store: World) {
     store.linked("eve", "a1", at(1)).await;
     // An import of users that have no accounts yet.
     for batch in 0..100 {

@@ -10,8 +10,6 @@
 //! `operation` is a method with a described path, or `*` for all of them. `what` is `operation` (it is not described),
 //! `query NAME`, `request`, `status N`, or `response N` (then `schema` applies instead).
 
-#![allow(dead_code, reason = "each test uses a part")]
-
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};

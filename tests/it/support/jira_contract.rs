@@ -1,17 +1,14 @@
 //! Jira's API description, with its known errors.
 
-#[path = "contract.rs"]
-mod contract;
-
 use usersync_simulators::journal::Entry;
 
-use contract::Contract;
+use super::contract::Contract;
 
 /// Checks each request with its answer; returns what is wrong, and the unused deviations. `base_path` is the base path
 /// of that Jira.
 pub fn check(entries: &[Entry], base_path: &str) -> (Vec<String>, Vec<String>) {
-    let description = include_str!("../contracts/jira-10.3.openapi.json");
-    let deviations = include_str!("../contracts/jira-deviations.json");
+    let description = include_str!("../../contracts/jira-10.3.openapi.json");
+    let deviations = include_str!("../../contracts/jira-deviations.json");
     // Errors have no described body: Jira's own form, a page, or nothing.
     let mut contract = Contract::new(description, deviations, "/rest")
         .alias("/api/latest/", "/api/2/")

@@ -1,6 +1,5 @@
 //! Shared parts of the tests.
 
-#![allow(dead_code, reason = "each test uses a part")]
-
+pub mod contract;
 pub mod faulty;
-pub mod real;
+pub mod jira_contract;

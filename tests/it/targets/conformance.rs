@@ -7,7 +7,7 @@ use usersync::{
     targets::{Deactivation, TargetErrorKind},
 };
 
-use crate::places::{Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group, soon};
+use super::places::{Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group, soon};
 
 /// One test of each expectation for each kind.
 macro_rules! suite {
@@ -24,7 +24,7 @@ macro_rules! suite {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    super::$test(crate::places::$kind().await).await;
+                    super::$test(crate::targets::places::$kind().await).await;
                 }
             )*
         }
@@ -32,24 +32,24 @@ macro_rules! suite {
 }
 
 suite! {
-    an_account_is_made_and_read_back
+    an_account_is_created_and_read_back
     what_is_updated_is_read_back
-    further_attributes_come_and_go
+    further_attributes_are_added_and_removed
     a_rename_keeps_the_account_and_two_can_swap
-    a_deactivated_account_comes_back_with_its_groups
+    a_deactivated_account_is_activated_with_its_groups
     a_deleted_account_is_gone
-    a_group_is_made_found_and_deleted
-    members_come_and_go
-    several_groups_are_joined_by_one_call
+    a_group_is_created_found_and_deleted
+    members_are_added_and_removed
+    a_member_is_added_to_several_groups_by_one_call
     all_accounts_are_listed_while_others_change_things
     all_members_are_listed_over_pages
-    names_may_hold_what_names_hold
+    special_characters_in_names_are_preserved
     administrators_are_protected
     usersyncs_own_account_is_listed
-    what_is_not_there_is_told
+    missing_accounts_and_groups_are_reported
 }
 
-async fn an_account_is_made_and_read_back(place: Place) {
+async fn an_account_is_created_and_read_back(place: Place) {
     let made = place.user("alice").await;
     assert_eq!((made.name.as_str(), made.display_name.as_str(), made.active), ("alice", "Shown alice", true));
     if place.info.capabilities.reads_email {
@@ -95,7 +95,7 @@ async fn what_is_updated_is_read_back(place: Place) {
     assert_eq!((both.id, both.name, both.active, both.groups), (made.id, made.name, true, made.groups));
 }
 
-async fn further_attributes_come_and_go(place: Place) {
+async fn further_attributes_are_added_and_removed(place: Place) {
     if !place.info.capabilities.attributes {
         return;
     }
@@ -141,7 +141,7 @@ async fn a_rename_keeps_the_account_and_two_can_swap(place: Place) {
     assert_eq!(place.target.account_named("one.moved").await.expect("a look"), None);
 }
 
-async fn a_deactivated_account_comes_back_with_its_groups(place: Place) {
+async fn a_deactivated_account_is_activated_with_its_groups(place: Place) {
     let made = place.user("carol").await;
     let group = place.group("keepers").await;
     place.join(&made, &group).await;
@@ -186,7 +186,7 @@ async fn a_deleted_account_is_gone(place: Place) {
     assert_ne!(again.id, made.id, "a new account with the old login is another one");
 }
 
-async fn a_group_is_made_found_and_deleted(place: Place) {
+async fn a_group_is_created_found_and_deleted(place: Place) {
     assert_eq!(place.target.group_named("Builders").await.expect("a look"), None);
     let made = place.group("Builders").await;
     let case = place.info.capabilities.group_case;
@@ -219,7 +219,7 @@ async fn a_group_is_made_found_and_deleted(place: Place) {
     assert_eq!(place.members(&made.id).await, None, "a group that is gone has no members, not none");
 }
 
-async fn members_come_and_go(place: Place) {
+async fn members_are_added_and_removed(place: Place) {
     let (erin, frank) = (place.user("erin").await, place.user("frank").await);
     let (one, two) = (place.group("first group").await, place.group("second").await);
     for group in [&one, &two] {
@@ -235,7 +235,7 @@ async fn members_come_and_go(place: Place) {
     assert_eq!(place.members(&two.id).await.expect("there"), BTreeSet::from([erin.id.clone()]));
 }
 
-async fn several_groups_are_joined_by_one_call(place: Place) {
+async fn a_member_is_added_to_several_groups_by_one_call(place: Place) {
     let gina = place.user("gina").await;
     let (one, two) = (place.group("one group").await, place.group("two").await);
     let join = async |groups: &[(&TargetGroupId, &str)]| {
@@ -311,7 +311,7 @@ async fn all_members_are_listed_over_pages(place: Place) {
     assert_eq!(place.members(&group.id).await.expect("there"), members);
 }
 
-async fn names_may_hold_what_names_hold(place: Place) {
+async fn special_characters_in_names_are_preserved(place: Place) {
     let can = &place.info.capabilities;
     for login in ["anna-lena.o_k", "jürgen", "zoë.müller", "o'brien", "a+b", "x@example.org", "田中"] {
         if login.contains(|c| can.login_forbids.contains(&c)) {
@@ -362,7 +362,7 @@ async fn usersyncs_own_account_is_listed(place: Place) {
     assert!(own.is_none_or(|own| listed.iter().any(|account| account.id == own)));
 }
 
-async fn what_is_not_there_is_told(place: Place) {
+async fn missing_accounts_and_groups_are_reported(place: Place) {
     let (made, group) = (place.user("gone").await, place.group("ghosts").await);
     if place.info.capabilities.delete {
         place.apply(&delete(&made)).await.expect("it goes");

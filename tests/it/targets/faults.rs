@@ -10,7 +10,7 @@ use usersync::{
 };
 use usersync_simulators::Fault;
 
-use crate::places::{
+use super::places::{
     self, Place, STEP_TIMEOUT, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
 };
 

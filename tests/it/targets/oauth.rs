@@ -27,7 +27,7 @@ use usersync::{
     },
 };
 
-use crate::{
+use super::{
     places::{self, Place, soon},
     way_there::{create, pass_on},
 };

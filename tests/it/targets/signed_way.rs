@@ -29,7 +29,7 @@ use usersync::{
     targets::TargetErrorKind,
 };
 
-use crate::{
+use super::{
     places::{self, Place, soon},
     way_there::{create, instead, pass_on},
 };
@@ -304,7 +304,7 @@ macro_rules! kinds {
 kinds! { jira confluence bitbucket crowd scim }
 
 #[tokio::test]
-async fn keycloak_is_reached_in_the_same_way() {
+async fn keycloak_is_reached_with_the_same_settings() {
     let authority = Authority::new("ours");
     let token = || async { Json(json!({ "access_token": "a.e30.b", "expires_in": 60 })) };
     let app = Router::new()
@@ -330,7 +330,7 @@ async fn keycloak_is_reached_in_the_same_way() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_told_with_its_setting() {
+fn a_certificate_that_cannot_be_used_is_reported_with_its_setting() {
     let (authority, other) = (Authority::new("ours"), Authority::new("theirs"));
     let good = authority.client();
     good.check().expect("it can be used");

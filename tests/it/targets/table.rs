@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use usersync::{model::Operation, targets::Applied};
 
-use crate::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soon};
+use super::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soon};
 
 const PAGE: &str = "docs/targets/README.md";
 

@@ -3,7 +3,7 @@
 use usersync::targets::Applied;
 use usersync_simulators::Fault;
 
-use crate::places::{self, Place, delete, join, leave};
+use super::places::{self, Place, delete, join, leave};
 
 /// Returns the result of a removal if a proxy answers DELETE and POST itself.
 async fn by_a_proxy(place: &Place, removal: &usersync::model::Operation) -> Applied {
@@ -16,7 +16,7 @@ async fn by_a_proxy(place: &Place, removal: &usersync::model::Operation) -> Appl
 }
 
 #[tokio::test]
-async fn a_membership_whose_removal_is_answered_with_another_success_is_to_be_read_back() {
+async fn a_membership_whose_removal_is_answered_with_another_success_is_read_back() {
     for place in [places::confluence().await, places::crowd().await] {
         let (made, group) = (place.user("alice").await, place.group("readers").await);
         place.join(&made, &group).await;
@@ -27,7 +27,7 @@ async fn a_membership_whose_removal_is_answered_with_another_success_is_to_be_re
 }
 
 #[tokio::test]
-async fn an_account_whose_deletion_is_answered_with_another_success_is_to_be_read_back() {
+async fn an_account_whose_deletion_is_answered_with_another_success_is_read_back() {
     for place in [places::jira().await, places::crowd().await, places::bitbucket().await] {
         let made = place.user("alice").await;
         assert_eq!(by_a_proxy(&place, &delete(&made)).await, Applied::Undocumented, "{}", place.target.kind());

@@ -21,7 +21,7 @@ use usersync::{
     targets::TargetErrorKind,
 };
 
-use crate::places::{self, Place, fields, soon};
+use super::places::{self, Place, fields, soon};
 
 /// A server in front of the target that forwards everything: a TLS terminator or a proxy.
 struct Front {

@@ -8,16 +8,15 @@ mod access;
 mod addresses;
 mod events;
 mod groups;
-#[path = "../support/keycloak.rs"]
-mod keycloak;
 mod users;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use keycloak::{Answer, Keycloak};
 use serde_json::{Map, Value, json};
+
+use crate::support::keycloak::{Answer, Keycloak};
 
 /// The realm of one case.
 struct Case {

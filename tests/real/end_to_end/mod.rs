@@ -33,7 +33,7 @@ async fn every_change_in_keycloak_reaches_jira() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_one_side_does_not_hear_the_other() {
+async fn nothing_is_lost_while_one_side_cannot_reach_the_other() {
     let _alone = ALONE.lock().await;
     let Some(mut place) = Place::prepare("e2e-outages", 1).await else { return };
     outages::deaf(&mut place).await;

@@ -78,7 +78,7 @@ fn check(file: &str, expected: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn every_event_of_administrators_says_whom_to_look_at() {
+fn every_admin_event_names_the_subjects_to_read() {
     check(
         "keycloak-26.7.0-events.json",
         &[
@@ -117,7 +117,7 @@ fn every_event_of_administrators_says_whom_to_look_at() {
 }
 
 #[test]
-fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
+fn every_event_of_users_roles_and_organisations_names_the_subjects_to_read() {
     check(
         "keycloak-26.7.0-self-service-roles-organisations.json",
         &[
@@ -142,7 +142,7 @@ fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
 
 /// Recorded from the listener's own jar in a real Keycloak: its user events have their user only in `authDetails`.
 #[test]
-fn every_request_of_the_p2_listener_says_whom_to_look_at() {
+fn every_request_of_the_p2_listener_names_the_subjects_to_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/p2-inc/keycloak-events-0.59.json");
     let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let requests = recorded["requests"].as_array().unwrap();
@@ -208,7 +208,7 @@ fn shape(decoded: &NewEvent) -> String {
 }
 
 #[test]
-fn what_is_recorded_anew_has_the_shapes_that_are_known() {
+fn new_recordings_have_the_known_shapes() {
     let mut known: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for file in files() {
         let capture = capture(&file);
@@ -251,7 +251,7 @@ fn tells(step: &Step) -> BTreeSet<String> {
 
 /// A version without a recording is compared with the newest recording.
 #[test]
-fn a_real_keycloak_still_tells_what_was_recorded() {
+fn a_real_keycloak_still_sends_the_recorded_events() {
     let Ok(file) = std::env::var("USERSYNC_TEST_CAPTURE") else {
         eprintln!("NOT RUN: it needs what scripts/record-captures recorded just now, in USERSYNC_TEST_CAPTURE");
         return;

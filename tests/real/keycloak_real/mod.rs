@@ -2,13 +2,10 @@
 //! administrator: `USERSYNC_TEST_KEYCLOAK_ADMIN` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, by default admin and admin).
 //! Each test creates its own realm and deletes it.
 
-mod support;
-
 use std::{collections::BTreeSet, sync::Arc};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use support::real::Realm;
 use usersync::{
     keycloak::{
         Connection, KeycloakSettings, KeycloakSource, Source as _,
@@ -17,6 +14,8 @@ use usersync::{
     model::ErrorClass,
     targets::NoteState,
 };
+
+use crate::support::realm::Realm;
 
 fn options(realm: &Realm) -> SetupOptions {
     let connection = Connection::new(realm.url.parse().unwrap());
@@ -53,7 +52,7 @@ async fn set_up(options: SetupOptions) -> (Setup, SecretString) {
 }
 
 #[tokio::test]
-async fn a_realm_is_set_up_read_and_left_as_it_was() {
+async fn a_realm_is_set_up_read_and_restored() {
     let Some(realm) = Realm::new("setup").await else { return };
     let events_before: Value = realm.get("events/config").await;
     let setup = Setup::connect(options(&realm)).await.unwrap();
@@ -207,7 +206,7 @@ async fn users_and_groups_are_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
+async fn missing_permissions_are_reported_and_never_mistaken_for_an_empty_realm() {
     let Some(realm) = Realm::new("rights").await else { return };
     let (setup, secret) = set_up(options(&realm)).await;
     realm.post("users", &json!({"username": "anna", "enabled": true})).await;
@@ -244,7 +243,7 @@ async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_is_taken_and_a_wrong_one_is_tried_once() {
+async fn a_rotated_secret_is_used_and_a_wrong_one_is_sent_once() {
     let Some(realm) = Realm::new("secret").await else { return };
     let (_, secret) = set_up(options(&realm)).await;
     let present = Arc::new(std::sync::Mutex::new(secret.expose_secret().to_owned()));

@@ -16,10 +16,8 @@ use usersync::{
     },
 };
 
-use super::{
-    realm::Realm,
-    world::{create, delete, delete_group, lines, not_done, rename, set_active, soon, update},
-};
+use super::operations::{create, delete, delete_group, lines, not_done, rename, set_active, soon, update};
+use crate::support::realm::Realm;
 
 /// Returns a realm with the SCIM API enabled, and a client for it.
 async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
@@ -171,7 +169,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
 }
 
 #[tokio::test]
-async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
+async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_completely() {
     let Some((realm, scim)) = place("scim-pages", true, &["manage-users"]).await else { return };
     realm.post("groups", &json!({"name": "big"})).await;
     let users: Vec<Value> = (0..230)
@@ -214,7 +212,7 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
 }
 
 #[tokio::test]
-async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an_empty_one() {
+async fn missing_permissions_at_keycloaks_scim_server_are_reported_and_never_mistaken_for_an_empty_one() {
     let Some((realm, scim)) = place("scim-rights", true, &["query-users", "query-groups"]).await else { return };
     let id = realm.post("users", &json!({"username": "anna", "enabled": true})).await;
     realm.post("groups", &json!({"name": "g"})).await;
@@ -243,7 +241,7 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
 
 /// Basis of the profile and the simulator; if a Keycloak differs, review both.
 #[tokio::test]
-async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
+async fn keycloaks_scim_server_behaves_as_documented() {
     let Some((realm, scim)) = place("scim-habits", true, &["manage-users"]).await else { return };
     let base = format!("{}/realms/{}", realm.url, realm.name);
     let http = reqwest::Client::new();

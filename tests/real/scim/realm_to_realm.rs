@@ -17,7 +17,8 @@ use usersync::{
     store::{Decision, OperatorStore, Store, StoreReads, sqlite},
 };
 
-use super::{real::place_with, realm::Realm};
+use super::keycloak::place_with;
+use crate::support::realm::Realm;
 
 const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
 const USERS: usize = 1_000;
@@ -127,7 +128,7 @@ impl Between {
 }
 
 #[tokio::test]
-async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
+async fn a_thousand_users_are_copied_to_another_realm_and_stay_in_sync() {
     let Some(from) = Realm::new("scim-from").await else { return };
     let Some((to, scim)) = place_with("scim-to", true, &["manage-users"], &["title", DEPARTMENT]).await else { return };
     let client = json!({

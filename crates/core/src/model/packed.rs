@@ -51,17 +51,26 @@ impl Names {
 }
 
 /// Appends a value to the output.
+///
+/// # Panics
+/// If the type's serialization fails; that of the types in use does not.
 pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     let bytes = postcard::to_extend(value, std::mem::take(out));
     *out = bytes.expect("values of these types can be written to memory");
 }
 
 /// Reads a value that [`write`] wrote.
+///
+/// # Panics
+/// If the bytes were written as another type.
 pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
     postcard::from_bytes(bytes).expect("it was written as this type")
 }
 
 /// Reads the first of the values that [`write`] wrote one after the other, and moves past it.
+///
+/// # Panics
+/// If the bytes were written as another type.
 pub fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> T {
     let (value, after) = postcard::take_from_bytes(bytes).expect("it was written as this type");
     *bytes = after;

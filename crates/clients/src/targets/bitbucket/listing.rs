@@ -6,7 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     BitbucketTarget,
     paging::List,
-    protection::{GROUP, Known, PERMISSION},
+    permissions::{GROUP, PERMISSION},
+    protection::Known,
     wire::User,
 };
 use crate::{

@@ -1,15 +1,15 @@
 //! Bitbucket Data Center 8 to 10, through `/rest/api/1.0`.
 
 mod access;
-mod batch;
-mod dialect;
-mod find;
+mod errors;
 mod groups;
 mod listing;
+mod lookup;
+mod members;
 mod paging;
+mod permissions;
 mod probe;
 mod protection;
-mod seen;
 mod settings;
 mod users;
 mod wire;
@@ -20,15 +20,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::{
-    batch::{MAX_USERS_PER_CALL, Member},
-    dialect::BITBUCKET,
+    errors::BITBUCKET,
     listing::Licensed,
+    lookup::Seen,
+    members::{MAX_USERS_PER_CALL, Member},
     protection::Known,
-    seen::Seen,
 };
 use super::{
-    Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{MemberBatches, ProtectionCache, Rest, no_group_rename, not_done},
+    AccountRef, Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
+    rest::{MemberBatches, ProtectionCache, Rest, not_done},
 };
 use crate::{
     meter::CallMeter,
@@ -138,24 +138,7 @@ impl Target for BitbucketTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_lockout(operation, deadline).await?;
-        match operation {
-            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
-            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
-            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
-            Operation::ActivateUser { account, name, gives } => self.activate(account, name, gives, deadline).await,
-            Operation::DeactivateUser { account, name, takes } => self.deactivate(account, name, takes, deadline).await,
-            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
-            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
-            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Bitbucket")),
-            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group, group_name, account, name } => {
-                self.add_member((group, group_name), account, name, deadline).await
-            }
-            Operation::RemoveMember { group_name, account, name, .. } => {
-                self.remove_member(group_name, account, name, deadline).await
-            }
-        }
+        self.write(operation, deadline).await
     }
 
     async fn add_to_groups(
@@ -166,7 +149,7 @@ impl Target for BitbucketTarget {
         deadline: Timestamp,
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         let groups = groups.iter().map(|(_, spelled)| *spelled).collect();
-        self.add_to_groups(groups, account, name, deadline).await.map(|()| Vec::new())
+        self.add_to_groups(groups, AccountRef { id: account, name }, deadline).await.map(|()| Vec::new())
     }
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {

@@ -5,7 +5,8 @@ use reqwest::StatusCode;
 
 use super::{
     BitbucketTarget,
-    protection::{Known, administers},
+    permissions::administers,
+    protection::Known,
     wire::{CompleteUser, Directories, Licence, Properties},
 };
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
         Capabilities, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{
-            Ask, Version, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note, thin,
+            Ask, Version, access_groups, access_note, atlassian, clock_note, fold, not_done, note, round_trip_note,
+            thin,
         },
     },
 };
@@ -122,7 +124,7 @@ impl BitbucketTarget {
     /// Returns a note on usersync's own permission, granted directly or through a group.
     async fn rights_note(&self, me: &CompleteUser, known: &Known) -> Result<Note, TargetError> {
         let groups = self.groups_of(me, None).await?;
-        let by_group = groups.iter().filter_map(|name| known.grants.groups.get(&crate::targets::rest::fold(name)));
+        let by_group = groups.iter().filter_map(|name| known.grants.groups.get(&fold(name)));
         let mut all = by_group.map(|(_, permission)| permission).chain(known.grants.users.get(&me.id));
         let system = all.any(|permission| permission == "SYS_ADMIN");
         let text =

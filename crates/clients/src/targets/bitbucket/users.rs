@@ -1,30 +1,94 @@
-//! Writes to accounts, except activation and deactivation.
+//! Accounts: reads and writes.
 
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 
 use super::{
     BitbucketTarget,
+    protection::Known,
     wire::{CompleteUser, User, UserRename, UserUpdate},
 };
 use crate::{
-    model::{AccountId, ErrorClass, UserFields},
+    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields, UserId},
     targets::{
-        Applied, TargetError, TargetErrorKind,
+        AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
         http::Answer,
-        rest::{Ask, error, not_done, random_password, unsupported},
+        rest::{Ask, error, fold, not_done, random_password, unsupported},
     },
 };
 
+impl CompleteUser {
+    /// Converts to an account, with its groups if they are known, and with what lets it sign in.
+    pub(super) fn into_account(self, known: &Known, groups: Option<&[String]>, access: Vec<String>) -> Account {
+        let groups: Option<Vec<_>> =
+            groups.map(|groups| groups.iter().map(|name| TargetGroupId::from(fold(name))).collect());
+        let service = || self.service.then(|| "a service user".to_owned());
+        Account {
+            protected: known.protection.account(self.id.as_str(), &self.name, groups.as_deref()).or_else(service),
+            immutable: self.immutable(),
+            active: self.active && !access.is_empty(),
+            id: self.id,
+            name: self.name,
+            display_name: self.display_name,
+            email: self.email,
+            groups,
+            access,
+            attributes: BTreeMap::new(),
+        }
+    }
+}
+
 impl BitbucketTarget {
+    /// Reads an account by its stable id, with its groups.
+    pub(super) async fn account_by_id(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        match self.user_by_id(id, deadline).await? {
+            Some(user) => self.with_groups(user, deadline).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads an account by its login, with its groups.
+    pub(super) async fn account_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        match self.user_by_login(name, deadline).await? {
+            Some(user) => self.with_groups(user, deadline).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn with_groups(&self, user: CompleteUser, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
+        let known = self.known(deadline).await?;
+        let groups = self.groups_of(&user, deadline).await?;
+        let mut access = known.grants.access(&user.id, &groups);
+        if access.is_empty() && user.active {
+            // A permission may have been granted since; an account that may sign in must not count as inactive.
+            access = self.grants(deadline).await?.access(&user.id, &groups);
+        }
+        Ok(user.into_account(&known, Some(&groups), access))
+    }
+}
+
+#[async_trait]
+impl UserWrites for BitbucketTarget {
     /// Creates an account. The password is part of the request's address, so it is removed from error messages.
-    pub(super) async fn create_user(
+    async fn create_user(
         &self,
         name: &str,
         fields: &UserFields,
+        _external_id: Option<&UserId>,
         deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    ) -> WriteResult {
         let password = random_password();
         let made = self.create_with(name, fields, password.expose_secret(), deadline).await;
         made.map_err(|mut error| {
@@ -33,13 +97,154 @@ impl BitbucketTarget {
         })
     }
 
-    async fn create_with(
-        &self,
-        name: &str,
-        fields: &UserFields,
-        password: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    async fn update_user(&self, account: AccountRef<'_>, fields: &UserFields, deadline: Timestamp) -> WriteResult {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {}", account.name);
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text = format!(
+                    "{what}: Bitbucket does not accept an empty {field}. Keep the old value in the policy, or set a \
+                     default."
+                );
+                return Err(unsupported(text));
+            }
+        }
+        let deadline = Some(deadline);
+        let user = self.account_with_login(account.id, account.name, &what, deadline).await?;
+        changeable(&user, &what)?;
+        let (Some(display_name), Some(email)) = (
+            fields.display_name.as_deref().or(Some(&user.display_name)),
+            fields.email.as_deref().or(user.email.as_deref()),
+        ) else {
+            return Err(unsupported(format!(
+                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
+            )));
+        };
+        let ask = Ask::new(Method::PUT, "/admin/users", &what)
+            .login(&user.name)
+            .deadline(deadline)
+            .json(&UserUpdate { name: &user.name, display_name, email })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            self.changed(&ask, &answer)?;
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, "Change it manually in Bitbucket"))
+    }
+
+    async fn rename_user(&self, account: AccountRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
+        let what = format!("renaming {} to {to}", account.name);
+        let deadline = Some(deadline);
+        let user = match self.account_with_login(account.id, account.name, &what, deadline).await {
+            Ok(user) => user,
+            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
+                // An earlier attempt may have renamed it already.
+                let now = self.user_by_login(to, deadline).await?;
+                now.filter(|now| now.id == *account.id).ok_or(lost)?
+            }
+            Err(error) => return Err(error),
+        };
+        if user.name == to {
+            return Ok(Applied::Done);
+        }
+        changeable(&user, &what)?;
+        let ask = Ask::new(Method::POST, "/admin/users/rename", &what)
+            .login(to)
+            .deadline(deadline)
+            .json(&UserRename { name: &user.name, new_name: to })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let now = self.changed(&ask, &answer)?;
+            if now.name == to {
+                return Ok(Applied::Done);
+            }
+            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it manually.", now.name);
+            return Err(unsupported(text));
+        }
+        let said = self.rest.said(&answer, Some(to));
+        let quoted = said.quoted();
+        if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            if self.user_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account.id) {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            }
+            let text = format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.");
+            return Err(unsupported(text));
+        }
+        Err(self.refused_write(&ask, &answer, "Rename it manually in Bitbucket"))
+    }
+
+    /// Restores what lets the account sign in.
+    async fn activate_user(&self, account: AccountRef<'_>, gives: &[String], deadline: Timestamp) -> WriteResult {
+        let what = format!("activating {}", account.name);
+        let deadline = Some(deadline);
+        let user = self.account_with_login(account.id, account.name, &what, deadline).await?;
+        if !user.active {
+            return Err(unsupported(format!("{what}: the account is inactive in {}. Activate it there.", user.home())));
+        }
+        self.restore_access(&what, &user, gives, deadline).await
+    }
+
+    /// Revokes what lets the account sign in.
+    async fn deactivate_user(&self, account: AccountRef<'_>, takes: &[String], deadline: Timestamp) -> WriteResult {
+        let what = format!("deactivating {}", account.name);
+        let deadline = Some(deadline);
+        let user = self.account_with_login(account.id, account.name, &what, deadline).await?;
+        if !user.active {
+            return Ok(Applied::Done);
+        }
+        self.revoke_access(&what, &user, takes, deadline).await
+    }
+
+    /// Deletes an account. Succeeds if the account no longer exists.
+    async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = format!("deleting {}", account.name);
+        let deadline = Some(deadline);
+        let user = match self.account_with_login(account.id, account.name, &what, deadline).await {
+            Ok(user) => user,
+            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
+                return match self.user_by_id(account.id, deadline).await? {
+                    Some(_) => Err(lost),
+                    None => Ok(Applied::Done),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if !user.deletable {
+            return Err(unsupported(format!(
+                "{what}: the account is stored in {}, from which Bitbucket cannot delete. Delete it there.",
+                user.home()
+            )));
+        }
+        let (grants, groups) = (self.grants(deadline).await?, self.groups_of(&user, deadline).await?);
+        self.refuse_new_administrator(&what, &user, &grants, &groups, deadline).await?;
+        let ask = Ask::new(Method::DELETE, "/admin/users", &what)
+            .query("name", &user.name)
+            .login(&user.name)
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(&user.name));
+        match answer.status {
+            status if status.is_success() => {}
+            StatusCode::NOT_FOUND if said.own => {}
+            _ => {
+                return Err(self.refused_write(
+                    &ask,
+                    &answer,
+                    "Delete it manually, or deactivate it (leavers: deactivate)",
+                ));
+            }
+        }
+        self.seen.forget(account.id);
+        // Bitbucket answers with the user that it deleted.
+        let reported = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
+        Ok(if reported { Applied::Done } else { Applied::Undocumented })
+    }
+}
+
+impl BitbucketTarget {
+    async fn create_with(&self, name: &str, fields: &UserFields, password: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("creating {name}");
         let deadline = Some(deadline);
         let email = fields.email.as_deref().unwrap_or_default();
@@ -93,148 +298,8 @@ impl BitbucketTarget {
                 Err(unsupported(format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.")))
             }
             StatusCode::FORBIDDEN if self.default_group => Err(self.refused_access(&ask, &answer, deadline).await),
-            _ => Err(self.refused_end(&ask, &answer, "Check it in Bitbucket")),
+            _ => Err(self.refused_write(&ask, &answer, "Check it in Bitbucket")),
         }
-    }
-
-    pub(super) async fn update_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        fields: &UserFields,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        if fields.is_empty() {
-            return Ok(Applied::Done);
-        }
-        let what = format!("updating {name}");
-        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!(
-                    "{what}: Bitbucket does not accept an empty {field}. Keep the old value in the policy, or set a \
-                     default."
-                );
-                return Err(unsupported(text));
-            }
-        }
-        let deadline = Some(deadline);
-        let user = self.account_with_login(account, name, &what, deadline).await?;
-        changeable(&user, &what)?;
-        let (Some(display_name), Some(email)) = (
-            fields.display_name.as_deref().or(Some(&user.display_name)),
-            fields.email.as_deref().or(user.email.as_deref()),
-        ) else {
-            return Err(unsupported(format!(
-                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
-            )));
-        };
-        let ask = Ask::new(Method::PUT, "/admin/users", &what)
-            .login(&user.name)
-            .deadline(deadline)
-            .json(&UserUpdate { name: &user.name, display_name, email })?;
-        let answer = self.rest.ask(&ask).await?;
-        if answer.status.is_success() {
-            self.changed(&ask, &answer)?;
-            return Ok(Applied::Done);
-        }
-        Err(self.refused_end(&ask, &answer, "Change it manually in Bitbucket"))
-    }
-
-    pub(super) async fn rename_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        to: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("renaming {name} to {to}");
-        let deadline = Some(deadline);
-        let user = match self.account_with_login(account, name, &what, deadline).await {
-            Ok(user) => user,
-            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
-                // An earlier attempt may have renamed it already.
-                let now = self.user_by_login(to, deadline).await?;
-                now.filter(|now| now.id == *account).ok_or(lost)?
-            }
-            Err(error) => return Err(error),
-        };
-        if user.name == to {
-            return Ok(Applied::Done);
-        }
-        changeable(&user, &what)?;
-        let ask = Ask::new(Method::POST, "/admin/users/rename", &what)
-            .login(to)
-            .deadline(deadline)
-            .json(&UserRename { name: &user.name, new_name: to })?;
-        let answer = self.rest.ask(&ask).await?;
-        if answer.status.is_success() {
-            let now = self.changed(&ask, &answer)?;
-            if now.name == to {
-                return Ok(Applied::Done);
-            }
-            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it manually.", now.name);
-            return Err(unsupported(text));
-        }
-        let said = self.rest.said(&answer, Some(to));
-        let quoted = said.quoted();
-        if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
-            if self.user_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account) {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
-            }
-            let text = format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.");
-            return Err(unsupported(text));
-        }
-        Err(self.refused_end(&ask, &answer, "Rename it manually in Bitbucket"))
-    }
-
-    /// Deletes an account. Succeeds if the account no longer exists.
-    pub(super) async fn delete_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("deleting {name}");
-        let deadline = Some(deadline);
-        let user = match self.account_with_login(account, name, &what, deadline).await {
-            Ok(user) => user,
-            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
-                return match self.user_by_id(account, deadline).await? {
-                    Some(_) => Err(lost),
-                    None => Ok(Applied::Done),
-                };
-            }
-            Err(error) => return Err(error),
-        };
-        if !user.deletable {
-            return Err(unsupported(format!(
-                "{what}: the account is stored in {}, from which Bitbucket cannot delete. Delete it there.",
-                user.home()
-            )));
-        }
-        let (grants, groups) = (self.grants(deadline).await?, self.groups_of(&user, deadline).await?);
-        self.refuse_new_administrator(&what, &user, &grants, &groups, deadline).await?;
-        let ask = Ask::new(Method::DELETE, "/admin/users", &what)
-            .query("name", &user.name)
-            .login(&user.name)
-            .deadline(deadline);
-        let answer = self.rest.ask(&ask).await?;
-        let said = self.rest.said(&answer, Some(&user.name));
-        match answer.status {
-            status if status.is_success() => {}
-            StatusCode::NOT_FOUND if said.own => {}
-            _ => {
-                return Err(self.refused_end(
-                    &ask,
-                    &answer,
-                    "Delete it manually, or deactivate it (leavers: deactivate)",
-                ));
-            }
-        }
-        self.seen.forget(account);
-        // Bitbucket answers with the user that it deleted.
-        let reported = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
-        Ok(if reported { Applied::Done } else { Applied::Undocumented })
     }
 
     /// Returns the user from the answer to a change.

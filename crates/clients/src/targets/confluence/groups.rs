@@ -1,18 +1,19 @@
-//! Finds, creates and deletes groups.
+//! Groups: reads and writes.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
 use super::{
     ConfluenceTarget,
-    rights::place,
-    wire::{Group, NewGroup, ResultPage},
+    paging::ResultPage,
+    wire::{Group, NewGroup, path_segment},
 };
 use crate::{
     model::{TargetGroup, TargetGroupId},
     targets::{
-        Applied, CaseRule, TargetError, TargetErrorKind,
-        rest::{Ask, applied, error, fold, unconfirmed, unsupported},
+        Applied, CaseRule, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
+        rest::{Ask, applied, error, fold, no_group_rename, unconfirmed, unsupported},
     },
 };
 
@@ -39,7 +40,7 @@ impl ConfluenceTarget {
     pub(super) async fn spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<String>, TargetError> {
         let name = name.trim();
         let what = format!("reading group {name}");
-        let ask = Ask::get(format!("/group/{}", place(&what, name)?), &what).deadline(deadline);
+        let ask = Ask::get(format!("/group/{}", path_segment(&what, name)?), &what).deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let group: Group = self.rest.parse(&ask, &answer)?;
@@ -54,6 +55,7 @@ impl ConfluenceTarget {
         }
     }
 
+    /// Returns a group's name as the list of all groups spells it; `None` if the complete list lacks it.
     async fn spelled_in_list(
         &self,
         name: &str,
@@ -77,10 +79,13 @@ impl ConfluenceTarget {
             }
         }
     }
+}
 
-    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+#[async_trait]
+impl GroupWrites for ConfluenceTarget {
+    async fn create_group(&self, name: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("creating group {name}");
-        place(&what, name)?;
+        path_segment(&what, name)?;
         let name = &CaseRule::Lower.written(name);
         let body = NewGroup { kind: "group", name };
         let ask = Ask::new(Method::POST, "/admin/group", &what).deadline(Some(deadline)).json(&body)?;
@@ -100,9 +105,14 @@ impl ConfluenceTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+    async fn rename_group(&self, group: GroupRef<'_>, _to: &str, _deadline: Timestamp) -> WriteResult {
+        Err(no_group_rename(group.name, "Confluence"))
+    }
+
+    async fn delete_group(&self, group: GroupRef<'_>, deadline: Timestamp) -> WriteResult {
+        let name = group.name;
         let what = format!("deleting group {name}");
-        let path = format!("/admin/group/{}", place(&what, name)?);
+        let path = format!("/admin/group/{}", path_segment(&what, name)?);
         let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, None);

@@ -5,16 +5,17 @@ use reqwest::StatusCode;
 
 use super::{
     ConfluenceTarget,
-    wire::{ResultPage, User},
+    paging::{ResultPage, position},
+    wire::User,
 };
 use crate::{
-    model::{Account, ErrorClass},
+    model::Account,
     targets::{
         Page, TargetError,
         rest::{
             Ask, Protection,
             lenient::{Entries, some},
-            not_done, unless_unreadable,
+            unless_unreadable,
         },
     },
 };
@@ -102,11 +103,6 @@ impl ConfluenceTarget {
         }
         Ok(accounts)
     }
-}
-
-/// Parses the cursor of a listing.
-pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
-    cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("invalid list position {cursor}.")))
 }
 
 fn joined(unconfirmed: &[String]) -> Option<String> {

@@ -1,18 +1,18 @@
-//! Group members: reads, adds and removes them.
+//! Memberships: reads and writes.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
 use super::{
     ConfluenceTarget,
-    listing::position,
-    rights::place,
-    wire::{ResultPage, User},
+    paging::{ResultPage, position},
+    wire::{User, path_segment},
 };
 use crate::{
     model::{AccountId, TargetGroupId},
     targets::{
-        Applied, FirstMembers, Page, Target, TargetError,
+        AccountRef, Applied, FirstMembers, GroupRef, MemberWrites, Page, Target, TargetError, WriteResult,
         rest::{Ask, applied, fold, lenient::some},
     },
 };
@@ -30,7 +30,7 @@ impl ConfluenceTarget {
     ) -> Result<Option<ResultPage<User>>, TargetError> {
         let what = format!("reading the members of {group}");
         let start = at.to_string();
-        let ask = Ask::get(format!("/group/{}/member", place(&what, group)?), &what)
+        let ask = Ask::get(format!("/group/{}/member", path_segment(&what, group)?), &what)
             .query("start", &start)
             .query("limit", PAGE)
             .query("expand", "status")
@@ -74,15 +74,24 @@ impl ConfluenceTarget {
         Ok(Some((page, total)))
     }
 
+    /// Whether an account is a member of a group; `false` if one of them is gone.
+    async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
+        let Some(found) = self.account_by_key(account, Some(deadline)).await? else { return Ok(false) };
+        if let Some(groups) = found.groups {
+            return Ok(groups.contains(&TargetGroupId::from(fold(group))));
+        }
+        // The account's own list of groups was incomplete.
+        Ok(self.has_member(&TargetGroupId::from(fold(group)), account).await? == Some(true))
+    }
+}
+
+#[async_trait]
+impl MemberWrites for ConfluenceTarget {
     /// Adds a member. Confluence accepts only the login here, so the caller must prevent a concurrent rename.
-    pub(super) async fn add_member(
-        &self,
-        group: &str,
-        login: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    async fn add_member(&self, group: GroupRef<'_>, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let (group, login) = (group.name, account.name);
         let what = format!("adding {login} to {group}");
-        let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
+        let path = format!("/user/{}/group/{}", path_segment(&what, login)?, path_segment(&what, group)?);
         let ask = Ask::new(Method::PUT, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
@@ -92,16 +101,11 @@ impl ConfluenceTarget {
     }
 
     /// Removes a member. Succeeds if the account or the group is gone.
-    pub(super) async fn remove_member(
-        &self,
-        group: &str,
-        account: &AccountId,
-        login: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    async fn remove_member(&self, group: GroupRef<'_>, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let (group, login) = (group.name, account.name);
         let what = format!("removing {login} from {group}");
-        let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
-        if self.read_first(account, login, &what, deadline).await?.is_none() {
+        let path = format!("/user/{}/group/{}", path_segment(&what, login)?, path_segment(&what, group)?);
+        if self.read_first(account, &what, deadline).await?.is_none() {
             return Ok(Applied::Done);
         }
         let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));
@@ -111,19 +115,9 @@ impl ConfluenceTarget {
         }
         let said = self.rest.said(&answer, Some(login));
         let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
-        if unclear && !self.is_member(group, account, deadline).await? {
+        if unclear && !self.is_member(group, account.id, deadline).await? {
             return Ok(Applied::Done);
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
-    }
-
-    /// Whether an account is a member of a group; `false` if one of them is gone.
-    async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
-        let Some(found) = self.account_by_key(account, Some(deadline)).await? else { return Ok(false) };
-        if let Some(groups) = found.groups {
-            return Ok(groups.contains(&TargetGroupId::from(fold(group))));
-        }
-        // The account's own list of groups was incomplete.
-        Ok(self.has_member(&TargetGroupId::from(fold(group)), account).await? == Some(true))
     }
 }

@@ -1,16 +1,16 @@
 //! Confluence Data Center 8.5 to 10, through `/rest/api`. Functions that REST supports only since 9.4 use JSON-RPC in
 //! earlier versions, where it is enabled.
 
-mod accounts;
-mod dialect;
+mod errors;
 mod groups;
 mod listing;
 mod members;
+mod paging;
 mod probe;
 mod protection;
-mod rights;
 mod rpc;
 mod settings;
+mod tasks;
 mod users;
 mod wire;
 
@@ -19,10 +19,10 @@ use std::sync::{Arc, atomic::AtomicBool};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::dialect::CONFLUENCE;
+use self::errors::CONFLUENCE;
 use super::{
-    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, Standings, no_group_rename},
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
+    rest::{ProtectionCache, Rest, Standings},
 };
 use crate::{
     meter::CallMeter,
@@ -118,23 +118,7 @@ impl Target for ConfluenceTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_unseen_administrator(operation, deadline).await?;
-        self.refuse_lockout(operation, deadline).await?;
-        match operation {
-            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
-            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
-            Operation::RenameUser { name, to, .. } => Err(Self::no_rename(name, to)),
-            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
-            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
-            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
-            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
-            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Confluence")),
-            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group_name, name, .. } => self.add_member(group_name, name, deadline).await,
-            Operation::RemoveMember { group_name, account, name, .. } => {
-                self.remove_member(group_name, account, name, deadline).await
-            }
-        }
+        self.write(operation, deadline).await
     }
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {

@@ -1,11 +1,12 @@
 //! First contact: the server's identity, its capabilities, and the notes for `usersync check`.
 
-use reqwest::{Method, header::ALLOW};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode, header::ALLOW};
 
 use super::{
     ConfluenceTarget,
-    rights::{Rights, place},
-    wire::{GlobalPermission, ServerInformation},
+    settings::ADMINISTRATORS,
+    wire::{GlobalPermission, Seats, ServerInformation, path_segment},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
@@ -14,7 +15,7 @@ use crate::{
         http::Answer,
         rest::{
             Ask, Protection, Version, access_groups, access_note, atlassian, clock_note, not_done, note,
-            round_trip_note, thin,
+            round_trip_note, segment, thin,
         },
     },
 };
@@ -25,6 +26,14 @@ const LOGIN_FORBIDS: &str = "\\/,+<>'\" \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2
                              \u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
 /// Characters that group names cannot contain, since the names are part of paths.
 const GROUP_FORBIDS: &str = "/\\";
+
+/// Administrator permission of usersync, as far as Confluence reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    Administrator,
+    Missing,
+    Unknown,
+}
 
 /// How names and e-mail addresses are updated on this server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,7 +160,7 @@ impl ConfluenceTarget {
     /// server does not report them, its version decides.
     async fn way_to_update(&self, own_login: &str, server: &Server) -> Result<Update, TargetError> {
         let what = "checking how to update users";
-        let path = format!("/admin/user/{}", place(what, own_login)?);
+        let path = format!("/admin/user/{}", path_segment(what, own_login)?);
         let answer = self.rest.ask(&Ask::new(Method::OPTIONS, path, what).only_reads()).await?;
         let allowed = answer.header(ALLOW.as_str()).filter(|_| answer.status.is_success());
         let by_rest = allowed.map_or_else(
@@ -163,6 +172,45 @@ impl ConfluenceTarget {
         }
         let by_rpc = self.user_by_rpc(own_login, None).await?.is_some();
         Ok(if by_rpc { Update::Rpc } else { Update::No })
+    }
+
+    /// Whether usersync is an administrator. No call reports it directly. usersync's groups decide first, then reads
+    /// that only administrators may make.
+    pub(super) async fn rights(&self, deadline: Option<Timestamp>) -> Result<Rights, TargetError> {
+        let what = "reading usersync's own permissions";
+        let me = self.myself(deadline).await?;
+        if let (_, true) = self.marked_groups(me.id.as_str(), deadline).await? {
+            return Ok(Rights::Administrator);
+        }
+        let group = segment(ADMINISTRATORS);
+        for (path, proves) in [
+            ("/admin/users/list/active".to_owned(), false),
+            (format!("/group/{group}/member"), false),
+            (format!("/permissions/group/{group}"), true),
+        ] {
+            let mut ask = Ask::get(path, what).deadline(deadline);
+            if !proves {
+                ask = ask.query("limit", "1");
+            }
+            let answer = self.rest.ask(&ask).await?;
+            match answer.status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Rights::Missing),
+                status if status.is_success() && proves => return Ok(Rights::Administrator),
+                _ => {}
+            }
+        }
+        Ok(Rights::Unknown)
+    }
+
+    /// Returns the number of free seats in the licence; `None`: unlimited, or not readable for usersync.
+    pub(super) async fn seats_left(&self) -> Result<Option<u64>, TargetError> {
+        let ask = Ask::get("/license/remainingSeats", "reading the licence").below("/rest/license/1.0");
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        // An unknown format only loses the number.
+        Ok(serde_json::from_slice::<Seats>(&answer.body).ok().and_then(|seats| seats.free()))
     }
 
     async fn seats_note(&self) -> Result<Option<Note>, TargetError> {

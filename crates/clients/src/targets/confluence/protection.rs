@@ -5,17 +5,18 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
     ConfluenceTarget,
-    rights::{ADMINISTRATORS, place},
-    wire::{GlobalPermission, User},
+    settings::ADMINISTRATORS,
+    wire::{GlobalPermission, User, path_segment},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation},
     targets::{
-        TargetError, TargetErrorKind,
+        TargetError, TargetErrorKind, Writes,
         rest::{Ask, Protection, ended, error, fold, not_done, segment, unconfirmed},
     },
 };
@@ -32,49 +33,7 @@ impl ConfluenceTarget {
         self.protection(None).await
     }
 
-    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
-    /// An approval does not override this.
-    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
-        let Some(account) = ended(operation) else { return Ok(()) };
-        let protection = self.protection(Some(deadline)).await?;
-        protection.refuse_own_deactivation(operation)?;
-        let mut marked = self.standings.marked();
-        marked.extend(protection.marked.iter().cloned());
-        // The cached data may predate the moment when the account became an administrator.
-        if !protection.members.contains(account.as_str()) {
-            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
-            let administers = match now.groups {
-                Some(groups) => groups
-                    .iter()
-                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
-                None => self.fresh_protection().await?.members.contains(account.as_str()),
-            };
-            if !administers {
-                return Ok(());
-            }
-        }
-        let mut active = HashSet::new();
-        for group in &marked {
-            let members = self.all_members(group, Some(deadline)).await?;
-            let able = members.into_iter().filter(|user| user.active() == Some(true));
-            active.extend(able.filter_map(|user| user.key.map(AccountId::from)));
-        }
-        protection.refuse_last_end(operation, &active)
-    }
-
-    /// Reads usersync's own account.
-    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
-        let what = "reading usersync's own account";
-        let mut me: User = self.rest.read(&Ask::get("/user/current", what).deadline(deadline)).await?;
-        // The account is active: it has just signed in.
-        me.status = Some("current".to_owned());
-        let me = me.into_account(&Protection::default(), None);
-        let me =
-            me.ok_or_else(|| unconfirmed(format!("{what}: Confluence's answer lacks the user's key or login.")))?;
-        self.rest.signed_in_as(&me.name);
-        Ok(me)
-    }
-
+    /// Reads what must not be changed, past the cache.
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
@@ -83,7 +42,7 @@ impl ConfluenceTarget {
         groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &groups {
-            if place("", group).is_err() {
+            if path_segment("", group).is_err() {
                 return Err(not_done(
                     ErrorClass::Permanent,
                     format!(
@@ -155,31 +114,6 @@ impl ConfluenceTarget {
         Ok(account)
     }
 
-    /// Refuses to update an account that a listing could not recognize as protected, so that it is re-read. Removals
-    /// are re-read in any case.
-    pub(super) async fn refuse_unseen_administrator(
-        &self,
-        operation: &Operation,
-        deadline: Timestamp,
-    ) -> Result<(), TargetError> {
-        let Operation::UpdateUser { account: id, .. } = operation else { return Ok(()) };
-        let protection = self.protection(Some(deadline)).await?;
-        let complete = !self.reports_admin_groups.load(Ordering::Relaxed) && protection.incomplete.is_none();
-        if complete || protection.account(id.as_str(), "", None).is_some() {
-            return Ok(());
-        }
-        match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
-            Some(why) => Err(error(
-                TargetErrorKind::NotFound,
-                format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
-                         it."
-                ),
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// Whether a group grants administrator rights; `None` if this Confluence or usersync's permissions do not show it.
     pub(super) async fn makes_administrators(
         &self,
@@ -224,5 +158,63 @@ impl ConfluenceTarget {
             }
         }
         Ok(members)
+    }
+
+    /// Refuses to update an account that a listing could not recognize as protected, so that it is re-read. Removals
+    /// are re-read in any case.
+    async fn refuse_unseen_administrator(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Operation::UpdateUser { account: id, .. } = operation else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        let complete = !self.reports_admin_groups.load(Ordering::Relaxed) && protection.incomplete.is_none();
+        if complete || protection.account(id.as_str(), "", None).is_some() {
+            return Ok(());
+        }
+        match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
+    async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        protection.refuse_own_deactivation(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
+        // The cached data may predate the moment when the account became an administrator.
+        if !protection.members.contains(account.as_str()) {
+            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
+            let administers = match now.groups {
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
+                None => self.fresh_protection().await?.members.contains(account.as_str()),
+            };
+            if !administers {
+                return Ok(());
+            }
+        }
+        let mut active = HashSet::new();
+        for group in &marked {
+            let members = self.all_members(group, Some(deadline)).await?;
+            let able = members.into_iter().filter(|user| user.active() == Some(true));
+            active.extend(able.filter_map(|user| user.key.map(AccountId::from)));
+        }
+        protection.refuse_last_end(operation, &active)
+    }
+}
+
+#[async_trait]
+impl Writes for ConfluenceTarget {
+    async fn check_protection(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await
     }
 }

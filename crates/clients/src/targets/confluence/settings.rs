@@ -9,6 +9,9 @@ use crate::targets::{
     http::{HttpSettings, server},
 };
 
+/// The group that grants administrator rights in every Confluence.
+pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
+
 /// Address, credentials and protection rules of a Confluence target.
 #[derive(Clone)]
 pub struct ConfluenceSettings {
@@ -49,7 +52,7 @@ impl ConfluenceSettings {
             credentials,
             all_users_group: "confluence-users".to_owned(),
             protected_groups: Vec::new(),
-            frozen_groups: vec![super::rights::ADMINISTRATORS.to_owned()],
+            frozen_groups: vec![ADMINISTRATORS.to_owned()],
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),

@@ -1,8 +1,11 @@
-//! Confluence's JSON. Every field may be missing; unknown fields are ignored.
+//! Confluence's JSON and paths. Every field may be missing; unknown fields are ignored.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::targets::rest::lenient::{Entries, maybe};
+use crate::targets::{
+    TargetError,
+    rest::{lenient::maybe, segment, unsupported},
+};
 
 /// A user, as in `GET /user`, listings and member lists.
 #[derive(Debug, Default, Deserialize)]
@@ -82,55 +85,6 @@ pub(super) struct Made {
     pub key: Option<String>,
 }
 
-/// One page of any list.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", bound = "T: DeserializeOwned + Default")]
-pub(super) struct ResultPage<T> {
-    #[serde(default = "Entries::default")]
-    pub results: Entries<T>,
-    #[serde(default, deserialize_with = "maybe")]
-    pub total_count: Option<usize>,
-    #[serde(rename = "_links", default, deserialize_with = "maybe")]
-    pub links: Option<Links>,
-}
-
-/// The links of a page.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Links {
-    #[serde(default, deserialize_with = "maybe")]
-    pub next: Option<String>,
-}
-
-impl<T> ResultPage<T> {
-    /// Returns the start of the next page, if this one began at `at`, and why the listing may be incomplete. The server
-    /// may return fewer entries than requested, and omit those that usersync may not see. So only its own link shows
-    /// whether more follow.
-    pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
-        if !self.results.reported {
-            return (None, Some("a page was returned without its list".to_owned()));
-        }
-        let end = at + self.results.len();
-        let Some(link) = self.links.as_ref().and_then(|links| links.next.as_deref()) else {
-            let short = self.total_count.filter(|total| end < *total);
-            return (None, short.map(|total| format!("{end} of {total} were returned")));
-        };
-        if self.results.is_empty() {
-            return (None, Some("an empty page reports more entries".to_owned()));
-        }
-        match start_of(link).unwrap_or(end) {
-            next if next > at => (Some(next), None),
-            _ => (None, Some("Confluence points to the same page again".to_owned())),
-        }
-    }
-}
-
-/// Returns the start position in a link to a page.
-fn start_of(link: &str) -> Option<usize> {
-    let (_, query) = link.split_once('?')?;
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(name, _)| name == "start")?.1.parse().ok()
-}
-
 /// `GET /server-information`, since 10.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,25 +138,6 @@ pub(super) struct Submitted {
     pub id: Option<String>,
 }
 
-/// A long-running task.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LongTask {
-    #[serde(default, deserialize_with = "maybe")]
-    pub percentage_complete: Option<u32>,
-    #[serde(default, deserialize_with = "maybe")]
-    pub successful: Option<bool>,
-    #[serde(default)]
-    pub messages: Entries<TaskMessage>,
-}
-
-/// A message of a task.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct TaskMessage {
-    #[serde(default, deserialize_with = "maybe")]
-    pub translation: Option<String>,
-}
-
 /// The number of free seats: a bare number in one version, an object around it in another.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -241,25 +176,23 @@ pub(super) struct Validation {
     pub errors: Option<serde_json::Value>,
 }
 
+/// Encodes a name as a path segment, as Confluence's paths require.
+///
+/// # Errors
+/// The name cannot be a path segment.
+pub(super) fn path_segment(what: &str, name: &str) -> Result<String, TargetError> {
+    if name.contains(['/', '\\']) || matches!(name, "" | "." | "..") {
+        return Err(unsupported(format!(
+            "{what}: the paths of Confluence's REST API cannot contain the name {name:?}. Give it another name in \
+             Keycloak."
+        )));
+    }
+    Ok(segment(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn page(count: usize, next: Option<&str>, total: Option<usize>) -> ResultPage<()> {
-        let links = Some(Links { next: next.map(str::to_owned) });
-        ResultPage { results: vec![(); count].into(), total_count: total, links }
-    }
-
-    #[test]
-    fn a_page_goes_on_where_its_link_says() {
-        assert_eq!(page(50, Some("/rest/api/user/list?limit=50&start=50"), None).next(0), (Some(50), None));
-        assert_eq!(page(48, Some("/rest/api/user/list?start=50&limit=50"), None).next(0), (Some(50), None));
-        assert_eq!(page(50, Some("/rest/api/user/list?limit=50"), None).next(100), (Some(150), None));
-        assert_eq!(page(3, None, Some(103)).next(100), (None, None));
-        assert_eq!(page(3, None, Some(110)).next(100), (None, Some("103 of 110 were returned".to_owned())));
-        assert!(page(50, Some("?start=100"), None).next(100).1.is_some_and(|why| why.contains("same page")));
-        assert!(page(0, Some("?start=200"), None).next(100).1.is_some_and(|why| why.contains("empty page")));
-    }
 
     #[test]
     fn seats_come_in_two_shapes() {

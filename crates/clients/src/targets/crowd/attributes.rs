@@ -10,16 +10,12 @@ use reqwest::Method;
 
 use super::{
     CrowdTarget,
-    refusal::Right,
-    refusal::{gone, unanswered},
+    errors::Right,
     wire::{AttributesWrite, User},
 };
-use crate::{
-    model::{Account, AccountId, TargetGroupId},
-    targets::{
-        TargetError,
-        rest::{Ask, Protection, after_the_fact, unsupported},
-    },
+use crate::targets::{
+    TargetError,
+    rest::{Ask, after_the_fact, unsupported},
 };
 
 /// Maximum length of a name and of a value, in characters: the column width in the tables of Crowd and Jira.
@@ -73,18 +69,6 @@ impl CrowdTarget {
         if self.attributes.is_empty() { ask } else { ask.query("expand", "attributes") }
     }
 
-    /// Builds the account from an answer that was requested with attributes.
-    pub(super) fn account_in(
-        &self,
-        user: User,
-        protection: &Protection,
-        groups: Option<Vec<TargetGroupId>>,
-    ) -> Option<Account> {
-        let reported = self.attributes.iter().filter_map(|name| Some((name.clone(), user.attribute(name)?.to_owned())));
-        let attributes = reported.collect();
-        Some(Account { attributes, ..user.into_account(protection, groups)? })
-    }
-
     /// Writes those of the wanted attributes that differ on a user that was just read. Returns whether anything was
     /// sent. Skips values that are too long and attributes that the policy did not name when this client was created.
     pub(super) async fn write_attributes(
@@ -129,16 +113,14 @@ impl CrowdTarget {
         Err(self.refused_write(ask, &answer, &right))
     }
 
-    /// Checks whether Crowd kept the attributes that it accepted. An attribute that is not shown is assumed to be kept.
-    pub(super) async fn see_attributes(
+    /// Checks whether Crowd kept the attributes that it accepted, on a user that was read afterwards. An attribute that
+    /// is not shown is assumed to be kept.
+    pub(super) fn check_attributes(
         &self,
         what: &str,
-        account: &AccountId,
+        now: &User,
         wanted: &BTreeMap<String, String>,
-        deadline: Timestamp,
     ) -> Result<(), TargetError> {
-        let now = self.user_by_id(account, Some(deadline)).await.map_err(|why| unanswered(what, &why.text))?;
-        let now = now.ok_or_else(|| gone(what))?;
         let kept = |name: &str, value: &str| now.attribute(name).is_none_or(|reported| reported == value);
         let ours = wanted.iter().filter(|(name, value)| self.attributes.contains(*name) && !is_long(value));
         let other: Vec<&str> = ours.filter(|(name, value)| !kept(name, value)).map(|(name, _)| name.as_str()).collect();

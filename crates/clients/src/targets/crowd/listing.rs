@@ -1,31 +1,19 @@
-//! Complete lists: all accounts page by page, groups at once.
+//! Lists all accounts. A list may return too few fields of an account, or no attributes.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use reqwest::StatusCode;
-
 use super::{
     CrowdTarget,
-    dialect::reason,
     paging::{PAGE, Place},
-    wire::{Groups, Users},
+    wire::{User, Users},
 };
 use crate::{
     model::{Account, ErrorClass},
     targets::{
         Page, TargetError,
-        rest::{Ask, not_done},
+        rest::{Ask, lenient::some, not_done, unless_unreadable},
     },
 };
-
-/// A list of groups, read to its end.
-#[derive(Default)]
-pub(super) struct Walked {
-    /// The names of the groups.
-    pub names: Vec<String>,
-    /// Whether the list changed during the read, so that groups may be missing.
-    pub moved: bool,
-}
 
 impl CrowdTarget {
     /// Returns one page of all accounts, inactive ones included.
@@ -68,31 +56,23 @@ impl CrowdTarget {
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 
-    /// Reads a list of groups to its end. The list is empty if Crowd reports that the group does not exist or that it
-    /// has no such lists.
-    pub(super) async fn walk_groups<'a>(&self, ask: impl Fn() -> Ask<'a>) -> Result<Walked, TargetError> {
-        let (mut place, mut walked) = (Place::default(), Walked::default());
-        loop {
-            let from = place.from.to_string();
-            let ask: Ask<'_> = ask();
-            let ask = ask.query("start-index", &from).query("max-results", PAGE);
-            let answer = self.rest.ask(&ask).await?;
-            match (answer.status, reason(&answer).as_str()) {
-                (status, _) if status.is_success() => {}
-                (StatusCode::NOT_FOUND, "GROUP_NOT_FOUND") | (_, "NESTED_GROUPS_NOT_SUPPORTED") => {
-                    return Ok(walked);
-                }
-                _ => return Err(self.refused_read(&ask, &answer)),
-            }
-            let page: Groups = self.rest.parse(&ask, &answer)?;
-            walked.moved |= !page.groups.reported || page.groups.iter().any(|group| group.name.is_none());
-            let brought = place.take(page.groups.into_iter().collect(), |group| group.name.as_deref());
-            walked.names.extend(brought.items.into_iter().filter_map(|group| group.name));
-            walked.moved |= brought.moved;
-            match brought.next {
-                Some(next) => place = next,
-                None => return Ok(walked),
-            }
+    /// Reads users again if a list returned too few of their fields, for example without expanded entries. The number
+    /// counts users that could not be read.
+    pub(super) async fn complete(&self, users: Vec<User>) -> Result<(Vec<User>, usize), TargetError> {
+        let (mut whole, mut unknown) = (Vec::with_capacity(users.len()), 0);
+        for user in users {
+            let read = match (&some(user.name.clone()), user.active) {
+                (Some(_), Some(_)) => Some(user),
+                // An unreadable user fails on its own when it is read alone.
+                (Some(name), None) => match unless_unreadable(self.user_by_login(name, None).await)? {
+                    Some(found) => found,
+                    None => continue,
+                },
+                (None, _) => None,
+            };
+            unknown += usize::from(read.is_none());
+            whole.extend(read);
         }
+        Ok((whole, unknown))
     }
 }

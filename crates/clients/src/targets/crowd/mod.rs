@@ -7,18 +7,17 @@
 //! then `login:` with the folded login, and a changed login is a different account.
 
 mod attributes;
-mod dialect;
+mod errors;
 mod groups;
 mod listing;
-mod memberships;
+mod members;
+mod membership_listing;
 mod paging;
 mod probe;
 mod protection;
-mod refusal;
 mod settings;
 mod users;
 mod wire;
-mod writes;
 
 use std::{
     collections::BTreeSet,
@@ -28,10 +27,10 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::dialect::CROWD;
+use self::errors::CROWD;
 use super::{
-    Applied, Credentials, Memberships, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, no_group_rename, not_done},
+    Applied, Credentials, Memberships, NoToken, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
+    rest::{ProtectionCache, Rest, not_done},
 };
 use crate::{
     meter::CallMeter,
@@ -137,25 +136,7 @@ impl Target for CrowdTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_unseen_administrator(operation, deadline).await?;
-        self.refuse_lockout(operation, deadline).await?;
-        match operation {
-            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
-            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
-            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
-            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
-            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
-            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
-            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
-            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Crowd")),
-            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group_name, account, name, .. } => {
-                self.add_member(group_name, account, name, deadline).await
-            }
-            Operation::RemoveMember { group_name, account, name, .. } => {
-                self.remove_member(group_name, account, name, deadline).await
-            }
-        }
+        self.write(operation, deadline).await
     }
 
     async fn until_open(&self) -> Result<(), TargetError> {

@@ -2,6 +2,11 @@
 //! page that brings nothing new. Each page except the first starts with the last entry of the page before. If it does
 //! not, an entry was removed meanwhile and later entries moved up past the position.
 
+use reqwest::StatusCode;
+
+use super::{CrowdTarget, errors::reason, wire::Groups};
+use crate::targets::{TargetError, rest::Ask};
+
 /// Groups, users and members requested in one page; Crowd's default.
 pub(super) const PAGE: &str = "1000";
 
@@ -58,6 +63,45 @@ impl Place {
         // If the expected entry is missing, even an empty page does not prove the end of the list.
         let next = (!items.is_empty()).then_some(Self { from, last });
         PageItems { items, next, moved }
+    }
+}
+
+/// A list of groups, read to its end.
+#[derive(Default)]
+pub(super) struct Walked {
+    /// The names of the groups.
+    pub names: Vec<String>,
+    /// Whether the list changed during the read, so that groups may be missing.
+    pub moved: bool,
+}
+
+impl CrowdTarget {
+    /// Reads a list of groups to its end. The list is empty if Crowd reports that the group does not exist or that it
+    /// has no such lists.
+    pub(super) async fn walk_groups<'a>(&self, ask: impl Fn() -> Ask<'a>) -> Result<Walked, TargetError> {
+        let (mut place, mut walked) = (Place::default(), Walked::default());
+        loop {
+            let from = place.from.to_string();
+            let ask: Ask<'_> = ask();
+            let ask = ask.query("start-index", &from).query("max-results", PAGE);
+            let answer = self.rest.ask(&ask).await?;
+            match (answer.status, reason(&answer).as_str()) {
+                (status, _) if status.is_success() => {}
+                (StatusCode::NOT_FOUND, "GROUP_NOT_FOUND") | (_, "NESTED_GROUPS_NOT_SUPPORTED") => {
+                    return Ok(walked);
+                }
+                _ => return Err(self.refused_read(&ask, &answer)),
+            }
+            let page: Groups = self.rest.parse(&ask, &answer)?;
+            walked.moved |= !page.groups.reported || page.groups.iter().any(|group| group.name.is_none());
+            let brought = place.take(page.groups.into_iter().collect(), |group| group.name.as_deref());
+            walked.names.extend(brought.items.into_iter().filter_map(|group| group.name));
+            walked.moved |= brought.moved;
+            match brought.next {
+                Some(next) => place = next,
+                None => return Ok(walked),
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     CrowdTarget,
-    dialect::VERSION,
+    errors::VERSION,
     settings::ACCESS_GROUPS,
     wire::{Groups, User, Users},
 };

@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
@@ -14,10 +15,18 @@ use super::{
 use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{
-        TargetError, TargetErrorKind,
+        TargetError, TargetErrorKind, Writes,
         rest::{Ask, Protection, ended, error, fold},
     },
 };
+
+#[async_trait]
+impl Writes for CrowdTarget {
+    async fn check_protection(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await
+    }
+}
 
 impl CrowdTarget {
     /// Returns what must not be changed; reads it again when the cached copy has expired.
@@ -33,7 +42,7 @@ impl CrowdTarget {
 
     /// Refuses to deactivate or delete the last active member of an administrators' group, even with an approval. One
     /// Crowd serves several products, so each of these groups counts by itself.
-    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+    async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         // A cached copy does not include recently added administrators.
@@ -58,11 +67,7 @@ impl CrowdTarget {
 
     /// Refuses to update or rename an account that is protected in a way that the listing could not show. The caller
     /// then reads it again. Operations that remove access are read again in any case.
-    pub(super) async fn refuse_unseen_administrator(
-        &self,
-        operation: &Operation,
-        deadline: Timestamp,
-    ) -> Result<(), TargetError> {
+    async fn refuse_unseen_administrator(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let (Operation::UpdateUser { account: id, .. } | Operation::RenameUser { account: id, .. }) = operation else {
             return Ok(());
         };
@@ -74,8 +79,7 @@ impl CrowdTarget {
             Some(why) => Err(error(
                 TargetErrorKind::NotFound,
                 format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
-                         it."
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
                 ),
             )),
             None => Ok(()),

@@ -1,13 +1,13 @@
 //! Jira Data Center 8.3 to 11, through `/rest/api/2`.
 
-mod dialect;
+mod administrators;
+mod errors;
 mod groups;
 mod listing;
+mod members;
 mod probe;
 mod protection;
-mod sessions;
 mod settings;
-mod standing;
 mod users;
 mod wire;
 
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::dialect::JIRA;
+use self::errors::JIRA;
 use super::{
-    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, Standings, no_group_rename},
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
+    rest::{ProtectionCache, Rest, Standings},
 };
 use crate::{
     meter::CallMeter,
@@ -112,25 +112,7 @@ impl Target for JiraTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_unseen_administrator(operation, deadline).await?;
-        self.refuse_lockout(operation, deadline).await?;
-        match operation {
-            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
-            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
-            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
-            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
-            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
-            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
-            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
-            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Jira")),
-            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group_name, account, name, .. } => {
-                self.add_member(group_name, account, name, deadline).await
-            }
-            Operation::RemoveMember { group_name, account, name, .. } => {
-                self.remove_member(group_name, account, name, deadline).await
-            }
-        }
+        self.write(operation, deadline).await
     }
 
     async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {

@@ -7,8 +7,7 @@ use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
-    standing::BROWSE,
-    wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
+    wire::{ApplicationRole, BROWSE, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
     model::{ErrorClass, TargetGroupId, TargetIdentity},

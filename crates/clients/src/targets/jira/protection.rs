@@ -5,17 +5,18 @@ use std::{
     sync::Arc,
 };
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
     JiraTarget,
-    wire::{DirectoryAccount, Duplicates, User},
+    wire::{DirectoryAccount, Duplicates},
 };
 use crate::{
-    model::{Account, Operation},
+    model::Operation,
     targets::{
-        TargetError,
-        rest::{Ask, Protection, ended, fold, unconfirmed},
+        TargetError, TargetErrorKind, Writes,
+        rest::{Ask, Protection, ended, error, fold},
     },
 };
 
@@ -31,56 +32,7 @@ impl JiraTarget {
         self.protection(None).await
     }
 
-    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
-    /// An approval does not override this.
-    pub(super) async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
-        let Some(account) = ended(operation) else { return Ok(()) };
-        let protection = self.protection(Some(deadline)).await?;
-        protection.refuse_own_deactivation(operation)?;
-        let mut marked = self.standings.marked();
-        marked.extend(protection.marked.iter().cloned());
-        // The cached data may predate the moment when the account became an administrator.
-        if !protection.members.contains(account.as_str()) {
-            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
-            let administers = match now.groups {
-                Some(groups) => groups
-                    .iter()
-                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
-                None => self.fresh_protection().await?.members.contains(account.as_str()),
-            };
-            if !administers {
-                return Ok(());
-            }
-        }
-        let mut active = HashSet::new();
-        for group in &marked {
-            let mut cursor = None;
-            while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
-                active.extend(page.items);
-                cursor = page.next;
-                if cursor.is_none() {
-                    break;
-                }
-            }
-        }
-        protection.refuse_last_end(operation, &active)
-    }
-
-    /// Reads usersync's own account.
-    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
-        let me: User =
-            self.rest.read(&Ask::get("/myself", "reading usersync's own account").deadline(deadline)).await?;
-        let me = me.into_account(&Protection::default());
-        let me = me.ok_or_else(|| {
-            unconfirmed(
-                "reading usersync's own account: Jira's answer lacks key, name or \
-                                               active.",
-            )
-        })?;
-        self.rest.signed_in_as(&me.name);
-        Ok(me)
-    }
-
+    /// Reads what must not be changed, past the cache.
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
@@ -137,5 +89,68 @@ impl JiraTarget {
             (!names.is_empty()).then(|| (fold(&name), names.join(", ")))
         };
         Ok(all.by_login().into_iter().filter_map(entry).collect())
+    }
+
+    /// Refuses to change an account that a listing could not recognize as protected, so that it is re-read.
+    async fn refuse_unseen_administrator(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(id) = operation.account() else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        let known = protection.account(id.as_str(), "", None).is_some() || self.standings.protects(id);
+        if protection.incomplete.is_none() || known {
+            return Ok(());
+        }
+        let account = self.account_by_key(id, Some(deadline)).await?;
+        match account.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!(
+                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
+    async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        protection.refuse_own_deactivation(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
+        // The cached data may predate the moment when the account became an administrator.
+        if !protection.members.contains(account.as_str()) {
+            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
+            let administers = match now.groups {
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
+                None => self.fresh_protection().await?.members.contains(account.as_str()),
+            };
+            if !administers {
+                return Ok(());
+            }
+        }
+        let mut active = HashSet::new();
+        for group in &marked {
+            let mut cursor = None;
+            while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
+                active.extend(page.items);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        protection.refuse_last_end(operation, &active)
+    }
+}
+
+#[async_trait]
+impl Writes for JiraTarget {
+    async fn check_protection(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
+        self.refuse_lockout(operation, deadline).await
     }
 }

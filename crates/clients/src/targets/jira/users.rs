@@ -1,7 +1,8 @@
-//! Accounts: reads and changes them.
+//! Accounts: reads and writes.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
@@ -10,12 +11,12 @@ use super::{
     wire::{User, UserWrite},
 };
 use crate::{
-    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields},
+    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields, UserId},
     targets::{
-        Applied, TargetError, TargetErrorKind,
-        http::Answer,
+        AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
         rest::{
-            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, unconfirmed, unsupported,
+            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, segment, unconfirmed,
+            unsupported,
         },
     },
 };
@@ -47,6 +48,7 @@ impl User {
 }
 
 impl JiraTarget {
+    /// Reads an account by its stable key, with its groups.
     pub(super) async fn account_by_key(
         &self,
         id: &AccountId,
@@ -57,6 +59,7 @@ impl JiraTarget {
         self.one_account(&ask).await
     }
 
+    /// Reads an account by its login, with its groups.
     pub(super) async fn account_by_login(
         &self,
         name: &str,
@@ -68,6 +71,7 @@ impl JiraTarget {
         Ok(self.one_account(&ask).await?.filter(|account| fold(&account.name) == fold(name)))
     }
 
+    /// Reads the account that a call addresses, and adds its protection.
     async fn one_account(&self, ask: &Ask<'_>) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(None).await?;
         let Some(user) = self.rest.find::<User>(ask).await? else { return Ok(None) };
@@ -80,130 +84,45 @@ impl JiraTarget {
         self.protected_by_groups(account, &protection, None).await.map(Some)
     }
 
-    /// Creates an account. Jira generates a password that remains unknown, and sends no mail unless requested.
-    pub(super) async fn create_user(
-        &self,
-        name: &str,
-        fields: &UserFields,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("creating {name}");
-        let email = fields.email.as_deref().unwrap_or_default();
-        if email.trim().is_empty() {
-            return Err(unsupported(format!(
-                "{what}: Jira requires an e-mail address. Set one for the user in Keycloak."
-            )));
-        }
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
-        let body = UserWrite {
-            name: Some(name),
-            display_name: Some(shown),
-            email_address: Some(email),
-            application_keys: self.applications.as_deref(),
-            active: None,
-        };
-        let protection = self.protection(Some(deadline)).await?;
-        let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
+    /// Reads usersync's own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
+        let me: User =
+            self.rest.read(&Ask::get("/myself", "reading usersync's own account").deadline(deadline)).await?;
+        let me = me.into_account(&Protection::default());
+        let me =
+            me.ok_or_else(|| unconfirmed("reading usersync's own account: Jira's answer lacks key, name or active."))?;
+        self.rest.signed_in_as(&me.name);
+        Ok(me)
+    }
+
+    /// Ends the open sessions of an account on all nodes.
+    ///
+    /// # Source
+    /// "Invalidating user sessions in Jira Data Center", Jira knowledge base: since Jira 9.11. Earlier versions answer
+    /// 404, as does a server without this login.
+    pub(super) async fn end_sessions_of(&self, login: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        let what = format!("ending the sessions of {login}");
+        let path = format!("/user/session/{}", segment(login));
+        let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
-        if answer.status.is_success() {
-            let mut user: User = self.rest.parse(&ask, &answer)?;
-            user.active = user.active.or(Some(true));
-            if let Some(account) = user.into_account(&protection).filter(|account| fold(&account.name) == fold(name)) {
-                return Ok(Applied::Account(account));
-            }
-            let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
-            let lost =
-                || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
-            return found.map(Applied::Account).ok_or_else(lost);
-        }
-        let said = self.rest.said(&answer, Some(name));
-        let quoted = said.quoted();
-        if said.licence_full() {
-            return Err(not_done(
-                ErrorClass::Permanent,
-                format!(
-                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
-                     usersync dead replay --all"
-                ),
-            ));
-        }
-        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
-            let complaint = said.about("username").or_else(|| said.about("name"));
-            let certain = complaint.is_some() && said.taken();
-            if certain || self.account_by_login(name, Some(deadline)).await?.is_some() {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
-            }
-            if complaint.is_some() {
-                return Err(unsupported(format!("{what}: Jira rejects this login{quoted}. Map it in the policy.")));
-            }
-        }
-        Err(self.refused_write(&ask, &answer, deadline).await)
-    }
-
-    pub(super) async fn update_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        fields: &UserFields,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        if fields.is_empty() {
-            return Ok(Applied::Done);
-        }
-        let what = format!("updating {name}");
-        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            // Jira silently ignores empty fields, so the difference would come back forever.
-            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!(
-                    "{what}: Jira does not accept an empty {field}. Keep the old value in the policy, or set \
-                             a default."
-                );
-                return Err(unsupported(text));
-            }
-        }
-        let body = UserWrite {
-            display_name: fields.display_name.as_deref(),
-            email_address: fields.email.as_deref(),
-            ..UserWrite::default()
-        };
-        let reported = self.put_user(account, name, &what, &body, deadline).await?;
-        Ok(if reported.is_some() { Applied::Done } else { Applied::Undocumented })
-    }
-
-    pub(super) async fn rename_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        to: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("renaming {name} to {to}");
-        let body = UserWrite { name: Some(to), ..UserWrite::default() };
-        let user = self.put_user(account, to, &what, &body, deadline).await?;
-        match user.and_then(|user| user.name) {
-            Some(now) if fold(&now) != fold(to) => {
-                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it manually.")))
-            }
-            Some(_) => Ok(Applied::Done),
-            None => Ok(Applied::Undocumented),
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
 
-    pub(super) async fn set_active(
-        &self,
-        account: &AccountId,
-        name: &str,
-        active: bool,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
+    /// Writes the active status, and confirms it.
+    async fn set_active(&self, account: AccountRef<'_>, active: bool, deadline: Timestamp) -> WriteResult {
+        let what = format!("{} {}", if active { "activating" } else { "deactivating" }, account.name);
         let body = UserWrite { active: Some(active), ..UserWrite::default() };
-        let reported = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
-        // Jira before 8.3 and some write answers do not return the new state, so it is read.
+        let reported =
+            self.put_user(account.id, account.name, &what, &body, deadline).await?.and_then(|user| user.active);
+        // Some answers do not return the new state, so it is read.
         let now = match reported {
             Some(reported) if reported == active => return Ok(Applied::Done),
             _ => {
-                let read = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
+                let read = self.account_by_key(account.id, Some(deadline)).await.map_err(after_the_fact)?;
                 read.map(|account| account.active)
             }
         };
@@ -214,36 +133,6 @@ impl JiraTarget {
         Err(unsupported(format!(
             "{what}: Jira answered 200, but the account is still {state}. Change it manually in Jira."
         )))
-    }
-
-    /// Deletes an account that nothing refers to.
-    pub(super) async fn delete_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("deleting {name}");
-        let ask = Ask::new(Method::DELETE, "/user", &what)
-            .query("key", account.as_str())
-            .login(name)
-            .deadline(Some(deadline));
-        let answer = self.rest.ask(&ask).await?;
-        let said = self.rest.said(&answer, Some(name));
-        match answer.status {
-            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
-            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
-                TargetErrorKind::Unanswered,
-                format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
-            )),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Jira refuses{}. Deactivate the account instead (leavers: deactivate), or remove in Jira what \
-                 it names.",
-                said.quoted()
-            ))),
-            _ => Err(self.refused_write(&ask, &answer, deadline).await),
-        }
     }
 
     /// Writes to an account, addressed by its key. Returns the user from the answer; `None` if the answer is empty.
@@ -297,32 +186,138 @@ impl JiraTarget {
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
+}
 
-    /// Classifies a refused write that has no specific meaning: a read-only directory, or a missing permission.
-    pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
-        let said = self.rest.said(answer, ask.login);
-        let what = ask.what;
-        let plain = self.rest.unexpected(ask, answer);
-        let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
-        if refused && said.read_only() {
-            return unsupported(format!(
-                "{what}: its user directory is read-only for Jira{}. Change it in the system that holds the \
-                 directory's users, or make the directory writable (User directories; External user management off).",
-                said.quoted()
+#[async_trait]
+impl UserWrites for JiraTarget {
+    /// Creates an account. Jira generates a password that remains unknown, and sends no mail unless requested.
+    async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        _external_id: Option<&UserId>,
+        deadline: Timestamp,
+    ) -> WriteResult {
+        let what = format!("creating {name}");
+        let email = fields.email.as_deref().unwrap_or_default();
+        if email.trim().is_empty() {
+            return Err(unsupported(format!(
+                "{what}: Jira requires an e-mail address. Set one for the user in Keycloak."
+            )));
+        }
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let body = UserWrite {
+            name: Some(name),
+            display_name: Some(shown),
+            email_address: Some(email),
+            application_keys: self.applications.as_deref(),
+            active: None,
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let mut user: User = self.rest.parse(&ask, &answer)?;
+            user.active = user.active.or(Some(true));
+            if let Some(account) = user.into_account(&protection).filter(|account| fold(&account.name) == fold(name)) {
+                return Ok(Applied::Account(account));
+            }
+            let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
+            let lost =
+                || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
+            return found.map(Applied::Account).ok_or_else(lost);
+        }
+        let said = self.rest.said(&answer, Some(name));
+        let quoted = said.quoted();
+        if said.licence_full() {
+            return Err(not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
+                     usersync dead replay --all"
+                ),
             ));
         }
-        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
-            return plain;
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            let complaint = said.about("username").or_else(|| said.about("name"));
+            let certain = complaint.is_some() && said.taken();
+            if certain || self.account_by_login(name, Some(deadline)).await?.is_some() {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            }
+            if complaint.is_some() {
+                return Err(unsupported(format!("{what}: Jira rejects this login{quoted}. Map it in the policy.")));
+            }
         }
-        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
-        // decide.
-        match self.own_rights(Some(deadline)).await {
-            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => unsupported(format!(
-                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
-                 read-only for Jira, or users are managed externally, or only a system administrator may do this.",
-                said.quoted()
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    async fn update_user(&self, account: AccountRef<'_>, fields: &UserFields, deadline: Timestamp) -> WriteResult {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {}", account.name);
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            // Jira silently ignores empty fields, so the difference would come back forever.
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text = format!(
+                    "{what}: Jira does not accept an empty {field}. Keep the old value in the policy, or set \
+                             a default."
+                );
+                return Err(unsupported(text));
+            }
+        }
+        let body = UserWrite {
+            display_name: fields.display_name.as_deref(),
+            email_address: fields.email.as_deref(),
+            ..UserWrite::default()
+        };
+        let reported = self.put_user(account.id, account.name, &what, &body, deadline).await?;
+        Ok(if reported.is_some() { Applied::Done } else { Applied::Undocumented })
+    }
+
+    async fn rename_user(&self, account: AccountRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
+        let what = format!("renaming {} to {to}", account.name);
+        let body = UserWrite { name: Some(to), ..UserWrite::default() };
+        let user = self.put_user(account.id, to, &what, &body, deadline).await?;
+        match user.and_then(|user| user.name) {
+            Some(now) if fold(&now) != fold(to) => {
+                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it manually.")))
+            }
+            Some(_) => Ok(Applied::Done),
+            None => Ok(Applied::Undocumented),
+        }
+    }
+
+    async fn activate_user(&self, account: AccountRef<'_>, _gives: &[String], deadline: Timestamp) -> WriteResult {
+        self.set_active(account, true, deadline).await
+    }
+
+    async fn deactivate_user(&self, account: AccountRef<'_>, _takes: &[String], deadline: Timestamp) -> WriteResult {
+        self.set_active(account, false, deadline).await
+    }
+
+    /// Deletes an account that nothing refers to.
+    async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = format!("deleting {}", account.name);
+        let ask = Ask::new(Method::DELETE, "/user", &what)
+            .query("key", account.id.as_str())
+            .login(account.name)
+            .deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(account.name));
+        match answer.status {
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
+                TargetErrorKind::Unanswered,
+                format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
             )),
-            _ => plain,
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
+                "{what}: Jira refuses{}. Deactivate the account instead (leavers: deactivate), or remove in Jira what \
+                 it names.",
+                said.quoted()
+            ))),
+            _ => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }
 }

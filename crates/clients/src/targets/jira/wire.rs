@@ -176,6 +176,9 @@ pub(super) struct ServerInfo {
     pub server_id: Option<String>,
 }
 
+/// The global permission without which the group picker and the user search return nothing.
+pub(super) const BROWSE: &str = "Browse users and groups";
+
 /// `GET /mypermissions`.
 #[derive(Debug, Deserialize)]
 pub(super) struct MyPermissions {
@@ -189,8 +192,8 @@ impl MyPermissions {
         permission.is_some_and(|permission| permission["havePermission"] == true)
     }
 
-    /// Whether Jira reports that usersync lacks the global permission "Browse users and groups". Without it, the group
-    /// picker and the user search answer 200 and return nothing.
+    /// Whether Jira reports that usersync lacks [`BROWSE`]. Without it, the group picker and the user search answer 200
+    /// and return nothing.
     pub(super) fn lacks_browse(&self) -> bool {
         let permission = self.permissions.as_ref().and_then(|all| all.get("USER_PICKER"));
         permission.is_some_and(|permission| permission["havePermission"] == false)

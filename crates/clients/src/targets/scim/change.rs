@@ -8,9 +8,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Kind, ScimTarget,
-    service::Service,
-    wire::{Edit, Refusal, Resource, replacing},
+    ScimTarget,
+    discovery::Service,
+    wire::{Edit, Kind, Resource, replacing},
 };
 use crate::{
     model::ErrorClass,
@@ -42,15 +42,6 @@ impl ScimTarget {
     /// Whether resources of a kind are changed by PATCH.
     pub(super) fn patches(&self, service: &Service, kind: Kind) -> bool {
         service.patch && !self.learned.no_patch[kind as usize].load(Ordering::Relaxed)
-    }
-
-    /// Whether a refusal means that PATCH is unsupported. In the server's own words it holds for all resources of the
-    /// kind until the next first contact. Otherwise, for example from a proxy, it holds for this resource only.
-    pub(super) fn takes_no_patch(&self, kind: Kind, answer: &Answer) -> bool {
-        if no_patch(answer) && self.rest.said(answer, None).own {
-            self.learned.no_patch[kind as usize].store(true, Ordering::Relaxed);
-        }
-        no_patch(answer)
     }
 
     /// Reads a whole resource with its version.
@@ -143,39 +134,6 @@ impl ScimTarget {
         }
         self.rest.parse(ask, answer).map(Some)
     }
-
-    /// Returns the error for a refusal without a meaning specific to the call.
-    pub(super) fn refused(&self, what: &str, login: Option<&str>, answer: &Answer) -> TargetError {
-        let said = self.rest.said(answer, login);
-        let quoted = said.quoted();
-        let kind = Refusal::read(answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
-        let is = |one: &str| kind.eq_ignore_ascii_case(one);
-        if answer.status != StatusCode::BAD_REQUEST && said.licence_full() {
-            let text = format!(
-                "{what}: the SCIM server has no seat left{quoted}. Free seats there, then: usersync dead replay --all"
-            );
-            return not_done(ErrorClass::Permanent, text);
-        }
-        if is("mutability") {
-            let text = format!("{what}: the SCIM server does not allow this change{quoted}. Change it manually there.");
-            return error(TargetErrorKind::Unsupported, text);
-        }
-        if answer.status == StatusCode::BAD_REQUEST {
-            let kind = if kind.is_empty() { String::new() } else { format!(" ({kind})") };
-            let text = format!(
-                "{what}: the SCIM server rejects the value{kind}{quoted}. Correct it in Keycloak, or map it in the \
-                 policy, then: usersync dead replay --all"
-            );
-            return not_done(ErrorClass::Permanent, text);
-        }
-        let ask = Ask::new(Method::PATCH, "", what);
-        self.rest.unexpected(&ask, answer)
-    }
-}
-
-/// Whether an answer says that PATCH is unsupported.
-pub(super) fn no_patch(answer: &Answer) -> bool {
-    matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 /// Marks a write to a group as not needing the members in the answer (RFC 7644, section 3.9).

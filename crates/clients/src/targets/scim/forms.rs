@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::timeout,
@@ -35,7 +35,7 @@ pub(super) enum Form {
 
 /// Observed effect of a form on the other members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum Effect {
     /// Not verified: no write of this form met a group with other members.
     #[default]
     Unproven,
@@ -47,7 +47,7 @@ enum Standing {
 
 /// The observed effect of each form.
 #[derive(Default)]
-pub(super) struct Forms(Mutex<[Standing; 4]>);
+pub(super) struct Forms(Mutex<[Effect; 4]>);
 
 /// Whether the server shows the members of its groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,24 +65,24 @@ pub(super) enum Shown {
 
 impl Forms {
     pub(super) fn is_proven(&self, form: Form) -> bool {
-        locked(&self.0)[form as usize] == Standing::Proven
+        self.0.lock()[form as usize] == Effect::Proven
     }
 
     /// Whether the form is not verified yet.
     pub(super) fn is_unproven(&self, form: Form) -> bool {
-        locked(&self.0)[form as usize] == Standing::Unproven
+        self.0.lock()[form as usize] == Effect::Unproven
     }
 
     pub(super) fn is_harmful(&self, form: Form) -> bool {
-        locked(&self.0)[form as usize] == Standing::Harmful
+        self.0.lock()[form as usize] == Effect::Harmful
     }
 
     pub(super) fn proven(&self, form: Form) {
-        locked(&self.0)[form as usize] = Standing::Proven;
+        self.0.lock()[form as usize] = Effect::Proven;
     }
 
     pub(super) fn harmful(&self, form: Form) {
-        locked(&self.0)[form as usize] = Standing::Harmful;
+        self.0.lock()[form as usize] = Effect::Harmful;
     }
 }
 
@@ -109,7 +109,7 @@ impl GroupLocks {
     }
 
     fn of(&self, group: &TargetGroupId) -> Arc<AsyncMutex<()>> {
-        let mut locks = locked(&self.0);
+        let mut locks = self.0.lock();
         if let Some(lock) = locks.get(group).and_then(Weak::upgrade) {
             return lock;
         }
@@ -118,8 +118,4 @@ impl GroupLocks {
         locks.insert(group.clone(), Arc::downgrade(&lock));
         lock
     }
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }

@@ -1,26 +1,28 @@
-//! Finding, creating, renaming and deleting groups.
+//! Groups: reading, creating, renaming and deleting them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{
-    FREE, Kind, ScimTarget,
+    ScimTarget,
     change::excluding_members,
-    forms::locked,
-    keep_spelled, path_of,
-    wire::{Edit, GROUP, Resource, replacing},
+    discovery::path_of,
+    wire::{Edit, GROUP, Kind, Resource, replacing},
 };
 use crate::{
-    model::{TargetGroup, TargetGroupId},
+    model::TargetGroup,
     targets::{
-        Applied, TargetError, TargetErrorKind,
-        http::Answer,
+        Applied, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
         rest::{Ask, error, fold, unconfirmed, unsupported},
     },
 };
+
+/// How long a group name counts as free after a read that did not find it.
+const FREE: Duration = Duration::from_secs(5);
 
 impl ScimTarget {
     /// Reads a group by name. Of several that differ only in case, the exact match is used.
@@ -54,84 +56,31 @@ impl ScimTarget {
     }
 
     fn keep_absent(&self, name: &str) {
-        let mut absent = locked(&self.learned.absent_groups);
+        let mut absent = self.learned.absent_groups.lock();
         absent.retain(|_, read| read.elapsed() < FREE);
         absent.insert(fold(name), Instant::now());
     }
 
     /// Whether a recent read found no group of this name. Each such read is used once.
     fn was_absent(&self, name: &str) -> bool {
-        locked(&self.learned.absent_groups).remove(&fold(name)).is_some_and(|read| read.elapsed() < FREE)
+        self.learned.absent_groups.lock().remove(&fold(name)).is_some_and(|read| read.elapsed() < FREE)
     }
 
     /// Reads the known group of a name that the server's filter does not find.
     async fn group_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Resource>, TargetError> {
-        let Some(id) = locked(&self.learned.groups_spelled).get(&fold(name)).cloned() else { return Ok(None) };
+        let Some(id) = self.learned.groups_spelled.lock().get(&fold(name)).cloned() else { return Ok(None) };
         let what = format!("reading group {name}");
         let path = path_of(&self.groups_path(&what, deadline).await?, &id, &what)?;
         let ask = Ask::get(path, &what).query("excludedAttributes", "members").deadline(deadline);
         let found = self.rest.find::<Resource>(&ask).await?;
         Ok(found.filter(|group| group.text("displayName").is_some_and(|known| fold(&known) == fold(name))))
     }
+}
 
-    /// Returns the error for a group name that the server reports as taken. The whole list is searched
-    /// case-insensitively, because the filter may be case-sensitive although names are not.
-    async fn name_taken(
-        &self,
-        what: &str,
-        name: &str,
-        own: Option<&TargetGroupId>,
-        answer: &Answer,
-        deadline: Timestamp,
-    ) -> Result<TargetError, TargetError> {
-        let path = self.groups_path(what, Some(deadline)).await?;
-        let case = self.service(Some(deadline)).await?.profile.group_case;
-        let quoted = self.rest.said(answer, None).quoted();
-        let fits = |group: &Resource| {
-            group.id().as_deref() != own.map(TargetGroupId::as_str)
-                && group.text("displayName").is_some_and(|known| fold(&known) == fold(name))
-        };
-        let query = [("excludedAttributes", "members")];
-        let found = self.look_through(&path, what, fits, &query, Some(deadline)).await?;
-        let same =
-            |group: &&Resource| group.text("displayName").is_some_and(|known| case.fold(&known) == case.fold(name));
-        if let Some(id) = found.iter().find(same).and_then(Resource::id) {
-            keep_spelled(&self.learned.groups_spelled, name, id);
-            return Ok(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists{quoted}.")));
-        }
-        let why = match found.first().and_then(|group| group.text("displayName")) {
-            Some(other) => format!("there is a group {other}, which differs only in case"),
-            None => "it returns no group with this name".to_owned(),
-        };
-        Ok(unsupported(format!(
-            "{what}: the SCIM server reports the name as taken{quoted}, but {why}. Free the name there, or give the \
-             group another one."
-        )))
-    }
-
-    /// Returns the groups of a name, compared with `fold`, without their members.
-    pub(super) async fn groups_named(
-        &self,
-        name: &str,
-        fold: impl Fn(&str) -> String,
-        deadline: Option<Timestamp>,
-    ) -> Result<Vec<Resource>, TargetError> {
-        let what = format!("reading group {name}");
-        let service = self.service(deadline).await?;
-        let Some(groups) = &service.groups else { return Ok(Vec::new()) };
-        let query = [("excludedAttributes", "members")];
-        self.find_by(groups, &what, ("displayName", name), fold, &query, deadline).await
-    }
-
-    /// Returns the path of groups, if the server has any.
-    pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
-        self.service(deadline).await?.groups.clone().ok_or_else(|| {
-            unsupported(format!("{what}: this SCIM server has no groups. Exclude the group in the policy."))
-        })
-    }
-
+#[async_trait]
+impl GroupWrites for ScimTarget {
     /// Creates a group without members. SCIM allows several groups of one name, so usersync searches first.
-    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+    async fn create_group(&self, name: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("creating group {name}");
         let path = self.groups_path(&what, Some(deadline)).await?;
         let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
@@ -152,32 +101,26 @@ impl ScimTarget {
                 let made: Resource = self.rest.parse(&ask, &answer)?;
                 let id = made.id().ok_or_else(|| self.rest.unreadable(&ask, "it has no id"))?;
                 let name = made.text("displayName").unwrap_or_else(|| name.to_owned());
-                locked(&self.learned.new_groups).insert(id.as_str().into(), Instant::now());
+                self.learned.new_groups.lock().insert(id.as_str().into(), Instant::now());
                 Ok(Applied::Group(TargetGroup { id: id.into(), name, protected: None }))
             }
-            StatusCode::CONFLICT => Err(self.name_taken(&what, name, None, &answer, deadline).await?),
+            StatusCode::CONFLICT => Err(self.group_name_taken(&what, name, None, &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
 
     /// Renames a group by PATCH. If the group were written back whole without its members, it would lose them.
-    pub(super) async fn rename_group(
-        &self,
-        group: &TargetGroupId,
-        name: &str,
-        to: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("renaming group {name} to {to}");
-        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
+    async fn rename_group(&self, group: GroupRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
+        let what = format!("renaming group {} to {to}", group.name);
+        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.id.as_str(), &what)?;
         let cannot = || unsupported(format!("{what}: the SCIM server has no PATCH. Rename it manually there."));
         if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
         }
         let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
         match self.find_group(to, Some(deadline)).await? {
-            Some(found) if found.id != *group => return Err(taken()),
+            Some(found) if found.id != *group.id => return Err(taken()),
             Some(found) if found.name == to => return Ok(Applied::Done),
             _ => {}
         }
@@ -201,30 +144,25 @@ impl ScimTarget {
             StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => {
                 Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")))
             }
-            StatusCode::CONFLICT => Err(self.name_taken(&what, to, Some(group), &answer, deadline).await?),
+            StatusCode::CONFLICT => Err(self.group_name_taken(&what, to, Some(group.id), &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
 
-    pub(super) async fn delete_group(
-        &self,
-        group: &TargetGroupId,
-        name: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("deleting group {name}");
+    async fn delete_group(&self, group: GroupRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = format!("deleting group {}", group.name);
         let groups = self.groups_path(&what, Some(deadline)).await?;
-        let path = path_of(&groups, group.as_str(), &what)?;
+        let path = path_of(&groups, group.id.as_str(), &what)?;
         // Whatever the result, the group is no longer known to be empty.
-        self.learned.was_written(group);
+        self.learned.was_written(group.id);
         let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, None);
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
-            StatusCode::NOT_FOUND if self.is_gone(&groups, group.as_str(), &answer, Some(deadline)).await? => {
+            StatusCode::NOT_FOUND if self.is_gone(&groups, group.id.as_str(), &answer, Some(deadline)).await? => {
                 Ok(Applied::Done)
             }
             StatusCode::BAD_REQUEST

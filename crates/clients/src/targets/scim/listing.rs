@@ -1,23 +1,21 @@
-//! Lists, read page by page by position or by cursor, and checks that they are complete.
+//! Lists and searches, read page by page by position or by cursor, and checks that they are complete.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use super::{
     ScimTarget,
-    wire::{List, Refusal, Resource, equals},
+    errors::Refusal,
+    wire::{List, Resource, equals},
 };
 use crate::{
-    model::{Account, ErrorClass},
+    model::ErrorClass,
     targets::{
-        NoteState, Page, TargetError,
+        TargetError,
         http::Answer,
         rest::{Ask, not_done, unconfirmed},
     },
 };
-
-/// Subject of operator notes about single accounts.
-const ACCOUNTS: &str = "accounts";
 
 /// One page of a list.
 pub(super) struct Slice {
@@ -63,34 +61,6 @@ impl Place {
 }
 
 impl ScimTarget {
-    /// Returns one page of all accounts.
-    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
-        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
-        let service = self.service(None).await?;
-        if cursor.is_none() {
-            self.forget_observed(ACCOUNTS);
-        }
-        let slice = self.slice(&service.users, "listing all accounts", &[], cursor, None).await?;
-        let mut items = Vec::with_capacity(slice.items.len());
-        for user in &slice.items {
-            match self.account_in(user, &protection, true) {
-                Some(account) => items.push(account),
-                // The account exists. Only its own user fails; the rest of the list stays usable.
-                None => self.unreadable_account(user),
-            }
-        }
-        Ok(Page { items, next: slice.next, incomplete: slice.incomplete })
-    }
-
-    fn unreadable_account(&self, user: &Resource) {
-        let text = match (user.id(), user.text("userName")) {
-            (Some(id), _) => format!("account {id} was returned without userName, so it is skipped"),
-            (None, Some(name)) => format!("account {name} was returned without id, so it is skipped"),
-            (None, None) => "an account was returned without id and userName, so it is skipped".to_owned(),
-        };
-        self.observe(NoteState::No, ACCOUNTS, text);
-    }
-
     /// Reads one page of a list.
     pub(super) async fn slice(
         &self,
@@ -169,6 +139,20 @@ impl ScimTarget {
             }
         }
         self.look_through(path, what, fits, query, deadline).await
+    }
+
+    /// Returns the groups of a name, compared with `fold`, without their members.
+    pub(super) async fn groups_named(
+        &self,
+        name: &str,
+        fold: impl Fn(&str) -> String,
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Resource>, TargetError> {
+        let what = format!("reading group {name}");
+        let service = self.service(deadline).await?;
+        let Some(groups) = &service.groups else { return Ok(Vec::new()) };
+        let query = [("excludedAttributes", "members")];
+        self.find_by(groups, &what, ("displayName", name), fold, &query, deadline).await
     }
 
     async fn filtered(

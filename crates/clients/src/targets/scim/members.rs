@@ -1,62 +1,32 @@
-//! Memberships: members of a group, groups of an account, and adding and removing members.
+//! Memberships: adding and removing members. `memberships.rs` reads them; `batch.rs` sends several additions at once.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
-
-use futures::{StreamExt, TryStreamExt, stream};
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::{sync::MutexGuard, time::timeout};
 
 use super::{
-    Kind, ScimTarget,
-    change::{Condition, TRIES, excluding_members, no_patch, overtaken},
+    ScimTarget,
+    change::{Condition, TRIES, excluding_members, overtaken},
+    discovery::{Service, path_of},
+    errors::no_patch,
     forms::{Form, Shown},
-    path_of,
+    memberships::Members,
     profile::Removal,
-    service::Service,
-    verify::{Before, HIDDEN, MemberWrite, Seen},
-    wire::{List, Resource, accounts_among, adding, equals, removing_by_filter, removing_by_value},
+    verify::{Before, MemberWrite, Seen},
+    wire::{Kind, accounts_among, adding, removing_by_filter, removing_by_value},
 };
 use crate::{
-    model::{AccountId, TargetGroupId},
+    model::{AccountId, ErrorClass, TargetGroupId},
     targets::{
-        Applied, Memberships, Page, TargetError, TargetErrorKind,
+        AccountRef, Applied, GroupRef, MemberWrites, TargetError,
+        TargetErrorKind::{self, NotDone, NotFound, Unsupported},
+        WriteResult,
         http::{Answer, NoAnswer, left},
-        rest::{Ask, error, unconfirmed, unsupported},
+        rest::{Ask, BatchCall, BatchOutcome, error, unconfirmed, unsupported},
     },
 };
-
-/// Attributes requested if `members` must be requested explicitly.
-const WITH_MEMBERS: &str = "displayName,members";
-/// Maximum number of groups that are read one by one instead of by a list of all.
-const FEW: usize = 3;
-/// Number of groups read concurrently for an account's memberships.
-const SIDE_BY_SIDE: usize = 4;
-/// Maximum number of groups read to find one with members.
-const MAX_GROUPS_READ: usize = 10;
-/// An id that no account has.
-const UNKNOWN_ID: &str = "usersync-nobody";
-
-/// Whether a filter finds groups by member: unknown, works, or fails. A server may answer an unsupported filter with no
-/// group or with all.
-const WORKS: u8 = 1;
-const FAILS: u8 = 2;
-
-/// A group's members as the server returned them.
-pub(super) struct Members {
-    /// The group.
-    pub group: Resource,
-    pub version: Option<String>,
-    pub all: Vec<Value>,
-    incomplete: Option<String>,
-}
-
-impl Members {
-    pub(super) fn ids(&self) -> Vec<AccountId> {
-        accounts_among(&self.all).0
-    }
-}
 
 /// Result of adding members.
 pub(super) enum Added {
@@ -73,357 +43,103 @@ enum Removed {
     Refused(Box<Answer>),
 }
 
-impl ScimTarget {
-    /// Returns all members of a group at once.
-    pub(super) async fn members_of(
-        &self,
-        group: &TargetGroupId,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Page<AccountId>>, TargetError> {
-        if self.learned.is_just_created(group) {
-            return Ok(Some(Page { items: Vec::new(), next: None, incomplete: None }));
-        }
-        let what = format!("reading the members of {group}");
-        let Some(members) = self.read_members(group, &what, false, deadline).await? else { return Ok(None) };
-        let (items, unread) = accounts_among(&members.all);
-        let unread = (unread > 0).then(|| format!("{unread} members of {group} were returned without an id"));
-        Ok(Some(Page { items, next: None, incomplete: members.incomplete.or(unread) }))
+#[async_trait]
+impl MemberWrites for ScimTarget {
+    /// Adds a member, batched with concurrent additions to the same group.
+    async fn add_member(&self, group: GroupRef<'_>, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = format!("adding {} to {}", account.name, group.name);
+        let addition = Addition { scim: self, group, account: account.id, what: &what, deadline };
+        self.batches.send(group.id, &what, &addition, deadline).await
     }
 
-    /// Reads a group with its members; with `whole`, also with all its other attributes.
-    pub(super) async fn read_members(
-        &self,
-        group: &TargetGroupId,
-        what: &str,
-        whole: bool,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Members>, TargetError> {
-        let service = self.service(deadline).await?;
-        let Some(groups) = &service.groups else { return Ok(None) };
-        let path = path_of(groups, group.as_str(), what)?;
-        let asking = |named: bool| {
-            let ask = Ask::get(path.as_str(), what).deadline(deadline);
-            if named { ask.query("attributes", WITH_MEMBERS) } else { ask }
-        };
-        let named = service.ask_members && !whole;
-        let Some(read) = self.whole(&asking(named), &path, deadline).await? else { return Ok(None) };
-        let mut members = read.resource.list("members");
-        if members.is_none() && self.learned.is_just_created(group) {
-            return Ok(Some(Members {
-                group: read.resource,
-                version: read.version,
-                all: Vec::new(),
-                incomplete: None,
-            }));
-        }
-        if members.is_none() && !named {
-            // Some servers omit members unless they are requested.
-            let Some(again) = self.whole(&asking(true), &path, deadline).await? else { return Ok(None) };
-            members = again.resource.list("members");
-        }
-        let mut all = members.unwrap_or_default();
-        let mut why = None;
-        if !all.is_empty() {
-            if self.shown() == Shown::Never {
-                self.forget_observed(HIDDEN);
+    async fn remove_member(&self, group: GroupRef<'_>, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = &format!("removing {} from {}", account.name, group.name);
+        let group = group.id;
+        let service = self.service(Some(deadline)).await?;
+        let groups = self.groups_path(what, Some(deadline)).await?;
+        let path = path_of(&groups, group.as_str(), what)?;
+        let paths = (groups.as_str(), path.as_str());
+        let accounts = [account.id];
+        let write = MemberWrite { form: Form::Whole, group, accounts: &accounts, adds: false, what, deadline };
+        let _alone = self.group_locks.lock([group], what, deadline).await?;
+        let chosen = service.profile.removal;
+        let mut last = None;
+        for (form, named) in [(Form::RemoveByFilter, Removal::Filter), (Form::RemoveByValue, Removal::Value)] {
+            let fits = chosen == Removal::FindOut || chosen == named;
+            if !self.patches(&service, Kind::Group) || !fits || self.learned.forms.is_harmful(form) {
+                continue;
             }
-            self.learned.set_shown(Shown::Alone);
-        } else if !service.profile.on_request {
-            let shown = self.shown();
-            if shown != Shown::Alone {
-                all = self.members_in_list(&service, group, &read.resource, deadline).await?;
-            }
-            if !all.is_empty() {
-                self.learned.set_shown(Shown::InLists);
-            } else if shown == Shown::Never {
-                why = Some(format!("the SCIM server does not return the members of {group}"));
+            let write = write.by(form);
+            let removed = if chosen == Removal::FindOut && form == Form::RemoveByValue {
+                self.remove_without_filter(&write, paths).await?
             } else {
-                why = self.has_hidden_members(&service, group, deadline).await?;
-            }
-        }
-        Ok(Some(Members { group: read.resource, version: read.version, all, incomplete: why }))
-    }
-
-    /// Reads the members of a group from a list of groups, if the group itself shows none.
-    async fn members_in_list(
-        &self,
-        service: &Service,
-        group: &TargetGroupId,
-        resource: &Resource,
-        deadline: Option<Timestamp>,
-    ) -> Result<Vec<Value>, TargetError> {
-        let (Some(path), Some(name)) = (service.groups.as_deref(), resource.text("displayName")) else {
-            return Ok(Vec::new());
-        };
-        if !service.filter {
-            return Ok(Vec::new());
-        }
-        let (filter, what) = (equals("displayName", &name), format!("reading the members of {group}"));
-        let ask = Ask::get(path, &what).query("filter", &filter).deadline(deadline);
-        let answer = self.rest.ask(&ask).await?;
-        let list = serde_json::from_slice(&answer.body).ok().and_then(List::read);
-        let found = list.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
-        let found = found.into_iter().find(|one| one.id().as_deref() == Some(group.as_str()));
-        Ok(found.and_then(|one| one.list("members")).unwrap_or_default())
-    }
-
-    /// Returns whether the server shows members, as far as is known.
-    pub(super) fn shown(&self) -> Shown {
-        self.learned.members_shown()
-    }
-
-    /// Whether the read of a group's members is complete, so that the group can be written back whole. A group without
-    /// members counts only in two cases. Either the server shows members of other groups, or usersync created the group
-    /// and has not written to it since.
-    async fn are_known(&self, write: &MemberWrite<'_>, path: &str, read: &Members) -> Result<bool, TargetError> {
-        let service = self.service(Some(write.deadline)).await?;
-        if !read.all.is_empty() || service.profile.on_request || self.learned.is_new_group(write.group) {
-            return Ok(true);
-        }
-        if self.shown() == Shown::Unknown
-            && let Some((group, _)) = self.any_membership(path, write.what, usize::MAX, Some(write.deadline)).await?
-        {
-            self.read_members(&group, write.what, false, Some(write.deadline)).await?;
-        }
-        Ok(matches!(self.shown(), Shown::Alone | Shown::InLists))
-    }
-
-    /// Checks whether an account lists a group that was returned without members, because its members may be hidden.
-    async fn has_hidden_members(
-        &self,
-        service: &Service,
-        group: &TargetGroupId,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<String>, TargetError> {
-        if !service.filter {
-            return Ok(None);
-        }
-        let filter = equals("groups.value", group.as_str());
-        let what = format!("reading the members of {group}");
-        let ask =
-            Ask::get(service.users.as_str(), &what).query("filter", &filter).query("count", "1").deadline(deadline);
-        let answer = self.rest.ask(&ask).await?;
-        // No other answer is evidence.
-        let list = serde_json::from_slice(&answer.body).ok().and_then(List::read);
-        let list = list.filter(|_| answer.status.is_success());
-        let inside = |user: &Resource| user.direct_groups().is_some_and(|groups| groups.contains(group));
-        let found = list.is_some_and(|list| list.items.iter().any(inside));
-        Ok(found.then(|| format!("{group} was returned without members, but an account lists it")))
-    }
-
-    /// Returns the groups that an account itself shows. `None`: it shows none, possibly because the server never does.
-    pub(super) fn shown_groups(&self, service: &Service, user: &Resource) -> Option<Vec<TargetGroupId>> {
-        // Some servers always return an empty list.
-        if let Some(groups) = user.direct_groups().filter(|groups| !groups.is_empty()) {
-            self.learned.accounts_show_groups.store(true, Ordering::Relaxed);
-            return Some(groups);
-        }
-        // An account without groups usually lacks the attribute.
-        let none = service.groups.is_none() || service.profile.on_request || self.accounts_show_groups();
-        none.then(Vec::new)
-    }
-
-    /// Whether accounts were seen to show their groups.
-    pub(super) fn accounts_show_groups(&self) -> bool {
-        self.learned.accounts_show_groups.load(Ordering::Relaxed)
-    }
-
-    /// Returns those of the given groups that contain an account. It uses a filter for groups by member if that works.
-    /// Otherwise it uses the list of groups, if several are requested and the list shows members, or each group itself.
-    pub(super) async fn memberships_among(
-        &self,
-        account: &AccountId,
-        groups: &BTreeSet<TargetGroupId>,
-    ) -> Result<Vec<TargetGroupId>, TargetError> {
-        let service = self.service(None).await?;
-        let Some(path) = service.groups.as_deref().filter(|_| !groups.is_empty()) else { return Ok(Vec::new()) };
-        let known = self.learned.member_filter.load(Ordering::Relaxed);
-        if service.filter
-            && known != FAILS
-            && (known == WORKS || groups.len() > FEW)
-            && self.member_filter_works(path, None).await? == Some(true)
-            && let Some(found) = self.groups_by_member(path, account.as_str(), None).await?
-        {
-            return Ok(found.into_iter().filter(|group| groups.contains(group)).collect());
-        }
-        let listed = if groups.len() > FEW { self.listed_members(groups).await? } else { None };
-        let listed = listed.unwrap_or_default().ids;
-        let read = |group: TargetGroupId| {
-            let listed = listed.get(&group).map(|members| members.contains(account));
-            async move {
-                let inside = match listed {
-                    Some(inside) => inside,
-                    None => self.members_alone(&group, None).await?.contains(account),
-                };
-                Ok(inside.then_some(group))
-            }
-        };
-        let found: Vec<Option<TargetGroupId>> =
-            stream::iter(groups.iter().cloned().map(read)).buffered(SIDE_BY_SIDE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// Reads the members of these groups from a list of all groups, in pages; `None` if the list shows none. A member
-    /// missing from the list is read again before anything depends on it.
-    pub(super) async fn listed_members(
-        &self,
-        groups: &BTreeSet<TargetGroupId>,
-    ) -> Result<Option<Memberships>, TargetError> {
-        let service = self.service(None).await?;
-        let Some(path) = service.groups.as_deref().filter(|_| !self.learned.lists_hide.load(Ordering::Relaxed)) else {
-            return Ok(None);
-        };
-        let query: &[_] = if service.ask_members { &[("attributes", WITH_MEMBERS)] } else { &[] };
-        let (mut reported, mut cursor, mut shows) = (Memberships::default(), None::<String>, false);
-        loop {
-            let slice = self.slice(path, "reading the members of all groups", query, cursor.as_deref(), None).await?;
-            if slice.incomplete.is_some() {
-                return Ok(None);
-            }
-            for group in &slice.items {
-                let Some(id) = group.id().map(TargetGroupId::from) else { continue };
-                let (members, unread) = accounts_among(&group.list("members").unwrap_or_default());
-                shows |= !members.is_empty();
-                // A list may omit the members of some groups, so a group that looks empty is read alone.
-                if unread == 0 && !members.is_empty() && groups.contains(&id) {
-                    reported.ids.insert(id, members);
-                }
-            }
-            cursor = slice.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        if !shows {
-            // All groups may be empty. Lists count as unsuitable only if single groups have shown members.
-            let any = self.shown() == Shown::Alone;
-            self.learned.lists_hide.store(any, Ordering::Relaxed);
-            return Ok(None);
-        }
-        Ok(Some(reported))
-    }
-
-    /// Whether a filter finds groups by member, tested once on a known membership; `None` if there is no membership.
-    async fn member_filter_works(&self, path: &str, deadline: Option<Timestamp>) -> Result<Option<bool>, TargetError> {
-        match self.learned.member_filter.load(Ordering::Relaxed) {
-            WORKS => return Ok(Some(true)),
-            FAILS => return Ok(Some(false)),
-            _ => {}
-        }
-        let works = match self.groups_by_member(path, UNKNOWN_ID, deadline).await? {
-            Some(found) if found.is_empty() => {
-                let what = "searching for a group with members";
-                let any = self.any_membership(path, what, MAX_GROUPS_READ, deadline).await?;
-                let Some((group, member)) = any else { return Ok(None) };
-                let found = self.groups_by_member(path, member.as_str(), deadline).await?;
-                found.is_some_and(|found| found.contains(&group))
-            }
-            _ => false,
-        };
-        self.learned.member_filter.store(if works { WORKS } else { FAILS }, Ordering::Relaxed);
-        Ok(Some(works))
-    }
-
-    /// Returns the groups that a filter by member finds. `None`: the filter is unsupported, or the server shows fewer
-    /// groups than it counts.
-    async fn groups_by_member(
-        &self,
-        path: &str,
-        member: &str,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Vec<TargetGroupId>>, TargetError> {
-        let what = format!("reading the groups of {member}");
-        let filter = equals("members.value", member);
-        let query = [("filter", filter.as_str()), ("excludedAttributes", "members")];
-        let (mut found, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let slice = match self.slice(path, &what, &query, cursor.as_deref(), deadline).await {
-                Ok(slice) if cursor.is_none() && slice.whole => {
-                    return Ok(Some(slice.items.iter().filter_map(Resource::id).map(TargetGroupId::from).collect()));
-                }
-                Ok(slice) => slice,
-                Err(error) if error.kind == TargetErrorKind::NotDone(crate::model::ErrorClass::Permanent) => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
+                self.remove_by(&write, &path).await?
             };
-            if slice.incomplete.is_some() {
-                return Ok(None);
-            }
-            found.extend(slice.items.iter().filter_map(Resource::id).map(TargetGroupId::from));
-            cursor = slice.next;
-            if cursor.is_none() {
-                return Ok(Some(found));
-            }
-        }
-    }
-
-    /// Returns a membership of any group. Reads at most `at_most` groups one by one if the list omits their members.
-    async fn any_membership(
-        &self,
-        path: &str,
-        what: &str,
-        mut at_most: usize,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<(TargetGroupId, AccountId)>, TargetError> {
-        let mut cursor = None::<String>;
-        loop {
-            let slice = self.slice(path, what, &[], cursor.as_deref(), deadline).await?;
-            for group in &slice.items {
-                let Some(id) = group.id().map(TargetGroupId::from) else { continue };
-                let listed = group.list("members").filter(|members| !members.is_empty());
-                let members = match listed {
-                    Some(members) => accounts_among(&members).0,
-                    None if at_most == 0 => return Ok(None),
-                    None => {
-                        at_most -= 1;
-                        self.members_alone(&id, deadline).await?
-                    }
-                };
-                if let Some(member) = members.into_iter().next() {
-                    return Ok(Some((id, member)));
+            match removed {
+                Removed::Done => return Ok(Applied::Done),
+                // Another form is tried only if the server itself refused this one.
+                Removed::Refused(answer) if !self.rest.said(&answer, None).own && !no_patch(&answer) => {
+                    return Err(self.refused(what, None, &answer));
                 }
-            }
-            if let Some(why) = slice.incomplete {
-                return Err(unconfirmed(format!("{what}: {why}.")));
-            }
-            cursor = slice.next;
-            if cursor.is_none() {
-                return Ok(None);
+                other => last = Some(other),
             }
         }
-    }
-
-    /// Reads the members of a single group.
-    async fn members_alone(
-        &self,
-        id: &TargetGroupId,
-        deadline: Option<Timestamp>,
-    ) -> Result<Vec<AccountId>, TargetError> {
-        let page = self.members_of(id, deadline).await?;
-        match page.as_ref().and_then(|page| page.incomplete.as_deref()) {
-            Some(why) => Err(unconfirmed(format!("reading the members of {id}: {why}."))),
-            None => Ok(page.map(|page| page.items).unwrap_or_default()),
+        match last {
+            Some(Removed::Refused(answer)) if self.patches(&service, Kind::Group) && !no_patch(&answer) => {
+                Err(self.refused(what, None, &answer))
+            }
+            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(unsupported(format!(
+                "{what}: the SCIM server accepted it, but the account is still a member, and no other form of \
+                 removing one member works there. Remove it manually."
+            ))),
+            _ => self.put_members(&write, paths).await.map(|_| Applied::Done),
         }
     }
+}
 
-    /// Whether the group contains an account; `None` if the group no longer exists.
-    async fn is_member(
-        &self,
-        group: &TargetGroupId,
-        account: &AccountId,
-        deadline: Timestamp,
-    ) -> Result<Option<bool>, TargetError> {
-        let what = format!("reading the members of {group}");
-        match self.read_members(group, &what, false, Some(deadline)).await? {
-            None => Ok(None),
-            Some(Members { incomplete: Some(why), .. }) => Err(unconfirmed(format!("{what}: {why}."))),
-            Some(members) => Ok(Some(members.ids().contains(account))),
-        }
+/// An addition of one member.
+struct Addition<'a> {
+    scim: &'a ScimTarget,
+    group: GroupRef<'a>,
+    account: &'a AccountId,
+    what: &'a str,
+    deadline: Timestamp,
+}
+
+impl BatchCall for Addition<'_> {
+    type Member = AccountId;
+
+    fn member(&self) -> AccountId {
+        self.account.clone()
     }
 
+    async fn alone(&self) -> Result<Applied, TargetError> {
+        self.scim.add_alone(self.group.id, self.account, self.what, self.deadline).await
+    }
+
+    async fn add_batch(&self, members: &[AccountId], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
+        let what = format!("adding {} accounts to {}", members.len(), self.group.name);
+        let members: Vec<&AccountId> = members.iter().collect();
+        match self.scim.add_accounts(self.group.id, &members, &what, deadline).await {
+            Ok(Added::Done) => Ok(BatchOutcome::Done),
+            Ok(Added::Refused(_)) => Ok(BatchOutcome::Singly),
+            // The group would be written back whole.
+            Err(error)
+                if matches!(
+                    error.kind,
+                    NotFound | Unsupported | NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
+                ) =>
+            {
+                Ok(BatchOutcome::Singly)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl ScimTarget {
     /// Adds members with one write. A write that another client's change precedes has no effect and is retried.
-    pub(super) async fn add_members(
+    pub(super) async fn add_accounts(
         &self,
         group: &TargetGroupId,
         accounts: &[&AccountId],
@@ -447,7 +163,7 @@ impl ScimTarget {
 
     /// Waits while another write verifies the effect of `add`, if it is unknown; one such write is enough.
     async fn proving(&self, write: &MemberWrite<'_>) -> Result<Option<MutexGuard<'_, ()>>, TargetError> {
-        if !self.learned.forms.is_unproven(Form::Add) || self.shown() == Shown::Never {
+        if !self.learned.forms.is_unproven(Form::Add) || self.learned.members_shown() == Shown::Never {
             return Ok(None);
         }
         let turn = timeout(left(write.deadline), self.learned.proving.lock()).await;
@@ -515,14 +231,14 @@ impl ScimTarget {
     }
 
     /// Adds one member with its own write.
-    pub(super) async fn add_alone(
+    async fn add_alone(
         &self,
         group: &TargetGroupId,
         account: &AccountId,
         what: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let Added::Refused(answer) = self.add_members(group, &[account], what, deadline).await? else {
+        let Added::Refused(answer) = self.add_accounts(group, &[account], what, deadline).await? else {
             return Ok(Applied::Done);
         };
         match self.is_member(group, account, deadline).await? {
@@ -532,55 +248,6 @@ impl ScimTarget {
                 Err(error(TargetErrorKind::NotFound, format!("{what}: the account does not exist.")))
             }
             Some(false) => Err(self.refused(what, None, &answer)),
-        }
-    }
-
-    /// Removes a member. An account or group that no longer exists counts as success.
-    pub(super) async fn remove_member(
-        &self,
-        group: &TargetGroupId,
-        account: &AccountId,
-        what: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let service = self.service(Some(deadline)).await?;
-        let groups = self.groups_path(what, Some(deadline)).await?;
-        let path = path_of(&groups, group.as_str(), what)?;
-        let paths = (groups.as_str(), path.as_str());
-        let accounts = [account];
-        let write = MemberWrite { form: Form::Whole, group, accounts: &accounts, adds: false, what, deadline };
-        let _alone = self.group_locks.lock([group], what, deadline).await?;
-        let chosen = service.profile.removal;
-        let mut last = None;
-        for (form, named) in [(Form::RemoveByFilter, Removal::Filter), (Form::RemoveByValue, Removal::Value)] {
-            let fits = chosen == Removal::FindOut || chosen == named;
-            if !self.patches(&service, Kind::Group) || !fits || self.learned.forms.is_harmful(form) {
-                continue;
-            }
-            let write = write.by(form);
-            let removed = if chosen == Removal::FindOut && form == Form::RemoveByValue {
-                self.remove_without_filter(&write, paths).await?
-            } else {
-                self.remove_by(&write, &path).await?
-            };
-            match removed {
-                Removed::Done => return Ok(Applied::Done),
-                // Another form is tried only if the server itself refused this one.
-                Removed::Refused(answer) if !self.rest.said(&answer, None).own && !no_patch(&answer) => {
-                    return Err(self.refused(what, None, &answer));
-                }
-                other => last = Some(other),
-            }
-        }
-        match last {
-            Some(Removed::Refused(answer)) if self.patches(&service, Kind::Group) && !no_patch(&answer) => {
-                Err(self.refused(what, None, &answer))
-            }
-            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(unsupported(format!(
-                "{what}: the SCIM server accepted it, but the account is still a member, and no other form of \
-                 removing one member works there. Remove it manually."
-            ))),
-            _ => self.put_members(&write, paths).await.map(|_| Applied::Done),
         }
     }
 
@@ -610,7 +277,7 @@ impl ScimTarget {
             }
         }
         let inside = match self.is_member(group, account, deadline).await {
-            Err(_) if success && self.shown() == Shown::Never => return Ok(Removed::Done),
+            Err(_) if success && self.learned.members_shown() == Shown::Never => return Ok(Removed::Done),
             // An accepted removal that cannot be read back may have taken effect.
             Err(why) if success => {
                 return Err(error(
@@ -637,7 +304,7 @@ impl ScimTarget {
     ) -> Result<Removed, TargetError> {
         let read = self.read_members(write.group, write.what, false, Some(write.deadline)).await?;
         let Some(before) = read else { return Ok(Removed::Done) };
-        if let Some(why) = before.incomplete.as_ref().filter(|_| self.shown() != Shown::Never) {
+        if let Some(why) = before.incomplete.as_ref().filter(|_| self.learned.members_shown() != Shown::Never) {
             return Err(unconfirmed(format!("{}: {why}.", write.what)));
         }
         let (ids, _) = accounts_among(&before.all);
@@ -664,7 +331,7 @@ impl ScimTarget {
                      others. Let the server accept PATCH, or return the members of its groups."
                 ))
             };
-            if self.shown() == Shown::Never || !self.are_known(&write, groups, &read).await? {
+            if self.learned.members_shown() == Shown::Never || !self.are_known(&write, groups, &read).await? {
                 return Err(unknown("the SCIM server has no usable PATCH and returns no members"));
             }
             if self.learned.forms.is_harmful(Form::Whole) {
@@ -704,5 +371,21 @@ impl ScimTarget {
             }
         }
         Err(overtaken(what))
+    }
+
+    /// Whether the read of a group's members is complete, so that the group can be written back whole. A group without
+    /// members counts only in two cases. Either the server shows members of other groups, or usersync created the group
+    /// and has not written to it since.
+    async fn are_known(&self, write: &MemberWrite<'_>, path: &str, read: &Members) -> Result<bool, TargetError> {
+        let service = self.service(Some(write.deadline)).await?;
+        if !read.all.is_empty() || service.profile.on_request || self.learned.is_new_group(write.group) {
+            return Ok(true);
+        }
+        if self.learned.members_shown() == Shown::Unknown
+            && let Some((group, _)) = self.any_membership(path, write.what, usize::MAX, Some(write.deadline)).await?
+        {
+            self.read_members(&group, write.what, false, Some(write.deadline)).await?;
+        }
+        Ok(matches!(self.learned.members_shown(), Shown::Alone | Shown::InLists))
     }
 }

@@ -3,51 +3,45 @@
 //! Users and groups are identified by their SCIM `id`; the login is `userName`. `externalId` holds the id at the
 //! source. It is written at creation and never read, because usersync keeps the links itself.
 
+mod attributes;
 mod batch;
-mod bulk;
 mod change;
-mod dialect;
+mod discovery;
+mod errors;
+mod fields;
 mod forms;
-mod gone;
 mod groups;
+mod learned;
 mod listing;
 mod members;
-mod names;
-mod paths;
+mod memberships;
+mod not_found;
 mod probe;
 mod profile;
 mod protection;
-mod service;
 mod settings;
+mod taken;
 mod users;
 mod verify;
 mod wire;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::{
-    dialect::SCIM,
-    forms::{Forms, GroupLocks, Shown as MembersShown, locked},
-    paths::Path,
+    attributes::Path,
+    discovery::Service,
+    errors::SCIM,
+    forms::{GroupLocks, Shown},
+    learned::Learned,
     profile::Profile,
-    service::Service,
-    wire::Resource,
 };
 use super::{
-    AddedMembers, Applied, Memberships, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{MemberBatches, More, Protection, ProtectionCache, Rest, fold, not_done, note},
+    AddedMembers, Applied, GroupRef, Memberships, Note, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
+    rest::{MemberBatches, More, ProtectionCache, Rest, not_done},
 };
 use crate::{
     meter::CallMeter,
@@ -63,16 +57,9 @@ pub(super) const KIND: TargetKind = TargetKind {
     keys: &["profile", "habits"],
     no_token: None,
     client_credentials: true,
-    attribute: Some(paths::check),
+    attribute: Some(attributes::check),
     build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
 };
-
-/// The two kinds of resources that are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    User,
-    Group,
-}
 
 /// A client for a SCIM 2.0 server.
 pub struct ScimTarget {
@@ -93,90 +80,6 @@ pub struct ScimTarget {
     /// One write at a time for each group.
     group_locks: GroupLocks,
     batches: MemberBatches<AccountId>,
-}
-
-/// Behaviour of a server observed during work.
-#[derive(Default)]
-struct Learned {
-    /// The server refused PATCH of users, or of groups, although it declares support.
-    no_patch: [AtomicBool; 2],
-    /// The server refused a bulk call although it declares support.
-    no_bulk: AtomicBool,
-    /// The server returned the groups of an account with the account.
-    accounts_show_groups: AtomicBool,
-    /// Whether groups can be found by a member; see `members`.
-    member_filter: AtomicU8,
-    /// Lists of groups show no members, although single groups do.
-    lists_hide: AtomicBool,
-    /// Accounts were seen with a given or a family name.
-    name_parts: AtomicBool,
-    /// Whether answers to changes are correct, by attribute name, as verified by a later read.
-    answers: Mutex<HashMap<String, bool>>,
-    /// Number of members in one write that the server refused as too large; 0: none.
-    too_many: AtomicUsize,
-    /// Held by the write that verifies the effect of adding members.
-    proving: AsyncMutex<()>,
-    /// Further attributes seen on an account, and in lists. An account that lacks a seen attribute has none.
-    shown: Mutex<BTreeSet<String>>,
-    shown_in_lists: Mutex<BTreeSet<String>>,
-    /// Observed effect of each form of member writes.
-    forms: Forms,
-    /// Whether the server shows the members of groups.
-    members: Mutex<MembersShown>,
-    /// Groups that usersync created and has not written members to, with the time of creation.
-    new_groups: Mutex<HashMap<TargetGroupId, Instant>>,
-    /// Folded names of groups that a recent read did not find, with the time of the read.
-    absent_groups: Mutex<HashMap<String, Instant>>,
-    /// Ids of accounts, and of groups, that the server's filter does not find, by name in lower case.
-    accounts_spelled: Mutex<HashMap<String, String>>,
-    groups_spelled: Mutex<HashMap<String, String>>,
-    /// Notes for the operator.
-    observed: Mutex<Vec<Note>>,
-}
-
-/// How long a group counts as empty after its creation.
-const NEW: Duration = Duration::from_mins(1);
-/// How long a group name counts as free after a read that did not find it.
-const FREE: Duration = Duration::from_secs(5);
-/// Maximum number of notes kept.
-const OBSERVED: usize = 100;
-/// Maximum number of kept names that the server's filter does not find.
-const SPELLED: usize = 10_000;
-
-impl Learned {
-    fn members_shown(&self) -> MembersShown {
-        *locked(&self.members)
-    }
-
-    /// Records where members were seen. "With the group itself" is the strongest evidence and is kept.
-    fn set_shown(&self, shown: MembersShown) {
-        let mut known = locked(&self.members);
-        if *known != MembersShown::Alone {
-            *known = shown;
-        }
-    }
-
-    fn is_new_group(&self, group: &TargetGroupId) -> bool {
-        locked(&self.new_groups).contains_key(group)
-    }
-
-    /// Whether a group was created recently and not written since, so that it has no members.
-    fn is_just_created(&self, group: &TargetGroupId) -> bool {
-        locked(&self.new_groups).get(group).is_some_and(|made| made.elapsed() < NEW)
-    }
-
-    fn was_written(&self, group: &TargetGroupId) {
-        locked(&self.new_groups).remove(group);
-    }
-}
-
-/// Records the id of an object that the server's filter does not find by name.
-fn keep_spelled(names: &Mutex<HashMap<String, String>>, name: &str, id: String) {
-    let mut names = locked(names);
-    if names.len() >= SPELLED {
-        names.clear();
-    }
-    names.insert(fold(name), id);
 }
 
 impl ScimTarget {
@@ -216,43 +119,6 @@ impl ScimTarget {
     }
 }
 
-impl ScimTarget {
-    /// Records a note for the operator and logs it.
-    fn observe(&self, state: NoteState, about: &str, text: String) {
-        let mut observed = locked(&self.learned.observed);
-        if observed.iter().any(|known| known.text == text) || observed.len() >= OBSERVED {
-            return;
-        }
-        tracing::error!("SCIM server {}: {text}", self.rest.address());
-        observed.push(note(state, about, text));
-    }
-
-    fn forget_observed(&self, about: &str) {
-        locked(&self.learned.observed).retain(|note| note.about != about);
-    }
-
-    /// Builds an account from a resource, without its groups; `None` if a required field is missing. A list may omit
-    /// attributes, so attributes seen in lists are recorded separately.
-    fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
-        let mut account = user.account(&self.profile, protection)?;
-        if user.inner("name", "givenName").or_else(|| user.inner("name", "familyName")).is_some() {
-            self.learned.name_parts.store(true, Ordering::Relaxed);
-        }
-        let shown = if list { &self.learned.shown_in_lists } else { &self.learned.shown };
-        let mut shown = shown.lock();
-        for path in &self.attributes {
-            let value = path.value(user);
-            if value.is_some() && !shown.contains(&path.text) {
-                shown.insert(path.text.clone());
-            }
-            if value.is_some() || shown.contains(&path.text) {
-                account.attributes.insert(path.text.clone(), value.unwrap_or_default());
-            }
-        }
-        Some(account)
-    }
-}
-
 #[async_trait]
 impl Target for ScimTarget {
     fn kind(&self) -> &'static str {
@@ -289,25 +155,7 @@ impl Target for ScimTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        match operation {
-            Operation::CreateUser { name, fields, external_id } => {
-                self.create_user(name, fields, external_id.as_ref(), deadline).await
-            }
-            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
-            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
-            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
-            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
-            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
-            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
-            Operation::RenameGroup { group, name, to } => self.rename_group(group, name, to, deadline).await,
-            Operation::DeleteGroup { group, name } => self.delete_group(group, name, deadline).await,
-            Operation::AddMember { group, group_name, account, name } => {
-                self.add_member((group, group_name), account, name, deadline).await
-            }
-            Operation::RemoveMember { group, group_name, account, name } => {
-                self.remove_member(group, account, &format!("removing {name} from {group_name}"), deadline).await
-            }
-        }
+        self.write(operation, deadline).await
     }
 
     async fn add_to_groups(
@@ -317,7 +165,7 @@ impl Target for ScimTarget {
         groups: &[(&TargetGroupId, &str)],
         deadline: Timestamp,
     ) -> Result<Vec<TargetGroupId>, TargetError> {
-        self.add_to_groups(account, name, groups, deadline).await
+        self.add_in_bulk(account, name, groups, deadline).await
     }
 
     async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
@@ -343,7 +191,7 @@ impl Target for ScimTarget {
         accounts: &[AccountId],
         deadline: Timestamp,
     ) -> Result<AddedMembers, TargetError> {
-        self.add_many((group, group_name), accounts, deadline).await
+        self.add_many(GroupRef { id: group, name: group_name }, accounts, deadline).await
     }
 
     fn reads_memberships_by_group(&self) -> bool {
@@ -351,11 +199,11 @@ impl Target for ScimTarget {
     }
 
     fn shows_memberships(&self) -> bool {
-        self.shown() != MembersShown::Never || self.accounts_show_groups()
+        self.learned.members_shown() != Shown::Never || self.accounts_show_groups()
     }
 
     fn observed(&self) -> Vec<Note> {
-        locked(&self.learned.observed).clone()
+        self.learned.observed.lock().clone()
     }
 
     async fn until_open(&self) -> Result<(), TargetError> {
@@ -373,12 +221,4 @@ impl Target for ScimTarget {
     fn locked_out(&self) -> bool {
         self.rest.auth.locked_out()
     }
-}
-
-/// Returns the path of one resource. An id that would lead to another path is refused.
-fn path_of(kind: &str, id: &str, what: &str) -> Result<String, TargetError> {
-    if matches!(id, "" | "." | "..") {
-        return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" is not a valid id.")));
-    }
-    Ok(format!("{kind}/{}", super::rest::segment(id)))
 }

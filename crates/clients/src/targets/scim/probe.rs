@@ -5,19 +5,19 @@ use std::sync::atomic::Ordering;
 use reqwest::StatusCode;
 
 use super::{
-    Kind, ScimTarget,
+    ScimTarget,
+    attributes::Declared,
+    discovery::Service,
     forms::Shown,
-    paths::Declared,
     profile::Names,
-    service::Service,
-    wire::{List, Resource},
+    wire::{Kind, List, Resource},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
     targets::{
         Capabilities, Deactivation, Note, NoteState, ProtectedGroups, Target, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, clock_note, note, round_trip_note, thin},
+        rest::{Ask, clock_note, fold, note, round_trip_note, thin},
     },
 };
 
@@ -144,14 +144,14 @@ impl ScimTarget {
     /// Checks whether members are shown, by reads of some groups if no member has been seen.
     async fn members_note(&self, service: &Service) -> Result<Option<Note>, TargetError> {
         let Some(path) = service.groups.as_deref().filter(|_| !service.profile.on_request) else { return Ok(None) };
-        if self.shown() != Shown::Unknown || self.learned.accounts_show_groups.load(Ordering::Relaxed) {
+        if self.learned.members_shown() != Shown::Unknown || self.learned.accounts_show_groups.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let slice = self.slice(path, "connecting", &[], None, None).await?;
         let some = slice.items.iter().filter_map(Resource::id).take(MAX_GROUPS_READ);
         for id in some {
             self.read_members(&id.into(), "connecting", false, None).await?;
-            if self.shown() != Shown::Unknown {
+            if self.learned.members_shown() != Shown::Unknown {
                 return Ok(None);
             }
         }
@@ -277,7 +277,7 @@ impl ScimTarget {
         let known = self.fresh_protection().await?;
         *protected_groups = known.protected_groups();
         for (setting, name) in self.named_groups() {
-            let found = self.groups_named(name, crate::targets::rest::fold, None).await?;
+            let found = self.groups_named(name, fold, None).await?;
             if found.is_empty() {
                 let text = format!("{name} of {setting} is not a group of this server");
                 notes.push(note(NoteState::No, "protected", text));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::ScimTarget;
 use crate::targets::{
-    TargetError,
+    TargetError, Writes,
     rest::{Protection, fold, unconfirmed},
 };
 
@@ -45,3 +45,6 @@ impl ScimTarget {
         })
     }
 }
+
+/// Refuses nothing: the engine plans no operation on protected accounts and groups.
+impl Writes for ScimTarget {}

@@ -1,54 +1,30 @@
-//! Reading and writing accounts.
+//! Accounts: reading, creating, changing and deleting them.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
 
 use super::{
     ScimTarget,
     change::Written,
-    forms::locked,
-    keep_spelled, path_of,
-    service::Service,
-    wire::{Edit, Resource, USER, field, principal},
+    discovery::path_of,
+    fields::{aspects, filled, value_of, with_address},
+    wire::{Edit, Resource},
 };
 use crate::{
     model::{Account, AccountId, UserFields, UserId},
     personal::Personal,
     targets::{
-        Applied, TargetError, TargetErrorKind,
+        AccountRef, Applied, NoteState, Page, TargetError, TargetErrorKind, UserWrites, WriteResult,
         rest::{Ask, after_the_fact, error, fold, unconfirmed, unsupported},
     },
 };
 
-/// Attributes requested if `groups` must be requested explicitly.
-const WITH_GROUPS: &str = "userName,displayName,name,emails,active,groups";
+/// Subject of operator notes about single accounts.
+const ACCOUNTS: &str = "accounts";
 
 impl ScimTarget {
-    /// Returns the attributes to request if `groups` must be requested explicitly.
-    fn with_groups(&self) -> String {
-        self.attributes.iter().fold(WITH_GROUPS.to_owned(), |asked, path| asked + "," + &path.attribute())
-    }
-
-    /// Returns the edits for further attributes; only those that the policy named when this client was created.
-    fn attribute_edits(&self, service: &Service, before: Option<&Resource>, fields: &UserFields) -> Vec<Edit> {
-        let known = self.attributes.iter().zip(&service.declared).filter(|(_, declared)| declared.is_writable());
-        let mut now = before.cloned().unwrap_or_default();
-        let wanted = known.filter_map(|(path, declared)| Some((path, declared, fields.attributes.get(&path.text)?)));
-        let edit = wanted.map(|(path, declared, value)| {
-            let edit = path.edit(Some(&now), value, *declared);
-            // Two paths may lead to values of one attribute.
-            now.apply(&edit);
-            edit
-        });
-        let mut edits: Vec<Edit> = Vec::new();
-        for edit in edit {
-            edits.retain(|former| former.path != edit.path);
-            edits.push(edit);
-        }
-        edits
-    }
-
+    /// Reads an account by id, with its groups.
     pub(super) async fn account_by_id(
         &self,
         id: &AccountId,
@@ -69,6 +45,7 @@ impl ScimTarget {
         Ok(Some(account))
     }
 
+    /// Reads an account by login, with its groups.
     pub(super) async fn account_by_login(
         &self,
         name: &str,
@@ -130,6 +107,42 @@ impl ScimTarget {
         Err(self.rest.unexpected(ask, &answer))
     }
 
+    /// Reads the known account of a login that the server's filter does not find.
+    async fn account_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Account>, TargetError> {
+        let Some(id) = self.learned.accounts_spelled.lock().get(&fold(name)).cloned() else { return Ok(None) };
+        let found = self.account_by_id(&id.as_str().into(), deadline).await?;
+        Ok(found.filter(|account| fold(&account.name) == fold(name)))
+    }
+
+    /// Returns one page of all accounts.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
+        let service = self.service(None).await?;
+        if cursor.is_none() {
+            self.forget_observed(ACCOUNTS);
+        }
+        let slice = self.slice(&service.users, "listing all accounts", &[], cursor, None).await?;
+        let mut items = Vec::with_capacity(slice.items.len());
+        for user in &slice.items {
+            match self.account_in(user, &protection, true) {
+                Some(account) => items.push(account),
+                // The account exists. Only its own user fails; the rest of the list stays usable.
+                None => self.unreadable_account(user),
+            }
+        }
+        Ok(Page { items, next: slice.next, incomplete: slice.incomplete })
+    }
+
+    /// Notes an account without a required field.
+    fn unreadable_account(&self, user: &Resource) {
+        let text = match (user.id(), user.text("userName")) {
+            (Some(id), _) => format!("account {id} was returned without userName, so it is skipped"),
+            (None, Some(name)) => format!("account {name} was returned without id, so it is skipped"),
+            (None, None) => "an account was returned without id and userName, so it is skipped".to_owned(),
+        };
+        self.observe(NoteState::No, ACCOUNTS, text);
+    }
+
     /// Returns the account after an update. The answer is trusted once earlier answers about the same attributes were
     /// verified by a read. Some servers return what they were sent and store something else.
     async fn kept_by_server(
@@ -144,13 +157,13 @@ impl ScimTarget {
             reported.and_then(|user| self.account_in(&user, &protection, false)).filter(|reported| reported.id == *id);
         let aspects = aspects(fields);
         if let Some(reported) = &reported
-            && aspects.iter().all(|aspect| locked(&self.learned.answers).get(*aspect) == Some(&true))
+            && aspects.iter().all(|aspect| self.learned.answers.lock().get(*aspect) == Some(&true))
         {
             return Ok(Some(reported.clone()));
         }
         let now = self.account_by_id(id, Some(deadline)).await.map_err(after_the_fact)?;
         if let (Some(reported), Some(now)) = (&reported, &now) {
-            let mut answers = locked(&self.learned.answers);
+            let mut answers = self.learned.answers.lock();
             for aspect in aspects {
                 let same = value_of(reported, aspect) == value_of(now, aspect);
                 let known = answers.entry(aspect.to_owned()).or_insert(same);
@@ -160,38 +173,50 @@ impl ScimTarget {
         Ok(now)
     }
 
-    /// Creates an active account.
-    pub(super) async fn create_user(
+    /// Writes `active`, and checks the result by the answer or else by a read.
+    async fn set_active(&self, account: AccountRef<'_>, active: bool, deadline: Timestamp) -> WriteResult {
+        let what = format!("{} {}", if active { "activating" } else { "deactivating" }, account.name);
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&service.users, account.id.as_str(), &what)?;
+        let edits = |_: Option<&Resource>| vec![Edit::new("active", active)];
+        let reported = match self.change(&path, (&what, account.name), false, edits, deadline).await? {
+            Written::Done(reported) => reported.and_then(|user| user.truth("active")),
+            Written::Refused(answer) => return Err(self.refused(&what, Some(account.name), &answer)),
+        };
+        let mut now = reported;
+        if now.is_none() {
+            let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+            now = read.map(|account| account.active);
+        }
+        match now {
+            Some(now) if now == active => Ok(Applied::Done),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not found."))),
+            Some(_) => {
+                let state = if active { "inactive" } else { "active" };
+                Err(unsupported(format!(
+                    "{what}: the SCIM server accepted it, but the account is still {state}. Change it manually there."
+                )))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl UserWrites for ScimTarget {
+    async fn create_user(
         &self,
         name: &str,
         fields: &UserFields,
         external_id: Option<&UserId>,
         deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    ) -> WriteResult {
         let what = format!("creating {name}");
         let service = self.service(Some(deadline)).await?;
-        let email = fields.email.as_deref().filter(|email| !email.trim().is_empty());
-        if let Some(email) = email.filter(|_| service.profile.email_unique) {
+        if let Some(email) = filled(fields.email.as_ref()).filter(|_| service.profile.email_unique) {
             self.refuse_taken_address(&what, name, email, deadline).await?;
         }
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
-        let mut user = Resource::default();
-        user.set("schemas", json!([USER]));
-        user.set("userName", json!(name));
-        user.set("active", json!(true));
-        if let Some(id) = external_id {
-            user.set("externalId", json!(id.as_str()));
-        }
-        for edit in self.name_edits(shown, true) {
-            user.apply(&edit);
-        }
-        // All name attributes are sent, even if they are kept apart: a server may store only some of them.
-        user.set("displayName", json!(shown));
-        user.set("name.formatted", json!(shown));
-        if let Some(email) = email {
-            user.set("emails", json!([address(email)]));
-        }
-        let bare = user.clone();
+        let bare = self.new_user(name, fields, external_id);
+        let mut user = bare.clone();
         let edits = self.attribute_edits(&service, None, fields);
         for edit in &edits {
             user.apply(edit);
@@ -223,7 +248,7 @@ impl ScimTarget {
         }
         if answer.status == StatusCode::CONFLICT {
             let quoted = self.rest.said(&answer, Some(name)).quoted();
-            return Err(if self.is_taken(name, None, deadline).await? {
+            return Err(if self.is_login_taken(name, None, deadline).await? {
                 error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
             } else {
                 unsupported(format!(
@@ -244,68 +269,11 @@ impl ScimTarget {
         })
     }
 
-    /// Reads the known account of a login that the server's filter does not find.
-    async fn account_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Account>, TargetError> {
-        let Some(id) = locked(&self.learned.accounts_spelled).get(&fold(name)).cloned() else { return Ok(None) };
-        let found = self.account_by_id(&id.as_str().into(), deadline).await?;
-        Ok(found.filter(|account| fold(&account.name) == fold(name)))
-    }
-
-    /// Whether another account has a login that the server reports as taken. If the filter finds none, the whole list
-    /// is searched case-insensitively, because the filter may be case-sensitive although logins are not.
-    async fn is_taken(&self, name: &str, own: Option<&AccountId>, deadline: Timestamp) -> Result<bool, TargetError> {
-        let what = format!("reading {name}");
-        let service = self.service(Some(deadline)).await?;
-        let other = |user: &Resource| user.id().as_deref() != own.map(AccountId::as_str);
-        let found = self.find_by(&service.users, &what, ("userName", name), fold, &[], Some(deadline)).await?;
-        if found.iter().any(other) {
-            return Ok(true);
-        }
-        let fits =
-            |user: &Resource| other(user) && user.text("userName").is_some_and(|login| fold(&login) == fold(name));
-        let found = self.look_through(&service.users, &what, fits, &[], Some(deadline)).await?;
-        let id = found.first().and_then(Resource::id);
-        let taken = id.is_some();
-        if let Some(id) = id {
-            keep_spelled(&self.learned.accounts_spelled, name, id);
-        }
-        Ok(taken)
-    }
-
-    /// Refuses to create an account with the address of another account. The server itself reports a taken login.
-    async fn refuse_taken_address(
-        &self,
-        what: &str,
-        name: &str,
-        email: &str,
-        deadline: Timestamp,
-    ) -> Result<(), TargetError> {
-        let service = self.service(Some(deadline)).await?;
-        let filter = super::wire::equals("emails.value", email);
-        let ask = Ask::get(service.users.as_str(), what).query("filter", &filter).deadline(Some(deadline));
-        let answer = self.rest.ask(&ask).await?;
-        let holders = serde_json::from_slice(&answer.body).ok().and_then(super::wire::List::read);
-        let holders = holders.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
-        let held = |user: &&Resource| user.email().is_some_and(|one| fold(&one) == fold(email));
-        match holders.iter().find(held).and_then(|user| user.text("userName")) {
-            Some(holder) if fold(&holder) != fold(name) => Err(unsupported(format!(
-                "{what}: {holder} has the same e-mail address there. Change it for one of the two."
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) async fn update_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        fields: &UserFields,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
+    async fn update_user(&self, account: AccountRef<'_>, fields: &UserFields, deadline: Timestamp) -> WriteResult {
         if fields.is_empty() {
             return Ok(Applied::Done);
         }
-        let what = format!("updating {name}");
+        let what = format!("updating {}", account.name);
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 let text = format!("{what}: an empty {field} is not written. Set one in Keycloak, or a default.");
@@ -313,7 +281,7 @@ impl ScimTarget {
             }
         }
         let service = self.service(Some(deadline)).await?;
-        let path = path_of(&service.users, account.as_str(), &what)?;
+        let path = path_of(&service.users, account.id.as_str(), &what)?;
         let edits = |before: Option<&Resource>| {
             let mut edits = Vec::new();
             if let Some(shown) = &fields.display_name {
@@ -328,18 +296,18 @@ impl ScimTarget {
         };
         // Other values beside the written address or attribute must be preserved.
         let needs = fields.email.is_some() || !fields.attributes.is_empty();
-        let reported = match self.change(&path, (&what, name), needs, edits, deadline).await? {
+        let reported = match self.change(&path, (&what, account.name), needs, edits, deadline).await? {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
-                let quoted = self.rest.said(&answer, Some(name)).quoted();
+                let quoted = self.rest.said(&answer, Some(account.name)).quoted();
                 return Err(unsupported(format!(
                     "{what}: the SCIM server reports that a value is taken{quoted}; another account probably has the \
                      e-mail address. Change it for one of the two."
                 )));
             }
-            Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
+            Written::Refused(answer) => return Err(self.refused(&what, Some(account.name), &answer)),
             Written::Done(reported) => reported,
         };
-        let Some(now) = self.kept_by_server(account, reported, fields, deadline).await? else {
+        let Some(now) = self.kept_by_server(account.id, reported, fields, deadline).await? else {
             return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
@@ -365,22 +333,16 @@ impl ScimTarget {
         )))
     }
 
-    pub(super) async fn rename_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        to: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("renaming {name} to {to}");
+    async fn rename_user(&self, account: AccountRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
+        let what = format!("renaming {} to {to}", account.name);
         let service = self.service(Some(deadline)).await?;
-        let path = path_of(&service.users, account.as_str(), &what)?;
+        let path = path_of(&service.users, account.id.as_str(), &what)?;
         let edits = |_: Option<&Resource>| vec![Edit::new("userName", to)];
         match self.change(&path, (&what, to), false, edits, deadline).await? {
             Written::Done(reported) => {
                 let mut now = reported.and_then(|user| user.text("userName"));
                 if now.is_none() {
-                    let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
+                    let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
                     now = read.map(|account| account.name);
                 }
                 match now {
@@ -394,10 +356,10 @@ impl ScimTarget {
                 let quoted = self.rest.said(&answer, Some(to)).quoted();
                 let conflict = answer.status == StatusCode::CONFLICT;
                 let taken = if conflict {
-                    self.is_taken(to, Some(account), deadline).await?
+                    self.is_login_taken(to, Some(account.id), deadline).await?
                 } else {
                     let holder = self.account_by_login(to, Some(deadline)).await?;
-                    holder.is_some_and(|holder| holder.id != *account)
+                    holder.is_some_and(|holder| holder.id != *account.id)
                 };
                 if taken {
                     return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
@@ -413,55 +375,26 @@ impl ScimTarget {
         }
     }
 
-    pub(super) async fn set_active(
-        &self,
-        account: &AccountId,
-        name: &str,
-        active: bool,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
-        let service = self.service(Some(deadline)).await?;
-        let path = path_of(&service.users, account.as_str(), &what)?;
-        let edits = |_: Option<&Resource>| vec![Edit::new("active", active)];
-        let reported = match self.change(&path, (&what, name), false, edits, deadline).await? {
-            Written::Done(reported) => reported.and_then(|user| user.truth("active")),
-            Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
-        };
-        let mut now = reported;
-        if now.is_none() {
-            let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
-            now = read.map(|account| account.active);
-        }
-        match now {
-            Some(now) if now == active => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not found."))),
-            Some(_) => {
-                let state = if active { "inactive" } else { "active" };
-                Err(unsupported(format!(
-                    "{what}: the SCIM server accepted it, but the account is still {state}. Change it manually there."
-                )))
-            }
-        }
+    async fn activate_user(&self, account: AccountRef<'_>, _gives: &[String], deadline: Timestamp) -> WriteResult {
+        self.set_active(account, true, deadline).await
     }
 
-    pub(super) async fn delete_user(
-        &self,
-        account: &AccountId,
-        name: &str,
-        deadline: Timestamp,
-    ) -> Result<Applied, TargetError> {
-        let what = format!("deleting {name}");
+    async fn deactivate_user(&self, account: AccountRef<'_>, _takes: &[String], deadline: Timestamp) -> WriteResult {
+        self.set_active(account, false, deadline).await
+    }
+
+    async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let what = format!("deleting {}", account.name);
         let service = self.service(Some(deadline)).await?;
-        let path = path_of(&service.users, account.as_str(), &what)?;
-        let ask = Ask::new(Method::DELETE, path, &what).login(name).deadline(Some(deadline));
+        let path = path_of(&service.users, account.id.as_str(), &what)?;
+        let ask = Ask::new(Method::DELETE, path, &what).login(account.name).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
-        let said = self.rest.said(&answer, Some(name));
+        let said = self.rest.said(&answer, Some(account.name));
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::NOT_FOUND
-                if self.is_gone(&service.users, account.as_str(), &answer, Some(deadline)).await? =>
+                if self.is_gone(&service.users, account.id.as_str(), &answer, Some(deadline)).await? =>
             {
                 Ok(Applied::Done)
             }
@@ -475,60 +408,5 @@ impl ScimTarget {
             ))),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
-    }
-}
-
-const DISPLAY_NAME: &str = "displayName";
-const EMAIL: &str = "emails";
-
-/// Returns the names of the attributes that an update changes.
-fn aspects(fields: &UserFields) -> Vec<&str> {
-    let name = fields.display_name.as_ref().map(|_| DISPLAY_NAME);
-    let email = fields.email.as_ref().map(|_| EMAIL);
-    name.into_iter().chain(email).chain(fields.attributes.keys().map(String::as_str)).collect()
-}
-
-fn value_of<'a>(account: &'a Account, aspect: &str) -> Option<&'a str> {
-    match aspect {
-        DISPLAY_NAME => Some(&account.display_name),
-        EMAIL => account.email.as_deref(),
-        attribute => account.attributes.get(attribute).map(String::as_str),
-    }
-}
-
-/// Builds the value of a new e-mail address.
-fn address(email: &str) -> Value {
-    json!({ "value": email, "type": "work", "primary": true })
-}
-
-/// Replaces the principal e-mail address; the others stay.
-fn with_address(mut present: Vec<Value>, email: &str) -> Value {
-    match principal(&present) {
-        Some(at) => {
-            let mut one = Resource(present[at].as_object().cloned().unwrap_or_default());
-            let primary = field(&present[at], "primary").is_some();
-            one.set("value", json!(email));
-            if !primary {
-                one.set("primary", json!(true));
-            }
-            present[at] = Value::Object(one.0);
-        }
-        None => present.push(address(email)),
-    }
-    Value::Array(present)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_address_takes_the_place_of_the_principal_one_only() {
-        let present = vec![json!({"value": "a@home", "type": "home"}), json!({"value": "a@x", "type": "work"})];
-        assert_eq!(
-            with_address(present, "b@x"),
-            json!([{"value": "a@home", "type": "home"}, {"value": "b@x", "type": "work", "primary": true}])
-        );
-        assert_eq!(with_address(Vec::new(), "b@x"), json!([{"value": "b@x", "type": "work", "primary": true}]));
     }
 }

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::{
     ScimTarget,
     change::{Condition, excluding_members},
+    discovery::path_of,
     forms::{Form, Shown},
-    path_of,
+    learned::HIDDEN,
     wire::{accounts_among, adding},
 };
 use crate::{
@@ -23,8 +24,6 @@ use crate::{
     },
 };
 
-/// Subject of operator notes about hidden members.
-pub(super) const HIDDEN: &str = "hidden members";
 /// Pauses between reads after a write, because some servers show the change with a delay.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
@@ -101,7 +100,7 @@ impl MemberWrite<'_> {
 impl ScimTarget {
     /// Reads the members before a write, if its form is not yet verified and the server shows members.
     pub(super) async fn members_before(&self, write: &MemberWrite<'_>) -> Result<Option<Before>, TargetError> {
-        if self.learned.forms.is_proven(write.form) || self.shown() == Shown::Never {
+        if self.learned.forms.is_proven(write.form) || self.learned.members_shown() == Shown::Never {
             return Ok(None);
         }
         if self.learned.is_just_created(write.group) {
@@ -167,7 +166,9 @@ impl ScimTarget {
 
     /// Whether a group looks empty on a server that has shown no member so far.
     fn may_hide(&self, ids: &[AccountId], before: &Before) -> bool {
-        ids.is_empty() && before.others.is_empty() && matches!(self.shown(), Shown::Unknown | Shown::Never)
+        ids.is_empty()
+            && before.others.is_empty()
+            && matches!(self.learned.members_shown(), Shown::Unknown | Shown::Never)
     }
 
     /// Restores members that a write removed by mistake.

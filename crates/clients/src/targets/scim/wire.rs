@@ -9,13 +9,19 @@ use serde_json::{Map, Value, json};
 use super::profile::{Names, Profile};
 use crate::{
     model::{Account, AccountId, TargetGroupId},
-    targets::{http::Answer, rest::Protection},
+    targets::rest::Protection,
 };
 
 pub(super) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(super) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
-const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// The two kinds of resources that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    User,
+    Group,
+}
 
 /// Returns an attribute of a complex value; null counts as absent (RFC 7643, section 2.5).
 pub(super) fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
@@ -146,6 +152,15 @@ impl Resource {
         put(&mut self.0, "schemas", json!(schemas));
     }
 
+    /// Returns the texts of a multi-valued attribute.
+    pub(super) fn list_of_texts(&self, name: &str) -> Vec<String> {
+        match self.get(name) {
+            Some(Value::Array(items)) => items.iter().filter_map(text).collect(),
+            Some(Value::String(one)) => vec![one.clone()],
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn id(&self) -> Option<String> {
         self.text("id")
     }
@@ -264,34 +279,6 @@ impl List {
             _ => return None,
         };
         Some(Self { total, next_cursor, items })
-    }
-}
-
-/// The body of a SCIM error.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// The kind, for example `uniqueness`.
-    pub scim_type: Option<String>,
-    /// The human-readable message.
-    pub detail: Option<String>,
-}
-
-impl Refusal {
-    /// Reads an error; `None` if the body lacks the schema of SCIM errors.
-    pub(super) fn read(answer: &Answer) -> Option<Self> {
-        let body: Resource = serde_json::from_slice(&answer.body).ok()?;
-        let own = body.list_of_texts("schemas").iter().any(|schema| schema.eq_ignore_ascii_case(ERROR));
-        own.then(|| Self { scim_type: body.text("scimType"), detail: body.text("detail") })
-    }
-}
-
-impl Resource {
-    fn list_of_texts(&self, name: &str) -> Vec<String> {
-        match self.get(name) {
-            Some(Value::Array(items)) => items.iter().filter_map(text).collect(),
-            Some(Value::String(one)) => vec![one.clone()],
-            _ => Vec::new(),
-        }
     }
 }
 

@@ -9,11 +9,17 @@ use url::Url;
 
 use super::{
     ScimTarget,
-    paths::Declared,
+    attributes::Declared,
     profile::Profile,
     wire::{GROUP, List, Resource, USER, field, truth},
 };
-use crate::targets::{TargetError, rest::Ask};
+use crate::{
+    model::ErrorClass,
+    targets::{
+        TargetError,
+        rest::{Ask, not_done, segment, unsupported},
+    },
+};
 
 /// Page size if the server does not declare its maximum.
 const PAGE: usize = 100;
@@ -79,6 +85,13 @@ impl ScimTarget {
     pub(super) async fn fresh_service(&self) -> Result<Arc<Service>, TargetError> {
         *self.service.lock().await = None;
         self.service(None).await
+    }
+
+    /// Returns the path of groups, if the server has any.
+    pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
+        self.service(deadline).await?.groups.clone().ok_or_else(|| {
+            unsupported(format!("{what}: this SCIM server has no groups. Exclude the group in the policy."))
+        })
     }
 
     async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
@@ -200,6 +213,14 @@ impl ScimTarget {
         }
         Ok(None)
     }
+}
+
+/// Returns the path of one resource. An id that would lead to another path is refused.
+pub(super) fn path_of(kind: &str, id: &str, what: &str) -> Result<String, TargetError> {
+    if matches!(id, "" | "." | "..") {
+        return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" is not a valid id.")));
+    }
+    Ok(format!("{kind}/{}", segment(id)))
 }
 
 /// Whether an attribute of a schema has this value for this key.

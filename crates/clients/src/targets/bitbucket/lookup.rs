@@ -1,83 +1,74 @@
-//! Finds one account. Bitbucket has no search by id or by exact login. It can only list all users with a text in their
-//! login, display name or e-mail address.
+//! Finds one user. Bitbucket has no search by id or by exact login. It can only list all users with a text in their
+//! login, display name or e-mail address, so the login last seen for each id is cached.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use super::{
     BitbucketTarget,
     paging::List,
-    protection::Known,
-    wire::{CompleteUser, Named, User},
+    wire::{CompleteUser, User},
 };
 use crate::{
-    model::{Account, AccountId, ErrorClass, TargetGroupId},
+    model::{AccountId, IdMap},
     targets::{
         TargetError, TargetErrorKind,
-        rest::{error, fold, lenient::some, not_done, unconfirmed},
+        rest::{error, fold, unconfirmed},
     },
 };
 
 /// Number of walks through all users before an id counts as gone. One walk may miss a user that is renamed meanwhile.
 const MAX_LIST_READS: usize = 2;
+/// How long a seen login is trusted without a re-read, where no access is removed.
+const TRUSTED_FOR: Duration = Duration::from_mins(1);
 
-impl CompleteUser {
-    /// Converts to an account, with its groups if they are known, and with what lets it sign in.
-    pub(super) fn into_account(self, known: &Known, groups: Option<&[String]>, access: Vec<String>) -> Account {
-        let groups: Option<Vec<_>> =
-            groups.map(|groups| groups.iter().map(|name| TargetGroupId::from(fold(name))).collect());
-        let service = || self.service.then(|| "a service user".to_owned());
-        Account {
-            protected: known.protection.account(self.id.as_str(), &self.name, groups.as_deref()).or_else(service),
-            immutable: self.immutable(),
-            active: self.active && !access.is_empty(),
-            id: self.id,
-            name: self.name,
-            display_name: self.display_name,
-            email: self.email,
-            groups,
-            access,
-            attributes: BTreeMap::new(),
+/// The cached logins.
+#[derive(Default)]
+pub(super) struct Seen {
+    logins: Mutex<IdMap<AccountId, (String, Option<Instant>)>>,
+    /// Held during a walk through all users.
+    pub walk: AsyncMutex<()>,
+}
+
+impl Seen {
+    /// Records a user that was just read.
+    pub(super) fn note(&self, user: &CompleteUser) {
+        let mut logins = self.logins.lock();
+        logins.insert(user.id.clone(), (user.name.clone(), Some(Instant::now())));
+    }
+
+    /// Removes an id that is gone.
+    pub(super) fn forget(&self, id: &AccountId) {
+        self.logins.lock().remove(id);
+    }
+
+    /// Marks an id's login as not confirmed: it may have changed.
+    pub(super) fn unconfirmed(&self, id: &AccountId) {
+        let mut logins = self.logins.lock();
+        if let Some((_, at)) = logins.get_mut(id) {
+            *at = None;
         }
+    }
+
+    /// Returns the login last seen for an id; with `since`, only if it was seen at that time or later.
+    pub(super) fn login(&self, id: &AccountId, since: Option<Instant>) -> Option<String> {
+        let logins = self.logins.lock();
+        let (login, at) = logins.get(id)?;
+        since.is_none_or(|since| at.is_some_and(|at| at >= since)).then(|| login.clone())
+    }
+
+    /// Whether an id was recently seen with this login.
+    pub(super) fn seen_recently(&self, id: &AccountId, login: &str) -> bool {
+        let logins = self.logins.lock();
+        let Some((seen, Some(at))) = logins.get(id) else { return false };
+        at.elapsed() < TRUSTED_FOR && fold(seen) == fold(login)
     }
 }
 
 impl BitbucketTarget {
-    pub(super) async fn account_by_id(
-        &self,
-        id: &AccountId,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Account>, TargetError> {
-        match self.user_by_id(id, deadline).await? {
-            Some(user) => self.with_groups(user, deadline).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) async fn account_by_login(
-        &self,
-        name: &str,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Account>, TargetError> {
-        match self.user_by_login(name, deadline).await? {
-            Some(user) => self.with_groups(user, deadline).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn with_groups(&self, user: CompleteUser, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
-        let known = self.known(deadline).await?;
-        let groups = self.groups_of(&user, deadline).await?;
-        let mut access = known.grants.access(&user.id, &groups);
-        if access.is_empty() && user.active {
-            // A permission may have been granted since; an account that may sign in must not count as inactive.
-            access = self.grants(deadline).await?.access(&user.id, &groups);
-        }
-        Ok(user.into_account(&known, Some(&groups), access))
-    }
-
     /// Finds the user with this login, case-insensitive.
     pub(super) async fn user_by_login(
         &self,
@@ -158,39 +149,6 @@ impl BitbucketTarget {
         }
     }
 
-    /// Returns the names of the groups that a user is a direct member of.
-    pub(super) async fn groups_of(
-        &self,
-        user: &CompleteUser,
-        deadline: Option<Timestamp>,
-    ) -> Result<Vec<String>, TargetError> {
-        let what = format!("reading the groups of {}", user.name);
-        let list = List::new("/admin/users/more-members", &what, deadline).of(&user.name);
-        let groups = match self.all::<Named>(list).await? {
-            Some(groups) => groups
-                .into_iter()
-                .map(|group| {
-                    some(group.name).ok_or_else(|| {
-                        unconfirmed(format!(
-                            "{what}: a group was returned without \
-                                                                                 a name."
-                        ))
-                    })
-                })
-                .collect::<Result<Vec<_>, _>>()?,
-            None => Vec::new(),
-        };
-        // A user that was renamed a moment ago also gets an answer without groups.
-        if groups.is_empty() {
-            let now = self.user_by_login(&user.name, deadline).await?;
-            if now.is_none_or(|now| now.id != user.id) {
-                let text = format!("{what}: the account was renamed during the read. usersync retries it.");
-                return Err(not_done(ErrorClass::Transient, text));
-            }
-        }
-        Ok(groups)
-    }
-
     /// Returns the first user of a list that matches.
     async fn pick(
         &self,
@@ -224,6 +182,6 @@ impl BitbucketTarget {
 ///
 /// # Errors
 /// [`ErrorClass::Unconfirmed`] if a field is missing that every user has.
-pub(super) fn whole(user: User, what: &str) -> Result<CompleteUser, TargetError> {
+fn whole(user: User, what: &str) -> Result<CompleteUser, TargetError> {
     user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks id, name or active.")))
 }

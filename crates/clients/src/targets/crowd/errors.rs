@@ -1,16 +1,68 @@
-//! Meaning of Crowd's refusals.
+//! Meaning of Crowd's refusals, and what messages advise.
 
 use reqwest::StatusCode;
 
-use super::{CrowdTarget, dialect::reason};
+use super::{CrowdTarget, wire::Refusal};
 use crate::{
     model::ErrorClass,
     targets::{
         TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, body_mentions, error, not_done, unconfirmed, unsupported},
+        rest::{Ask, Dialect, Verdict, Words, atlassian, body_mentions, error, not_done, unconfirmed, unsupported},
     },
 };
+
+/// Header of every Crowd answer, with a value such as `Crowd/5.2.3`. An answer without it is not from Crowd.
+pub(super) const VERSION: &str = "x-embedded-crowd-version";
+
+/// Crowd's REST interface for users and groups.
+pub(super) static CROWD: Dialect = Dialect {
+    product: "Crowd",
+    api: "/rest/usermanagement/1",
+    media: "application/json",
+    headers: atlassian::HEADERS,
+    verdict,
+    caller: |_| None,
+    said,
+    token: "the token",
+    grant: "grant it the permission in Crowd (Applications > its name > Directories)",
+    token_hint: "",
+    password_hint: "Use the name and password of an application (Crowd: Applications; Jira: User management > Jira \
+                    user server), not of a user.",
+    captcha_hint: "",
+    pace_hint: " or raise the limit in Crowd",
+};
+
+/// Returns Crowd's own refusal, if the answer contains one.
+fn refusal(answer: &Answer) -> Option<Refusal> {
+    if answer.status.is_success() { None } else { serde_json::from_slice(&answer.body).ok() }
+}
+
+/// Returns the reason of Crowd's own refusal; empty if there is none.
+pub(super) fn reason(answer: &Answer) -> String {
+    refusal(answer).map(|refusal| refusal.reason).unwrap_or_default()
+}
+
+/// Returns what an answer says about the credentials. Crowd refuses a client address that is not allowed before it
+/// checks the password.
+fn verdict(answer: &Answer) -> Verdict {
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return Verdict::Refused;
+    }
+    let own = answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 409);
+    if own && answer.header(VERSION).is_some() { Verdict::Accepted } else { Verdict::Unknown }
+}
+
+fn said(answer: &Answer) -> Words {
+    let Some(refusal) = refusal(answer) else { return Words::default() };
+    let message = refusal.message.unwrap_or_default();
+    Words { fields: Vec::new(), messages: vec![format!("{}: {message}", refusal.reason)], own: true }
+}
+
+/// Whether Crowd itself reports that there is no such group.
+pub(super) fn no_group(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && reason(answer) == "GROUP_NOT_FOUND"
+}
 
 /// Texts on the 403 pages of versions that give no reason; they show that the client address is refused.
 const ADDRESS_WORDS: [&str; 3] = ["client with address", "remote address", "forbidden from making requests"];

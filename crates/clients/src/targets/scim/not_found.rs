@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
-use super::{ScimTarget, path_of};
+use super::{ScimTarget, discovery::path_of};
 use crate::targets::{TargetError, http::Answer, rest::Ask};
 
 /// An id that no resource has.

@@ -6,17 +6,17 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{JiraTarget, wire::Suggestions};
+use super::{
+    JiraTarget,
+    wire::{BROWSE, Suggestion, Suggestions},
+};
 use crate::{
-    model::{Account, Operation},
+    model::Account,
     targets::{
-        TargetError, TargetErrorKind,
-        rest::{Ask, Protection, error, fold, lenient::some},
+        TargetError,
+        rest::{Ask, Protection, fold, lenient::some},
     },
 };
-
-/// The global permission without which the group picker and the user search return nothing.
-pub(super) const BROWSE: &str = "Browse users and groups";
 
 /// Groups that the picker showed.
 #[derive(Debug, Default)]
@@ -73,6 +73,7 @@ impl JiraTarget {
         Ok(picked)
     }
 
+    /// Returns the groups that the group picker shows for a search text.
     pub(super) async fn picker(&self, query: &str, deadline: Option<Timestamp>) -> Result<Suggestions, TargetError> {
         let ask = Ask::get("/groups/picker", "reading the administrators' groups")
             .query("query", query)
@@ -92,8 +93,7 @@ impl JiraTarget {
             return Ok(known);
         }
         let answer = self.picker(&folded, deadline).await?;
-        let reported =
-            answer.groups.iter().find(|found| found.is_named(&folded)).and_then(super::wire::Suggestion::is_admin);
+        let reported = answer.groups.iter().find(|found| found.is_named(&folded)).and_then(Suggestion::is_admin);
         self.standings.learn(folded, reported);
         Ok(reported)
     }
@@ -134,30 +134,5 @@ impl JiraTarget {
             self.standings.protect(&account.id);
         }
         Ok(account)
-    }
-
-    /// Refuses to change an account that a listing could not recognize as protected, so that it is re-read.
-    pub(super) async fn refuse_unseen_administrator(
-        &self,
-        operation: &Operation,
-        deadline: Timestamp,
-    ) -> Result<(), TargetError> {
-        let Some(id) = operation.account() else { return Ok(()) };
-        let protection = self.protection(Some(deadline)).await?;
-        let known = protection.account(id.as_str(), "", None).is_some() || self.standings.protects(id);
-        if protection.incomplete.is_none() || known {
-            return Ok(());
-        }
-        let account = self.account_by_key(id, Some(deadline)).await?;
-        match account.and_then(|account| account.protected) {
-            Some(why) => Err(error(
-                TargetErrorKind::NotFound,
-                format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads \
-                         it."
-                ),
-            )),
-            None => Ok(()),
-        }
     }
 }

@@ -1,9 +1,20 @@
-//! Confluence's REST dialect: headers, refusals and hints.
+//! Confluence's REST dialect, and what its refusals mean.
 
-use super::wire::{Refusal, User};
-use crate::targets::{
-    http::Answer,
-    rest::{Dialect, Verdict, Words, atlassian},
+use jiff::Timestamp;
+use reqwest::StatusCode;
+
+use super::{
+    ConfluenceTarget,
+    probe::Rights,
+    wire::{Refusal, User},
+};
+use crate::{
+    model::ErrorClass,
+    targets::{
+        TargetError,
+        http::Answer,
+        rest::{Ask, Dialect, Said, Verdict, Words, atlassian, not_done, unsupported},
+    },
 };
 
 /// Confluence's REST interface.
@@ -58,6 +69,53 @@ fn text_of(error: &serde_json::Value) -> Option<String> {
     let message = if error["message"].is_null() { error } else { &error["message"] };
     let text = [message, &message["translation"], &message["key"]].into_iter().find_map(|text| text.as_str());
     text.map(str::to_owned)
+}
+
+/// Whether a resource does not exist: 405, or a 404 that is neither Confluence's own about a user or group nor an HTML
+/// page of a proxy.
+pub(super) fn is_absent(answer: &Answer, said: &Said) -> bool {
+    answer.status == StatusCode::METHOD_NOT_ALLOWED
+        || (answer.status == StatusCode::NOT_FOUND && !said.own && !answer.is_html())
+}
+
+impl ConfluenceTarget {
+    /// Classifies a refused write that has no specific meaning: no free seat, a read-only directory, or a missing
+    /// permission.
+    pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
+        let said = self.rest.said(answer, ask.login);
+        let (what, quoted) = (ask.what, said.quoted());
+        let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
+        if answer.status == StatusCode::PAYMENT_REQUIRED || (refused && said.licence_full()) {
+            return not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "{what}: Confluence's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
+                     usersync dead replay --all"
+                ),
+            );
+        }
+        if refused && said.read_only() {
+            return unsupported(format!(
+                "{what}: its user directory is read-only for Confluence{quoted}. Change it in the system that holds \
+                 the directory's users, or make the directory writable (User directories; External user management \
+                 off)."
+            ));
+        }
+        let plain = self.rest.unexpected(ask, answer);
+        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
+            return plain;
+        }
+        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
+        // decide.
+        match self.rights(Some(deadline)).await {
+            Ok(Rights::Administrator) => unsupported(format!(
+                "{what}: Confluence answered 403{quoted} although usersync is an administrator. Either its user \
+                 directory is read-only for Confluence, or users are managed externally, or only a system \
+                 administrator may do this."
+            )),
+            _ => plain,
+        }
+    }
 }
 
 #[cfg(test)]
