@@ -549,6 +549,16 @@ fn the_documentation_table_has_every_key() {
     assert!(table.contains("| `listen` | address and port | `\"127.0.0.1:8475\"` |"));
     assert!(table.contains("Variable: `USERSYNC_SERVER_TLS_KEY_FILE`."));
     assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), reference().len());
+    let mut headings: Vec<&str> = table.lines().filter(|line| line.starts_with('#')).collect();
+    headings.sort_unstable();
+    assert!(headings.is_sorted_by(|one, next| one < next), "a section stands twice: {headings:?}");
+}
+
+#[test]
+fn the_documentation_is_the_table_of_this_version() {
+    let documented = include_str!("../../../docs/configuration.md");
+    let tables = &documented[documented.find("### ").unwrap()..];
+    assert_eq!(tables, reference_markdown(), "update it by `usersync config reference`");
 }
 
 // ---- errors
