@@ -81,6 +81,11 @@ impl Request {
     }
 }
 
+/// Encodes a text for a query or a form.
+pub(crate) fn form_encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
@@ -98,16 +103,33 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
+    fn typed(status: u16, media_type: &str, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: vec![("content-type".into(), media_type.into())], body: body.into() }
+    }
+
     /// Returns an answer in JSON.
     pub fn json(status: u16, body: &impl Serialize) -> Self {
+        Self::json_as(status, "application/json", body)
+    }
+
+    /// Returns an answer in JSON, with the character set in the media type.
+    pub fn json_utf8(status: u16, body: &impl Serialize) -> Self {
+        Self::json_as(status, "application/json;charset=UTF-8", body)
+    }
+
+    /// Returns an answer in SCIM's JSON (RFC 7644, section 8.1).
+    pub fn scim(status: u16, body: &impl Serialize) -> Self {
+        Self::json_as(status, "application/scim+json;charset=UTF-8", body)
+    }
+
+    fn json_as(status: u16, media_type: &str, body: &impl Serialize) -> Self {
         // Serialization cannot fail with string keys; if it did, the empty body would show it.
-        let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
+        Self::typed(status, media_type, serde_json::to_vec(body).unwrap_or_default())
     }
 
     /// Returns an answer in XML.
     pub fn xml(status: u16, body: String) -> Self {
-        Self { status, headers: vec![("content-type".into(), "application/xml".into())], body: body.into() }
+        Self::typed(status, "application/xml", body)
     }
 
     /// Adds a header.

@@ -11,6 +11,7 @@ pub mod confluence;
 pub mod crowd;
 pub mod fault;
 mod front;
+mod identities;
 pub mod jira;
 pub mod journal;
 pub mod keycloak;

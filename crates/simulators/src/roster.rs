@@ -25,6 +25,15 @@ impl Roster {
         self.by_name.remove(name);
     }
 
+    pub(crate) fn rename(&mut self, from: &str, to: &str, id: &Id) {
+        self.remove(from);
+        self.insert(to, id);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Id> {
+        self.by_name.get(name)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()
     }

@@ -1,6 +1,7 @@
 //! A state with its history, so that an earlier version can answer a read.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::fault::Stale;
@@ -57,6 +58,12 @@ impl<W: Clone> Versions<W> {
         let result = change(Arc::make_mut(&mut now))?;
         past.push(before);
         Ok(result)
+    }
+
+    /// Changes the current version in place.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut W) -> R) -> R {
+        let Ok(result) = self.write(|world| Ok::<R, Infallible>(change(world)));
+        result
     }
 
     /// Returns a copy of the current version, to try a change on.

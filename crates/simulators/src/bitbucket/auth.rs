@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::refused::Refused;
-use super::state::fold;
+use super::errors::Refused;
 use super::switches::Switches;
 use crate::front::{Reply, Request};
+use crate::identities::fold;
 
 /// Passwords by folded name, and folded names by token.
 #[derive(Clone, Debug, Default)]

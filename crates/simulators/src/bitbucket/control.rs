@@ -1,13 +1,19 @@
-//! The Rust API of a simulated Bitbucket: seeds, drift, switches and the bare state.
+//! The simulated Bitbucket as tests control it: seeds, drift, switches and the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
-use super::SimulatedBitbucket;
-use super::state::{Account, Directory, Permission, World, fold};
+use super::BitbucketOptions;
+use super::instance::Bitbucket;
+use super::state::{AccountData, Directory, Permission, World};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
+use crate::fault::Faults;
+use crate::front;
+use crate::identities::fold;
+use crate::journal::Journal;
+use crate::server::Server;
 
 /// An account to seed.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +80,18 @@ impl BitbucketSnapshot {
     }
 }
 
+/// A running simulated Bitbucket; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedBitbucket {
+    server: Server,
+    bitbucket: Arc<Bitbucket>,
+    token: String,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
 impl Holds for SimulatedBitbucket {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
@@ -86,19 +104,42 @@ impl Holds for SimulatedBitbucket {
 }
 
 impl SimulatedBitbucket {
+    /// Starts a Bitbucket on a loopback port, with a system administrator, the groups `stash-users` (the default one)
+    /// and `stash-admins`, and an unlimited licence.
+    pub async fn start(options: BitbucketOptions) -> io::Result<Self> {
+        let bitbucket = Arc::new(Bitbucket::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&bitbucket), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, bitbucket, token: options.token, faults, journal })
+    }
+
+    /// Returns the URL with the base path, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.bitbucket.base_path)
+    }
+
+    /// Returns the first administrator's HTTP access token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self.bitbucket.versions.write(|world| Ok::<R, Infallible>(work(world)));
-        result
+        self.bitbucket.versions.change(work)
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
         work(&mut self.bitbucket.switches.write());
     }
 
-    fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
+    fn account(&self, name: &str, work: impl FnOnce(&mut AccountData)) {
         self.change(|world| {
-            let id = world.named(name).map(|account| Arc::clone(&account.id));
-            if let Some(account) = id.and_then(|id| world.account_mut(&id)) {
+            if let Some(account) = world.identities.id_of(name).and_then(|id| world.identities.get_mut(&id)) {
                 work(account);
             }
         });
@@ -152,24 +193,18 @@ impl SimulatedBitbucket {
 
     /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| {
-            let id = world.named(name).map(|account| Arc::clone(&account.id));
-            id.is_some_and(|id| world.join(&id, group))
-        })
+        self.change(|world| world.identities.id_of(name).is_some_and(|id| world.identities.add_member(&id, group)))
     }
 
     /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| {
-            let id = world.named(name).map(|account| Arc::clone(&account.id));
-            id.is_some_and(|id| world.leave(&id, group))
-        })
+        self.change(|world| world.identities.id_of(name).is_some_and(|id| world.identities.remove_member(&id, group)))
     }
 
     /// Drift: deletes an account.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
-            if let Some(id) = world.named(name).map(|account| Arc::clone(&account.id)) {
+            if let Some(id) = world.identities.id_of(name) {
                 world.remove(&id);
             }
         });
@@ -178,8 +213,8 @@ impl SimulatedBitbucket {
     /// Drift: renames an account.
     pub fn rename_account(&self, from: &str, to: &str) {
         self.change(|world| {
-            if let Some(id) = world.named(from).map(|account| Arc::clone(&account.id)) {
-                world.rename(&id, to);
+            if let Some(id) = world.identities.id_of(from) {
+                world.identities.rename(&id, to.to_owned());
             }
         });
     }
@@ -218,7 +253,7 @@ impl SimulatedBitbucket {
     /// Grants a global permission to a user, or revokes it.
     pub fn set_user_permission(&self, name: &str, permission: Option<Permission>) {
         self.change(|world| {
-            let Some(id) = world.named(name).map(|account| Arc::clone(&account.id)) else { return };
+            let Some(id) = world.identities.id_of(name) else { return };
             match permission {
                 Some(permission) => world.user_permissions.insert(id, permission),
                 None => world.user_permissions.remove(&id),
@@ -317,9 +352,7 @@ impl SimulatedBitbucket {
     /// Returns the current users and groups.
     pub fn snapshot(&self) -> BitbucketSnapshot {
         self.bitbucket.versions.read(None, |world| {
-            let name_of =
-                |group: &String| world.groups.get(group).map_or_else(|| group.clone(), |one| one.name.clone());
-            let accounts = world.accounts.values().map(|account| {
+            let accounts = world.identities.accounts().map(|account| {
                 let state = AccountState {
                     id: account.id.to_string(),
                     name: account.name.clone(),
@@ -328,25 +361,21 @@ impl SimulatedBitbucket {
                     active: account.active,
                     licensed: world.level(account).is_some(),
                     permission: world.user_permissions.get(&account.id).copied(),
-                    groups: account.groups.iter().map(name_of).collect(),
+                    groups: world.identities.group_names(&account.groups),
                 };
                 (state.id.clone(), state)
             });
-            let groups = world.groups.values().map(|group| {
-                let members = group.members.ids().iter().filter_map(|id| world.accounts.get(id));
-                (group.name.clone(), members.map(|account| account.name.clone()).collect())
-            });
-            BitbucketSnapshot { accounts: accounts.collect(), groups: groups.collect() }
+            BitbucketSnapshot { accounts: accounts.collect(), groups: world.identities.memberships() }
         })
     }
 }
 
 fn seed(world: &mut World, directory: usize, account: &NewAccount) -> String {
-    let known = world.named(&account.name).map(|known| Arc::clone(&known.id));
+    let known = world.identities.id_of(&account.name);
     let id = known.unwrap_or_else(|| world.add(&account.name, &account.display_name, &account.email, directory));
     for group in &account.groups {
         world.add_group(group);
-        world.join(&id, group);
+        world.identities.add_member(&id, group);
     }
     id.to_string()
 }

@@ -1,8 +1,7 @@
-//! Refusals, in Bitbucket's form.
+//! Error answers, in Bitbucket's form.
 
 use serde_json::{Value, json};
 
-use super::render::answer;
 use crate::front::Reply;
 
 /// A refusal: an HTTP status and an error body.
@@ -75,7 +74,7 @@ impl Refused {
 impl From<Refused> for Reply {
     fn from(refused: Refused) -> Self {
         match refused.body {
-            Some(body) => answer(refused.status, &body),
+            Some(body) => Self::json_utf8(refused.status, &body),
             None => Self::empty(refused.status),
         }
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::refused::Refused;
-use super::render::{self, answer, page};
-use super::state::{Account, World, fold};
-use super::{Bitbucket, Call, users};
+use super::errors::Refused;
+use super::instance::{Bitbucket, Call};
+use super::render::{self, page};
+use super::state::{Account, World};
+use super::users;
 use crate::front::Reply;
+use crate::identities::fold;
 
 #[derive(Debug, Deserialize)]
 struct GroupAndUsers {
@@ -36,7 +38,7 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Res
     page(
         bitbucket,
         call,
-        world.groups.iter(),
+        world.identities.groups(),
         |(folded, _)| folded.contains(&filter),
         |(_, group)| render::group(group),
     )
@@ -46,12 +48,11 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Res
 pub(crate) fn members(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.demanded("context")?;
     let filter = fold(&call.request.param("filter").unwrap_or_default());
-    let group = world.group(&name);
+    let group = world.identities.group(&name);
     if group.is_none() && bitbucket.switches().unknown_is_404 {
         return Err(Refused::no_group(&name));
     }
-    let ids = group.map(|group| group.members.ids()).unwrap_or_default();
-    let all = ids.iter().filter_map(|id| world.accounts.get(id));
+    let all = group.into_iter().flat_map(|group| world.identities.members(group));
     page(bitbucket, call, all, |account| users::matches(account, &filter), |account| render::user(world, account))
 }
 
@@ -67,14 +68,14 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if !world.add_group(&name) {
         return Err(Refused::message(409, format!("A group with the name {name} already exists.")));
     }
-    let group = world.group(&name).ok_or_else(|| Refused::bare(500))?;
-    Ok(answer(200, &render::group(group)))
+    let group = world.identities.group(&name).ok_or_else(|| Refused::bare(500))?;
+    Ok(Reply::json_utf8(200, &render::group(group)))
 }
 
 /// `DELETE /admin/groups`
 pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.demanded("name")?;
-    let group = Arc::clone(world.group(&name).ok_or_else(|| Refused::no_group(&name))?);
+    let group = Arc::clone(world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?);
     let level = call.level(world);
     if world.given_by(&name) > level {
         return Err(Refused::message(403, "You cannot delete a group with more permissions than you have."));
@@ -86,7 +87,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
         return Err(Refused::message(400, "The group cannot be deleted: its user directory is read-only."));
     }
     world.remove_group(&name);
-    Ok(answer(200, &render::group(&group)))
+    Ok(Reply::json_utf8(200, &render::group(&group)))
 }
 
 /// `POST /admin/groups/add-users`
@@ -94,7 +95,7 @@ pub(crate) fn add_users(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_
     let sent: GroupAndUsers = serde_json::from_slice(&call.body()?).map_err(|_| Refused::unreadable())?;
     let group = sent.group.unwrap_or_default();
     let pairs: Vec<_> = sent.users.into_iter().map(|user| (user, group.clone())).collect();
-    join(bitbucket, world, call, &pairs)
+    add_members(bitbucket, world, call, &pairs)
 }
 
 /// `POST /admin/users/add-groups`
@@ -102,11 +103,11 @@ pub(crate) fn add_groups(bitbucket: &Bitbucket, world: &mut World, call: &Call<'
     let sent: UserAndGroups = serde_json::from_slice(&call.body()?).map_err(|_| Refused::unreadable())?;
     let user = sent.user.unwrap_or_default();
     let pairs: Vec<_> = sent.groups.into_iter().map(|group| (user.clone(), group)).collect();
-    join(bitbucket, world, call, &pairs)
+    add_members(bitbucket, world, call, &pairs)
 }
 
 /// Adds all memberships, or none.
-fn join(
+fn add_members(
     bitbucket: &Bitbucket,
     world: &mut World,
     call: &Call<'_>,
@@ -115,7 +116,7 @@ fn join(
     let mut ids = Vec::with_capacity(pairs.len());
     let mut newcomers = BTreeSet::new();
     for (user, group) in pairs {
-        let account = world.named(user).ok_or_else(|| Refused::no_user(user))?;
+        let account = world.identities.named(user).ok_or_else(|| Refused::no_user(user))?;
         check_group(world, call, group, account)?;
         if account.groups.contains(&fold(group)) && bitbucket.switches().strict_members {
             return Err(Refused::message(409, format!("{user} is a member of {group} already.")));
@@ -129,7 +130,7 @@ fn join(
         return Err(Refused::full());
     }
     for (id, (_, group)) in ids.iter().zip(pairs) {
-        world.join(id, group);
+        world.identities.add_member(id, group);
     }
     Ok(Reply::empty(200))
 }
@@ -144,13 +145,13 @@ pub(crate) fn remove(
     let sent: Picked = serde_json::from_slice(&call.body()?).map_err(|_| Refused::unreadable())?;
     let (context, item) = (sent.context.unwrap_or_default(), sent.item_name.unwrap_or_default());
     let (user, group) = if user_first { (context, item) } else { (item, context) };
-    let account = Arc::clone(world.named(&user).ok_or_else(|| Refused::no_user(&user))?);
+    let account = Arc::clone(world.identities.named(&user).ok_or_else(|| Refused::no_user(&user))?);
     check_group(world, call, &group, &account)?;
     let own = call.name == Some(fold(&account.name).as_str());
     if own && world.level_without(&account, Some(&group)) < world.level(&account) {
         return Err(Refused::message(403, "You cannot leave this group: that would lower your own permissions."));
     }
-    if !world.leave(&account.id, &group) && bitbucket.switches().strict_members {
+    if !world.identities.remove_member(&account.id, &group) && bitbucket.switches().strict_members {
         return Err(Refused::message(404, format!("{user} is not a member of {group}.")));
     }
     Ok(Reply::empty(200))
@@ -158,7 +159,7 @@ pub(crate) fn remove(
 
 /// Checks that the memberships of the group and of the user can be changed.
 fn check_group(world: &World, call: &Call<'_>, group: &str, account: &Account) -> Result<(), Refused> {
-    let found = world.group(group).ok_or_else(|| Refused::no_group(group))?;
+    let found = world.identities.group(group).ok_or_else(|| Refused::no_group(group))?;
     if world.given_by(group) > call.level(world) {
         return Err(Refused::message(403, "The group has more permissions than you have."));
     }

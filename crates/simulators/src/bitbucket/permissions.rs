@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::{Bitbucket, Call};
 use super::render::{page, plain_user};
-use super::state::{Permission, World, fold};
-use super::{Bitbucket, Call};
+use super::state::{Permission, World};
 use crate::front::Reply;
+use crate::identities::fold;
 use crate::roster::Id;
 
 /// `GET /admin/permissions/groups` and `/users`
@@ -22,12 +23,13 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>, groups
             all,
             |(name, _)| name.contains(&filter),
             |(name, permission)| {
-                let name = world.groups.get(name).map_or(name, |group| &group.name);
+                let name = world.identities.group(name).map_or(name, |group| &group.name);
                 json!({ "group": { "name": name }, "permission": permission.as_str() })
             },
         );
     }
-    let all = world.user_permissions.iter().filter_map(|(id, permission)| Some((world.accounts.get(id)?, permission)));
+    let all =
+        world.user_permissions.iter().filter_map(|(id, permission)| Some((world.identities.get(id)?, permission)));
     page(
         bitbucket,
         call,
@@ -45,9 +47,9 @@ enum Subject {
 
 fn subject(world: &World, name: &str, groups: bool) -> Result<Subject, Refused> {
     if groups {
-        world.group(name).map(|_| Subject::Group(fold(name))).ok_or_else(|| Refused::no_group(name))
+        world.identities.group(name).map(|_| Subject::Group(fold(name))).ok_or_else(|| Refused::no_group(name))
     } else {
-        let account = world.named(name).ok_or_else(|| Refused::no_user(name))?;
+        let account = world.identities.named(name).ok_or_else(|| Refused::no_user(name))?;
         Ok(Subject::User(Arc::clone(&account.id)))
     }
 }

@@ -1,19 +1,11 @@
 //! Users, groups and lists as answers show them.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::{Bitbucket, Call};
 use super::state::{Account, Group, World};
-use super::{Bitbucket, Call};
 use crate::front::Reply;
-
-/// Returns an answer with Bitbucket's content type.
-pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
-    let mut reply = Reply::json(status, body);
-    reply.headers = vec![("content-type".into(), "application/json;charset=UTF-8".into())];
-    reply
-}
 
 /// Returns the user slug of a login: lower case, with `_` for characters that need encoding in a URL.
 fn slug(name: &str) -> String {
@@ -80,5 +72,5 @@ pub(crate) fn page<T>(
     if more {
         body["nextPageStart"] = json!(start + passed);
     }
-    Ok(answer(200, &body))
+    Ok(Reply::json_utf8(200, &body))
 }

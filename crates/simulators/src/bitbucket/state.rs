@@ -1,9 +1,9 @@
 //! State of a simulated Bitbucket.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use crate::roster::{Id, Roster};
+use crate::identities::{self, Identities, fold};
+use crate::roster::Id;
 
 /// A global permission; each one includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,10 +49,14 @@ pub(crate) struct Directory {
 }
 
 /// An account.
+pub(crate) type Account = identities::Account<AccountData>;
+
+/// A group.
+pub(crate) type Group = identities::Group<GroupData>;
+
+/// Data of an account.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
-    pub(crate) id: Id,
-    pub(crate) name: String,
+pub(crate) struct AccountData {
     pub(crate) display_name: String,
     pub(crate) email: String,
     /// Active flag of the account's directory.
@@ -60,17 +64,11 @@ pub(crate) struct Account {
     pub(crate) service: bool,
     /// Index of the account's directory.
     pub(crate) directory: usize,
-    /// Groups by folded name.
-    pub(crate) groups: BTreeSet<String>,
 }
 
-/// A group.
+/// Data of a group.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
-    /// The name as given when the group was created.
-    pub(crate) name: String,
-    /// Ids of members, sorted by name.
-    pub(crate) members: Roster,
+pub(crate) struct GroupData {
     /// Comes from an external directory.
     pub(crate) fixed: bool,
 }
@@ -78,12 +76,7 @@ pub(crate) struct Group {
 /// All state of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
-    pub(crate) accounts: HashMap<Id, Arc<Account>>,
-    /// Ids by folded name, in listing order.
-    pub(crate) names: Roster,
-    pub(crate) by_name: HashMap<String, Id>,
-    /// Groups by folded name.
-    pub(crate) groups: BTreeMap<String, Arc<Group>>,
+    pub(crate) identities: Identities<AccountData, GroupData>,
     pub(crate) directories: Vec<Directory>,
     /// Permissions by folded name of the group.
     pub(crate) group_permissions: BTreeMap<String, Permission>,
@@ -95,20 +88,7 @@ pub(crate) struct World {
     pub(crate) next_id: u64,
 }
 
-/// Folds the name of a user or group for comparison.
-pub(crate) fn fold(name: &str) -> String {
-    name.to_lowercase()
-}
-
 impl World {
-    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Account>> {
-        self.by_name.get(&fold(name)).and_then(|id| self.accounts.get(id))
-    }
-
-    pub(crate) fn group(&self, name: &str) -> Option<&Arc<Group>> {
-        self.groups.get(&fold(name))
-    }
-
     pub(crate) fn directory(&self, account: &Account) -> Option<&Directory> {
         self.directories.get(account.directory)
     }
@@ -139,7 +119,7 @@ impl World {
 
     /// Returns the number of accounts that use a seat of the licence.
     pub(crate) fn licensed(&self) -> usize {
-        self.accounts.values().filter(|account| account.active && self.level(account).is_some()).count()
+        self.identities.accounts().filter(|account| account.active && self.level(account).is_some()).count()
     }
 
     /// Returns whether no seat is left.
@@ -147,97 +127,29 @@ impl World {
         self.seats.is_some_and(|seats| self.licensed() >= seats)
     }
 
+    /// Adds an account; returns its id.
     pub(crate) fn add(&mut self, name: &str, display_name: &str, email: &str, directory: usize) -> Id {
         self.next_id += 1;
-        let id: Id = self.next_id.to_string().into();
-        self.names.insert(&fold(name), &id);
-        self.by_name.insert(fold(name), Arc::clone(&id));
-        let account = Account {
-            id: Arc::clone(&id),
-            name: name.to_owned(),
-            display_name: display_name.to_owned(),
-            email: email.to_owned(),
-            active: true,
-            service: false,
-            directory,
-            groups: BTreeSet::new(),
-        };
-        self.accounts.insert(Arc::clone(&id), Arc::new(account));
-        id
+        let (display_name, email) = (display_name.to_owned(), email.to_owned());
+        let data = AccountData { display_name, email, active: true, service: false, directory };
+        self.identities.add(self.next_id.to_string(), name.to_owned(), data)
     }
 
-    pub(crate) fn account_mut(&mut self, id: &str) -> Option<&mut Account> {
-        self.accounts.get_mut(id).map(Arc::make_mut)
-    }
-
-    pub(crate) fn rename(&mut self, id: &str, to: &str) {
-        let Some(account) = self.accounts.get_mut(id).map(Arc::make_mut) else { return };
-        let (from, id) = (fold(&std::mem::replace(&mut account.name, to.to_owned())), Arc::clone(&account.id));
-        for group in account.groups.clone() {
-            if let Some(group) = self.groups.get_mut(&group).map(Arc::make_mut) {
-                group.members.remove(&from);
-                group.members.insert(&fold(to), &id);
-            }
-        }
-        self.names.remove(&from);
-        self.names.insert(&fold(to), &id);
-        self.by_name.remove(&from);
-        self.by_name.insert(fold(to), id);
-    }
-
+    /// Deletes an account with its permission.
     pub(crate) fn remove(&mut self, id: &str) {
-        let Some(account) = self.accounts.remove(id) else { return };
-        let name = fold(&account.name);
-        for group in &account.groups {
-            if let Some(group) = self.groups.get_mut(group).map(Arc::make_mut) {
-                group.members.remove(&name);
-            }
-        }
-        self.names.remove(&name);
-        self.by_name.remove(&name);
+        self.identities.remove(id);
         self.user_permissions.remove(id);
     }
 
+    /// Adds a group; returns false if one of this name exists.
     pub(crate) fn add_group(&mut self, name: &str) -> bool {
-        let folded = fold(name);
-        if self.groups.contains_key(&folded) {
-            return false;
-        }
-        let group = Group { name: name.to_owned(), members: Roster::default(), fixed: false };
-        self.groups.insert(folded, Arc::new(group));
-        true
+        self.identities.add_group(name, GroupData { fixed: false })
     }
 
+    /// Deletes a group with its permission.
     pub(crate) fn remove_group(&mut self, name: &str) {
-        let folded = fold(name);
-        let Some(group) = self.groups.remove(&folded) else { return };
-        for id in group.members.ids() {
-            if let Some(account) = self.accounts.get_mut(id) {
-                Arc::make_mut(account).groups.remove(&folded);
-            }
+        if self.identities.remove_group(name) {
+            self.group_permissions.remove(&fold(name));
         }
-        self.group_permissions.remove(&folded);
-    }
-
-    /// Adds a member to a group; false if it is a member already.
-    pub(crate) fn join(&mut self, id: &str, group: &str) -> bool {
-        let folded = fold(group);
-        let (Some(account), Some(group)) = (self.accounts.get_mut(id), self.groups.get_mut(&folded)) else {
-            return false;
-        };
-        let account = Arc::make_mut(account);
-        Arc::make_mut(group).members.insert(&fold(&account.name), &account.id);
-        account.groups.insert(folded)
-    }
-
-    /// Removes a member from a group; false if it is not a member.
-    pub(crate) fn leave(&mut self, id: &str, group: &str) -> bool {
-        let folded = fold(group);
-        let (Some(account), Some(group)) = (self.accounts.get_mut(id), self.groups.get_mut(&folded)) else {
-            return false;
-        };
-        let account = Arc::make_mut(account);
-        Arc::make_mut(group).members.remove(&fold(&account.name));
-        account.groups.remove(&folded)
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::refused::Refused;
-use super::render::{self, answer, page};
-use super::state::{Account, World, fold};
-use super::{Bitbucket, Call};
+use super::errors::Refused;
+use super::instance::{Bitbucket, Call};
+use super::render::{self, page};
+use super::state::{Account, World};
 use crate::front::Reply;
+use crate::identities::fold;
 
 /// Request body that changes a user's details. It has no field for the active flag.
 #[derive(Debug, Deserialize)]
@@ -35,7 +36,7 @@ pub(crate) fn matches(account: &Account, filter: &str) -> bool {
 /// `GET /admin/users`
 pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let filter = fold(&call.request.param("filter").unwrap_or_default());
-    let all = world.names.ids().iter().filter_map(|id| world.accounts.get(id));
+    let all = world.identities.listed();
     page(bitbucket, call, all, |account| matches(account, &filter), |account| render::user(world, account))
 }
 
@@ -43,11 +44,12 @@ pub(crate) fn list(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Res
 pub(crate) fn groups(bitbucket: &Bitbucket, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.demanded("context")?;
     let filter = fold(&call.request.param("filter").unwrap_or_default());
-    let account = world.named(&name);
+    let account = world.identities.named(&name);
     if account.is_none() && bitbucket.switches().unknown_is_404 {
         return Err(Refused::no_user(&name));
     }
-    let all = account.into_iter().flat_map(|account| account.groups.iter()).filter_map(|name| world.groups.get(name));
+    let all =
+        account.into_iter().flat_map(|account| account.groups.iter()).filter_map(|name| world.identities.group(name));
     page(bitbucket, call, all, |group| fold(&group.name).contains(&filter), |group| render::group(group))
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn create(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) 
         return Err(Refused::missing("password"));
     }
     let name = if bitbucket.switches().lower_logins { fold(&name) } else { name };
-    if world.named(&name).is_some() {
+    if world.identities.named(&name).is_some() {
         return Err(Refused::message(409, format!("Another user with the name {name} already exists.")));
     }
     let directory = world.writable().ok_or_else(|| {
@@ -85,7 +87,7 @@ pub(crate) fn create(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) 
     }
     let id = world.add(&name, &display_name, &email, directory);
     if let Some(group) = group {
-        world.join(&id, &group);
+        world.identities.add_member(&id, &group);
     }
     if let Some(password) = call.request.param("password") {
         bitbucket.set_password(&name, &password);
@@ -96,7 +98,7 @@ pub(crate) fn create(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) 
 /// Returns the user that a change is about, if the caller may change it.
 fn changed(world: &World, call: &Call<'_>, name: Option<&str>) -> Result<Arc<Account>, Refused> {
     let name = name.filter(|name| !name.is_empty()).ok_or_else(|| Refused::missing("name"))?;
-    let account = world.named(name).ok_or_else(|| Refused::no_user(name))?;
+    let account = world.identities.named(name).ok_or_else(|| Refused::no_user(name))?;
     if world.level(account) > call.level(world) {
         return Err(Refused::no_right());
     }
@@ -118,7 +120,7 @@ pub(crate) fn update(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
             return Err(Refused::missing(field));
         }
     }
-    if let Some(account) = world.account_mut(&account.id) {
+    if let Some(account) = world.identities.get_mut(&account.id) {
         if let Some(name) = sent.display_name {
             account.display_name = name;
         }
@@ -136,23 +138,23 @@ pub(crate) fn rename(bitbucket: &Bitbucket, world: &mut World, call: &Call<'_>) 
     let to = sent.new_name.unwrap_or_default();
     check_name(&to)?;
     let switches = bitbucket.switches();
-    if world.named(&to).is_some_and(|other| other.id != account.id) {
+    if world.identities.named(&to).is_some_and(|other| other.id != account.id) {
         return Err(Refused::message(switches.clash, format!("Another user with the name {to} already exists.")));
     }
     bitbucket.move_credentials(&account.name, &to);
-    world.rename(&account.id, &if switches.lower_logins { fold(&to) } else { to });
+    world.identities.rename(&account.id, if switches.lower_logins { fold(&to) } else { to });
     shown(world, &account.id)
 }
 
 fn shown(world: &World, id: &str) -> Result<Reply, Refused> {
-    let account = world.accounts.get(id).ok_or_else(|| Refused::bare(500))?;
-    Ok(answer(200, &render::user(world, account)))
+    let account = world.identities.get(id).ok_or_else(|| Refused::bare(500))?;
+    Ok(Reply::json_utf8(200, &render::user(world, account)))
 }
 
 /// `DELETE /admin/users`
 pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let name = call.demanded("name")?;
-    let account = Arc::clone(world.named(&name).ok_or_else(|| Refused::no_user(&name))?);
+    let account = Arc::clone(world.identities.named(&name).ok_or_else(|| Refused::no_user(&name))?);
     if call.name == Some(fold(&account.name).as_str()) {
         return Err(Refused::message(409, "You cannot delete yourself."));
     }
@@ -162,7 +164,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if world.directory(&account).is_none_or(|directory| directory.details_fixed) {
         return Err(Refused::message(400, "The user cannot be deleted: its user directory is read-only."));
     }
-    let reply = answer(200, &render::user(world, &account));
+    let reply = Reply::json_utf8(200, &render::user(world, &account));
     world.remove(&account.id);
     Ok(reply)
 }

@@ -1,13 +1,19 @@
-//! The Rust API of a simulated Confluence: seeds, drift, switches and the bare state.
+//! The simulated Confluence as tests control it: seeds, drift, switches and the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
-use super::SimulatedConfluence;
-use super::state::{Account, World, fold};
+use super::ConfluenceOptions;
+use super::instance::Confluence;
+use super::state::{AccountData, World};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
+use crate::fault::Faults;
+use crate::front;
+use crate::identities::fold;
+use crate::journal::Journal;
+use crate::server::Server;
 
 /// An account to seed.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +86,18 @@ impl ConfluenceSnapshot {
     }
 }
 
+/// A running simulated Confluence; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedConfluence {
+    server: Server,
+    confluence: Arc<Confluence>,
+    token: String,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
 impl Holds for SimulatedConfluence {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
@@ -94,16 +112,40 @@ impl Holds for SimulatedConfluence {
 }
 
 impl SimulatedConfluence {
+    /// Starts a Confluence on a loopback port, with an administrator, the groups `confluence-administrators` and
+    /// `confluence-users`, and an unlimited licence.
+    pub async fn start(options: ConfluenceOptions) -> io::Result<Self> {
+        let confluence = Arc::new(Confluence::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&confluence), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, confluence, token: options.token, faults, journal })
+    }
+
+    /// Returns the URL with the base path, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.confluence.base_path)
+    }
+
+    /// Returns the first administrator's personal access token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self.confluence.versions.write(|world| Ok::<R, Infallible>(work(world)));
-        result
+        self.confluence.versions.change(work)
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
         work(&mut self.confluence.switches.write());
     }
 
-    fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
+    fn account(&self, name: &str, work: impl FnOnce(&mut AccountData)) {
         self.change(|world| world.account_mut(name).map(work));
     }
 
@@ -124,41 +166,45 @@ impl SimulatedConfluence {
 
     /// Drift: deletes a group.
     pub fn remove_group(&self, name: &str) {
-        self.change(|world| world.remove_group(name));
+        self.change(|world| world.identities.remove_group(name));
     }
 
     /// Makes the members of a group administrators, or revokes that.
     pub fn set_admin_group(&self, name: &str, on: bool) {
         self.change(|world| {
             world.add_group(name);
-            if let Some(group) = world.groups.get_mut(&fold(name)) {
-                Arc::make_mut(group).administers = on;
+            if let Some(group) = world.identities.group_mut(name) {
+                group.administers = on;
             }
         });
     }
 
     /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| world.join(name, group))
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.add_member(&key, group)))
     }
 
     /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| world.leave(name, group))
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.remove_member(&key, group)))
     }
 
     /// Drift: deletes an account.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
-            if let Some(key) = world.named(name).map(|account| Arc::clone(&account.key)) {
-                world.remove(&key);
+            if let Some(key) = world.identities.id_of(name) {
+                world.identities.remove(&key);
             }
         });
     }
 
     /// Drift: renames an account, as an administrator can in the Confluence user interface.
     pub fn rename_account(&self, from: &str, to: &str) {
-        self.change(|world| world.rename(from, to));
+        self.change(|world| {
+            if let Some(key) = world.identities.id_of(from) {
+                world.identities.rename(&key, fold(to));
+            }
+        });
     }
 
     /// Drift: activates or deactivates an account.
@@ -289,36 +335,28 @@ impl SimulatedConfluence {
     /// Returns the current users and groups.
     pub fn snapshot(&self) -> ConfluenceSnapshot {
         self.confluence.versions.read(None, |world| {
-            let name_of =
-                |group: &String| world.groups.get(group).map_or_else(|| group.clone(), |one| one.name.clone());
-            let accounts = world.accounts.values().map(|account| {
+            let accounts = world.identities.accounts().map(|account| {
                 let state = AccountState {
-                    key: account.key.to_string(),
+                    key: account.id.to_string(),
                     name: account.name.clone(),
                     full_name: account.full_name.clone(),
                     email: account.email.clone(),
                     active: account.active,
-                    groups: account.groups.iter().map(name_of).collect(),
+                    groups: world.identities.group_names(&account.groups),
                 };
                 (state.key.clone(), state)
             });
-            let groups = world.groups.values().map(|group| {
-                let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
-                (group.name.clone(), members.map(|account| account.name.clone()).collect())
-            });
-            ConfluenceSnapshot { accounts: accounts.collect(), groups: groups.collect() }
+            ConfluenceSnapshot { accounts: accounts.collect(), groups: world.identities.memberships() }
         })
     }
 }
 
 fn seed(world: &mut World, account: &NewAccount) -> String {
-    let key = match world.named(&account.name) {
-        Some(known) => Arc::clone(&known.key),
-        None => world.add(&account.name, &account.full_name, &account.email, !account.inactive),
-    };
+    let known = world.identities.id_of(&account.name);
+    let key = known.unwrap_or_else(|| world.add(&account.name, &account.full_name, &account.email, !account.inactive));
     for group in &account.groups {
         world.add_group(group);
-        world.join(&account.name, group);
+        world.identities.add_member(&key, group);
     }
     key.to_string()
 }

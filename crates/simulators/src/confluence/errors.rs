@@ -1,4 +1,4 @@
-//! Refusals, in Confluence's form.
+//! Error answers, in Confluence's form.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Call;
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::Call;
 use super::render;
-use super::state::{Group, World, fold};
+use super::state::{Group, World};
 use crate::front::Reply;
+use crate::identities::fold;
 
 fn find<'w>(world: &'w World, call: &Call<'_>, name: &str) -> Result<&'w Arc<Group>, Refused> {
-    world.group(name).ok_or_else(|| Refused::no_group(call.switches.no_group, name))
+    world.identities.group(name).ok_or_else(|| Refused::no_group(call.switches.no_group, name))
 }
 
 /// `GET /group`
 pub(crate) fn list(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_user(world)?;
-    let all: Vec<&Arc<Group>> = world.groups.values().collect();
+    let all: Vec<&Arc<Group>> = world.identities.groups().map(|(_, group)| group).collect();
     render::page(call, &all, 200, |group| Some(render::group(call, group)))
 }
 
@@ -34,12 +35,12 @@ pub(crate) fn members(world: &World, call: &Call<'_>, name: &str) -> Result<Repl
     } else {
         call.demand_user(world)?;
     }
-    if call.switches.no_group_is_empty && world.group(name).is_none() {
+    if call.switches.no_group_is_empty && world.identities.group(name).is_none() {
         return render::page::<()>(call, &[], 200, |()| None);
     }
     let group = find(world, call, name)?;
     render::page(call, group.members.ids(), 200, |key| {
-        world.accounts.get(key).map(|account| render::user(call, account))
+        world.identities.get(key).map(|account| render::user(call, account))
     })
 }
 
@@ -84,13 +85,13 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
 /// `DELETE /admin/group/{groupName}`
 pub(crate) fn delete(world: &mut World, call: &Call<'_>, name: &str) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
-    let administers = world.group(name).ok_or_else(|| Refused::no_group(404, name))?.administers;
+    let administers = world.identities.group(name).ok_or_else(|| Refused::no_group(404, name))?.administers;
     if call.switches.read_only {
         return Err(Refused::read_only());
     }
-    if administers && world.groups.values().filter(|group| group.administers).count() == 1 {
+    if administers && world.identities.groups().filter(|(_, group)| group.administers).count() == 1 {
         return Err(Refused::message(400, "The last group of administrators cannot be removed."));
     }
-    world.remove_group(name);
+    world.identities.remove_group(name);
     Ok(Reply::empty(204))
 }

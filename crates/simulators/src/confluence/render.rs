@@ -2,21 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::Call;
 use super::state::{Account, Group};
-use crate::front::Reply;
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
+use crate::front::{Reply, form_encoded};
 
 /// An account; with its status if the request expands it and the server supports that.
 pub(crate) fn user(call: &Call<'_>, account: &Account) -> Value {
     let mut shown = json!({
-        "type": "known", "username": account.name, "userKey": *account.key, "displayName": account.full_name,
+        "type": "known", "username": account.name, "userKey": *account.id, "displayName": account.full_name,
         "profilePicture": { "path": "/images/icons/profilepics/default.svg", "width": 48, "height": 48, "isDefault": true },
-        "_links": { "self": format!("{}/rest/api/user?key={}", call.site, account.key) },
+        "_links": { "self": format!("{}/rest/api/user?key={}", call.site, account.id) },
         "_expandable": { "status": "" },
     });
     let asked = call.request.params("expand").iter().any(|all| all.split(',').any(|one| one.trim() == "status"));
@@ -29,7 +25,7 @@ pub(crate) fn user(call: &Call<'_>, account: &Account) -> Value {
 
 /// A group.
 pub(crate) fn group(call: &Call<'_>, group: &Group) -> Value {
-    let link = format!("{}/rest/api/group/{}", call.site, encoded(&group.name).replace('+', "%20"));
+    let link = format!("{}/rest/api/group/{}", call.site, form_encoded(&group.name).replace('+', "%20"));
     json!({ "type": "group", "name": group.name, "_links": { "self": link }, "_expandable": {} })
 }
 
@@ -47,7 +43,7 @@ pub(crate) fn page<T>(
     let mut kept = String::new();
     for (name, value) in url::form_urlencoded::parse(call.request.query.as_bytes()) {
         if name != "start" && name != "limit" {
-            kept.extend(["&", &*name, "=", &encoded(&value)]);
+            kept.extend(["&", &*name, "=", &form_encoded(&value)]);
         }
     }
     let link = |start: usize| format!("{path}?limit={limit}&start={start}{kept}");

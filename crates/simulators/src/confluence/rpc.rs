@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::instance::Call;
 use super::state::World;
 use crate::front::Reply;
 
@@ -37,12 +37,12 @@ fn method(world: &mut World, call: &Call<'_>, sent: &Value) -> Result<Value, Str
     if writes && call.switches.read_only {
         return Ok(json!(false));
     }
-    let account = world.account_mut(&login).ok_or_else(|| format!("No user found with name {login}"))?;
+    let missing = || format!("No user found with name {login}");
+    let name = world.identities.named(&login).ok_or_else(missing)?.name.clone();
+    let account = world.account_mut(&login).ok_or_else(missing)?;
     match method {
         "getUser" => {
-            return Ok(
-                json!({ "name": account.name, "fullname": account.full_name, "email": account.email, "url": null }),
-            );
+            return Ok(json!({ "name": name, "fullname": account.full_name, "email": account.email, "url": null }));
         }
         "isActiveUser" => return Ok(json!(account.active)),
         "editUser" => {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::{Call, Confluence};
 use super::render;
 use super::state::{Account, USERS, World};
-use super::{Call, Confluence};
 use crate::front::Reply;
 
 /// Request body that creates or changes an account.
@@ -31,15 +31,15 @@ fn read(call: &Call<'_>) -> Result<Sent, Refused> {
 fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
     let (name, key) = (call.request.param("username"), call.request.param("key"));
     let found = match (&name, &key) {
-        (_, Some(key)) => world.accounts.get(key.as_str()),
-        (Some(name), None) => world.named(name),
+        (_, Some(key)) => world.identities.get(key.as_str()),
+        (Some(name), None) => world.identities.named(name),
         (None, None) => None,
     };
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))
 }
 
 fn named<'w>(world: &'w World, name: &str) -> Result<&'w Arc<Account>, Refused> {
-    world.named(name).ok_or_else(|| Refused::no_user(name))
+    world.identities.named(name).ok_or_else(|| Refused::no_user(name))
 }
 
 /// `GET /user`
@@ -62,7 +62,7 @@ pub(crate) fn current(world: &World, call: &Call<'_>) -> Reply {
 /// `GET /user/list`, and `GET /admin/users/list/active`
 pub(crate) fn list(world: &World, call: &Call<'_>, only_counted: bool) -> Result<Reply, Refused> {
     let show = |account: &Arc<Account>| Some(render::user(call, account));
-    let all = world.names.ids().iter().filter_map(|key| world.accounts.get(key));
+    let all = world.identities.listed();
     let all: Vec<Arc<Account>> = if only_counted {
         call.demand_admin(world)?;
         all.filter(|account| World::counts(account)).cloned().collect()
@@ -77,7 +77,7 @@ pub(crate) fn list(world: &World, call: &Call<'_>, only_counted: bool) -> Result
 pub(crate) fn member_of(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_user(world)?;
     let groups: Vec<String> = find(world, call)?.groups.iter().cloned().collect();
-    render::page(call, &groups, 200, |name| world.groups.get(name).map(|group| render::group(call, group)))
+    render::page(call, &groups, 200, |name| world.identities.group(name).map(|group| render::group(call, group)))
 }
 
 fn check_full_name(name: &str) -> Result<(), Refused> {
@@ -127,14 +127,14 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if call.switches.read_only {
         return Err(Refused::read_only());
     }
-    if world.named(&name).is_some() {
+    if world.identities.named(&name).is_some() {
         return Err(Refused::message(409, format!("A user with the username {name} exists already.")));
     }
     if world.free_seats() == Some(0) {
         return Err(Refused::message(402, "There are not enough licenses to create this user."));
     }
     let key = world.add(&name, &full_name, &email, true);
-    world.join(&name, USERS);
+    world.identities.add_member(&key, USERS);
     Ok(Reply::json(201, &json!({ "userKey": *key })))
 }
 
@@ -169,9 +169,7 @@ pub(crate) fn set_active(world: &mut World, call: &Call<'_>, name: &str, active:
     if call.switches.read_only {
         return Err(Refused::read_only());
     }
-    let mut after = Account::clone(&account);
-    after.active = true;
-    if active && !account.active && World::counts(&after) && world.free_seats() == Some(0) {
+    if active && !account.active && World::may_use(&account) && world.free_seats() == Some(0) {
         return Err(Refused::message(402, "There are not enough licenses to enable this user."));
     }
     if let Some(account) = world.account_mut(name).filter(|_| !call.switches.idle_activity) {
@@ -189,7 +187,7 @@ pub(crate) fn delete(confluence: &Confluence, world: &World, call: &Call<'_>, na
     }
     let (requests, fails) = (call.switches.deletion_requests, call.switches.deletion_fails.clone());
     let mut tasks = confluence.tasks.lock();
-    let id = tasks.submit(&account.key, requests, fails);
+    let id = tasks.submit(&account.id, requests, fails);
     let link = format!("{}/rest/api/longtask/{id}", call.site);
     Ok(Reply::json(202, &json!({ "id": id, "links": { "status": link, "result": format!("{link}/result") } })))
 }
@@ -203,19 +201,20 @@ pub(crate) fn membership(
     join: bool,
 ) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
-    named(world, name)?;
-    let administers = world.group(group).ok_or_else(|| Refused::no_group(call.switches.no_group, group))?.administers;
+    let key = Arc::clone(&named(world, name)?.id);
+    let administers =
+        world.identities.group(group).ok_or_else(|| Refused::no_group(call.switches.no_group, group))?.administers;
     if call.switches.read_only {
         return Err(Refused::read_only());
     }
     if join {
-        world.join(name, group);
+        world.identities.add_member(&key, group);
     } else {
         let own = call.account(world).is_some_and(|caller| caller.name == name);
         if own && administers {
             return Err(Refused::forbidden());
         }
-        world.leave(name, group);
+        world.identities.remove_member(&key, group);
     }
     Ok(Reply::empty(204))
 }

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::Call;
+use super::render;
 use super::state::World;
 use super::switches::Permission;
 use super::users::find;
-use super::{Call, render};
 use crate::front::Reply;
 
 /// Request body that stores attributes.

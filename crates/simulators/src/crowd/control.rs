@@ -1,13 +1,19 @@
-//! The Rust API of a simulated Crowd: seeds, drift, switches and the bare state.
+//! The simulated Crowd as tests control it: seeds, drift, switches and the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
-use super::SimulatedCrowd;
-use super::state::{Account, Directory, World, fold};
+use super::CrowdOptions;
+use super::instance::Crowd;
+use super::state::{AccountData, Directory, GroupData, World};
 use super::switches::{Permission, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
+use crate::fault::Faults;
+use crate::front;
+use crate::identities::fold;
+use crate::journal::Journal;
+use crate::server::Server;
 
 /// An account to seed.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +109,17 @@ impl CrowdSnapshot {
     }
 }
 
+/// A running simulated Crowd; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedCrowd {
+    server: Server,
+    crowd: Arc<Crowd>,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
 impl Holds for SimulatedCrowd {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
@@ -114,9 +131,32 @@ impl Holds for SimulatedCrowd {
 }
 
 impl SimulatedCrowd {
+    /// Starts a Crowd on a loopback port, with an empty internal directory and the administrators' group.
+    pub async fn start(options: CrowdOptions) -> io::Result<Self> {
+        let crowd = Arc::new(Crowd::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&crowd), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, crowd, faults, journal })
+    }
+
+    /// Returns the URL with the base path, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.crowd.base_path)
+    }
+
+    /// Returns the application's name and password.
+    pub fn application(&self) -> (&str, &str) {
+        (&self.crowd.application.0, &self.crowd.application.1)
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self.crowd.versions.write(|world| Ok::<R, Infallible>(work(world)));
-        result
+        self.crowd.versions.change(work)
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
@@ -135,16 +175,16 @@ impl SimulatedCrowd {
 
     /// Seeds a group; false if it exists.
     pub fn add_group(&self, name: &str) -> bool {
-        self.change(|world| world.add_group(name, "", true))
+        self.change(|world| world.identities.add_group(name, GroupData::default()))
     }
 
     /// Nests a group in another; missing groups are created.
     pub fn nest(&self, child: &str, parent: &str) {
         self.change(|world| {
-            world.add_group(child, "", true);
-            world.add_group(parent, "", true);
-            if let Some(parent) = world.groups.get_mut(&fold(parent)) {
-                Arc::make_mut(parent).children.insert(fold(child));
+            world.identities.add_group(child, GroupData::default());
+            world.identities.add_group(parent, GroupData::default());
+            if let Some(parent) = world.identities.group_mut(parent) {
+                parent.children.insert(fold(child));
             }
         });
     }
@@ -177,12 +217,20 @@ impl SimulatedCrowd {
 
     /// Drift: changes the login of an account.
     pub fn rename_user(&self, from: &str, to: &str) {
-        self.change(|world| world.rename(from, to));
+        self.change(|world| {
+            if let Some(key) = world.identities.id_of(from) {
+                world.identities.rename(&key, to.to_owned());
+            }
+        });
     }
 
     /// Drift: deletes an account.
     pub fn remove_user(&self, name: &str) {
-        self.change(|world| world.remove(name));
+        self.change(|world| {
+            if let Some(key) = world.identities.id_of(name) {
+                world.identities.remove(&key);
+            }
+        });
     }
 
     /// Drift: activates or deactivates an account.
@@ -210,20 +258,20 @@ impl SimulatedCrowd {
     /// Drift: activates or deactivates a group.
     pub fn set_group_active(&self, name: &str, active: bool) {
         self.change(|world| {
-            if let Some(group) = world.groups.get_mut(&fold(name)) {
-                Arc::make_mut(group).active = active;
+            if let Some(group) = world.identities.group_mut(name) {
+                group.active = active;
             }
         });
     }
 
     /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| world.join(name, group))
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.add_member(&key, group)))
     }
 
     /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| world.leave(name, group))
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.remove_member(&key, group)))
     }
 
     /// Refuses the application's credentials, or accepts valid ones again.
@@ -290,12 +338,10 @@ impl SimulatedCrowd {
     /// Returns the current users and groups.
     pub fn snapshot(&self) -> CrowdSnapshot {
         self.crowd.versions.read(None, |world| {
-            let spelled =
-                |name: &String| world.groups.get(name).map_or_else(|| name.clone(), |group| group.name.clone());
-            let users = world.accounts.values().map(|account| {
+            let users = world.identities.accounts().map(|account| {
                 let directory = world.directories.get(account.directory);
                 let state = UserState {
-                    key: account.key.clone(),
+                    key: account.id.to_string(),
                     name: account.name.clone(),
                     first_name: account.first_name.clone(),
                     last_name: account.last_name.clone(),
@@ -303,27 +349,20 @@ impl SimulatedCrowd {
                     email: account.email.clone(),
                     active: account.active,
                     directory: directory.map(|directory| directory.name.clone()).unwrap_or_default(),
-                    groups: account.groups.iter().map(spelled).collect(),
+                    groups: world.identities.group_names(&account.groups),
                     attributes: account.attributes.clone(),
                 };
                 (state.key.clone(), state)
             });
-            let groups = world.groups.values().map(|group| {
-                let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
-                (group.name.clone(), members.map(|account| account.name.clone()).collect())
-            });
-            CrowdSnapshot { users: users.collect(), groups: groups.collect() }
+            CrowdSnapshot { users: users.collect(), groups: world.identities.memberships() }
         })
     }
 }
 
 /// Seeds an account; an account that exists only gets the groups.
 fn seed(world: &mut World, user: NewCrowdUser) -> String {
-    let NewCrowdUser { name, groups, .. } = &user;
-    let (name, groups) = (name.clone(), groups.clone());
-    if world.named(&name).is_none() {
-        world.add(Account {
-            name: user.name,
+    let key = world.identities.id_of(&user.name).unwrap_or_else(|| {
+        let data = AccountData {
             first_name: user.first_name,
             last_name: user.last_name,
             display_name: user.display_name,
@@ -331,12 +370,12 @@ fn seed(world: &mut World, user: NewCrowdUser) -> String {
             active: !user.inactive,
             directory: user.directory,
             attributes: user.attributes,
-            ..Account::default()
-        });
+        };
+        world.add(user.name, data)
+    });
+    for group in &user.groups {
+        world.identities.add_group(group, GroupData::default());
+        world.identities.add_member(&key, group);
     }
-    for group in &groups {
-        world.add_group(group, "", true);
-        world.join(&name, group);
-    }
-    world.named(&name).map(|account| account.key.clone()).unwrap_or_default()
+    key.to_string()
 }

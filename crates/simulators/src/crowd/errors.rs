@@ -1,4 +1,4 @@
-//! Refusals, in Crowd's form.
+//! Error answers, in Crowd's form.
 
 use serde_json::{Value, json};
 

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::{Call, named};
 use super::render;
-use super::state::{Group, World, fold};
+use super::state::{Group, GroupData, World};
 use super::switches::Permission;
-use super::{Call, named};
 use crate::front::Reply;
+use crate::identities::fold;
 
 /// Returns the group that `groupname` names.
 fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Group>, Refused> {
     let name = call.required("groupname")?;
-    world.group(&name).ok_or_else(|| Refused::no_group(&name))
+    world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))
 }
 
 /// `GET /group`
@@ -32,8 +33,9 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if sent["type"] != "GROUP" {
         return Err(invalid("The group has no type.".to_owned()));
     }
-    let description = sent["description"].as_str().unwrap_or_default();
-    if !world.add_group(&name, description, sent["active"].as_bool().unwrap_or(true)) {
+    let description = sent["description"].as_str().unwrap_or_default().to_owned();
+    let active = sent["active"].as_bool().unwrap_or(true);
+    if !world.identities.add_group(&name, GroupData { description, active, ..GroupData::default() }) {
         return Err(invalid(format!("Group already exists: <{name}>")));
     }
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
@@ -49,7 +51,7 @@ pub(crate) fn update(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if fold(&named(call, "name")?) != fold(&name) {
         return Err(Refused::argument("The names in the body and in the address do not match."));
     }
-    if let Some(group) = world.groups.get_mut(&fold(&name)).map(Arc::make_mut) {
+    if let Some(group) = world.identities.group_mut(&name) {
         sent["description"].as_str().unwrap_or_default().clone_into(&mut group.description);
         group.active = sent["active"].as_bool().unwrap_or_default();
     }
@@ -84,12 +86,12 @@ pub(crate) fn memberships(world: &World, call: &Call<'_>) -> Result<Reply, Refus
 }
 
 /// `POST /group/user/direct`
-pub(crate) fn join(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn add_member(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let group = find(world, call)?.name.clone();
     let name = named(call, "name")?;
-    let account = world.named(&name).ok_or_else(|| Refused::no_user(&name).in_body())?.name.clone();
+    let account = world.identities.id_of(&name).ok_or_else(|| Refused::no_user(&name).in_body())?;
     call.demand(Permission::ModifyGroup)?;
-    if !world.join(&account, &group) {
+    if !world.identities.add_member(&account, &group) {
         let text = format!("User <{name}> is already a direct member of group <{group}>");
         return Err(Refused::new(409, "MEMBERSHIP_ALREADY_EXISTS", text));
     }
@@ -97,12 +99,12 @@ pub(crate) fn join(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused>
 }
 
 /// `DELETE /group/user/direct`
-pub(crate) fn leave(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn remove_member(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let group = find(world, call)?.name.clone();
     let name = call.required("username")?;
-    let account = world.named(&name).ok_or_else(|| Refused::no_user(&name))?.name.clone();
+    let account = world.identities.id_of(&name).ok_or_else(|| Refused::no_user(&name))?;
     call.demand(Permission::ModifyGroup)?;
-    if !world.leave(&account, &group) {
+    if !world.identities.remove_member(&account, &group) {
         let text = format!("User <{name}> is not a direct member of group <{group}>");
         return Err(Refused::new(404, "MEMBERSHIP_NOT_FOUND", text));
     }

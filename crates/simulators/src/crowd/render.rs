@@ -4,15 +4,14 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::Call;
-use super::state::{Account, Group, World, fold};
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
+use super::errors::Refused;
+use super::instance::Call;
+use super::state::{Account, Group, World};
+use crate::front::form_encoded;
+use crate::roster::Id;
 
 fn link(call: &Call<'_>, what: &str, name: &str, rel: &str) -> Value {
-    json!({ "href": format!("{}/{what}={}", call.api, encoded(name)), "rel": rel })
+    json!({ "href": format!("{}/{what}={}", call.api, form_encoded(name)), "rel": rel })
 }
 
 /// An account as an entry of a list that is not expanded.
@@ -37,7 +36,7 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
     });
     let switches = call.crowd.switches();
     if switches.returns_keys {
-        user["key"] = json!(account.key);
+        user["key"] = json!(*account.id);
     }
     if switches.returns_directories
         && let Some(directory) = world.directories.get(account.directory)
@@ -54,7 +53,7 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
 pub(crate) fn attributes(call: &Call<'_>, account: &Account, shown: bool) -> Value {
     let name = &account.name;
     let values = |(key, values): (&String, &Vec<String>)| {
-        let attribute = format!("user/attribute?username={}&attributename", encoded(name));
+        let attribute = format!("user/attribute?username={}&attributename", form_encoded(name));
         json!({ "link": link(call, &attribute, key, "self"), "name": key, "values": values })
     };
     let shown: Vec<Value> = if shown { account.attributes.iter().map(values).collect() } else { Vec::new() };
@@ -82,18 +81,18 @@ pub(crate) fn group(call: &Call<'_>, group: &Group) -> Value {
 }
 
 /// A page of users.
-pub(crate) fn users(call: &Call<'_>, world: &World, keys: &[crate::roster::Id]) -> Result<Value, super::Refused> {
+pub(crate) fn users(call: &Call<'_>, world: &World, keys: &[Id]) -> Result<Value, Refused> {
     let (full, attributes) = (call.expands("user"), call.expands("attributes"));
-    let page = call.page(keys)?.iter().filter_map(|key| world.accounts.get(key));
+    let page = call.page(keys)?.iter().filter_map(|key| world.identities.get(key));
     let users: Vec<Value> =
         page.map(|account| if full { user(call, world, account, attributes) } else { listed(call, account) }).collect();
     Ok(json!({ "expand": "user", "users": users }))
 }
 
 /// A page of groups.
-pub(crate) fn groups(call: &Call<'_>, world: &World, names: &[String]) -> Result<Value, super::Refused> {
+pub(crate) fn groups(call: &Call<'_>, world: &World, names: &[String]) -> Result<Value, Refused> {
     let full = call.expands("group");
-    let page = call.page(names)?.iter().filter_map(|name| world.groups.get(&fold(name)));
+    let page = call.page(names)?.iter().filter_map(|name| world.identities.group(name));
     let groups: Vec<Value> = page.map(|one| if full { group(call, one) } else { group_listed(call, one) }).collect();
     Ok(json!({ "expand": "group", "groups": groups }))
 }
@@ -101,9 +100,9 @@ pub(crate) fn groups(call: &Call<'_>, world: &World, names: &[String]) -> Result
 /// All direct memberships, in XML.
 pub(crate) fn memberships(world: &World) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<memberships>");
-    for group in world.groups.values() {
-        let users = group.members.ids().iter().filter_map(|key| world.accounts.get(key)).map(|user| &user.name);
-        let children = group.children.iter().filter_map(|name| world.groups.get(name)).map(|child| &child.name);
+    for (_, group) in world.identities.groups() {
+        let users = world.identities.members(group).map(|user| &user.name);
+        let children = group.children.iter().filter_map(|name| world.identities.group(name)).map(|child| &child.name);
         // Writing to a `String` cannot fail.
         let _ = write!(xml, "<membership group=\"{}\">", attribute(&group.name));
         list(&mut xml, "users", "user", users);

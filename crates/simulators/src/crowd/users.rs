@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::{Call, named};
 use super::render;
-use super::state::{Account, World};
+use super::state::{Account, AccountData, World};
 use super::switches::Permission;
-use super::{Call, named};
 use crate::front::Reply;
 
 /// Request body that creates or changes an account.
@@ -30,9 +30,9 @@ fn read(call: &Call<'_>) -> Result<Sent, Refused> {
 }
 
 /// Returns the account that `username` names.
-pub(super) fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
+pub(crate) fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
     let name = call.required("username")?;
-    world.named(&name).ok_or_else(|| Refused::no_user(&name))
+    world.identities.named(&name).ok_or_else(|| Refused::no_user(&name))
 }
 
 /// `GET /user`
@@ -40,7 +40,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let key = call.request.param("key").filter(|_| call.crowd.switches().returns_keys);
     let account = match (call.request.param("username"), key) {
         (None, Some(key)) => {
-            let found = world.accounts.get(key.as_str());
+            let found = world.identities.get(key.as_str());
             found.ok_or_else(|| Refused::new(404, "USER_NOT_FOUND", format!("User with key <{key}> does not exist")))?
         }
         _ => find(world, call)?,
@@ -54,9 +54,9 @@ pub(crate) fn search(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
         return Err(Refused::argument("This restriction is not understood."));
     }
     match call.required("entity-type")?.as_str() {
-        "user" => Ok(Reply::json(200, &render::users(call, world, world.names.ids())?)),
+        "user" => Ok(Reply::json(200, &render::users(call, world, world.identities.ids())?)),
         "group" => {
-            let names: Vec<String> = world.groups.keys().cloned().collect();
+            let names: Vec<String> = world.identities.groups().map(|(name, _)| name.clone()).collect();
             Ok(Reply::json(200, &render::groups(call, world, &names)?))
         }
         other => Err(Refused::argument(format!("There is no entity type {other}."))),
@@ -72,7 +72,7 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if name.is_empty() {
         return Err(invalid("The user has no name."));
     }
-    if world.named(&name).is_some() {
+    if world.identities.named(&name).is_some() {
         return Err(invalid(&format!("User already exists in directory: <{name}>")));
     }
     let last_name = sent.last_name.unwrap_or_default();
@@ -90,17 +90,17 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     let directory = world.writable().ok_or_else(|| {
         Refused::new(403, "APPLICATION_PERMISSION_DENIED", "All directories of this application are read-only.")
     })?;
-    let key = world.add(Account {
-        name,
+    let data = AccountData {
         first_name: sent.first_name.unwrap_or_default(),
         last_name,
         display_name: sent.display_name.unwrap_or_default(),
         email,
         active: sent.active.unwrap_or(true),
         directory,
-        ..Account::default()
-    });
-    let account = world.accounts.get(&key).ok_or_else(|| Refused::bare(500))?;
+        ..AccountData::default()
+    };
+    let key = world.add(name, data);
+    let account = world.identities.get(&key).ok_or_else(|| Refused::bare(500))?;
     let shown = render::user(call, world, account, false);
     let location = shown["link"]["href"].as_str().unwrap_or_default().to_owned();
     let reply = if call.crowd.before(&[3]) { Reply::empty(201) } else { Reply::json(201, &shown) };
@@ -147,25 +147,25 @@ pub(crate) fn rename(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     }
     let account = writable(world, call, Permission::ModifyUser)?;
     let to = named(call, "new-name")?;
-    if world.named(&to).is_some_and(|other| other.key != account.key) {
+    if world.identities.named(&to).is_some_and(|other| other.id != account.id) {
         return Err(Refused::new(400, "INVALID_USER", format!("User already exists: <{to}>")));
     }
-    world.rename(&account.name, &to);
-    let account = world.named(&to).ok_or_else(|| Refused::bare(500))?;
+    world.identities.rename(&account.id, to.clone());
+    let account = world.identities.named(&to).ok_or_else(|| Refused::bare(500))?;
     Ok(Reply::json(200, &render::user(call, world, account, false)))
 }
 
 /// `DELETE /user`
 pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let account = writable(world, call, Permission::RemoveUser)?;
-    world.remove(&account.name);
+    world.identities.remove(&account.id);
     Ok(Reply::empty(204))
 }
 
 /// `GET /user/group/direct` and `…/nested`. For a missing user the list is empty; it is no error.
 pub(crate) fn groups(world: &World, call: &Call<'_>, nested: bool) -> Result<Reply, Refused> {
     let name = call.required("username")?;
-    let account = world.named(&name);
+    let account = world.identities.named(&name);
     let mut names = account.map(|account| world.groups_of(account, nested)).unwrap_or_default();
     if let Some(group) = call.request.param("groupname") {
         let folded = group.to_lowercase();

@@ -1,14 +1,20 @@
-//! The Rust API of a simulated Jira: seeds, drift, switches and the bare state.
+//! The simulated Jira as tests control it: seeds, drift, switches and the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
-use super::SimulatedJira;
+use super::JiraOptions;
 use super::auth::Bucket;
-use super::state::{Account, Application, Directory, Profile, World, fold};
+use super::instance::Jira;
+use super::state::{AccountData, Application, Directory, GroupData, Profile, World};
 use super::switches::{RateLimit, ShownGroups, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
+use crate::fault::Faults;
+use crate::front;
+use crate::identities::fold;
+use crate::journal::Journal;
+use crate::server::Server;
 
 /// An account to seed.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +89,18 @@ impl JiraSnapshot {
     }
 }
 
+/// A running simulated Jira; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedJira {
+    server: Server,
+    jira: Arc<Jira>,
+    token: String,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
 impl Holds for SimulatedJira {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
@@ -95,9 +113,33 @@ impl Holds for SimulatedJira {
 }
 
 impl SimulatedJira {
+    /// Starts a Jira on a loopback port, with an administrator, the groups `jira-administrators` and
+    /// `jira-software-users`, and an unlimited licence.
+    pub async fn start(options: JiraOptions) -> io::Result<Self> {
+        let jira = Arc::new(Jira::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&jira), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, jira, token: options.token, faults, journal })
+    }
+
+    /// Returns the URL with the base path, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.jira.base_path)
+    }
+
+    /// Returns the first administrator's personal access token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self.jira.versions.write(|world| Ok::<R, Infallible>(work(world)));
-        result
+        self.jira.versions.change(work)
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
@@ -130,24 +172,18 @@ impl SimulatedJira {
 
     /// Drift: adds a member to a group; false if it is a member already, or if the account or the group is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| {
-            let key = world.named(name).map(|account| Arc::clone(&account.key));
-            key.is_some_and(|key| world.join(&key, group))
-        })
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.add_member(&key, group)))
     }
 
     /// Drift: removes a member from a group; false if it is not a member.
     pub fn remove_member(&self, group: &str, name: &str) -> bool {
-        self.change(|world| {
-            let key = world.named(name).map(|account| Arc::clone(&account.key));
-            key.is_some_and(|key| world.leave(&key, group))
-        })
+        self.change(|world| world.identities.id_of(name).is_some_and(|key| world.identities.remove_member(&key, group)))
     }
 
     /// Drift: deletes an account; an account of the same name in another directory is no longer shadowed.
     pub fn remove_account(&self, name: &str) {
         self.change(|world| {
-            if let Some(key) = world.named(name).map(|account| Arc::clone(&account.key)) {
+            if let Some(key) = world.identities.id_of(name) {
                 world.remove(&key);
             }
         });
@@ -156,8 +192,8 @@ impl SimulatedJira {
     /// Drift: renames an account.
     pub fn rename_account(&self, from: &str, to: &str) {
         self.change(|world| {
-            if let Some(key) = world.named(from).map(|account| Arc::clone(&account.key)) {
-                world.rename(&key, to);
+            if let Some(key) = world.identities.id_of(from) {
+                world.identities.rename(&key, fold(to));
             }
         });
     }
@@ -187,13 +223,16 @@ impl SimulatedJira {
         });
     }
 
-    fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
+    fn account(&self, name: &str, work: impl FnOnce(&mut AccountData)) {
         self.change(|world| {
-            let key = world.named(name).map(|account| Arc::clone(&account.key));
-            if let Some(account) = key.and_then(|key| world.account_mut(&key)) {
+            if let Some(account) = world.identities.id_of(name).and_then(|key| world.identities.get_mut(&key)) {
                 work(account);
             }
         });
+    }
+
+    fn group(&self, name: &str, work: impl FnOnce(&mut GroupData)) {
+        self.change(|world| world.identities.group_mut(name).map(work));
     }
 
     /// Marks an account as one with reported issues or comments, which cannot be deleted.
@@ -208,7 +247,7 @@ impl SimulatedJira {
 
     /// Returns the number of open sessions of an account.
     pub fn sessions(&self, name: &str) -> usize {
-        self.jira.versions.read(None, |world| world.named(name).map_or(0, |account| account.sessions))
+        self.jira.versions.read(None, |world| world.identities.named(name).map_or(0, |account| account.sessions))
     }
 
     /// Marks an account as a project lead, which cannot be deactivated.
@@ -218,20 +257,12 @@ impl SimulatedJira {
 
     /// Marks a group as used in restrictions; it can be deleted only with a replacement group.
     pub fn set_group_in_use(&self, name: &str, in_use: bool) {
-        self.change(|world| {
-            if let Some(group) = world.groups.get_mut(&fold(name)) {
-                Arc::make_mut(group).in_use = in_use;
-            }
-        });
+        self.group(name, |group| group.in_use = in_use);
     }
 
     /// Marks a group as one from a read-only directory.
     pub fn set_group_read_only(&self, name: &str, read_only: bool) {
-        self.change(|world| {
-            if let Some(group) = world.groups.get_mut(&fold(name)) {
-                Arc::make_mut(group).read_only = read_only;
-            }
-        });
+        self.group(name, |group| group.read_only = read_only);
     }
 
     /// Makes the first directory read-only or writable.
@@ -408,27 +439,21 @@ impl SimulatedJira {
     /// Returns the current users and groups.
     pub fn snapshot(&self) -> JiraSnapshot {
         self.jira.versions.read(None, |world| {
-            let name_of =
-                |group: &String| world.groups.get(group).map_or_else(|| group.clone(), |one| one.name.clone());
-            let accounts = world.accounts.values().filter(|account| !account.deleted).map(|account| {
+            let accounts = world.identities.accounts().map(|account| {
                 let profile = account.profile();
                 let directory = profile.and_then(|profile| world.directories.get(profile.directory));
                 let state = AccountState {
-                    key: account.key.to_string(),
+                    key: account.id.to_string(),
                     name: account.name.clone(),
                     display_name: profile.map(|profile| profile.display_name.clone()).unwrap_or_default(),
                     email: profile.map(|profile| profile.email.clone()).unwrap_or_default(),
                     active: account.active(),
                     directory: directory.map(|directory| directory.name.clone()).unwrap_or_default(),
-                    groups: account.groups.iter().map(name_of).collect(),
+                    groups: world.identities.group_names(&account.groups),
                 };
                 (state.key.clone(), state)
             });
-            let groups = world.groups.values().map(|group| {
-                let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
-                (group.name.clone(), members.map(|account| account.name.clone()).collect())
-            });
-            JiraSnapshot { accounts: accounts.collect(), groups: groups.collect() }
+            JiraSnapshot { accounts: accounts.collect(), groups: world.identities.memberships() }
         })
     }
 }
@@ -438,10 +463,9 @@ impl SimulatedJira {
 fn seed(world: &mut World, directory: usize, account: NewAccount) -> String {
     let active = !account.inactive;
     let profile = Profile { directory, display_name: account.display_name, email: account.email, active };
-    let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
-    let key = match known {
+    let key = match world.identities.id_of(&account.name) {
         Some(key) => {
-            if let Some(account) = world.account_mut(&key)
+            if let Some(account) = world.identities.get_mut(&key)
                 && account.profiles.iter().all(|profile| profile.directory != directory)
             {
                 account.profiles.push(profile);
@@ -453,7 +477,7 @@ fn seed(world: &mut World, directory: usize, account: NewAccount) -> String {
     };
     for group in &account.groups {
         world.add_group(group);
-        world.join(&key, group);
+        world.identities.add_member(&key, group);
     }
     key.to_string()
 }

@@ -1,4 +1,4 @@
-//! Refusals, in Jira's form.
+//! Error answers, in Jira's form.
 
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,7 @@ impl Refused {
 impl From<Refused> for Reply {
     fn from(refused: Refused) -> Self {
         match refused.body {
-            Some(body) => super::render::answer(refused.status, &body),
+            Some(body) => Self::json_utf8(refused.status, &body),
             None => Self::empty(refused.status),
         }
     }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::refused::Refused;
-use super::render::{self, answer};
-use super::state::{World, fold};
-use super::{Call, Jira};
+use super::errors::Refused;
+use super::instance::{Call, Jira};
+use super::render;
+use super::state::World;
 use crate::front::Reply;
+use crate::identities::fold;
 use crate::roster::Id;
 
 /// Maximum number of members on a page.
@@ -19,7 +20,7 @@ fn group_name(call: &Call<'_>) -> Result<String, Refused> {
 
 /// Checks that the caller may change the group: only system administrators change administrators' groups.
 fn demand_over(world: &World, call: &Call<'_>, group: &str) -> Result<(), Refused> {
-    let caller = call.name.and_then(|name| world.named(name));
+    let caller = call.name.and_then(|name| world.identities.named(name));
     if world.sysadmin_groups.contains(&fold(group)) && !caller.is_some_and(|caller| world.is_sysadmin(caller)) {
         return Err(Refused::forbidden());
     }
@@ -41,8 +42,8 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if !world.add_group(&name) {
         return Err(Refused::message(400, "A group or user with this name already exists."));
     }
-    let group = world.group(&name).ok_or_else(|| Refused::bare(500))?;
-    Ok(answer(201, &render::group(&call.api, group)))
+    let group = world.identities.group(&name).ok_or_else(|| Refused::bare(500))?;
+    Ok(Reply::json_utf8(201, &render::group(&call.api, group)))
 }
 
 /// `GET /group`, up to 9.x.
@@ -51,36 +52,37 @@ pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, 
         return Err(Refused::no_path(&call.request.path));
     }
     let name = group_name(call)?;
-    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let group = world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?;
     let mut shown = render::group(&call.api, group);
     if call.request.params("expand").join(",").contains("users") {
-        let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
-        let items: Vec<_> = members
+        let items: Vec<_> = world
+            .identities
+            .members(group)
             .filter(|account| account.active())
             .take(PAGE)
             .map(|account| render::listed(&call.api, account))
             .collect();
         shown["users"]["items"] = json!(items);
     }
-    Ok(answer(200, &shown))
+    Ok(Reply::json_utf8(200, &shown))
 }
 
 /// `DELETE /group`
 pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let name = group_name(call)?;
-    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let group = world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?;
     demand_over(world, call, &name)?;
     if group.read_only {
         return Err(Refused::read_only());
     }
     let folded = fold(&name);
-    let admins = world.admin_groups.union(&world.sysadmin_groups).filter(|one| world.groups.contains_key(*one));
+    let admins = world.admin_groups.union(&world.sysadmin_groups).filter(|one| world.identities.group(one).is_some());
     if (world.admin_groups.contains(&folded) || world.sysadmin_groups.contains(&folded)) && admins.count() == 1 {
         return Err(Refused::message(400, "Cannot delete the last group of administrators."));
     }
     match call.request.param("swapGroup").filter(|swap| !swap.is_empty()) {
-        Some(swap) if world.group(&swap).is_none() => return Err(Refused::no_group(&swap)),
+        Some(swap) if world.identities.group(&swap).is_none() => return Err(Refused::no_group(&swap)),
         None if group.in_use => {
             let text = format!("The group '{name}' is used in restrictions: say which group takes its place.");
             return Err(Refused::message(400, text));
@@ -95,12 +97,12 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
 pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let name = group_name(call)?;
-    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let group = world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?;
     let start = call.number("startAt")?.unwrap_or(0);
     let max = call.number("maxResults")?.unwrap_or(PAGE).clamp(1, PAGE);
     let inactive = call.request.flag("includeInactiveUsers");
     let ids = group.members.ids();
-    let active = |key: &&Id| world.accounts.get(*key).is_some_and(|account| account.active());
+    let active = |key: &&Id| world.identities.get(key).is_some_and(|account| account.active());
     // With inactive members a page is a slice; without them, the total needs a check of every member.
     let (total, page): (usize, Vec<&Id>) = if inactive {
         (ids.len(), ids.iter().skip(start).take(max).collect())
@@ -109,7 +111,7 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
     };
     let values: Vec<_> = page
         .into_iter()
-        .filter_map(|key| world.accounts.get(key))
+        .filter_map(|key| world.identities.get(key))
         .map(|account| render::listed(&call.api, account))
         .collect();
     let last = start.saturating_add(values.len()) >= total;
@@ -126,37 +128,37 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
     if !last {
         shown["nextPage"] = json!(link(start + max));
     }
-    Ok(answer(200, &shown))
+    Ok(Reply::json_utf8(200, &shown))
 }
 
 /// `POST /group/user`
-pub(crate) fn join(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn add_member(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let name = group_name(call)?;
     let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
     let user = sent["name"].as_str().unwrap_or_default();
-    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
-    let account = world.named(user).ok_or_else(|| Refused::no_user(user))?;
+    let group = world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let account = world.identities.named(user).ok_or_else(|| Refused::no_user(user))?;
     demand_over(world, call, &name)?;
     if group.read_only {
         return Err(Refused::read_only());
     }
-    let key = account.key.clone();
-    if !world.join(&key, &name) {
+    let key = account.id.clone();
+    if !world.identities.add_member(&key, &name) {
         let text = format!("Cannot add user '{user}', user is already a member of '{name}'");
         return Err(Refused::message(400, text));
     }
-    let group = world.group(&name).ok_or_else(|| Refused::bare(500))?;
-    Ok(answer(201, &render::group(&call.api, group)))
+    let group = world.identities.group(&name).ok_or_else(|| Refused::bare(500))?;
+    Ok(Reply::json_utf8(201, &render::group(&call.api, group)))
 }
 
 /// `DELETE /group/user`
-pub(crate) fn leave(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn remove_member(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let name = group_name(call)?;
     let user = call.request.param("username").unwrap_or_default();
-    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
-    let account = world.named(&user).ok_or_else(|| Refused::no_user(&user))?;
+    let group = world.identities.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let account = world.identities.named(&user).ok_or_else(|| Refused::no_user(&user))?;
     demand_over(world, call, &name)?;
     if group.read_only {
         return Err(Refused::read_only());
@@ -171,8 +173,8 @@ pub(crate) fn leave(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused
     if own && administers(&&folded) && account.groups.iter().filter(administers).count() == 1 {
         return Err(Refused::message(400, "You cannot leave the last group that makes you an administrator."));
     }
-    let key = account.key.clone();
-    world.leave(&key, &name);
+    let key = account.id.clone();
+    world.identities.remove_member(&key, &name);
     Ok(Reply::empty(200))
 }
 
@@ -182,7 +184,7 @@ pub(crate) fn picker(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
     let max = call.number("maxResults")?.unwrap_or(20).min(jira.switches().picker_cap);
     let excluded: Vec<String> = call.request.params("exclude").iter().map(|name| fold(name)).collect();
     let found: Vec<_> =
-        world.groups.iter().filter(|(folded, _)| folded.contains(&query) && !excluded.contains(folded)).collect();
+        world.identities.groups().filter(|(folded, _)| folded.contains(&query) && !excluded.contains(folded)).collect();
     let shown: Vec<Value> = found
         .iter()
         .take(max)
@@ -195,7 +197,7 @@ pub(crate) fn picker(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
         })
         .collect();
     let header = format!("Showing {} of {} matching groups", shown.len(), found.len());
-    Ok(answer(200, &json!({ "header": header, "total": found.len(), "groups": shown })))
+    Ok(Reply::json_utf8(200, &json!({ "header": header, "total": found.len(), "groups": shown })))
 }
 
 /// Returns the name with the matched text in bold.

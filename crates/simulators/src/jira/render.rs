@@ -5,18 +5,7 @@ use serde_json::{Value, json};
 
 use super::state::{Account, Application, Group, World};
 use super::switches::ShownGroups;
-use crate::front::Reply;
-
-/// Returns an answer with Jira's content type.
-pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
-    let mut reply = Reply::json(status, body);
-    reply.headers = vec![("content-type".into(), "application/json;charset=UTF-8".into())];
-    reply
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
+use crate::front::form_encoded;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,8 +34,8 @@ struct UserView<'a> {
 fn view<'a>(api: &str, account: &'a Account) -> UserView<'a> {
     let profile = account.profile();
     UserView {
-        link: format!("{api}/user?username={}", encoded(&account.name)),
-        key: &account.key,
+        link: format!("{api}/user?username={}", form_encoded(&account.name)),
+        key: &account.id,
         name: &account.name,
         email_address: profile.map_or("", |profile| &profile.email),
         avatar_urls: json!({ "48x48": format!("{}/secure/useravatar?avatarId=10122", site(api)) }),
@@ -78,8 +67,8 @@ pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str, gr
     shown.locale = Some("en_US");
     shown.expand = Some("groups,applicationRoles");
     let group = |name: &String| {
-        let name = world.groups.get(name).map_or(name.as_str(), |group| &group.name);
-        json!({ "name": name, "self": format!("{api}/group?groupname={}", encoded(name)) })
+        let name = world.identities.group(name).map_or(name.as_str(), |group| &group.name);
+        json!({ "name": name, "self": format!("{api}/group?groupname={}", form_encoded(name)) })
     };
     let most = match groups {
         _ if !asked("groups") => 0,
@@ -110,8 +99,8 @@ pub(crate) fn written(world: &World, api: &str, account: &Account) -> Value {
         .map(|application| application.key.as_str())
         .collect();
     json!({
-        "self": format!("{api}/user?username={}", encoded(&account.name)),
-        "key": *account.key,
+        "self": format!("{api}/user?username={}", form_encoded(&account.name)),
+        "key": *account.id,
         "name": account.name,
         "emailAddress": profile.map(|profile| &profile.email),
         "displayName": profile.map(|profile| &profile.display_name),
@@ -124,7 +113,7 @@ pub(crate) fn written(world: &World, api: &str, account: &Account) -> Value {
 pub(crate) fn group(api: &str, group: &Group) -> Value {
     json!({
         "name": group.name,
-        "self": format!("{api}/group?groupname={}", encoded(&group.name)),
+        "self": format!("{api}/group?groupname={}", form_encoded(&group.name)),
         "users": {
             "size": group.members.len(), "items": [], "max-results": 50, "start-index": 0, "end-index": 0,
         },
@@ -135,12 +124,7 @@ pub(crate) fn group(api: &str, group: &Group) -> Value {
 /// An application with its seats.
 pub(crate) fn application(world: &World, application: &Application) -> Value {
     let used = world.users_of(application);
-    let named = |names: &std::collections::BTreeSet<String>| -> Vec<String> {
-        names
-            .iter()
-            .map(|name| world.groups.get(name).map_or_else(|| name.clone(), |group| group.name.clone()))
-            .collect()
-    };
+    let named = |folded| -> Vec<String> { world.identities.group_names(folded) };
     let free = application.seats.map(|seats| seats.saturating_sub(used));
     json!({
         "key": application.key,

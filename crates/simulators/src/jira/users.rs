@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::refused::Refused;
-use super::render::{self, answer};
-use super::state::{Account, Application, Profile, World, fold};
-use super::{Call, Jira};
+use super::errors::Refused;
+use super::instance::{Call, Jira};
+use super::render;
+use super::state::{Account, Application, Profile, World};
 use crate::front::Reply;
+use crate::identities::fold;
 
 const DUPLICATE: &str = "A user with that username already exists.";
 const FULL: &str = "There are no seats left in the licence of";
@@ -30,18 +31,20 @@ pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, 
     let deleted = call.request.flag("includeDeleted") && call.is_admin(world);
     let account = find(world, call, deleted)?;
     let expand = call.request.params("expand").join(",");
-    Ok(answer(200, &render::user(world, &call.api, account, &expand, jira.switches().shown_groups)))
+    Ok(Reply::json_utf8(200, &render::user(world, &call.api, account, &expand, jira.switches().shown_groups)))
 }
 
 /// Returns the account that `username` or `key` names.
 fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<Account>, Refused> {
     let (name, key) = (call.request.param("username"), call.request.param("key"));
     let found = match (&name, &key) {
-        (Some(name), _) => world.named(name).or_else(|| {
+        (Some(name), _) => world.identities.named(name).or_else(|| {
             let wanted = fold(name);
-            world.accounts.values().find(|account| deleted && account.deleted && account.name == wanted)
+            world.deleted.iter().find(|account| deleted && account.name == wanted)
         }),
-        (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
+        (None, Some(key)) => {
+            world.identities.get(key).or_else(|| world.deleted.iter().find(|account| deleted && *account.id == **key))
+        }
         (None, None) => {
             // Jira's API description has no 400 for reads.
             let status = if call.request.method == "GET" { 404 } else { 400 };
@@ -77,9 +80,9 @@ pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
                 || profile
                     .is_some_and(|one| fold(&one.display_name).contains(&wanted) || fold(&one.email).contains(&wanted)))
     };
-    let found = world.names.ids().iter().filter_map(|key| world.accounts.get(key)).filter(fits);
+    let found = world.identities.listed().filter(fits);
     let shown: Vec<_> = found.skip(start).take(max).map(|account| render::listed(&call.api, account)).collect();
-    Ok(answer(200, &shown))
+    Ok(Reply::json_utf8(200, &shown))
 }
 
 /// `GET /user/list`: all users, by cursor.
@@ -97,7 +100,7 @@ pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply,
     let mut from = world
         .by_number
         .range(cursor..)
-        .filter_map(|(number, key)| Some((number, world.accounts.get(key)?)))
+        .filter_map(|(number, key)| Some((number, world.identities.get(key)?)))
         .filter(|(_, account)| switches.list_inactive || account.active());
     let values: Vec<_> = from.by_ref().take(max).map(|(_, account)| render::listed(&call.api, account)).collect();
     let next = from.next().map(|(number, _)| number.to_string());
@@ -109,24 +112,18 @@ pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply,
         shown["nextPage"] = json!(link(&next));
         shown["nextCursor"] = json!(next);
     }
-    Ok(answer(200, &shown))
+    Ok(Reply::json_utf8(200, &shown))
 }
 
 /// `GET /user/duplicated/…`: names that exist in more than one directory.
 pub(crate) fn duplicated(world: &World, call: &Call<'_>, count: bool) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
-    let found: Vec<&Arc<Account>> = world
-        .names
-        .ids()
-        .iter()
-        .filter_map(|key| world.accounts.get(key))
-        .filter(|account| account.profiles.len() > 1)
-        .collect();
+    let found: Vec<&Arc<Account>> = world.identities.listed().filter(|account| account.profiles.len() > 1).collect();
     if count {
-        return Ok(answer(200, &found.len()));
+        return Ok(Reply::json_utf8(200, &found.len()));
     }
     let shown: Vec<Value> = found.iter().map(|one| json!({ "userName": one.name, "directories": one.profiles.iter().filter_map(|profile| world.directories.get(profile.directory)).map(|one| json!({ "name": one.name })).collect::<Vec<_>>() })).collect();
-    Ok(answer(200, &shown))
+    Ok(Reply::json_utf8(200, &shown))
 }
 
 fn read(call: &Call<'_>) -> Result<Sent, Refused> {
@@ -161,7 +158,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     let mut errors = Map::new();
     if let Some(text) = check_name(name) {
         errors.insert("username".into(), json!(text));
-    } else if world.named(name).is_some() {
+    } else if world.identities.named(name).is_some() {
         errors.insert("username".into(), json!(DUPLICATE));
     }
     if email.is_empty() {
@@ -187,12 +184,12 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     let profile = Profile { directory, display_name: display_name.into(), email: email.into(), active: true };
     let key = world.add(name, profile);
     for group in groups {
-        world.join(&key, &group);
+        world.identities.add_member(&key, &group);
     }
-    let account = world.accounts.get(&key).ok_or_else(|| Refused::bare(500))?;
+    let account = world.identities.get(&key).ok_or_else(|| Refused::bare(500))?;
     let shown = render::written(world, &call.api, account);
     let location = shown["self"].as_str().unwrap_or_default().to_owned();
-    Ok(answer(201, &shown).with("location", location))
+    Ok(Reply::json_utf8(201, &shown).with("location", location))
 }
 
 fn application<'a>(world: &'a World, key: &str) -> Result<&'a Application, Refused> {
@@ -219,7 +216,7 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         if let Some(text) = check_name(name) {
             return Err(Refused::field("username", text));
         }
-        if world.named(name).is_some_and(|other| other.key != account.key) {
+        if world.identities.named(name).is_some_and(|other| other.id != account.id) {
             return Err(Refused::field("username", DUPLICATE));
         }
     }
@@ -239,9 +236,9 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         }
     }
     if let Some(name) = &sent.name {
-        world.rename(&account.key, name);
+        world.identities.rename(&account.id, fold(name));
     }
-    if let Some(profile) = world.account_mut(&account.key).and_then(|account| account.profiles.first_mut()) {
+    if let Some(profile) = world.identities.get_mut(&account.id).and_then(|account| account.profiles.first_mut()) {
         if let Some(email) = sent.email_address {
             profile.email = email;
         }
@@ -250,8 +247,8 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         }
         profile.active = sent.active.unwrap_or(profile.active);
     }
-    let account = world.accounts.get(&account.key).ok_or_else(|| Refused::bare(500))?;
-    Ok(answer(200, &render::written(world, &call.api, account)))
+    let account = world.identities.get(&account.id).ok_or_else(|| Refused::bare(500))?;
+    Ok(Reply::json_utf8(200, &render::written(world, &call.api, account)))
 }
 
 /// `DELETE /user`
@@ -270,7 +267,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
         let text = format!("Cannot delete user '{}': it has reported issues or comments.", account.name);
         return Err(Refused::message(400, text));
     }
-    world.remove(&account.key);
+    world.remove(&account.id);
     Ok(Reply::empty(204))
 }
 
@@ -297,7 +294,7 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
     let application = application(world, &key)?.clone();
     if !give {
         for group in &application.groups {
-            world.leave(&account.key, group);
+            world.identities.remove_member(&account.id, group);
         }
         return Ok(Reply::empty(204));
     }
@@ -305,7 +302,7 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
         return Err(Refused::message(400, format!("{FULL} {}.", application.name)));
     }
     for group in &application.default_groups {
-        world.join(&account.key, group);
+        world.identities.add_member(&account.id, group);
     }
     Ok(Reply::empty(200))
 }
@@ -317,8 +314,8 @@ pub(crate) fn end_session(jira: &Jira, world: &mut World, call: &Call<'_>, name:
         return Err(Refused::no_path(&call.request.path));
     }
     call.demand_admin(world)?;
-    let key = world.named(name).map(|account| Arc::clone(&account.key)).ok_or_else(|| Refused::no_user(name))?;
-    if let Some(account) = world.account_mut(&key) {
+    let key = world.identities.id_of(name).ok_or_else(|| Refused::no_user(name))?;
+    if let Some(account) = world.identities.get_mut(&key) {
         account.sessions = 0;
     }
     Ok(Reply::empty(200))

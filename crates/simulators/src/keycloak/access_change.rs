@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Tx, about, text};
+use super::errors::Refused;
 use super::event::Subject;
-use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
 use super::state::{Client, Group, Id, Role, User};

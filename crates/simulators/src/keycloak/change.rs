@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::errors::Refused;
 use super::event::{AdminEvent, AuthDetails, Happening, ModelEvent, STORED_BY_DEFAULT, Subject, UserEvent, now};
-use super::refused::Refused;
 use super::state::{Id, Realm, User, new_id};
 
 /// The account that makes a change.

@@ -1,20 +1,98 @@
-//! The Rust API of a realm: the changes of its HTTP API, seeds, switches and the bare state.
+//! The simulated Keycloak as tests control it: the changes of its HTTP API, seeds, switches and the current state.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::RealmCell;
+use super::KeycloakOptions;
 use super::change::{Actor, Draws, Tx};
+use super::errors::Refused;
 use super::event::now;
-use super::refused::Refused;
+use super::instance::{Keycloak, RealmCell};
 use super::rep::{GroupRep, UserRep};
 use super::state::{Group, Realm, User, new_id};
 use super::users_change::insert_user;
 use super::values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 use super::webhook::{Delivery, Webhook};
+use crate::fault::Faults;
+use crate::front;
+use crate::journal::Journal;
+use crate::server::Server;
+
+/// A running simulated Keycloak; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedKeycloak {
+    server: Server,
+    keycloak: Arc<Keycloak>,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
+impl SimulatedKeycloak {
+    /// Starts a Keycloak on a loopback port, with only the realm `master`.
+    pub async fn start(options: KeycloakOptions) -> io::Result<Self> {
+        let keycloak = Arc::new(Keycloak::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&keycloak), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, keycloak, faults, journal })
+    }
+
+    /// Starts a Keycloak with realm `acme`; its client `usersync` (secret `usersync-secret`) may read users and events.
+    pub async fn start_with_realm() -> io::Result<(Self, RealmHandle)> {
+        let simulator = Self::start(KeycloakOptions::default()).await?;
+        let realm = simulator.add_realm("acme");
+        realm.add_service_client("usersync", "usersync-secret", &["view-users", "view-events"]);
+        Ok((simulator, realm))
+    }
+
+    /// Returns the URL with the base path, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.keycloak.prefix)
+    }
+
+    /// Adds a realm that stores events, allows login changes and keeps every attribute; or returns the one of that
+    /// name.
+    pub fn add_realm(&self, name: &str) -> RealmHandle {
+        let mut realm = Realm::new(name);
+        realm.settings.admin_events = true;
+        realm.settings.admin_event_details = true;
+        realm.settings.user_events = true;
+        realm.settings.edit_username = true;
+        realm.settings.unmanaged_attributes = true;
+        self.keycloak.add(realm);
+        let realms = self.keycloak.realms.read();
+        RealmHandle::new(Arc::clone(&realms[name]), &self.keycloak.admin_id)
+    }
+
+    /// Returns the realm of this name.
+    pub fn realm(&self, name: &str) -> Option<RealmHandle> {
+        let realms = self.keycloak.realms.read();
+        realms.get(name).map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
+    }
+
+    /// Revokes all tokens: the next call with one of them is answered with 401.
+    pub fn revoke_tokens(&self) {
+        self.keycloak.tokens.revoke_all();
+    }
+
+    /// Saves the current state of all realms for [`Stale::Frozen`](crate::fault::Stale::Frozen) reads.
+    pub fn freeze(&self) {
+        for cell in self.keycloak.realms.read().values() {
+            cell.versions.freeze();
+        }
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
 
 /// A realm of a simulated Keycloak. Its changes emit the same events as an administrator's.
 #[derive(Clone, Debug)]
@@ -287,23 +365,19 @@ impl RealmHandle {
 
     /// Sets which events are stored: admin events, their representation, user events.
     pub fn set_events(&self, admin: bool, details: bool, user: bool) {
-        let set: Result<(), Refused> = self.cell.versions.write(|realm| {
+        self.cell.versions.change(|realm| {
             realm.settings.admin_events = admin;
             realm.settings.admin_event_details = details;
             realm.settings.user_events = user;
-            Ok(())
         });
-        debug_assert!(set.is_ok());
     }
 
     /// Deletes stored events, as an administrator's *clear* or the expiry does.
     pub fn clear_events(&self) {
-        let cleared: Result<(), Refused> = self.cell.versions.write(|realm| {
+        self.cell.versions.change(|realm| {
             realm.admin_events.clear();
             realm.user_events.clear();
-            Ok(())
         });
-        debug_assert!(cleared.is_ok());
     }
 
     /// Returns the stored admin events, oldest first, as `GET admin-events` returns them.
@@ -335,15 +409,13 @@ impl RealmHandle {
     }
 
     fn set_provider(&self, component: &str, on: bool, list: impl Fn(&mut Realm) -> &mut HashSet<String>) {
-        let set: Result<(), Refused> = self.cell.versions.write(|realm| {
+        self.cell.versions.change(|realm| {
             if on {
                 list(realm).insert(component.to_owned());
             } else {
                 list(realm).remove(component);
             }
-            Ok(())
         });
-        debug_assert!(set.is_ok());
     }
 
     /// Turns the posting of events on or off.

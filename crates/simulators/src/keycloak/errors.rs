@@ -1,4 +1,4 @@
-//! Refusals, in Keycloak's form.
+//! Error answers, in Keycloak's form.
 
 use serde_json::{Value, json};
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::errors::Refused;
 use super::event::{STORED_BY_DEFAULT, UserEvent, is_known};
 use super::page::{Page, ok};
-use super::refused::Refused;
 use super::rights::{Rights, demand};
 use super::state::Realm;
 use crate::front::{Reply, Request};

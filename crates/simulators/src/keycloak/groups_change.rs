@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change::{Tx, text};
+use super::errors::Refused;
 use super::event::Subject;
-use super::refused::Refused;
 use super::render;
 use super::rep::GroupRep;
 use super::state::{Group, Id};

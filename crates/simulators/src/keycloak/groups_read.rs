@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::errors::Refused;
 use super::page::{Page, ok};
 use super::realm_read;
-use super::refused::Refused;
 use super::render::{self, Depth, GroupDepth};
 use super::rights::{Rights, demand};
 use super::state::{Group, Id, Realm};
-use super::users_read;
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/groups`.
@@ -148,10 +147,10 @@ fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, re
             let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
             let cut_off = |id: &&Id| realm.users.get(*id).is_some_and(|user| realm.is_cut_off(user));
             if realm.ldap_down.is_empty() && realm.switched_off.is_empty() {
-                return Ok(ok(&users_read::shown(realm, page.cut(group.members.ids()), depth, None)));
+                return Ok(ok(&render::users(realm, page.cut(group.members.ids()), depth, None)));
             }
             let left: Vec<Id> = group.members.ids().iter().filter(|id| !cut_off(id)).cloned().collect();
-            Ok(ok(&users_read::shown(realm, page.cut(&left), depth, None)))
+            Ok(ok(&render::users(realm, page.cut(&left), depth, None)))
         }
         ["role-mappings"] => {
             let roles = realm_read::shown_roles(realm, &group.realm_roles, false);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::refused::Refused;
+use super::errors::Refused;
 use crate::front::{Reply, Request};
 
 /// A page of a list.
@@ -36,10 +36,5 @@ impl Page {
 
 /// Returns a 200 answer with the admin API's headers.
 pub(crate) fn ok(body: &impl Serialize) -> Reply {
-    let mut reply = Reply::json(200, body);
-    reply.headers = vec![
-        ("content-type".into(), "application/json;charset=UTF-8".into()),
-        ("cache-control".into(), "no-cache".into()),
-    ];
-    reply
+    Reply::json_utf8(200, body).with("cache-control", "no-cache")
 }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::errors::Refused;
+use super::instance::Keycloak;
 use super::page::ok;
-use super::refused::Refused;
 use super::rights::{Rights, demand};
 use super::state::Realm;
-use super::{Keycloak, events_read, groups_read, realm_read, users_read};
+use super::{events_read, groups_read, realm_read, users_read};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/admin/realms/{realm}`.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::errors::Refused;
 use super::page::{Page, ok};
-use super::refused::Refused;
 use super::render::{self, Depth, GroupDepth};
 use super::rights::{Rights, demand};
 use super::state::{Client, Id, Realm, Role, User};
-use super::users_read;
 use crate::front::{Reply, Request};
 
 /// Returns realm roles by name.
@@ -87,7 +86,7 @@ pub(crate) fn roles(realm: &Realm, rights: &Rights, request: &Request, rest: &[&
             let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
             let holds = |id: &&Id| realm.users.get(*id).is_some_and(|user| user.realm_roles.contains(*name));
             let held: Vec<Id> = realm.people.ids().iter().filter(holds).cloned().collect();
-            Ok(ok(&users_read::shown(realm, page.cut(&held), depth, None)))
+            Ok(ok(&render::users(realm, page.cut(&held), depth, None)))
         }
         ["groups"] => {
             // Up to 26.7.0 without this right.

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::change::text;
-use super::refused::Refused;
-use super::state::{Client, Group, Realm, Role, User};
+use super::errors::Refused;
+use super::state::{Client, Group, Id, Realm, Role, User};
 
 /// Detail level of a user.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,4 +211,14 @@ pub(crate) fn client(client: &Client, manage: bool) -> Value {
         }
     }
     shown
+}
+
+/// Users as a list.
+pub(crate) fn users<'a>(
+    realm: &'a Realm,
+    ids: &[Id],
+    depth: Depth,
+    access: Option<&'a Value>,
+) -> Vec<impl Serialize + 'a> {
+    ids.iter().filter_map(|id| realm.users.get(id)).map(|one| user(realm, one, depth, access)).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::refused::Refused;
+use super::errors::Refused;
 
 /// Attributes of a user or a group.
 pub(crate) type Attributes = BTreeMap<String, Vec<String>>;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::refused::Refused;
+use super::errors::Refused;
 
 /// The rights of one token over one realm.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,5 @@
-//! State of a realm.
+//! State of a realm. Groups have ids and form a tree, and a user is in one of three listings, so
+//! [`Identities`](crate::identities::Identities) does not fit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

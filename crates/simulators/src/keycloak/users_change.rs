@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::change::{Tx, about, text};
+use super::errors::Refused;
 use super::event::Subject;
-use super::refused::Refused;
 use super::render;
 use super::rep::UserRep;
 use super::state::{Id, Realm, User};
@@ -301,14 +301,10 @@ pub(crate) fn insert_user(realm: &mut Realm, user: User) {
 fn rename_user(realm: &mut Realm, user: &User, username: &str) {
     realm.names.remove(&user.username);
     realm.names.insert(username.to_owned(), Arc::clone(&user.id));
-    let list = realm.roster(user);
-    list.remove(&user.username);
-    list.insert(username, &user.id);
+    realm.roster(user).rename(&user.username, username, &user.id);
     for group in &user.groups {
         if let Some(group) = realm.groups.get_mut(group) {
-            let members = &mut Arc::make_mut(group).members;
-            members.remove(&user.username);
-            members.insert(username, &user.id);
+            Arc::make_mut(group).members.rename(&user.username, username, &user.id);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::errors::Refused;
 use super::page::{Page, ok};
 use super::realm_read;
-use super::refused::Refused;
 use super::render::{self, Depth};
 use super::rights::{Rights, demand};
 use super::state::{Id, Realm, User};
@@ -71,17 +71,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
             &picked
         }
     };
-    Ok(ok(&shown(realm, page.cut(ids), depth, Some(&access))))
-}
-
-/// Returns these users as a list.
-pub(crate) fn shown<'a>(
-    realm: &'a Realm,
-    ids: &[Id],
-    depth: Depth,
-    access: Option<&'a Value>,
-) -> Vec<impl serde::Serialize + 'a> {
-    ids.iter().filter_map(|id| realm.users.get(id)).map(|user| render::user(realm, user, depth, access)).collect()
+    Ok(ok(&render::users(realm, page.cut(ids), depth, Some(&access))))
 }
 
 fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Actor, text};
+use super::errors::Refused;
+use super::instance::{Keycloak, RealmCell};
 use super::page::ok;
-use super::refused::Refused;
+use super::render;
 use super::rep::{GroupRep, UserRep, read};
 use super::rights::{Rights, demand};
 use super::state::Realm;
-use super::{Keycloak, RealmCell, render};
 use crate::front::{Reply, Request};
 
 /// `POST /admin/realms`.

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::refused::Refused;
+use super::errors::Refused;
 use crate::front::{Reply, Request};
 
 /// The path of the token endpoint.

@@ -3,11 +3,14 @@
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Scim, refused::Refused, render::answer};
+use super::errors::Refused;
+use super::instance::Scim;
 use crate::front::{Reply, Request};
 
 /// `POST /Bulk`: runs each operation independently, whatever the result of those before it.
-pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply, Refused> {
+pub(crate) fn bulk(scim: &Scim, request: &Request, run: impl Fn(&Request) -> Reply) -> Result<Reply, Refused> {
+    let switches = scim.switches();
+    let most = switches.bulk;
     let sent: Value = serde_json::from_slice(&request.body).map_err(|_| Refused::value("not JSON"))?;
     let operations = sent["Operations"].as_array().ok_or_else(|| Refused::value("Operations is missing"))?;
     if operations.len() > most {
@@ -26,11 +29,11 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
             headers,
             body: operation["data"].to_string().into(),
         };
-        let reply = scim.route(&one, None, None).unwrap_or_else(Reply::from);
+        let reply = run(&one);
         let mut result = json!({
             "method": method, "location": format!("{}{}", request.origin(), one.path), "status": reply.status.to_string(),
         });
-        if let Some(id) = operation.get("bulkId").filter(|_| !scim.switches().bulk_reversed) {
+        if let Some(id) = operation.get("bulkId").filter(|_| !switches.bulk_reversed) {
             result["bulkId"] = id.clone();
         }
         if reply.status >= 400 {
@@ -38,9 +41,9 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
         }
         reported.push(result);
     }
-    if scim.switches().bulk_reversed {
+    if switches.bulk_reversed {
         reported.reverse();
     }
     let schemas = ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"];
-    Ok(answer(200, &json!({ "schemas": schemas, "Operations": reported })))
+    Ok(Reply::scim(200, &json!({ "schemas": schemas, "Operations": reported })))
 }

@@ -1,13 +1,21 @@
-//! The Rust API of a simulated SCIM server: seeds, drift, switches and the bare state.
+//! The simulated SCIM server as tests control it: seeds, drift, switches and the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::ScimOptions;
+use super::auth;
+use super::instance::Scim;
 use super::state::{Item, World};
-use super::{ScimSwitches, SimulatedScim};
+use super::switches::ScimSwitches;
 use crate::agree::{Held, HeldAccount, Holds};
+use crate::fault::Faults;
+use crate::front;
+use crate::journal::Journal;
+use crate::server::Server;
 
 /// An account to seed.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +92,18 @@ impl ScimSnapshot {
     }
 }
 
+/// A running simulated SCIM server; dropping it stops the server.
+#[derive(Debug)]
+pub struct SimulatedScim {
+    server: Server,
+    scim: Arc<Scim>,
+    token: String,
+    /// Faults of this server.
+    pub faults: Faults,
+    /// Journal of the requests.
+    pub journal: Journal,
+}
+
 impl Holds for SimulatedScim {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
@@ -102,9 +122,37 @@ impl Holds for SimulatedScim {
 }
 
 impl SimulatedScim {
+    /// Starts an empty server on a loopback port.
+    pub async fn start(options: ScimOptions) -> io::Result<Self> {
+        let scim = Arc::new(Scim::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&scim), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, scim, token: options.token, faults, journal })
+    }
+
+    /// Returns the SCIM base URL, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.scim.base_path)
+    }
+
+    /// Returns the URL of the token endpoint.
+    pub fn token_url(&self) -> String {
+        format!("http://{}{}", self.server.address(), auth::TOKEN_PATH)
+    }
+
+    /// Returns the static token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops the server; returns when the port is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self.scim.versions.write(|world| Ok::<R, Infallible>(work(world)));
-        result
+        self.scim.versions.change(work)
     }
 
     /// Changes the switches.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
-use super::render::{ENTERPRISE, GROUP, USER, answer};
+use super::instance::Call;
+use super::render::{ENTERPRISE, GROUP, USER};
 use super::switches::{Filters, Visibility};
 use crate::front::Reply;
 
@@ -29,11 +29,11 @@ pub(crate) fn config(call: &Call<'_>) -> Reply {
     if switches.cursor {
         body["pagination"] = json!({ "cursor": true, "index": true, "defaultPaginationMethod": "cursor" });
     }
-    answer(200, &body)
+    Reply::scim(200, &body)
 }
 
 fn list(resources: &[Value]) -> Reply {
-    answer(
+    Reply::scim(
         200,
         &json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": resources.len(),

@@ -1,8 +1,7 @@
-//! Refusals (RFC 7644, section 3.12).
+//! Error answers (RFC 7644, section 3.12).
 
 use serde_json::json;
 
-use super::render::answer;
 use crate::front::Reply;
 
 /// Schema of an error.
@@ -63,6 +62,6 @@ impl From<Refused> for Reply {
         if let Some(kind) = refused.kind {
             body["scimType"] = json!(kind);
         }
-        answer(refused.status, &body)
+        Reply::scim(refused.status, &body)
     }
 }

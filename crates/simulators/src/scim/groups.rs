@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Call;
+use super::errors::Refused;
+use super::instance::Call;
 use super::patch::{Operation, Verb};
-use super::refused::Refused;
-use super::state::{Item, World, fold};
+use super::state::{Item, World};
 use super::switches::{MemberAddition, MemberRemoval};
 use super::users::{demand_version, sent};
 use super::{lists, patch, render};
 use crate::front::Reply;
+use crate::identities::fold;
 
 /// `GET /Groups`
 pub(crate) fn list(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {

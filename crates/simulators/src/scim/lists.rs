@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Call;
-use super::refused::Refused;
-use super::render::answer;
-use super::state::{Item, Shelf, World, fold};
+use super::errors::Refused;
+use super::instance::Call;
+use super::state::{Item, Shelf, World};
 use super::switches::{Counted, Filters};
 use crate::front::Reply;
+use crate::identities::fold;
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
@@ -114,7 +114,7 @@ pub(crate) fn page(
     }
     body["itemsPerPage"] = json!(resources.len());
     body["Resources"] = json!(resources);
-    Ok(answer(200, &body))
+    Ok(Reply::scim(200, &body))
 }
 
 fn lost() -> Refused {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Call;
-use super::refused::Refused;
+use super::errors::Refused;
+use super::instance::Call;
 
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 

@@ -1,9 +1,8 @@
 //! Resources as JSON.
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Call;
+use super::instance::Call;
 use super::state::{Item, World};
 use super::switches::Visibility;
 use crate::front::Reply;
@@ -12,16 +11,9 @@ pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 pub(crate) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
-/// Returns an answer with SCIM's media type.
-pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
-    let mut reply = Reply::json(status, body);
-    reply.headers = vec![("content-type".into(), "application/scim+json;charset=UTF-8".into())];
-    reply
-}
-
 /// Returns one resource as an answer, with its version if the server has versions.
 pub(crate) fn one(call: &Call<'_>, status: u16, item: &Item, shown: &Value) -> Reply {
-    let reply = answer(status, shown);
+    let reply = Reply::scim(status, shown);
     let reply = if call.switches.etag { reply.with("etag", item.tag(call.switches)) } else { reply };
     match (status, shown["meta"]["location"].as_str()) {
         (201, Some(location)) => reply.with("location", location),

@@ -1,11 +1,13 @@
-//! State of a simulated SCIM server.
+//! State of a simulated SCIM server: JSON resources in the order of their creation; their logins need not be unique, so
+//! [`Identities`](crate::identities::Identities) does not fit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::ScimSwitches;
+use super::switches::ScimSwitches;
+use crate::identities::fold;
 
 /// A user or a group: its attributes as written, without those that the server adds.
 #[derive(Clone, Debug)]
@@ -37,11 +39,6 @@ impl Item {
     pub(crate) fn active(&self) -> bool {
         self.fields.get("active").is_some_and(|active| active == &Value::Bool(true))
     }
-}
-
-/// Folds a name for comparison.
-pub(crate) fn fold(name: &str) -> String {
-    name.to_lowercase()
 }
 
 /// Users or groups, by id and in listing order.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::Call;
-use super::refused::Refused;
-use super::state::{Item, World, fold};
+use super::errors::Refused;
+use super::instance::Call;
+use super::state::{Item, World};
 use super::{lists, patch, render};
 use crate::front::Reply;
+use crate::identities::fold;
 
 /// `GET /Users`
 pub(crate) fn list(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
