@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{codec, codec::millis, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, codec::millis, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
     model::{
         Approval, ApprovalItem, ApprovalItemState, ApprovalKind, Cause, ChangeOutcome, NewApprovalItem, Pair, Priority,

@@ -2,7 +2,7 @@
 
 use sqlx::{QueryBuilder, Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{codec, codec::millis, events::limit};
+use super::{codec, codec::limit, codec::millis};
 use crate::{
     model::{Change, Limited, Pair},
     store::{ChangeFilter, StoreResult},

@@ -10,10 +10,10 @@ use super::{
     codec::millis,
     intents::account_object,
     memory::{Claim, Memory},
-    names::PairNo,
+    numbers::PairNo,
     observations::record_observation,
     tasks::{priority, rank},
-    writer::Tx,
+    tx::Tx,
 };
 use crate::{
     model::{

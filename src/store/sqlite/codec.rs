@@ -109,6 +109,26 @@ pub(super) fn unpack(bytes: &[u8]) -> StoreResult<BTreeSet<i64>> {
     if shift == 0 { Ok(numbers) } else { Err(damaged("a stored set of memberships cannot be decoded")) }
 }
 
+/// Maximum number of rows in one INSERT.
+const MOST_ROWS: usize = 256;
+/// Granularity of INSERT sizes: rows beyond a multiple of this go into a separate INSERT.
+const STEP: usize = 16;
+
+/// Returns the number of rows for the next INSERT; `None`: no rows are left. Few statements, because each costs a
+/// thread switch there and back; few sizes, so that all their texts stay prepared.
+pub(super) fn chunk(left: usize) -> Option<usize> {
+    match left {
+        0 => None,
+        few if few < STEP => Some(few),
+        many => Some((many - many % STEP).min(MOST_ROWS)),
+    }
+}
+
+/// Returns a limit in SQL form: -1 (unlimited) for 0.
+pub(super) fn limit(limit: usize) -> i64 {
+    if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, tx::Tx};
 use crate::{
     model::{About, Condition},
     store::{ContactOrder, OrderEnd, StoreResult},

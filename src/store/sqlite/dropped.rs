@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, intents::NewChange, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, codec::millis, intents::NewChange, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
     model::{AccountId, ChangeOutcome, Limited, Link, UserId},
     store::StoreResult,

@@ -7,7 +7,7 @@ use super::{
     codec::millis,
     memory::Claim,
     tasks::{self, rank},
-    writer::Tx,
+    tx::Tx,
 };
 use crate::{
     model::{Cause, ErrorClass, NewApprovalItem, Priority, Subject, Token},

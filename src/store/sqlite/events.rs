@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{
     codec,
-    codec::millis,
+    codec::{chunk, limit, millis},
     tasks::Raise,
-    writer::{Done, Tx},
+    tx::{Done, Tx},
 };
 use crate::{
     model::{
@@ -20,11 +20,6 @@ use crate::{
     store::{Appended, EventCounts, EventFilter, StoreResult},
 };
 
-/// Maximum number of rows in one INSERT.
-const MOST_ROWS: usize = 256;
-/// Granularity of INSERT sizes: rows beyond a multiple of this go into a separate INSERT.
-const STEP: usize = 16;
-
 /// The events of one caller.
 pub(super) struct Append {
     pub connector: ConnectorName,
@@ -32,16 +27,6 @@ pub(super) struct Append {
     pub events: Vec<NewEvent>,
     pub now: Timestamp,
     pub reply: oneshot::Sender<StoreResult<Appended>>,
-}
-
-/// Returns the number of rows for the next INSERT; `None`: no rows are left. Few statements, because each costs a
-/// thread switch there and back; few sizes, so that all their texts stay prepared.
-pub(super) fn chunk(left: usize) -> Option<usize> {
-    match left {
-        0 => None,
-        few if few < STEP => Some(few),
-        many => Some((many - many % STEP).min(MOST_ROWS)),
-    }
 }
 
 /// An event id in its stored form.
@@ -358,11 +343,6 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
         query.push(" AND e.seq < ").push_bind(before);
     }
     Ok(())
-}
-
-/// Returns a limit in SQL form: -1 (unlimited) for 0.
-pub(super) fn limit(limit: usize) -> i64 {
-    if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
 }
 
 /// Query for an event with all its columns.

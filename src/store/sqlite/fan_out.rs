@@ -7,13 +7,10 @@ use sqlx::SqliteConnection;
 use super::{
     codec,
     codec::millis,
-    tasks::{Raise, priority, rank},
-    writer::Tx,
+    tasks::{PART, Raise, priority, rank},
+    tx::Tx,
 };
 use crate::{model::Priority, store::StoreResult};
-
-/// Maximum number of subjects that are raised in one transaction.
-pub(super) const PART: usize = 1_000;
 
 /// A pending part.
 pub(super) struct Part {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, links, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, links, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
     model::{Cause, ConnectorName, GroupId, GroupMapping, ManagedGroup, Priority, Subject, TargetGroupId, TargetName},
     store::{GroupWrite, NameFrom, StoreResult},

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
-    codec, codec::millis, memory::Claim, names::PairNo, observations::record_observation, tasks::Raise, writer::Tx,
+    codec, codec::millis, memory::Claim, numbers::PairNo, observations::record_observation, tasks::Raise, tx::Tx,
 };
 use crate::{
     model::{AccountId, Cause, ChangeOutcome, IntentId, Limited, Operation, Pair, Priority, Subject, Token},

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sqlx::{Connection as _, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{codec, codec::millis, error::damaged, names::PairNo, writer::Tx};
+use super::{codec, codec::millis, error::damaged, numbers::PairNo, tx::Tx};
 use crate::{
     model::{AccountId, ConnectorName, Link, Packed, Pair, TargetGroupId, UserId, Written},
     store::{StoreError, StoreResult},

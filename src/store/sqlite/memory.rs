@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
-use super::names::PairNo;
+use super::numbers::PairNo;
 use crate::model::{AccountId, Cause, ObservationSeq, Pair, Priority, Subject, Token};
 
 /// Number of low bits of an observation number or token that count within one opening of the store; the higher bits

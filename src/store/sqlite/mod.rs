@@ -20,6 +20,7 @@ mod links;
 mod members_read;
 mod memory;
 mod names;
+mod numbers;
 mod observations;
 mod open;
 mod orders;
@@ -32,6 +33,7 @@ mod requests;
 mod runs;
 mod steps;
 mod tasks;
+mod tx;
 mod unconfirmed;
 mod unsupported;
 mod work_signal;
@@ -51,11 +53,13 @@ use sqlx::SqliteConnection;
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    events::{Append, limit},
+    codec::limit,
+    events::Append,
     memory::Memory,
     readers::Readers,
+    tx::Tx,
     work_signal::WorkSignal,
-    writer::{Tx, Writer, closed},
+    writer::{Writer, closed},
 };
 use crate::{
     model::{

@@ -1,30 +1,12 @@
 //! Numbers that stand for connectors, targets, pairs and target groups in the tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use super::{codec, writer::Tx};
+use super::{codec, numbers::PairNo, tx::Tx};
 use crate::{
     model::{ConnectorName, Pair, TargetGroupId, TargetName},
     store::StoreResult,
 };
-
-/// The numbers of a pair, its connector and its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PairNo {
-    pub pair: i64,
-    pub connector: i64,
-    pub target: i64,
-}
-
-/// Cache of numbers. They never change; after a rollback the cache is cleared.
-#[derive(Default)]
-pub(super) struct Names {
-    connectors: HashMap<ConnectorName, i64>,
-    targets: HashMap<TargetName, i64>,
-    pairs: HashMap<Pair, PairNo>,
-    groups: HashMap<(i64, TargetGroupId), i64>,
-    group_ids: HashMap<i64, TargetGroupId>,
-}
 
 impl Tx {
     /// Returns a connector's number; assigns one if it has none.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, codec::millis, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
     model::{AccountId, Cause, Pair, Priority, Subject, UserId},
     store::{LinkOrder, OrderEnd, StoreResult},

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, fan_out, writer::Tx};
+use super::{codec, codec::millis, fan_out, tx::Tx};
 use crate::{
     model::{ConnectorName, Pair, RunTrigger, SourceIdentity, TargetIdentity, TargetName},
     store::{PairCounts, PairRecord, PairState, StoreError, StoreResult, Totals},

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{codec::millis, events::limit, writer::Tx};
+use super::{codec::limit, codec::millis, tx::Tx};
 use crate::store::StoreResult;
 
 /// Queries that delete the oldest rows, as far as they are older than ?1. The oldest come first by id, so rows that

@@ -2,7 +2,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, tx::Tx};
 use crate::{model::Refusals, store::StoreResult};
 
 /// Connector number for requests to an address that names no connector.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, tx::Tx};
 use crate::{
     model::{ChangeOutcome, Declared, IntentId, Pair, RunTrigger, count},
     store::{PairHoldings, PairState, StoreError, StoreResult},
@@ -162,7 +162,7 @@ impl Tx {
     async fn name_it(&mut self, kind: &Kind, no: i64, name: &str) -> StoreResult<()> {
         let sql = format!("UPDATE {} SET name = ?2 WHERE no = ?1", kind.table);
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(no).bind(name).execute(&mut self.conn).await?;
-        self.names = super::names::Names::default();
+        self.names = super::numbers::Names::default();
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, tx::Tx};
 use crate::{
     model::{Cause, ConnectorName, Pair, Priority, RunId, RunTrigger, Subject, TargetName},
     store::{AuditRecord, Request, StoreResult},

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, tx::Tx};
 use crate::{
     model::{Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
     store::{StoreError, StoreResult},

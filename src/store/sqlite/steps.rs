@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::{memory::Claim, writer::Tx};
+use super::{memory::Claim, tx::Tx};
 use crate::{
     model::{Cause, ChangeOutcome, Limited, Operation, Priority, Token},
     store::{LinkWrite, Step, Stepped, StoreError, StoreResult},

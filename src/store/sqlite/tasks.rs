@@ -8,15 +8,17 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::S
 use super::{
     codec,
     codec::millis,
-    events::{chunk, limit},
-    fan_out::PART,
-    names::PairNo,
-    writer::Tx,
+    codec::{chunk, limit},
+    numbers::PairNo,
+    tx::Tx,
 };
 use crate::{
     model::{Cause, Pair, Priority, Subject, TaskRecord, TaskState},
     store::{StoreResult, TaskFilter},
 };
+
+/// Maximum number of subjects that are raised in one transaction.
+pub(super) const PART: usize = 1_000;
 
 /// A request to reconcile a subject.
 pub(super) struct Raise {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{codec, intents::NewChange, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, intents::NewChange, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
     model::{Cause, ChangeOutcome, Limited, Link, Pair, RunId, Subject, UserId},
     store::StoreResult,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{codec, names::PairNo, writer::Tx};
+use super::{codec, numbers::PairNo, tx::Tx};
 use crate::{
     model::{Cause, ErrorClass, Priority, Subject, Unsupported},
     store::{StoreResult, TaskFilter},
