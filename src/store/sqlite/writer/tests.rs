@@ -8,7 +8,7 @@ use crate::{
     model::{Cause, EventOutcome, GroupId, NewEvent, Pair, Subject},
     store::{
         GroupWrite, Step, Stepped,
-        sqlite::{OpenOptions, fan_out::PART, open},
+        sqlite::{OpenOptions, open, tasks::PART},
     },
 };
 
