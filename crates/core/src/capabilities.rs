@@ -234,3 +234,140 @@ fn characters(all: &[char]) -> String {
     }
     if reported.is_empty() { "-".to_owned() } else { reported.join(" ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_compared_and_written_by_the_case_rule() {
+        for (rule, folded, written) in [
+            (CaseRule::Lower, "ädå love", "ädå love"),
+            (CaseRule::Insensitive, "ädå love", "ÄDå Love"),
+            (CaseRule::Sensitive, "ÄDå Love", "ÄDå Love"),
+        ] {
+            assert_eq!((rule.fold("ÄDå Love"), rule.written("ÄDå Love")), (folded.into(), written.into()), "{rule}");
+        }
+    }
+
+    #[test]
+    fn two_names_are_the_same_by_the_case_rule() {
+        for (rule, other_case) in [(CaseRule::Lower, true), (CaseRule::Insensitive, true), (CaseRule::Sensitive, false)]
+        {
+            assert!(rule.same("Ada", "Ada"), "{rule}");
+            assert_eq!((rule.same("Ada", "aDA"), rule.same("aDA", "Ada")), (other_case, other_case), "{rule}");
+            assert!(!rule.same("Ada", "Ada "), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_protected_group_is_found_by_name_in_every_case_and_by_id() {
+        let text =
+            |all: &[(&str, &str)]| all.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
+        let groups = ProtectedGroups {
+            by_name: text(&[("jira-administrators", "administrators"), ("both", "by name")]),
+            by_id: [("g1".into(), "default group".to_owned())].into(),
+            left_alone: ["site-admins".to_owned()].into(),
+        };
+        for (name, why, left_alone) in [
+            ("jira-administrators", Some("administrators"), false),
+            (" Jira-Administrators\t", Some("administrators"), false),
+            (" Site-Admins ", None, true),
+            ("site-admins", None, true),
+            ("engineers", None, false),
+        ] {
+            assert_eq!((groups.why_named(name), groups.is_left_alone(name)), (why, left_alone), "{name}");
+            assert_eq!(groups.why(&"g2".into(), name), why, "{name}");
+        }
+        assert_eq!(groups.why(&"g1".into(), "engineers"), Some("default group"));
+        assert_eq!(groups.why(&"g1".into(), "both"), Some("default group"));
+    }
+
+    #[test]
+    fn capabilities_that_were_stored_earlier_are_read_with_defaults() {
+        let mut stored = serde_json::to_value(Capabilities::base()).unwrap();
+        for added in
+            ["update", "groups_at_once", "keeps_external_id", "attributes", "access_groups", "protected_groups"]
+        {
+            assert!(stored.as_object_mut().unwrap().remove(added).is_some(), "{added}");
+        }
+        let read: Capabilities = serde_json::from_value(stored).unwrap();
+        assert!(read.update);
+        assert_eq!(read.groups_at_once, 1);
+        assert_eq!(read, Capabilities::base());
+    }
+
+    #[test]
+    fn all_capabilities_are_shown_in_a_table() {
+        let usual = [
+            ("list all accounts", "yes"),
+            ("change names and addresses", "yes"),
+            ("change logins", "yes"),
+            ("deactivate", "yes"),
+            ("delete", "yes"),
+            ("rename groups", "no"),
+            ("groups per call", "1"),
+            ("stores the Keycloak id", "no"),
+            ("further attributes", "no"),
+            ("e-mail address required", "no"),
+            ("e-mail address readable", "yes"),
+            ("case of logins", "case-preserving"),
+            ("maximum login length", "255"),
+            ("forbidden in logins", "-"),
+            ("case of group names", "case-preserving"),
+            ("maximum group name length", "255"),
+            ("forbidden in group names", "-"),
+        ];
+        assert_eq!(Capabilities::base().rows(), usual.map(|(name, value)| (name, value.to_owned())));
+
+        let other = Capabilities {
+            list_all: false,
+            update: false,
+            rename: false,
+            deactivate: Deactivation::Access,
+            delete: false,
+            rename_group: true,
+            groups_at_once: 20,
+            keeps_external_id: true,
+            attributes: true,
+            email_required: true,
+            reads_email: false,
+            login_case: CaseRule::Lower,
+            group_case: CaseRule::Sensitive,
+            login_max: 60,
+            login_forbids: vec![' ', '<', '\t', '>', '<'],
+            group_max: 80,
+            group_forbids: vec!['/'],
+            ..Capabilities::base()
+        };
+        let values: Vec<_> = other.rows().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(
+            values,
+            [
+                "no",
+                "no",
+                "no",
+                "by revoking access",
+                "no",
+                "yes",
+                "20",
+                "yes",
+                "yes",
+                "yes",
+                "no",
+                "lower-case",
+                "60",
+                "space < >",
+                "case-sensitive",
+                "80",
+                "/"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_way_of_deactivation_has_a_word() {
+        let words = [Deactivation::Never, Deactivation::Switch, Deactivation::Access].map(|way| way.to_string());
+        assert_eq!(words, ["no", "yes", "by revoking access"]);
+    }
+}

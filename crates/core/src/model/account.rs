@@ -165,6 +165,7 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UserFields;
 
     #[test]
     fn a_server_is_its_id_and_the_base_url_that_it_reports() {
@@ -177,5 +178,133 @@ mod tests {
         assert!(unknown.is_same(&production));
         assert!(!production.is_same(&server("https://staging.example.org/jira")));
         assert!(!production.is_same(&TargetIdentity::new("B", Some("https://jira.example.org/jira"))));
+    }
+
+    #[test]
+    fn an_address_that_is_also_the_id_is_shown_once() {
+        let address = "https://jira.example.org/jira";
+        assert_eq!(TargetIdentity::new(address, Some(address)).to_string(), address);
+        assert_eq!(TargetIdentity::new("A", None).to_string(), "A");
+    }
+
+    fn alice() -> Account {
+        Account {
+            id: "7".into(),
+            name: "alice".to_owned(),
+            display_name: "Alice".to_owned(),
+            email: Some("a@example.org".to_owned()),
+            attributes: [("city", "Bonn"), ("dept", "")].map(|(name, value)| (name.into(), value.into())).into(),
+            active: true,
+            access: vec!["jira-users".to_owned()],
+            groups: Some(vec!["g1".into(), "g2".into()]),
+            protected: None,
+            immutable: None,
+        }
+    }
+
+    #[test]
+    fn a_packed_account_is_restored_without_its_groups() {
+        let shared = Some("read-only directory".to_owned());
+        let bob = Account {
+            id: "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
+            name: "bob".to_owned(),
+            display_name: String::new(),
+            email: None,
+            attributes: BTreeMap::new(),
+            active: false,
+            access: Vec::new(),
+            protected: Some("an administrator".to_owned()),
+            immutable: shared.clone(),
+            ..alice()
+        };
+        let carol = Account {
+            id: "9".into(),
+            access: vec!["z-users".to_owned(), "jira-users".to_owned()],
+            immutable: shared,
+            ..alice()
+        };
+        let accounts = [alice(), bob, carol];
+        let packed: packed::Packed<Account> = accounts.iter().cloned().collect();
+        let expected = accounts.map(|account| Account { groups: None, ..account });
+        assert_eq!(packed.iter().collect::<Vec<_>>(), expected);
+        for account in expected {
+            assert_eq!(packed.find(account.id.as_str()), Some(account));
+        }
+    }
+
+    fn activate(gives: &[&str]) -> Operation {
+        let gives = gives.iter().map(|one| (*one).to_owned()).collect();
+        Operation::ActivateUser { account: "7".into(), name: "alice".to_owned(), gives }
+    }
+
+    fn member(group: &str, adds: bool) -> Operation {
+        let (group, group_name) = (group.into(), group.to_owned());
+        let (account, name) = ("7".into(), "alice".to_owned());
+        if adds {
+            Operation::AddMember { group, group_name, account, name }
+        } else {
+            Operation::RemoveMember { group, group_name, account, name }
+        }
+    }
+
+    #[test]
+    fn a_completed_operation_changes_the_account() {
+        let (id, name): (AccountId, _) = ("7".into(), "alice".to_owned());
+        let update = |fields| Operation::UpdateUser { account: id.clone(), name: name.clone(), fields };
+        let groups = |all: &[&str]| Some(all.iter().map(|group| TargetGroupId::from(*group)).collect());
+        let text = |text: &str| Some(text.to_owned());
+        let dept = || [("dept".to_owned(), "R&D".to_owned())].into();
+        let attributes = [("city", "Bonn"), ("dept", "R&D")].map(|(name, value)| (name.into(), value.into()));
+        let access = ["jira-users", "jira-admins"].map(str::to_owned);
+        for (operation, expected) in [
+            (
+                update(UserFields { display_name: text("Alice L."), ..UserFields::default() }),
+                Account { display_name: "Alice L.".to_owned(), ..alice() },
+            ),
+            (
+                update(UserFields { email: text("b@example.org"), ..UserFields::default() }),
+                Account { email: text("b@example.org"), ..alice() },
+            ),
+            (
+                update(UserFields { attributes: dept(), ..UserFields::default() }),
+                Account { attributes: attributes.into(), ..alice() },
+            ),
+            (
+                Operation::RenameUser { account: id.clone(), name: name.clone(), to: "alice2".to_owned() },
+                Account { name: "alice2".to_owned(), ..alice() },
+            ),
+            (activate(&["jira-users", "jira-admins"]), Account { access: access.into(), ..alice() }),
+            (
+                Operation::DeactivateUser { account: id.clone(), name: name.clone(), takes: Vec::new() },
+                Account { active: false, access: Vec::new(), ..alice() },
+            ),
+            (member("g3", true), Account { groups: groups(&["g1", "g2", "g3"]), ..alice() }),
+            (member("g2", true), alice()),
+            (member("g1", false), Account { groups: groups(&["g2"]), ..alice() }),
+            (member("g3", false), alice()),
+            (Operation::DeleteUser { account: id.clone(), name: name.clone() }, alice()),
+            (Operation::CreateGroup { name: name.clone() }, alice()),
+        ] {
+            let mut account = alice();
+            account.apply(&operation);
+            assert_eq!(account, expected, "{operation}");
+        }
+    }
+
+    #[test]
+    fn an_activated_account_may_sign_in() {
+        let mut account = Account { active: false, access: Vec::new(), ..alice() };
+        account.apply(&activate(&["jira-users"]));
+        assert_eq!(account, alice());
+    }
+
+    #[test]
+    fn groups_that_were_not_read_stay_unknown() {
+        let unread = Account { groups: None, ..alice() };
+        for operation in [member("g1", true), member("g1", false)] {
+            let mut account = unread.clone();
+            account.apply(&operation);
+            assert_eq!(account, unread, "{operation}");
+        }
     }
 }

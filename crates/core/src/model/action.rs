@@ -170,6 +170,8 @@ impl fmt::Display for Action {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -187,5 +189,115 @@ mod tests {
             assert_eq!(serde_json::from_str::<Action>(&text).expect("read"), action);
             assert_eq!(action.verb(), "add_member");
         }
+    }
+
+    fn user(first_name: Option<&str>, last_name: Option<&str>, email: Option<&str>) -> UserState {
+        UserState {
+            id: "u1".into(),
+            username: "ada".to_owned(),
+            first_name: first_name.map(str::to_owned),
+            last_name: last_name.map(str::to_owned),
+            email: email.map(str::to_owned),
+            enabled: true,
+            federation_link: None,
+            attributes: BTreeMap::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    fn account(display_name: &str, email: Option<&str>) -> Account {
+        Account {
+            id: "7".into(),
+            name: "alove".to_owned(),
+            display_name: display_name.to_owned(),
+            email: email.map(str::to_owned),
+            attributes: BTreeMap::new(),
+            active: true,
+            access: Vec::new(),
+            groups: None,
+            protected: None,
+            immutable: None,
+        }
+    }
+
+    fn party(id: &str, login: &str, name: Option<&str>, email: Option<&str>) -> Party {
+        let (name, email) = (name.map(str::to_owned), email.map(str::to_owned));
+        Party { id: id.to_owned(), login: login.to_owned(), name, email }
+    }
+
+    #[test]
+    fn a_user_is_shown_with_its_full_name() {
+        for (first_name, last_name, name) in [
+            (Some("Ada"), Some("Lovelace"), Some("Ada Lovelace")),
+            (Some("Ada"), None, Some("Ada")),
+            (None, Some("Lovelace"), Some("Lovelace")),
+            (None, None, None),
+        ] {
+            let user = user(first_name, last_name, Some("ada@example.org"));
+            assert_eq!(Party::user(&user), party("u1", "ada", name, Some("ada@example.org")));
+        }
+    }
+
+    #[test]
+    fn an_account_is_shown_with_its_display_name() {
+        for (display_name, email, name) in
+            [("A. Lovelace", None, Some("A. Lovelace")), ("", Some("a@example.org"), None)]
+        {
+            assert_eq!(Party::account(&account(display_name, email)), party("7", "alove", name, email));
+        }
+    }
+
+    #[test]
+    fn a_missing_name_or_address_is_stated() {
+        for (name, email, text) in [
+            (Some("Ada Lovelace"), Some("ada@example.org"), "ada (Ada Lovelace, ada@example.org)"),
+            (None, Some("ada@example.org"), "ada (no name, ada@example.org)"),
+            (Some("Ada Lovelace"), None, "ada (Ada Lovelace, no e-mail)"),
+        ] {
+            assert_eq!(party("u1", "ada", name, email).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_action_has_a_verb_and_a_line_of_text() {
+        let (ada, alove) = (user(Some("Ada"), None, None), account("A. Lovelace", None));
+        let eng = GroupState { id: "s1".into(), name: "eng".to_owned(), path: "/acme/eng".to_owned() };
+        let group = TargetGroup { id: "g1".into(), name: "Engineers".to_owned(), protected: None };
+        let delete = Operation::DeleteUser { account: "7".into(), name: "alove".to_owned() };
+        let (group_name, name) = ("Engineers".to_owned(), "ada".to_owned());
+        for (action, verb, text) in [
+            (
+                Action::adopt(&ada, &alove),
+                "adopt",
+                "adopt alove (A. Lovelace, no e-mail) for user ada (Ada, no e-mail)",
+            ),
+            (Action::relink(&ada, None), "relink", "relink user ada (Ada, no e-mail)"),
+            (
+                Action::relink(&ada, Some(&alove)),
+                "relink",
+                "relink alove (A. Lovelace, no e-mail) to user ada (Ada, no e-mail)",
+            ),
+            (
+                Action::Link(Linking::DropLink { account: "7".into(), name: "alove".to_owned() }),
+                "drop_link",
+                "drop the link to alove",
+            ),
+            (Action::adopt_group(&eng, &group), "adopt_group", "adopt group Engineers for /acme/eng"),
+            (
+                Action::Link(Linking::AddCreated { group: "g1".into(), group_name, name }),
+                "add_member",
+                "add ada to Engineers",
+            ),
+            (Action::from(delete), "delete", "delete alove"),
+        ] {
+            assert_eq!((action.verb(), action.to_string().as_str()), (verb, text));
+        }
+    }
+
+    #[test]
+    fn only_a_write_has_an_operation() {
+        let delete = Operation::DeleteUser { account: "7".into(), name: "alove".to_owned() };
+        assert_eq!(Action::from(delete.clone()).operation(), Some(&delete));
+        assert_eq!(Action::relink(&user(None, None, None), None).operation(), None);
     }
 }

@@ -157,3 +157,72 @@ pub struct Approval {
     /// Total number of items.
     pub items: i64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(kind: ApprovalKind, what: &str, key: &str, fingerprint: &str) -> NewApprovalItem {
+        NewApprovalItem { kind, what: what.to_owned(), key: key.to_owned(), fingerprint: fingerprint.to_owned() }
+    }
+
+    #[test]
+    fn the_fingerprint_of_an_operation_is_its_key_and_its_account() {
+        let kind = ApprovalKind::SafetyLimit(Limited::Delete);
+        let delete = Operation::DeleteUser { account: "7".into(), name: "alice".to_owned() };
+        assert_eq!(
+            NewApprovalItem::operation(kind, &delete, "delete".to_owned()),
+            item(kind, "delete alice", "delete", "delete@7")
+        );
+        let create = Operation::CreateGroup { name: "Engineers".to_owned() };
+        assert_eq!(
+            NewApprovalItem::operation(ApprovalKind::FirstRun, &create, "create_group".to_owned()),
+            item(ApprovalKind::FirstRun, "create group Engineers", "create_group", "create_group@")
+        );
+    }
+
+    #[test]
+    fn an_adoption_is_identified_by_the_id_of_the_account_or_group() {
+        assert_eq!(adoption_key("7"), "adopt:7");
+        assert_eq!(
+            NewApprovalItem::adoption("7", "adopt alice".to_owned()),
+            item(ApprovalKind::Adoption, "adopt alice", "adopt:7", "adopt:7@")
+        );
+    }
+
+    #[test]
+    fn an_item_without_an_operation_is_identified_by_its_key() {
+        assert_eq!(
+            NewApprovalItem::about(ApprovalKind::ProtectedLeaver, "leaver".to_owned(), "alice left".to_owned()),
+            item(ApprovalKind::ProtectedLeaver, "alice left", "leaver", "leaver@")
+        );
+    }
+
+    #[test]
+    fn a_dropped_link_counts_towards_its_own_safety_limit() {
+        assert_eq!(
+            NewApprovalItem::dropped_link(&Link::new("u1".into(), "7".into(), "alice")),
+            item(
+                ApprovalKind::SafetyLimit(Limited::DropLink),
+                "drop the link to alice, whose account is gone, and create a new account",
+                "drop_link:7",
+                "drop_link:7@"
+            )
+        );
+    }
+
+    #[test]
+    fn a_decision_applies_to_the_same_operation_on_the_same_account() {
+        let decided = item(ApprovalKind::FirstRun, "delete alice", "delete", "delete@7");
+        for (key, fingerprint, applies) in [
+            ("delete", "delete@7", true),
+            ("delete", "delete@8", false),
+            ("rename", "delete@7", false),
+            ("rename", "rename@8", false),
+        ] {
+            let other = item(ApprovalKind::Activation, "another text", key, fingerprint);
+            assert_eq!(other.does_the_same(&decided), applies, "{key} {fingerprint}");
+            assert_eq!(decided.does_the_same(&other), applies, "{key} {fingerprint}");
+        }
+    }
+}

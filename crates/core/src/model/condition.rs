@@ -201,4 +201,64 @@ mod tests {
             assert_eq!(serde_json::from_str::<Condition>(&text).unwrap(), condition);
         }
     }
+
+    /// One subject of each kind.
+    fn all() -> [About; 4] {
+        let (acme, jira) = ("acme".into(), "jira".into());
+        [About::Store, About::source(&acme), About::target(&jira), About::Pair(Pair::new("acme", "jira"))]
+    }
+
+    #[test]
+    fn a_condition_affects_the_pairs_that_share_its_subject() {
+        for (pair, expected) in [
+            (Pair::new("acme", "jira"), [true, true, true, true]),
+            (Pair::new("acme", "confluence"), [true, true, false, false]),
+            (Pair::new("labs", "jira"), [true, false, true, false]),
+            (Pair::new("labs", "confluence"), [true, false, false, false]),
+        ] {
+            assert_eq!(all().each_ref().map(|about| about.concerns(&pair)), expected, "{pair}");
+        }
+    }
+
+    #[test]
+    fn a_subject_names_its_connector_and_its_target() {
+        let connectors = [None, Some("acme"), None, Some("acme")];
+        let targets = [None, None, Some("jira"), Some("jira")];
+        assert_eq!(all().each_ref().map(|about| about.connector_name().map(ConnectorName::as_str)), connectors);
+        assert_eq!(all().each_ref().map(|about| about.target_name().map(TargetName::as_str)), targets);
+    }
+
+    #[test]
+    fn a_subject_is_shown_by_name() {
+        let shown = all().each_ref().map(About::to_string);
+        assert_eq!(shown, ["the store", "the Keycloak of acme", "jira", "acme → jira"]);
+    }
+
+    #[test]
+    fn the_summary_names_subject_and_problem_but_not_the_message() {
+        let jira = About::target(&"jira".into());
+        for (about, code, summary) in [
+            (About::Store, ConditionCode::NotWritable, "the store cannot be written"),
+            (
+                About::source(&"acme".into()),
+                ConditionCode::CredentialsRefused,
+                "the Keycloak of acme refuses usersync's credentials",
+            ),
+            (jira.clone(), ConditionCode::RightMissing, "jira refuses usersync: a required permission is missing"),
+            (jira.clone(), ConditionCode::OtherIdentity, "jira is another server or realm than before"),
+            (jira.clone(), ConditionCode::Unreachable, "jira does not answer"),
+            (jira.clone(), ConditionCode::RateLimited, "jira: rate limited (429)"),
+            (jira, ConditionCode::Unavailable, "jira is unavailable (503)"),
+            (
+                About::Pair(Pair::new("acme", "jira")),
+                ConditionCode::RunFailed,
+                "acme → jira: the last full reconcile failed",
+            ),
+            (About::Store, ConditionCode::TasksOverdue, "the store: tasks are overdue, and no worker processes them"),
+        ] {
+            let text = "alice@example.org".to_owned();
+            let condition = Condition { about, code, text, since: Timestamp::UNIX_EPOCH, again_at: None };
+            assert_eq!(condition.summary(), summary);
+        }
+    }
 }

@@ -31,3 +31,17 @@ impl fmt::Display for Declared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declared_name_is_shown_with_what_it_stands_for() {
+        for (declared, text) in
+            [(Declared::Connector("acme".into()), "connector acme"), (Declared::Target("jira".into()), "target jira")]
+        {
+            assert_eq!(format!("{} {declared}", declared.word()), text);
+        }
+    }
+}

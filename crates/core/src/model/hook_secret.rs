@@ -162,4 +162,47 @@ mod tests {
             assert!(refused.to_string().contains(". "), "it says what to do: {refused}");
         }
     }
+
+    #[test]
+    fn a_secret_is_decoded_to_its_bytes() {
+        use secrecy::ExposeSecret as _;
+        let secret = hook_secret("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz").unwrap();
+        assert_eq!(secret.expose_secret(), b"012345678901234567890123");
+    }
+
+    #[test]
+    fn a_text_without_the_prefix_is_an_assignment_only_if_it_has_a_name_and_a_value() {
+        for (text, expected) in [
+            ("secret=x", BadHookSecret::Assignment),
+            ("my-hook.secret_1 : x", BadHookSecret::Assignment),
+            ("secret=", BadHookSecret::NoPrefix),
+            ("secret: ", BadHookSecret::NoPrefix),
+            ("=x", BadHookSecret::NoPrefix),
+            (":x", BadHookSecret::NoPrefix),
+            ("p@ssw0rd=x", BadHookSecret::NoPrefix),
+            ("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMQ==", BadHookSecret::NoPrefix),
+            ("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", BadHookSecret::NoPrefix),
+        ] {
+            assert_eq!(hook_secret(text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn sixteen_hex_digits_are_hex_and_fewer_may_be_a_word() {
+        for (text, expected) in [
+            ("0123456789abcdEF", BadHookSecret::Hex),
+            ("0x0123456789abcdEF", BadHookSecret::Hex),
+            ("0123456789abcde", BadHookSecret::NoPrefix),
+            ("0123456789abcdeg", BadHookSecret::NoPrefix),
+        ] {
+            assert_eq!(hook_secret(text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_value_of_each_form_of_signature_header_is_a_signature() {
+        for text in ["v1,tZ1I4/hDygA=", "v1a,tZ1I4/hDygA=", "sha256=757107ea", "t=1700000000,v1=757107ea"] {
+            assert_eq!(hook_secret(text).unwrap_err(), BadHookSecret::Signature, "{text}");
+        }
+    }
 }

@@ -115,3 +115,20 @@ impl fmt::Display for Pair {
         write!(f, "{} → {}", self.connector, self.target)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_shown_and_stored_as_its_text_or_number() {
+        let (user, run) = (UserId::from("u1"), RunId(7));
+        assert_eq!((user.as_str(), user.to_string(), run.to_string()), ("u1", "u1".to_owned(), "7".to_owned()));
+        assert_eq!(serde_json::to_string(&(user, run)).unwrap(), r#"["u1",7]"#);
+    }
+
+    #[test]
+    fn a_pair_is_shown_from_connector_to_target() {
+        assert_eq!(Pair::new("acme", "jira").to_string(), "acme → jira");
+    }
+}

@@ -51,3 +51,26 @@ impl Limited {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_a_limit_is_that_of_its_json() {
+        let words = [
+            "deactivate",
+            "delete",
+            "rename",
+            "change_email",
+            "clear_attributes",
+            "delete_group",
+            "remove_member",
+            "drop_link",
+        ];
+        assert_eq!(Limited::ALL.map(Limited::as_str), words);
+        for limited in Limited::ALL {
+            assert_eq!(serde_json::to_value(limited).unwrap(), limited.as_str());
+        }
+    }
+}

@@ -240,3 +240,196 @@ impl ManagedGroup {
         self.sources.iter().any(|(connector, _)| *connector == pair.connector)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn texts(all: &[&str]) -> Vec<String> {
+        all.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn fields(display_name: Option<&str>, email: Option<&str>, attributes: &[(&str, &str)]) -> UserFields {
+        UserFields {
+            display_name: display_name.map(str::to_owned),
+            email: email.map(str::to_owned),
+            attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    fn deactivate(takes: &[&str]) -> Operation {
+        Operation::DeactivateUser { account: "7".into(), name: "alice".to_owned(), takes: texts(takes) }
+    }
+
+    fn link() -> Link {
+        Link::new("u1".into(), "7".into(), "alice")
+    }
+
+    #[test]
+    fn fields_that_are_not_written_keep_their_last_value() {
+        let mut written = Written::new("alice", &fields(Some("Alice"), None, &[("city", "Bonn"), ("dept", "R&D")]));
+        let expected = Written {
+            name: Some("alice".to_owned()),
+            display_name: Some("Alice".to_owned()),
+            email: None,
+            attributes: fields(None, None, &[("city", "Bonn"), ("dept", "R&D")]).attributes,
+        };
+        assert_eq!(written, expected);
+        written.take(&fields(None, Some("a@example.org"), &[("dept", "")]));
+        let attributes = fields(None, None, &[("city", "Bonn"), ("dept", "")]).attributes;
+        assert_eq!(written, Written { email: Some("a@example.org".to_owned()), attributes, ..expected.clone() });
+        written.take(&fields(Some("Alice L."), None, &[]));
+        assert_eq!(written.display_name.as_deref(), Some("Alice L."));
+    }
+
+    #[test]
+    fn a_packed_link_is_restored_completely() {
+        let whole = Link {
+            user: "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
+            account: "2f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
+            name: "alice".to_owned(),
+            federation_link: Some("ldap".to_owned()),
+            seen_alive: Some(at(1)),
+            written: Written::new("alice", &fields(Some("Alice"), Some("a@example.org"), &[("dept", "R&D")])),
+            deactivated_by_us: true,
+            taken: ["jira-users".to_owned()].into(),
+            given: ["g1".into(), "g2".into()].into(),
+            adopted: false,
+            missing_since: Some(at(2)),
+        };
+        let renamed = Written { name: Some("alice.old".to_owned()), ..Written::default() };
+        let other = Link { user: "u2".into(), written: renamed, adopted: true, ..link() };
+        let links = [whole, other, link()];
+        let packed: packed::Packed<Link> = links.iter().cloned().collect();
+        assert_eq!(packed.iter().collect::<Vec<_>>(), links);
+        for expected in links {
+            assert_eq!(packed.find(expected.user.as_str()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_mapping_keeps_the_name_by_which_the_group_was_mapped() {
+        let managed = GroupMapping::Managed { group: "g1".into(), name: "Engineers".to_owned() };
+        let unmapped = GroupMapping::Unmapped { name: "Admins".to_owned(), why: "protected".to_owned() };
+        assert_eq!((managed.name(), unmapped.name()), ("Engineers", "Admins"));
+    }
+
+    #[test]
+    fn the_federation_of_a_link_comes_from_the_last_read_or_from_the_user_id() {
+        for (user, federation_link, expected) in [
+            ("u1", None, None),
+            ("u1", Some("ldap"), Some("ldap")),
+            ("f:spi:alice", None, Some("spi")),
+            ("f:spi:alice", Some("ldap"), Some("ldap")),
+        ] {
+            let link = Link { user: user.into(), federation_link: federation_link.map(str::to_owned), ..link() };
+            assert_eq!(link.federation(), expected, "{user} {federation_link:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_deactivation_revokes_is_merged_with_what_was_revoked_before() {
+        let mut link = link();
+        for (takes, is_new, taken) in [
+            (&["jira-users"][..], true, &["jira-users"][..]),
+            (&["jira-users"], false, &["jira-users"]),
+            (&[], false, &["jira-users"]),
+            (&["jira-admins", "jira-users"], true, &["jira-admins", "jira-users"]),
+        ] {
+            assert_eq!(link.will_lose(&deactivate(takes)), is_new, "{takes:?}");
+            assert_eq!(link.taken.iter().collect::<Vec<_>>(), taken);
+        }
+        let delete = Operation::DeleteUser { account: "7".into(), name: "alice".to_owned() };
+        assert!(!link.will_lose(&delete));
+        assert!(!link.deactivated_by_us, "it is recorded before the operation is sent");
+    }
+
+    #[test]
+    fn a_completed_operation_is_recorded_in_the_link() {
+        let (account, name): (AccountId, _) = ("7".into(), "alice".to_owned());
+        let group_name = "Engineers".to_owned();
+        let before = Link {
+            taken: texts(&["jira-admins", "jira-users"]).into_iter().collect(),
+            deactivated_by_us: true,
+            given: ["g1".into()].into(),
+            ..link()
+        };
+        let changed = fields(Some("Alice"), None, &[("dept", "R&D")]);
+        let mut written = Written::default();
+        written.take(&changed);
+        let renamed = Written { name: Some("alice2".to_owned()), ..Written::default() };
+        for (operation, expected) in [
+            (
+                Operation::RenameUser { account: account.clone(), name: name.clone(), to: "alice2".to_owned() },
+                Link { name: "alice2".to_owned(), written: renamed, ..before.clone() },
+            ),
+            (
+                Operation::UpdateUser { account: account.clone(), name: name.clone(), fields: changed },
+                Link { written, ..before.clone() },
+            ),
+            (
+                Operation::ActivateUser { account: account.clone(), name: name.clone(), gives: texts(&["jira-users"]) },
+                Link { deactivated_by_us: false, taken: ["jira-admins".to_owned()].into(), ..before.clone() },
+            ),
+            (
+                Operation::AddMember {
+                    group: "g2".into(),
+                    group_name: group_name.clone(),
+                    account: account.clone(),
+                    name: name.clone(),
+                },
+                Link { given: ["g1".into(), "g2".into()].into(), ..before.clone() },
+            ),
+            (
+                Operation::RemoveMember { group: "g1".into(), group_name, account, name },
+                Link { given: BTreeSet::new(), ..before.clone() },
+            ),
+        ] {
+            let mut link = before.clone();
+            assert!(link.learn(&operation), "{operation}");
+            assert_eq!(link, expected, "{operation}");
+        }
+        let mut link = link();
+        assert!(link.learn(&deactivate(&["jira-users"])));
+        assert!(link.deactivated_by_us);
+    }
+
+    #[test]
+    fn an_operation_that_does_not_concern_the_link_leaves_it_as_it_is() {
+        let name = || "alice".to_owned();
+        for operation in [
+            Operation::RenameUser { account: "8".into(), name: name(), to: "alice2".to_owned() },
+            Operation::DeactivateUser { account: "8".into(), name: name(), takes: Vec::new() },
+            Operation::DeleteUser { account: "7".into(), name: name() },
+            Operation::CreateUser { name: name(), fields: UserFields::default(), external_id: None },
+            Operation::CreateGroup { name: name() },
+            Operation::DeleteGroup { group: "g1".into(), name: name() },
+        ] {
+            let mut link = link();
+            assert!(!link.learn(&operation), "{operation}");
+            assert_eq!(link, self::link(), "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_fed_by_the_connectors_of_its_sources() {
+        let sources = [("acme", "s1"), ("labs", "s2")].map(|(connector, id)| (connector.into(), id.into()));
+        let group = ManagedGroup {
+            id: "g1".into(),
+            name: "Engineers".to_owned(),
+            adopted: false,
+            removals_approved: false,
+            sources: sources.into(),
+        };
+        assert_eq!(
+            ["acme", "labs", "jira"].map(|connector| group.fed_by(&Pair::new(connector, "jira"))),
+            [true, true, false]
+        );
+        let unfed = ManagedGroup { sources: Vec::new(), ..group };
+        assert!(!unfed.fed_by(&Pair::new("acme", "jira")));
+    }
+}

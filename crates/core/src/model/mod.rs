@@ -55,3 +55,16 @@ pub use source::{GroupState, SourceIdentity, UserState, federation};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};
 pub use template::{Template, TemplateError};
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn a_count_has_its_noun() {
+        for (number, expected) in [(0, "0 users"), (1, "1 user"), (2, "2 users"), (11, "11 users"), (21, "21 users")] {
+            assert_eq!(count(number, "user", "users"), expected);
+        }
+        assert_eq!(count("20 of 1", "entry", "entries"), "20 of 1 entries");
+    }
+}

@@ -235,3 +235,166 @@ impl fmt::Display for Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(display_name: Option<&str>, email: Option<&str>, attributes: &[(&str, &str)]) -> UserFields {
+        UserFields {
+            display_name: display_name.map(str::to_owned),
+            email: email.map(str::to_owned),
+            attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    fn update(fields: UserFields) -> Operation {
+        Operation::UpdateUser { account: "7".into(), name: "alice".to_owned(), fields }
+    }
+
+    /// One operation of each kind, with grants and revocations where they exist.
+    fn all() -> [Operation; 11] {
+        let (account, group): (AccountId, TargetGroupId) = ("7".into(), "g1".into());
+        let (name, group_name) = ("alice".to_owned(), "Engineers".to_owned());
+        let both = || vec!["jira-users".to_owned(), "jira-admins".to_owned()];
+        [
+            Operation::CreateUser { name: name.clone(), fields: UserFields::default(), external_id: None },
+            update(fields(Some("Alice"), None, &[])),
+            Operation::RenameUser { account: account.clone(), name: name.clone(), to: "alice2".to_owned() },
+            Operation::ActivateUser { account: account.clone(), name: name.clone(), gives: both() },
+            Operation::DeactivateUser { account: account.clone(), name: name.clone(), takes: both() },
+            Operation::DeleteUser { account: account.clone(), name: name.clone() },
+            Operation::CreateGroup { name: group_name.clone() },
+            Operation::RenameGroup { group: group.clone(), name: group_name.clone(), to: "Makers".to_owned() },
+            Operation::DeleteGroup { group: group.clone(), name: group_name.clone() },
+            Operation::AddMember {
+                group: group.clone(),
+                group_name: group_name.clone(),
+                account: account.clone(),
+                name: name.clone(),
+            },
+            Operation::RemoveMember { group, group_name, account, name },
+        ]
+    }
+
+    #[test]
+    fn fields_are_listed_by_their_display_names() {
+        let table: [(UserFields, &[&str]); 6] = [
+            (fields(None, None, &[]), &[]),
+            (fields(Some("Alice"), None, &[]), &["display name"]),
+            (fields(None, Some("a@example.org"), &[]), &["e-mail"]),
+            (fields(None, None, &[("dept", "R&D")]), &["dept"]),
+            (fields(Some(""), Some(""), &[]), &["display name", "e-mail"]),
+            (
+                fields(Some("Alice"), Some("a@example.org"), &[("dept", ""), ("city", "Bonn")]),
+                &["display name", "e-mail", "city", "dept"],
+            ),
+        ];
+        for (fields, names) in table {
+            assert_eq!(fields.names(), names);
+            assert_eq!(fields.is_empty(), names.is_empty(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_attribute_value_clears_the_attribute() {
+        assert!(fields(None, None, &[("dept", "")]).clears());
+        assert!(fields(None, None, &[("city", "Bonn"), ("dept", "")]).clears());
+        assert!(!fields(None, None, &[("city", "Bonn")]).clears());
+        assert!(!fields(Some(""), Some(""), &[]).clears());
+    }
+
+    #[test]
+    fn each_kind_of_operation_has_a_verb_and_a_line_of_text() {
+        let expected = [
+            ("create", "create alice"),
+            ("update", "update alice: display name"),
+            ("rename", "rename alice → alice2"),
+            ("activate", "activate alice: grant jira-users, jira-admins"),
+            ("deactivate", "deactivate alice: revoke jira-users, jira-admins"),
+            ("delete", "delete alice"),
+            ("create_group", "create group Engineers"),
+            ("rename_group", "rename group Engineers → Makers"),
+            ("delete_group", "delete group Engineers"),
+            ("add_member", "add alice to Engineers"),
+            ("remove_member", "remove alice from Engineers"),
+        ];
+        for (operation, (verb, text)) in all().into_iter().zip(expected) {
+            assert_eq!((operation.verb(), operation.to_string().as_str()), (verb, text));
+        }
+    }
+
+    #[test]
+    fn an_update_names_the_fields_that_it_writes() {
+        for (fields, text) in [
+            (fields(None, None, &[]), "update alice: nothing"),
+            (fields(None, Some("a@example.org"), &[]), "update alice: e-mail"),
+            (fields(Some("Alice"), Some("a@example.org"), &[]), "update alice: display name and e-mail"),
+            (
+                fields(Some("Alice"), Some("a@example.org"), &[("dept", "R&D")]),
+                "update alice: display name, e-mail and dept",
+            ),
+        ] {
+            assert_eq!(update(fields).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_switch_that_grants_and_revokes_nothing_is_only_named() {
+        let (account, name): (AccountId, _) = ("7".into(), "alice".to_owned());
+        let activate = Operation::ActivateUser { account: account.clone(), name: name.clone(), gives: Vec::new() };
+        let deactivate = Operation::DeactivateUser { account, name, takes: Vec::new() };
+        assert_eq!(
+            (activate.to_string(), deactivate.to_string()),
+            ("activate alice".into(), "deactivate alice".into())
+        );
+    }
+
+    #[test]
+    fn harmful_operations_count_towards_a_safety_limit() {
+        let expected = [
+            None,
+            None,
+            Some(Limited::Rename),
+            None,
+            Some(Limited::Deactivate),
+            Some(Limited::Delete),
+            None,
+            None,
+            Some(Limited::DeleteGroup),
+            None,
+            Some(Limited::RemoveMember),
+        ];
+        for (operation, limited) in all().into_iter().zip(expected) {
+            assert_eq!(operation.limited(), limited, "{operation}");
+        }
+        for (fields, limited) in [
+            (fields(None, None, &[]), None),
+            (fields(Some("Alice"), None, &[("dept", "R&D")]), None),
+            (fields(None, Some("a@example.org"), &[]), Some(Limited::ChangeEmail)),
+            (fields(None, None, &[("dept", "")]), Some(Limited::ClearAttributes)),
+            (fields(None, Some("a@example.org"), &[("dept", "")]), Some(Limited::ChangeEmail)),
+        ] {
+            let operation = update(fields);
+            assert_eq!(operation.limited(), limited, "{operation}");
+        }
+    }
+
+    #[test]
+    fn operations_that_remove_access_or_data_are_known() {
+        let removing: Vec<_> = all().iter().filter(|operation| operation.removes()).map(Operation::verb).collect();
+        assert_eq!(removing, ["deactivate", "delete", "delete_group", "remove_member"]);
+        assert!(update(fields(None, None, &[("dept", "")])).removes());
+        assert!(!update(fields(None, Some("a@example.org"), &[("dept", "R&D")])).removes());
+    }
+
+    #[test]
+    fn an_operation_names_the_existing_account_that_it_changes() {
+        for operation in all() {
+            let verb = operation.verb();
+            let expected =
+                (!matches!(verb, "create" | "create_group" | "rename_group" | "delete_group")).then_some("7");
+            assert_eq!(operation.account().map(AccountId::as_str), expected, "{verb}");
+        }
+    }
+}

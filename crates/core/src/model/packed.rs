@@ -330,7 +330,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_comes_back_in_its_order_and_each_key_once(rows in proptest::collection::vec(row(), 0..200)) {
+        fn what_is_packed_comes_back_in_its_order_and_each_key_once(rows in proptest::collection::vec(row(), 0..100)) {
             let mut packed = Packed::default();
             let mut expected: Vec<Row> = Vec::new();
             for row in &rows {
@@ -355,5 +355,114 @@ mod tests {
         let mut bytes = Vec::new();
         write(&Compact::from("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11"), &mut bytes);
         assert_eq!(bytes.len(), 17);
+    }
+
+    #[test]
+    fn a_key_is_restored_exactly_as_it_was_written() {
+        let keys = [
+            "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11",
+            "1F0C7A52-5A3E-4C0E-9D37-0F1F4F1F2A11",
+            "1f0c7a525a3e4c0e9d370f1f4f1f2a11",
+            "{1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11}",
+            "urn:uuid:1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11",
+            "f:spi:Ädå Löve",
+            "0",
+            "",
+        ];
+        let ids: Packed<UserId> = keys.map(UserId::from).into_iter().collect();
+        assert_eq!(ids.iter().collect::<Vec<_>>(), keys.map(UserId::from));
+        for (place, key) in keys.into_iter().enumerate() {
+            assert_eq!(Compact::from(key).to_string(), key);
+            assert_eq!((ids.key(place).as_str(), ids.get(place).as_str()), (key, key));
+            assert_eq!((ids.place(key), ids.contains(key)), (Some(place), true), "{key}");
+        }
+        assert!(!ids.contains("alice"));
+        assert_eq!((ids.place("alice"), ids.find("alice")), (None, None));
+    }
+
+    #[test]
+    fn only_a_uuid_in_its_usual_form_is_stored_as_a_uuid() {
+        let text = "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11";
+        assert_eq!(Compact::from(text), Compact::Uuid(*Uuid::parse_str(text).unwrap().as_bytes()));
+        for text in ["1F0C7A52-5A3E-4C0E-9D37-0F1F4F1F2A11", "1f0c7a525a3e4c0e9d370f1f4f1f2a11", "alice", ""] {
+            assert_eq!(Compact::from(text), Compact::Text(text.into()));
+        }
+    }
+
+    fn numbered(n: usize) -> Row {
+        Row { id: format!("id-{n}"), shared: ["even", "odd"][n % 2].to_owned(), text: (n > 0).then(|| n.to_string()) }
+    }
+
+    #[test]
+    fn a_value_is_found_by_key_and_by_index_in_every_block() {
+        for len in [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 5] {
+            let packed: Packed<Row> = (0..len).map(numbered).collect();
+            assert_eq!((packed.len(), packed.is_empty()), (len, len == 0));
+            assert_eq!(packed.iter().collect::<Vec<_>>(), (0..len).map(numbered).collect::<Vec<_>>());
+            for place in 0..len {
+                let row = numbered(place);
+                assert_eq!((packed.place(&row.id), packed.get(place)), (Some(place), row.clone()), "{len}");
+                assert_eq!(packed.find(&row.id), Some(row));
+            }
+            assert_eq!(packed.find(&numbered(len).id), None);
+        }
+    }
+
+    #[test]
+    fn the_first_value_with_a_key_stays() {
+        let other = Row { text: Some("other".to_owned()), ..numbered(1) };
+        let mut packed = Packed::default();
+        assert!(packed.push(&numbered(1)));
+        assert!(!packed.push(&other));
+        packed.extend([other, numbered(2)]);
+        assert_eq!(packed.iter().collect::<Vec<_>>(), [numbered(1), numbered(2)]);
+    }
+
+    #[test]
+    fn two_collections_are_equal_if_they_hold_equal_values_in_the_same_order() {
+        let of = |rows: &[usize]| rows.iter().copied().map(numbered).collect::<Packed<Row>>();
+        let changed: Packed<Row> = [numbered(1), Row { text: None, ..numbered(2) }].into_iter().collect();
+        assert_eq!(of(&[]), of(&[]));
+        assert_eq!(of(&[1, 2]), of(&[1, 2, 1]));
+        for other in [of(&[]), of(&[1]), of(&[2, 1]), of(&[1, 3]), of(&[1, 2, 3]), changed] {
+            assert_ne!(of(&[1, 2]), other);
+            assert_ne!(other, of(&[1, 2]));
+        }
+    }
+
+    #[test]
+    fn a_collection_is_debugged_as_the_list_of_its_values() {
+        let ids: Packed<UserId> = ["alice", "bob"].map(UserId::from).into_iter().collect();
+        assert_eq!(format!("{ids:?}"), r#"[UserId("alice"), UserId("bob")]"#);
+    }
+
+    #[test]
+    fn a_shared_text_has_one_number() {
+        let mut names = Names::default();
+        assert_eq!(["ldap", "kerberos", "ldap", "", "kerberos"].map(|name| names.number(name)), [0, 1, 0, 2, 1]);
+        assert_eq!([0, 1, 2].map(|number| names.name(number).to_string()), ["ldap", "kerberos", ""]);
+    }
+
+    #[test]
+    fn values_are_read_in_the_order_in_which_they_were_written() {
+        let mut bytes = Vec::new();
+        write(&"alice".to_owned(), &mut bytes);
+        write(&Some(7_u32), &mut bytes);
+        write(&true, &mut bytes);
+        let mut rest = bytes.as_slice();
+        assert_eq!(take::<String>(&mut rest), "alice");
+        assert_eq!(take::<Option<u32>>(&mut rest), Some(7));
+        assert!(read::<bool>(rest));
+    }
+
+    #[test]
+    fn an_index_has_four_bytes() {
+        assert_eq!([0, 1, 300, u32::MAX as usize].map(number), [0, 1, 300, u32::MAX]);
+    }
+
+    #[test]
+    #[should_panic(expected = "fewer than four billion of a kind")]
+    fn an_index_past_four_billion_is_refused() {
+        number(u32::MAX as usize + 1);
     }
 }

@@ -166,3 +166,61 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(text: &str, when: When, empty: Empty) -> AttributeRule {
+        AttributeRule { template: Template::new(text).unwrap(), when, empty }
+    }
+
+    #[test]
+    fn a_template_alone_stands_for_a_rule_with_the_defaults() {
+        for (json, expected) in [
+            (r#""{{ email }}""#, rule("{{ email }}", When::Always, Empty::Keep)),
+            (r#"{"template":"{{ email }}"}"#, rule("{{ email }}", When::Always, Empty::Keep)),
+            (r#"{"template":"x","when":"create","empty":"clear"}"#, rule("x", When::Create, Empty::Clear)),
+        ] {
+            let read: AttributeRule = serde_json::from_str(json).unwrap();
+            assert_eq!(read, expected, "{json}");
+            let written = serde_json::to_string(&read).unwrap();
+            assert_eq!(serde_json::from_str::<AttributeRule>(&written).unwrap(), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_rule_is_refused_with_the_reason() {
+        for (json, reason) in [
+            ("7", "invalid type: integer `7`, expected a template, or a table with template, when and empty"),
+            (r#""{{ team }}""#, "this template is invalid: unknown variable team"),
+            (r#"{"template":"{{ team }}"}"#, "this template is invalid: unknown variable team"),
+            (r#"{"when":"create"}"#, "missing field `template`"),
+            (r#"{"template":"x","then":"y"}"#, "unknown field `then`, expected one of `template`, `when`, `empty`"),
+        ] {
+            let error = serde_json::from_str::<AttributeRule>(json).unwrap_err().to_string();
+            assert!(error.starts_with(reason), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_policy_has_the_defaults() {
+        let policy: Policy = serde_json::from_str("{}").unwrap();
+        assert_eq!(policy, Policy::default());
+        assert_eq!((policy.first_run, policy.adopt), (FirstRun::Hold, AdoptRule::FirstRun));
+        assert_eq!(policy.safety, Safety { count: 20, percent: 5.0, remove_members_percent: 10.0 });
+        assert_eq!(policy.same_person_within, SignedDuration::from_hours(24));
+        assert!(policy.targets.is_empty());
+    }
+
+    #[test]
+    fn the_attribute_rules_of_a_target_are_its_own() {
+        let json = r#"{"targets":{"jira":{"attributes":{"dept":"{{ attributes.dept }}"}},"confluence":{}}}"#;
+        let policy: Policy = serde_json::from_str(json).unwrap();
+        let dept = rule("{{ attributes.dept }}", When::Always, Empty::Keep);
+        assert_eq!(*policy.attributes_of(&"jira".into()), AttributeRules::from([("dept".to_owned(), dept)]));
+        for other in ["confluence", "gitlab"] {
+            assert_eq!(*policy.attributes_of(&other.into()), AttributeRules::new(), "{other}");
+        }
+    }
+}

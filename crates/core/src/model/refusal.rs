@@ -77,3 +77,31 @@ pub struct Refusals {
     /// Time of the last refusal.
     pub last: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_has_a_reason_in_words() {
+        for (reason, text) in [
+            (RefusalReason::UnknownConnector, "unknown connector"),
+            (RefusalReason::Unsigned, "no signature"),
+            (RefusalReason::Malformed, "malformed signature"),
+            (RefusalReason::TooOld, "signed more than five minutes ago"),
+            (RefusalReason::TooNew, "signed more than five minutes in the future"),
+            (RefusalReason::NoSecret, "no usable hook secret"),
+            (RefusalReason::WrongSecret, "wrong secret"),
+            (RefusalReason::WrongP2Secret, "wrong p2 secret"),
+            (RefusalReason::P2NotAccepted, "p2 signature, not accepted"),
+            (RefusalReason::TooLarge, "body too large"),
+            (RefusalReason::TooSlow, "incomplete body"),
+            (RefusalReason::MediaType, "not application/json"),
+            (RefusalReason::NotJson, "body is not JSON"),
+            (RefusalReason::NotAnEvent, "no event in the body"),
+            (RefusalReason::TooMany, "too many events in the body"),
+        ] {
+            assert_eq!(reason.to_string(), text);
+        }
+    }
+}

@@ -134,4 +134,59 @@ mod tests {
             assert_eq!(federation(&id.into(), link, origin), expected, "{id} {link:?} {origin:?}");
         }
     }
+
+    fn ada() -> UserState {
+        let dept = ("dept".to_owned(), vec!["R&D".to_owned(), "Ops".to_owned()]);
+        UserState {
+            id: "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
+            username: "ada".to_owned(),
+            first_name: Some("Ada".to_owned()),
+            last_name: Some("Lovelace".to_owned()),
+            email: Some("ada@example.org".to_owned()),
+            enabled: true,
+            federation_link: Some("ldap".to_owned()),
+            attributes: [dept, ("none".to_owned(), Vec::new())].into(),
+            groups: vec![Arc::new(GroupState { id: "g1".into(), name: "eng".to_owned(), path: "/eng".to_owned() })],
+        }
+    }
+
+    /// A user with a login only, from a provider that is not LDAP.
+    fn bob() -> UserState {
+        UserState {
+            id: "f:spi:bob".into(),
+            username: "bob".to_owned(),
+            first_name: None,
+            last_name: None,
+            email: None,
+            enabled: false,
+            federation_link: None,
+            attributes: BTreeMap::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_packed_user_is_restored_without_its_groups() {
+        let carol = UserState { id: "3".into(), username: "carol".to_owned(), ..ada() };
+        let users = [ada(), bob(), carol];
+        let packed: packed::Packed<UserState> = users.iter().cloned().collect();
+        let expected = users.map(|user| UserState { groups: Vec::new(), ..user });
+        assert_eq!(packed.iter().collect::<Vec<_>>(), expected);
+        for user in expected {
+            assert_eq!(packed.find(user.id.as_str()), Some(user));
+        }
+    }
+
+    #[test]
+    fn the_federation_of_a_user_comes_from_its_link_or_its_id() {
+        let local = UserState { federation_link: None, ..ada() };
+        assert_eq!([ada(), bob(), local].each_ref().map(UserState::federation), [Some("ldap"), Some("spi"), None]);
+    }
+
+    #[test]
+    fn only_an_id_with_a_component_and_a_name_has_a_component() {
+        let ids = ["f:spi:bob", "f:spi:a:b", "f::bob", "f:spi:", "f:spi", "F:spi:bob", "bob"].map(UserId::from);
+        let components = [Some("spi"), Some("spi"), None, None, None, None, None];
+        assert_eq!(ids.each_ref().map(UserId::component), components);
+    }
 }

@@ -75,3 +75,38 @@ impl TryFrom<String> for Subject {
         text.parse()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_written_as_its_kind_and_id() {
+        for (subject, text) in [
+            (Subject::user("u1"), "user:u1"),
+            (Subject::group("g1"), "group:g1"),
+            (Subject::user("f:spi:alice"), "user:f:spi:alice"),
+        ] {
+            assert_eq!((subject.to_string(), String::from(subject.clone())), (text.to_owned(), text.to_owned()));
+            assert_eq!(text.parse(), Ok(subject.clone()));
+            assert_eq!(Subject::try_from(text.to_owned()), Ok(subject.clone()));
+            let json = format!("\"{text}\"");
+            assert_eq!(serde_json::to_string(&subject).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Subject>(&json).unwrap(), subject);
+        }
+    }
+
+    #[test]
+    fn a_text_without_kind_or_id_is_not_a_subject() {
+        for text in ["", "alice", "user", "user:", "group:", ":alice", "User:alice", "role:alice", " user:alice"] {
+            let error = text.parse::<Subject>().unwrap_err();
+            assert_eq!(error.to_string(), format!("`{text}` is not a subject: write user:ID or group:ID"));
+        }
+    }
+
+    #[test]
+    fn only_a_user_has_a_user_id() {
+        assert_eq!(Subject::user("u1").as_user(), Some(&"u1".into()));
+        assert_eq!(Subject::group("g1").as_user(), None);
+    }
+}

@@ -105,3 +105,26 @@ pub struct TaskRecord {
     /// The cause for which it was first raised.
     pub cause: Cause,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_an_error_class_is_that_of_its_json() {
+        for (class, word) in [
+            (ErrorClass::Transient, "transient"),
+            (ErrorClass::Throttled, "throttled"),
+            (ErrorClass::Maintenance, "maintenance"),
+            (ErrorClass::Credentials, "credentials"),
+            (ErrorClass::Forbidden, "forbidden"),
+            (ErrorClass::Unconfirmed, "unconfirmed"),
+            (ErrorClass::Conflict, "conflict"),
+            (ErrorClass::Permanent, "permanent"),
+            (ErrorClass::Bug, "bug"),
+        ] {
+            assert_eq!(class.as_str(), word);
+            assert_eq!(serde_json::to_value(class).unwrap(), word);
+        }
+    }
+}

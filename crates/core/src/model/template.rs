@@ -255,4 +255,85 @@ mod tests {
         assert_eq!(serde_json::to_string(&template).expect("JSON"), r#""{{ email }}""#);
         assert!(serde_json::from_str::<Template>(r#""{{""#).is_err());
     }
+
+    #[test]
+    fn an_unknown_variable_is_named_with_the_known_ones() {
+        let known = "id, username, first_name, last_name, email, enabled, attributes, values, groups";
+        for (text, first) in [("{{ department }}", "department"), ("{{ team }}{{ city }}", "city")] {
+            let hint = format!("custom attributes are written as attributes.{first}; also available: {known}");
+            assert_eq!(wrong(text), format!("unknown variable {first}: {hint}"));
+        }
+    }
+
+    #[test]
+    fn a_template_can_use_every_property_of_a_user() {
+        let group = |name: &str| {
+            Arc::new(crate::model::GroupState { id: name.into(), name: name.to_owned(), path: format!("/{name}") })
+        };
+        let user = UserState {
+            id: "u1".into(),
+            last_name: Some("Lovelace".to_owned()),
+            email: Some("ada@example.org".to_owned()),
+            enabled: false,
+            groups: vec![group("eng"), group("ops")],
+            ..ada()
+        };
+        for (text, expected) in [
+            ("{{ id }}", "u1"),
+            ("{{ username }}", "ada"),
+            ("{{ first_name }} {{ last_name }}", "Ada Lovelace"),
+            ("{{ email }}", "ada@example.org"),
+            ("{{ 'active' if enabled else 'inactive' }}", "inactive"),
+            ("{{ attributes.dept }}", "R&D"),
+            ("{{ values.dept[1] }}", "Ops"),
+            ("{{ groups | join(' ') }}", "eng ops"),
+        ] {
+            assert_eq!(Template::new(text).unwrap().render(&user).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_result_has_at_most_64_kibibytes() {
+        let template = Template::new("{{ attributes.long }}").unwrap();
+        let of = |length| {
+            let mut user = ada();
+            user.attributes.insert("long".to_owned(), vec!["x".repeat(length)]);
+            template.render(&user).map(|text| text.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(65_535), Ok(65_535));
+        assert_eq!(of(65_536), Ok(65_536));
+        assert_eq!(of(65_537), Err("its result is longer than 65536 bytes".to_owned()));
+    }
+
+    #[test]
+    fn a_pattern_works_the_same_on_every_use() {
+        let replaced = |value: &str, pattern: &str, with| regex_replace(&Value::from(value), pattern, with).unwrap();
+        for _ in 0..2 {
+            for n in 0..PATTERNS + 4 {
+                assert_eq!(replaced(&format!("a{n}b a{n}c"), &format!("a{n}([bc])"), "<$1>"), "<b> <c>");
+            }
+        }
+        assert_eq!(regex_replace(&Value::UNDEFINED, "^$", "none").unwrap(), "none");
+        assert_eq!(regex_replace(&Value::from(4711), "7", "-").unwrap(), "4-11");
+    }
+
+    #[test]
+    fn two_templates_are_equal_if_their_texts_are() {
+        let of = |text| Template::new(text).unwrap();
+        assert_eq!(of("{{ email }}"), of("{{ email }}"));
+        assert_ne!(of("{{ email }}"), of("{{email}}"));
+    }
+
+    #[test]
+    fn a_template_is_shown_as_its_text() {
+        let template = Template::new(" {{ email }} ").unwrap();
+        assert_eq!(template.to_string(), " {{ email }} ");
+        assert_eq!(format!("{template:?}"), r#"Template(" {{ email }} ")"#);
+    }
+
+    #[test]
+    fn an_invalid_template_in_a_larger_input_is_called_a_template() {
+        let error = serde_json::from_str::<Template>(r#""{{ username | shout }}""#).unwrap_err().to_string();
+        assert!(error.starts_with("this template is invalid: unknown filter: filter shout is unknown"), "{error}");
+    }
 }
