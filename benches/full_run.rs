@@ -39,6 +39,8 @@ use usersync_simulators::{
 
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";
+/// Timeout of one request.
+const PATIENCE: Duration = Duration::from_mins(10);
 /// Page sizes: users of Keycloak, accounts of Jira, members of either.
 const USERS_PAGE: usize = 500;
 const MEMBERS_PAGE: usize = 50;
@@ -123,9 +125,15 @@ impl Servers {
 
     fn engine(&self, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Engine {
         let secret = Arc::new(|| Ok(SECRET.to_owned().into()));
-        let source = KeycloakSource::new(KeycloakSettings::new(self.keycloak.clone(), REALM, "usersync", secret));
+        let mut settings = KeycloakSettings::new(self.keycloak.clone(), REALM, "usersync", secret);
+        // The memory is measured beside other work, too, so nothing may depend on the speed of the simulators.
+        settings.connection.time_outs.call = PATIENCE;
+        settings.connection.time_outs.long = PATIENCE;
+        let source = KeycloakSource::new(settings);
         let token = Credentials::Token(Arc::new(|| Ok(JiraOptions::default().token.into())));
-        let target = JiraTarget::new(JiraSettings::new(self.jira.clone(), token)).expect("a client");
+        let mut settings = JiraSettings::new(self.jira.clone(), token);
+        settings.http.call_timeout = PATIENCE;
+        let target = JiraTarget::new(settings).expect("a client");
         let source = Arc::new(source.expect("a client"));
         let connector = Connector::new(REALM.into(), source, Policy::default(), vec!["jira".into()]);
         let port = TargetPort::new("jira".into(), Arc::new(target));

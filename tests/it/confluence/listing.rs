@@ -61,7 +61,7 @@ async fn an_inconsistent_listing_is_incomplete() {
         (json!({}), 1, None),
         (json!({ "totalCount": 1, "_links": {} }), 1, None),
         (json!({ "totalCount": 5, "_links": {} }), 1, Some("1 of 5")),
-        (json!({ "_links": { "next": "/rest/api/user/list?start=0" } }), 1, Some("same page")),
+        (json!({ "_links": { "next": "/rest/api/user/list?start=0" } }), 1, Some("already read")),
         (json!({ "results": [], "_links": { "next": "/rest/api/user/list?start=100" } }), 0, Some("empty page")),
         (json!({ "results": [{ "type": "known", "displayName": "A" }] }), 0, Some("could not be read")),
         (json!({ "results": [{ "type": "unknown", "userKey": "gone" }] }), 0, None),

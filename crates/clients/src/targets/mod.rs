@@ -23,6 +23,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::rest::Rest;
 pub use kind::{NoToken, TargetConfig, TargetKind};
 pub use left_open::{LeftOpen, left_open};
 pub use registry::{KINDS, build};
@@ -314,25 +315,40 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
+    /// Returns the REST interface that the methods below use; `None`: the target has none.
+    #[doc(hidden)]
+    fn rest(&self) -> Option<&Rest> {
+        None
+    }
+
     /// Waits until the server accepts calls again after a temporary refusal (429).
     ///
     /// # Errors
     /// [`ErrorClass::Throttled`] if that takes longer than the longest wait of a call.
     async fn until_open(&self) -> Result<(), TargetError> {
-        Ok(())
+        match self.rest() {
+            Some(rest) => rest.until_open().await,
+            None => Ok(()),
+        }
     }
 
     /// Counts all further calls in `meter`.
     fn attach(&self, meter: &CallMeter) {
-        let _ = meter;
+        if let Some(rest) = self.rest() {
+            rest.attach(meter);
+        }
     }
 
     /// Allows refused credentials to be sent with the next call. Otherwise they are not sent until they change.
-    fn forget_refusal(&self) {}
+    fn forget_refusal(&self) {
+        if let Some(rest) = self.rest() {
+            rest.auth.forget();
+        }
+    }
 
     /// Whether the last refusal reported a locked user (a CAPTCHA, too many failed sign-ins). Every further attempt
     /// makes it worse, so only an operator can have the same credentials sent again.
     fn locked_out(&self) -> bool {
-        false
+        self.rest().is_some_and(|rest| rest.auth.locked_out())
     }
 }

@@ -84,47 +84,151 @@ fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Account, AttributeRules, Link, Pair},
-        plan::{GroupTable, NameHolder, fixtures::capabilities},
+        model::{Account, GroupMapping},
+        plan::{
+            GroupTable, NameHolder,
+            fixtures::{OwnedSituation, account, source_group, user},
+        },
     };
 
+    fn update(fields: UserFields) -> Action {
+        Operation::UpdateUser { account: "a".into(), name: "alice".into(), fields }.into()
+    }
+
     #[test]
-    fn a_change_in_the_target_is_told_apart_from_a_change_in_keycloak() {
-        let (pair, capabilities, groups) = (Pair::new("acme", "jira"), capabilities(), GroupTable::default());
-        let attributes = AttributeRules::default();
-        let account = Account {
-            id: "1".into(),
-            name: "alice".into(),
-            display_name: "Nobody".into(),
-            email: None,
-            attributes: std::collections::BTreeMap::new(),
-            active: true,
-            access: Vec::new(),
-            groups: Some(Vec::new()),
-            protected: None,
-            immutable: None,
-        };
-        let mut link = Link::new("u".into(), "1".into(), "alice");
-        let fields = UserFields { display_name: Some("Alice".into()), ..UserFields::default() };
-        let update = Operation::UpdateUser { account: "1".into(), name: "alice".into(), fields };
-        for (wrote, expected) in [("Alice", "changed in the target"), ("Old", "changed in Keycloak")] {
-            link.written.display_name = Some(wrote.into());
-            let situation = Situation {
-                pair: &pair,
-                capabilities: &capabilities,
-                presence: &Presence::Gone,
-                link: Some(&link),
-                account: Some(&account),
-                account_gone: false,
-                holder: &NameHolder::Own,
-                groups: &groups,
-                attributes: &attributes,
-                adopt_freely: false,
-                wanted_by_other: false,
-                in_ring: false,
-                own_login: "usersync",
-            };
-            assert_eq!(cause(&update.clone().into(), &situation), expected);
+    fn a_change_in_the_target_is_distinguished_from_a_change_in_keycloak() {
+        let text = |text: &str| Some(text.to_owned());
+        let name = || UserFields { display_name: text("Alice"), ..UserFields::default() };
+        let email = || UserFields { email: text("new@example.org"), ..UserFields::default() };
+        let both = || UserFields { email: email().email, ..name() };
+        let title = || UserFields { attributes: [("title".into(), "Dr".into())].into(), ..UserFields::default() };
+        let (target, keycloak, unknown) = ("changed in the target", "changed in Keycloak", "differs from Keycloak");
+        // The desired fields, the display name, e-mail address and title that were last written, whether the account
+        // is adopted, and the cause.
+        let table = [
+            (name(), text("Alice"), None, None, false, target),
+            (name(), text("Old"), None, None, false, keycloak),
+            (name(), None, text("new@example.org"), None, false, keycloak),
+            (email(), None, text("new@example.org"), None, false, target),
+            (email(), None, text("old@example.org"), None, false, keycloak),
+            (both(), text("Old"), text("new@example.org"), None, false, target),
+            (both(), text("Alice"), text("old@example.org"), None, false, target),
+            (title(), None, None, text("Dr"), false, target),
+            (title(), None, None, text("Prof"), false, keycloak),
+            (title(), None, None, None, false, keycloak),
+            (name(), None, None, None, false, keycloak),
+            // Nothing was written to an adopted account yet.
+            (name(), None, None, None, true, unknown),
+            (name(), text("Old"), None, None, true, keycloak),
+            (name(), None, text("new@example.org"), None, true, keycloak),
+            (name(), text("Alice"), None, None, true, target),
+        ];
+        for (fields, display_name, email, title, adopted, expected) in table {
+            let mut given = OwnedSituation::linked(user(), account());
+            let link = given.link_mut();
+            link.adopted = adopted;
+            link.written.display_name = display_name;
+            link.written.email = email;
+            link.written.attributes.extend(title.map(|title| ("title".to_owned(), title)));
+            let written = link.written.clone();
+            let action = update(fields);
+            assert_eq!(cause(&action, &given.situation()), expected, "{action}, written: {written:?}, {adopted}");
         }
+        let unlinked = OwnedSituation::unlinked(user(), NameHolder::Free);
+        assert_eq!(cause(&update(name()), &unlinked.situation()), unknown);
+    }
+
+    #[test]
+    fn each_operation_on_an_account_has_its_cause() {
+        let (account_id, name) = (|| "a".into(), || "alice".to_owned());
+        let fields = UserFields::default();
+        let create = Operation::CreateUser { name: name(), fields, external_id: None };
+        let rename = |to: &str| Operation::RenameUser { account: account_id(), name: name(), to: to.to_owned() };
+        let activate = Operation::ActivateUser { account: account_id(), name: name(), gives: Vec::new() };
+        let deactivate = Operation::DeactivateUser { account: account_id(), name: name(), takes: Vec::new() };
+        let delete = Operation::DeleteUser { account: account_id(), name: name() };
+        let alicia = UserState { username: "alicia".into(), ..user() };
+        let enabled = OwnedSituation::linked(alicia, account());
+        let disabled = OwnedSituation::linked(UserState { enabled: false, ..user() }, account());
+        let deleted = OwnedSituation::deleted(account());
+        let table = [
+            (&create, &enabled, "no account yet"),
+            (&rename("Alicia"), &enabled, "its login in Keycloak differs"),
+            (&rename("alice.moved-ca978112"), &enabled, "another user needs its login"),
+            (&rename("alice.moved-ca978112"), &deleted, "another user needs its login"),
+            (&activate, &enabled, "enabled in Keycloak"),
+            (&deactivate, &disabled, "disabled in Keycloak"),
+            (&deactivate, &deleted, "deleted in Keycloak"),
+            (&delete, &deleted, "deleted in Keycloak"),
+            (&deactivate, &enabled, "no longer wanted"),
+        ];
+        for (operation, given, expected) in table {
+            assert_eq!(cause(&operation.clone().into(), &given.situation()), expected, "{operation}");
+        }
+    }
+
+    #[test]
+    fn each_link_and_each_operation_on_a_group_has_its_cause() {
+        let given = OwnedSituation::linked(user(), account());
+        let (group, name) = (|| "eng".into(), || "Eng".to_owned());
+        let table = [
+            (Action::adopt(&user(), &account()), "the account has the user's login"),
+            (Action::relink(&user(), None), "the former user of this login was deleted"),
+            (Action::Link(Linking::DropLink { account: "a".into(), name: "alice".into() }), "its account is gone"),
+            (
+                Action::Link(Linking::AdoptGroup { path: "/Eng".into(), group: group(), name: name() }),
+                "the group has the name of the group in Keycloak",
+            ),
+            (Operation::CreateGroup { name: name() }.into(), "the group in Keycloak"),
+            (Operation::RenameGroup { group: group(), name: name(), to: "Dev".into() }.into(), "the group in Keycloak"),
+            (Operation::DeleteGroup { group: group(), name: name() }.into(), "the group in Keycloak"),
+        ];
+        for (action, expected) in table {
+            assert_eq!(cause(&action, &given.situation()), expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_membership_names_the_source_groups_that_feed_the_group() {
+        let (group_name, name) = (|| "Eng".to_owned(), || "alice".to_owned());
+        let add =
+            Operation::AddMember { group: "eng".into(), group_name: group_name(), account: "a".into(), name: name() };
+        let remove = Operation::RemoveMember {
+            group: "eng".into(),
+            group_name: group_name(),
+            account: "a".into(),
+            name: name(),
+        };
+        let created = Action::Link(Linking::AddCreated { group: "eng".into(), group_name: group_name(), name: name() });
+        let (add, remove): (Action, Action) = (add.into(), remove.into());
+        let managed = |group: &str, name: &str| GroupMapping::Managed { group: group.into(), name: name.into() };
+        let mappings = vec![
+            ("1".into(), managed("eng", "Dev")),
+            ("2".into(), managed("ops", "Ops")),
+            ("3".into(), GroupMapping::Unmapped { name: "Odd".into(), why: "two paths".into() }),
+            ("4".into(), managed("eng", "Test")),
+        ];
+        let groups = [("1", "Dev"), ("2", "Ops"), ("3", "Odd"), ("4", "Test"), ("5", "New")]
+            .map(|(id, name)| source_group(id, name));
+        // The user's groups, whether usersync granted the membership, and the causes of the three actions.
+        let table = [
+            (&groups[..], false, "member of /Dev, /Test in Keycloak", "not a member in Keycloak"),
+            (&groups[3..], false, "member of /Test in Keycloak", "not a member in Keycloak"),
+            (&groups[3..], true, "member of /Test in Keycloak", "no longer a member in Keycloak"),
+            (&groups[1..3], false, "member in Keycloak", "not a member in Keycloak"),
+        ];
+        for (groups, granted, added, removed) in table {
+            let mut given = OwnedSituation::linked(UserState { groups: groups.to_vec(), ..user() }, account());
+            given.groups = GroupTable::new(Vec::new(), mappings.clone());
+            if granted {
+                given.link_mut().given.insert("eng".into());
+            }
+            let again = if granted { "; removed in the target" } else { "" };
+            assert_eq!(cause(&add, &given.situation()), format!("{added}{again}"));
+            assert_eq!(cause(&created, &given.situation()), added);
+            assert_eq!(cause(&remove, &given.situation()), removed);
+        }
+        let deleted = OwnedSituation::deleted(Account { active: false, ..account() });
+        assert_eq!(cause(&created, &deleted.situation()), "member in Keycloak");
     }
 }

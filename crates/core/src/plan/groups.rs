@@ -257,6 +257,72 @@ mod tests {
         }
     }
 
+    #[test]
+    fn renaming_a_group_leaves_a_group_that_differs_only_in_case() {
+        let eng = managed(&table(), "eng");
+        let upper = ManagedGroup { id: "upper".into(), name: "ENG".into(), sources: Vec::new(), ..eng.clone() };
+        let mapping = GroupMapping::Managed { group: "eng".into(), name: "Eng".into() };
+        let mut table = GroupTable::new(vec![eng, upper], vec![("1".into(), mapping)]);
+        table.assume_renamed(&group("1", "Dev"), "Dev".to_owned());
+        let named = |name| table.managed_named(name, CaseRule::Sensitive).map(|group| group.id.as_str());
+        assert_eq!((named("Dev"), named("Eng"), named("ENG")), (Some("eng"), None, Some("upper")));
+    }
+
+    #[test]
+    fn only_the_named_source_group_of_the_pair_stops_feeding_a_group() {
+        let sources = |all: &[(&str, &str)]| -> Vec<_> {
+            all.iter().map(|(connector, source)| ((*connector).into(), (*source).into())).collect()
+        };
+        let all = sources(&[("acme", "1"), ("acme", "2"), ("other", "1"), ("other", "2")]);
+        let eng = ManagedGroup { sources: all, ..managed(&table(), "eng") };
+        let mapping = GroupMapping::Managed { group: "eng".into(), name: "Eng".into() };
+        let mut table = GroupTable::new(vec![eng], vec![("1".into(), mapping)]);
+        table.let_go(&Pair::new("acme", "jira"), &"1".into());
+        assert_eq!(managed(&table, "eng").sources, sources(&[("acme", "2"), ("other", "1"), ("other", "2")]));
+    }
+
+    #[test]
+    fn a_source_group_that_a_dry_run_assumes_to_be_unmapped_feeds_no_group() {
+        let (mut table, pair) = (table(), Pair::new("acme", "jira"));
+        table.assume_unmapped(&pair, &group("1", "Eng"), "two paths".to_owned());
+        let unmapped = GroupMapping::Unmapped { name: "Eng".into(), why: "two paths".into() };
+        assert_eq!(table.mapping(&"1".into()), Some(&unmapped));
+        assert_eq!(managed(&table, "eng").sources, []);
+        assert_eq!(table.others_feeding(&"9".into(), "Eng", CaseRule::Insensitive).next(), None);
+    }
+
+    #[test]
+    fn each_source_group_is_listed_once_with_its_newest_mapping() {
+        let (mut table, pair) = (table(), Pair::new("acme", "jira"));
+        table.assume_unmapped(&pair, &group("1", "Dev"), "two paths".to_owned());
+        let sources = table.sources().map(|(source, mapping)| (source.as_str(), mapping.name())).collect::<Vec<_>>();
+        assert_eq!(sources, [("1", "Dev"), ("2", "Ops")]);
+    }
+
+    #[test]
+    fn the_groups_that_the_pair_feeds_and_those_that_usersync_granted_decide_memberships() {
+        let eng = managed(&table(), "eng");
+        let other = ManagedGroup { id: "other".into(), sources: vec![("other".into(), "7".into())], ..eng.clone() };
+        let table = GroupTable::new(vec![eng, other], Vec::new());
+        let mut link = Link::new("u".into(), "a".into(), "alice");
+        link.given = ["eng".into(), "granted".into()].into();
+        for (connector, link, expected) in [
+            ("acme", None, &["eng"] as &[&str]),
+            ("acme", Some(&link), &["eng", "granted"]),
+            ("other", Some(&link), &["eng", "granted", "other"]),
+            ("third", None, &[]),
+        ] {
+            let pair = Pair::new(connector, "jira");
+            let deciding = table.deciding(&pair, link);
+            assert_eq!(deciding.iter().map(TargetGroupId::as_str).collect::<Vec<_>>(), expected, "{connector}");
+        }
+        let fed = |connector| {
+            let pair = Pair::new(connector, "jira");
+            table.fed_by(&pair).map(|group| group.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!((fed("acme"), fed("other"), fed("third")), (vec!["eng".into()], vec!["other".into()], vec![]));
+    }
+
     fn managed(table: &GroupTable, id: &str) -> ManagedGroup {
         table.managed(&id.into()).expect("there").clone()
     }

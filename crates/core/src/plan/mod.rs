@@ -16,14 +16,6 @@ pub use user::{
 };
 
 #[cfg(test)]
-mod tests;
-
+pub(crate) mod fixtures;
 #[cfg(test)]
-pub(crate) mod fixtures {
-    use crate::capabilities::{Capabilities, CaseRule};
-
-    /// Returns the capabilities of Jira.
-    pub(crate) fn capabilities() -> Capabilities {
-        Capabilities { email_required: true, login_case: CaseRule::Lower, ..Capabilities::base() }
-    }
-}
+mod tests;

@@ -12,7 +12,10 @@ use proptest::{
     prelude::*,
 };
 
-use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide, fixtures::capabilities};
+use super::{
+    Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
+    fixtures::{OwnedSituation, account, capabilities, source_group, user},
+};
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
@@ -21,6 +24,12 @@ use crate::{
     },
     policy,
 };
+
+mod leavers;
+mod linked;
+mod logins;
+mod memberships;
+mod unlinked;
 
 /// Source groups `0` to `3` feed target groups `g0` to `g3`; `g4` is managed for another connector, `g5` is unmanaged.
 const FED: usize = 4;
@@ -44,6 +53,11 @@ fn pair() -> Pair {
 
 fn group(nth: usize) -> TargetGroupId {
     format!("g{nth}").into()
+}
+
+/// Returns a source group by its number.
+fn source_group_of(nth: usize) -> Arc<GroupState> {
+    source_group(&nth.to_string(), &format!("n{nth}"))
 }
 
 fn table() -> GroupTable {
@@ -158,13 +172,7 @@ fn users() -> impl Strategy<Value = UserState> {
             enabled,
             federation_link: None,
             attributes,
-            groups: groups
-                .into_iter()
-                .map(|nth| {
-                    let (name, path) = (format!("n{nth}"), format!("/n{nth}"));
-                    Arc::new(GroupState { id: nth.to_string().into(), name, path })
-                })
-                .collect(),
+            groups: groups.into_iter().map(source_group_of).collect(),
         },
     )
 }
@@ -314,7 +322,8 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
     planned
 }
 
-fn words(planned: &Planned) -> Vec<String> {
+/// Returns the planned operations as texts.
+fn operations(planned: &Planned) -> Vec<String> {
     planned.operations.iter().map(ToString::to_string).collect()
 }
 
@@ -337,7 +346,8 @@ fn alice() -> (Account, Link) {
 #[test]
 fn an_attribute_that_a_target_does_not_show_is_written_once() {
     let (mut account, mut link) = alice();
-    let planned = |title, account: &Account, link: &Link| words(&planned_attributes(title, "", false, account, link));
+    let planned =
+        |title, account: &Account, link: &Link| operations(&planned_attributes(title, "", false, account, link));
     assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
     link.written.attributes.insert("title".into(), "Dr".into());
     assert_eq!(planned("Dr", &account, &link), [""; 0]);
@@ -355,12 +365,12 @@ fn what_takes_a_value_away_is_a_removal_of_its_own_and_comes_last() {
     account.attributes.insert("title".into(), "Dr".into());
     let planned = planned_attributes("", "Al", false, &account, &link);
     let all = ["remove alice from G0", "update alice: display name", "update alice: nick", "update alice: title"];
-    assert_eq!(words(&planned), all);
+    assert_eq!(operations(&planned), all);
     assert_eq!(planned.operations[3].limited(), Some(Limited::ClearAttributes));
     assert_eq!((planned.operations[2].removes(), planned.operations[2].limited()), (false, None));
     // An empty value of a federated user may only mean that the federation is down.
     let planned = planned_attributes("", "Al", true, &account, &link);
-    assert_eq!(words(&planned), ["update alice: display name", "update alice: nick"]);
+    assert_eq!(operations(&planned), ["update alice: display name", "update alice: nick"]);
     assert!(planned.findings.unconfirmed.iter().any(|incomplete| incomplete.contains("alice: title would be cleared")));
 }
 
@@ -422,26 +432,11 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
 
 #[test]
 fn a_link_is_dropped_only_if_its_account_is_confirmed_to_be_gone() {
-    let link = Link::new("1".into(), "a".into(), "alice");
-    let decide = |account_gone| {
-        decide(&Situation {
-            pair: &pair(),
-            capabilities: &capabilities(),
-            presence: &Presence::Gone,
-            link: Some(&link),
-            account: None,
-            account_gone,
-            holder: &NameHolder::NotAsked,
-            groups: &table(),
-            attributes: &RULES,
-            adopt_freely: true,
-            wanted_by_other: false,
-            in_ring: false,
-            own_login: "usersync",
-        })
-    };
-    assert_eq!(decide(false), Decision::Missing);
-    assert_eq!(decide(true), Decision::DropLink);
+    let linked = OwnedSituation::linked(user(), account());
+    for given in [linked, OwnedSituation::deleted(account())] {
+        let decide = |account_gone| OwnedSituation { account: None, account_gone, ..given.clone() }.decide();
+        assert_eq!((decide(false), decide(true)), (Decision::Missing, Decision::DropLink));
+    }
 }
 
 #[test]
@@ -494,10 +489,6 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
 
 /// Plans for alice with these groups in Keycloak, on a target with these capabilities.
 fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Account, &Link)>) -> Planned {
-    let source = |nth: &usize| {
-        let (name, path) = (format!("n{nth}"), format!("/n{nth}"));
-        Arc::new(GroupState { id: nth.to_string().into(), name, path })
-    };
     let user = UserState {
         id: "1".into(),
         username: "alice".into(),
@@ -507,7 +498,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         enabled: true,
         federation_link: None,
         attributes: BTreeMap::new(),
-        groups: groups.iter().map(source).collect(),
+        groups: groups.iter().copied().map(source_group_of).collect(),
     };
     let decision = decide(&Situation {
         pair: &pair(),
@@ -540,7 +531,7 @@ fn nobody_is_added_to_or_removed_from_a_protected_group_whose_members_are_change
     capabilities.protected_groups.left_alone.insert("g0".to_owned());
     capabilities.protected_groups.by_id.insert(group(1), why);
     let planned = planned_in(&[1, 2], &capabilities, Some((&account, &link)));
-    assert_eq!(words(&planned), ["update alice: e-mail", "add alice to G2"]);
+    assert_eq!(operations(&planned), ["update alice: e-mail", "add alice to G2"]);
     assert_eq!(planned.findings.kept, ["G0: protected_groups names it; no member is removed"]);
     assert_eq!(planned.findings.unsupported, ["group G1: protected_groups names it; no member is added"]);
     assert_eq!(planned.findings.protected, None);

@@ -196,6 +196,30 @@ mod tests {
     }
 
     #[test]
+    fn a_group_name_is_in_lower_case_only_if_the_target_stores_it_so() {
+        let group = GroupState { id: "1".into(), name: "Eng".into(), path: "/Eng".into() };
+        let names = [CaseRule::Lower, CaseRule::Insensitive, CaseRule::Sensitive].map(|case| group_name(&group, case));
+        assert_eq!(names, ["eng", "Eng", "Eng"]);
+    }
+
+    #[test]
+    fn a_name_has_at_most_the_allowed_characters_and_no_forbidden_or_control_characters() {
+        let caps = Capabilities { group_max: 5, group_forbids: vec!['/'], ..capabilities() };
+        let longer = "the group name is longer than the 5 characters that the target allows";
+        let table = [
+            ("Éùüöä", None),
+            ("Éùüöäa", Some(longer)),
+            (" ", Some("the group name is empty")),
+            ("a/b", Some("the target does not allow '/' in a group name")),
+            ("a\tb", Some("the target does not allow '\\t' in a group name")),
+        ];
+        for (name, fault) in table {
+            let expected = fault.map(|fault| format!("{fault}; rename the group in Keycloak"));
+            assert_eq!(unusable_group(name, &caps), expected, "{name:?}");
+        }
+    }
+
+    #[test]
     fn group_names_that_the_target_cannot_have_are_told() {
         let mut caps = capabilities();
         caps.group_forbids = vec!['/'];

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     BitbucketTarget,
-    errors::partly,
+    errors::stored_elsewhere,
     permissions::{GROUP, PERMISSION, RANKS, administers},
     wire::{CompleteUser, UserAndGroups},
 };
@@ -14,7 +14,7 @@ use crate::{
     personal::Personal,
     targets::{
         Applied, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, error, fold, unsupported},
+        rest::{Ask, after_part, error, fold, unsupported},
     },
 };
 
@@ -44,14 +44,10 @@ impl BitbucketTarget {
         }
         let in_groups = access.iter().any(|one| one.starts_with(GROUP));
         if in_groups && !user.mutable_groups {
-            return Err(unsupported(format!(
-                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the account from {} \
-                 there.",
-                user.home(),
-                access.join(", ")
-            )));
+            let advice = format!("Remove the account from {}", access.join(", "));
+            return Err(stored_elsewhere(what, "its groups", user, &advice));
         }
-        let protected = |group: &&str| self.protected_groups.iter().any(|name| fold(name) == fold(group));
+        let protected = |group: &&str| self.settings.protected_groups.iter().any(|name| fold(name) == fold(group));
         if let Some(group) = access.iter().filter_map(|one| one.strip_prefix(GROUP)).find(protected) {
             return Err(unsupported(format!(
                 "{what}: {group} lets the account sign in, and protected_groups names that group. Remove the account \
@@ -65,11 +61,11 @@ impl BitbucketTarget {
                 (_, Some(_)) => self.revoke(what, &user.id, &user.name, deadline).await,
                 (None, None) => continue,
             };
-            taken.map_err(|error| partly(done, error))?;
+            taken.map_err(|error| after_part(done, error))?;
             done = true;
         }
         if in_groups {
-            let left = self.groups_of(user, deadline).await.map_err(|error| partly(done, error))?;
+            let left = self.groups_of(user, deadline).await.map_err(|error| after_part(done, error))?;
             if let Some(left) = left.iter().find(|group| grants.groups.contains_key(&fold(group))) {
                 return Err(error(
                     TargetErrorKind::Unanswered,
@@ -118,17 +114,14 @@ impl BitbucketTarget {
             return nothing();
         }
         if !absent.is_empty() && !user.mutable_groups {
-            return Err(unsupported(format!(
-                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the account to {} there.",
-                user.home(),
-                absent.join(", ")
-            )));
+            let advice = format!("Add the account to {}", absent.join(", "));
+            return Err(stored_elsewhere(what, "its groups", user, &advice));
         }
         let given = self.restore_memberships(what, &user.name, absent, deadline).await?;
         match permission {
             Some(permission) => {
                 let granted = self.grant(what, &user.name, permission, deadline).await;
-                granted.map_err(|error| partly(given, error))?;
+                granted.map_err(|error| after_part(given, error))?;
             }
             None if !given => return nothing(),
             None => {}

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
-use super::{BitbucketTarget, wire::Refusal};
-use crate::{
-    model::ErrorClass,
-    targets::{
-        TargetError, TargetErrorKind,
-        http::Answer,
-        rest::{Ask, Dialect, Words, atlassian, not_done, unsupported},
-    },
+use super::{
+    BitbucketTarget,
+    wire::{CompleteUser, Refusal},
+};
+use crate::targets::{
+    TargetError,
+    http::Answer,
+    rest::{Ask, Dialect, Words, atlassian, is_xsrf_refusal, unsupported},
 };
 
 /// Bitbucket's REST interface, version 1.0.
@@ -28,8 +28,12 @@ pub(super) static BITBUCKET: Dialect = Dialect {
     password_hint: "Check them. If Basic authentication is disabled, add the user to its allow-list (allowed-users in \
                     /rest/basicauth/1.0/config).",
     captcha_hint: "",
+    writable_hint: "",
     pace_hint: " or exempt the account in Bitbucket under Administration > Rate limiting",
 };
+
+/// Advice for a refusal without a known reason.
+pub(super) const CHECK: &str = "Check it in Bitbucket.";
 
 /// Reads Bitbucket's refusals: a list of messages, each about one field or about none.
 fn said(answer: &Answer) -> Words {
@@ -60,50 +64,30 @@ impl BitbucketTarget {
         if answer.status == StatusCode::FORBIDDEN && said.own {
             let full = said.licence_full() || matches!(self.seats_left(deadline).await, Ok(Some(0)));
             if full {
-                return not_done(
-                    ErrorClass::Permanent,
-                    format!(
-                        "{}: Bitbucket's licence has no seat left{}. Free seats or enlarge the licence, then: usersync \
-                         dead replay --all",
-                        ask.what,
-                        said.quoted()
-                    ),
-                );
+                return self.rest.no_seat(ask.what, &said);
             }
         }
-        self.refused_write(ask, answer, "Check it in Bitbucket")
+        self.refused_write(ask, answer, CHECK)
     }
 
-    /// Classifies a refusal that has no specific meaning. A 409 from Bitbucket itself protects permissions, usersync's
-    /// own among them. So does a 403 where something is removed.
+    /// Classifies a refusal that has no specific meaning; `hint` is a sentence. A 409 from Bitbucket itself protects
+    /// permissions, usersync's own among them. So does a 403 where something is removed.
     pub(super) fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, hint: &str) -> TargetError {
         let said = self.rest.said(answer, ask.login);
-        let (what, quoted) = (ask.what, said.quoted());
-        let plain = self.rest.unexpected(ask, answer);
-        if !said.own || plain.text.contains("XSRF") {
-            return plain;
+        if !said.own || is_xsrf_refusal(answer) {
+            return self.rest.unexpected(ask, answer);
         }
-        let refused = matches!(answer.status.as_u16(), 400 | 403 | 409);
-        if refused && said.read_only() {
-            return unsupported(format!(
-                "{what}: its user directory is read-only for Bitbucket{quoted}. Change it in the system that holds \
-                 the directory's users."
-            ));
-        }
-        match answer.status {
-            StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
-                unsupported(format!("{what}: Bitbucket refuses{quoted}. {hint}."))
-            }
-            _ => plain,
+        match answer.status.as_u16() {
+            400 | 403 | 409 if said.read_only() => self.rest.read_only(ask.what, None, &said),
+            403 | 409 => self.rest.refuses(ask.what, &said, hint),
+            _ => self.rest.unexpected(ask, answer),
         }
     }
 }
 
-/// Marks an error as unanswered if a part of the operation was already done.
-pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
-    if done && error.kind != TargetErrorKind::Unanswered {
-        error.kind = TargetErrorKind::Unanswered;
-        error.text.push_str(" Part of the change took effect; usersync checks what is left.");
-    }
-    error
+/// Creates the error for data that Bitbucket only reads from a user's directory: `its groups` or the like; `advice`
+/// says what to do there.
+pub(super) fn stored_elsewhere(what: &str, data: &str, user: &CompleteUser, advice: &str) -> TargetError {
+    let home = user.home();
+    unsupported(format!("{what}: {data} are stored in {home}, which is read-only for Bitbucket. {advice} there."))
 }

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
-use super::{BitbucketTarget, paging::List, wire::Named};
+use super::{BitbucketTarget, errors::CHECK, paging::List, wire::Named};
 use crate::{
     model::{TargetGroup, TargetGroupId},
     targets::{
-        Applied, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, error, fold, no_group_rename, unsupported},
+        Applied, GroupRef, GroupWrites, TargetError, WriteResult,
+        rest::{Ask, fold, group_name_taken, no_group_rename},
     },
 };
 
@@ -60,15 +60,10 @@ impl GroupWrites for BitbucketTarget {
             return Ok(Applied::Group(TargetGroup { id, name: made, protected: None }));
         }
         let said = self.rest.said(&answer, None);
-        let quoted = said.quoted();
         match answer.status {
-            StatusCode::CONFLICT if said.own => {
-                Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists{quoted}.")))
-            }
-            StatusCode::BAD_REQUEST if said.own && !said.read_only() => {
-                Err(unsupported(format!("{what}: Bitbucket rejects this name{quoted}. Map it in groups.names.")))
-            }
-            _ => Err(self.refused_write(&ask, &answer, "Check it in Bitbucket")),
+            StatusCode::CONFLICT if said.own => Err(group_name_taken(&what, &said)),
+            StatusCode::BAD_REQUEST if said.own && !said.read_only() => Err(self.rest.rejects(&what, "name", &said)),
+            _ => Err(self.refused_write(&ask, &answer, CHECK)),
         }
     }
 
@@ -93,7 +88,7 @@ impl GroupWrites for BitbucketTarget {
                 &ask,
                 &answer,
                 "The deletion would probably reduce usersync's own permissions, or the group has higher ones. Delete \
-                 it manually",
+                 it manually.",
             )),
         }
     }

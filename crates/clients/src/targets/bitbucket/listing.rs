@@ -8,7 +8,7 @@ use super::{
     paging::List,
     permissions::{GROUP, PERMISSION},
     protection::Known,
-    wire::User,
+    wire::{REQUIRED, User},
 };
 use crate::{
     model::{Account, AccountId},
@@ -46,7 +46,7 @@ impl BitbucketTarget {
             let access = licensed.access.get(&user.id).cloned().unwrap_or_default();
             items.push(user.into_account(&known, None, access));
         }
-        let unread = (lost > 0).then(|| format!("{lost} accounts were returned without id, name or active"));
+        let unread = (lost > 0).then(|| format!("{lost} accounts were returned without {REQUIRED}"));
         Ok(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(unread).or(licensed.incomplete.clone()) })
     }
 

@@ -10,7 +10,7 @@ use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use super::{
     BitbucketTarget,
     paging::List,
-    wire::{CompleteUser, User},
+    wire::{CompleteUser, REQUIRED, User},
 };
 use crate::{
     model::{AccountId, IdMap},
@@ -183,5 +183,5 @@ impl BitbucketTarget {
 /// # Errors
 /// [`ErrorClass::Unconfirmed`] if a field is missing that every user has.
 fn whole(user: User, what: &str) -> Result<CompleteUser, TargetError> {
-    user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks id, name or active.")))
+    user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks {REQUIRED}.")))
 }

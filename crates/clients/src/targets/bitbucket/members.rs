@@ -6,14 +6,15 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     BitbucketTarget,
+    errors::stored_elsewhere,
     paging::List,
-    wire::{CompleteUser, GroupAndUsers, Named, Picked, User, UserAndGroups},
+    wire::{CompleteUser, GroupAndUsers, Named, Picked, REQUIRED, User, UserAndGroups},
 };
 use crate::{
     model::{AccountId, ErrorClass},
     targets::{
         AccountRef, Applied, GroupRef, MemberWrites, Page, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, BatchCall, BatchOutcome, few, fold, lenient::some, not_done, unconfirmed, unsupported},
+        rest::{Ask, BatchCall, BatchOutcome, few, fold, lenient::some, members_lacking, not_done, unconfirmed},
     },
 };
 
@@ -39,9 +40,7 @@ impl BitbucketTarget {
             self.seen.note(&user);
             items.push(user.id);
         }
-        let lost = came - items.len();
-        let incomplete =
-            (lost > 0).then(|| format!("{lost} members of {group} were returned without id, name or active"));
+        let incomplete = members_lacking(came - items.len(), group, REQUIRED);
         Ok(Some(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(incomplete) }))
     }
 
@@ -59,8 +58,7 @@ impl BitbucketTarget {
         };
         let came = members.len();
         let people: Vec<CompleteUser> = members.into_iter().filter_map(User::whole).collect();
-        let lost = came - people.len();
-        let why = (lost > 0).then(|| format!("{lost} members of {group} were returned without id, name or active"));
+        let why = members_lacking(came - people.len(), group, REQUIRED);
         Ok((people, why))
     }
 
@@ -130,10 +128,7 @@ impl MemberWrites for BitbucketTarget {
             Err(error) => return Err(error),
         };
         if !user.mutable_groups {
-            return Err(unsupported(format!(
-                "{what}: its groups are stored in {}, which is read-only for Bitbucket. Remove the member there.",
-                user.home()
-            )));
+            return Err(stored_elsewhere(&what, "its groups", &user, "Remove the member"));
         }
         self.remove_from_group(&what, account.id, &user.name, group.name, deadline).await.map(|()| Applied::Done)
     }
@@ -209,10 +204,7 @@ impl BitbucketTarget {
         if user.mutable_groups {
             return Ok(());
         }
-        Err(unsupported(format!(
-            "{what}: its groups are stored in {}, which is read-only for Bitbucket. Add the member there.",
-            user.home()
-        )))
+        Err(stored_elsewhere(what, "its groups", &user, "Add the member"))
     }
 
     /// Removes a user from a group. Succeeds if the user is not a member.
@@ -239,7 +231,7 @@ impl BitbucketTarget {
         }
         let hint = format!(
             "{group} probably has a higher permission than usersync. Remove the account from it manually, or grant \
-             usersync's account SYS_ADMIN"
+             usersync's account SYS_ADMIN."
         );
         Err(self.refused_write(&ask, &answer, &hint))
     }

@@ -30,10 +30,7 @@ use super::{
     AccountRef, Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
     rest::{MemberBatches, ProtectionCache, Rest, not_done},
 };
-use crate::{
-    meter::CallMeter,
-    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
-};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::BitbucketSettings;
 
@@ -55,11 +52,7 @@ pub struct BitbucketTarget {
     rest: Rest,
     /// The login that usersync signs in with; `None`: unknown before sign-in.
     login: Option<String>,
-    default_group: bool,
-    protected_groups: Vec<String>,
-    frozen_groups: Vec<String>,
-    managed_access_groups: Vec<String>,
-    protected_users: Vec<String>,
+    settings: BitbucketSettings,
     known: ProtectionCache<Known>,
     licensed: ProtectionCache<Licensed>,
     seen: Seen,
@@ -84,13 +77,9 @@ impl BitbucketTarget {
             }
         };
         Ok(Self {
-            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,
+            rest: Rest::new(&settings.base_url, &settings.credentials, &settings.http, &BITBUCKET)?,
             login,
-            default_group: settings.default_group,
-            protected_groups: settings.protected_groups,
-            frozen_groups: settings.frozen_groups,
-            managed_access_groups: settings.managed_access_groups,
-            protected_users: settings.protected_users,
+            settings,
             known: ProtectionCache::default(),
             licensed: ProtectionCache::default(),
             seen: Seen::default(),
@@ -156,19 +145,7 @@ impl Target for BitbucketTarget {
         self.seats_left(None).await
     }
 
-    async fn until_open(&self) -> Result<(), TargetError> {
-        self.rest.until_open().await
-    }
-
-    fn attach(&self, meter: &CallMeter) {
-        self.rest.attach(meter);
-    }
-
-    fn forget_refusal(&self) {
-        self.rest.auth.forget();
-    }
-
-    fn locked_out(&self) -> bool {
-        self.rest.auth.locked_out()
+    fn rest(&self) -> Option<&Rest> {
+        Some(&self.rest)
     }
 }

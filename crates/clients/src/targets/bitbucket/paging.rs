@@ -4,12 +4,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{BitbucketTarget, wire::PageOf};
-use crate::{
-    model::ErrorClass,
-    targets::{
-        TargetError,
-        rest::{Ask, lenient::Entries, not_done, unconfirmed},
-    },
+use crate::targets::{
+    TargetError,
+    rest::{Ask, NO_LIST, lenient::Entries, no_next_page, page_read_before, position, unconfirmed},
 };
 
 /// Page size; the server returns fewer entries if it is configured so.
@@ -58,10 +55,8 @@ impl BitbucketTarget {
         list: List<'_>,
         start: Option<&str>,
     ) -> Result<Option<Leaf<T>>, TargetError> {
+        let at: i64 = position(list.what, start)?;
         let start = start.unwrap_or("0");
-        let at: i64 = start
-            .parse()
-            .map_err(|_| not_done(ErrorClass::Bug, format!("{}: invalid list position {start}.", list.what)))?;
         let mut ask = Ask::get(list.path, list.what).deadline(list.deadline);
         for (name, value) in [("context", list.context), ("filter", list.filter)] {
             if let Some(value) = value {
@@ -76,12 +71,10 @@ impl BitbucketTarget {
             };
         };
         let (next, incomplete) = match (page.is_last_page, page.next_page_start) {
-            _ if !page.values.reported => (None, Some("a page was returned without its list".to_owned())),
+            _ if !page.values.reported => (None, Some(NO_LIST.to_owned())),
             (Some(true), _) | (None, None) => (None, None),
-            (Some(false), None) => (None, Some("Bitbucket reports more entries but no next page".to_owned())),
-            (_, Some(next)) if next <= at => {
-                (None, Some("Bitbucket points to a page that was already read".to_owned()))
-            }
+            (Some(false), None) => (None, Some(no_next_page("Bitbucket"))),
+            (_, Some(next)) if next <= at => (None, Some(page_read_before("Bitbucket"))),
             (_, Some(next)) => (Some(next.to_string()), None),
         };
         Ok(Some(Leaf { values: page.values, next, incomplete }))

@@ -150,7 +150,7 @@ impl BitbucketTarget {
             );
             return Err(unconfirmed(text));
         }
-        let hint = "Revoke its global permission manually, or grant usersync's account SYS_ADMIN";
+        let hint = "Revoke its global permission manually, or grant usersync's account SYS_ADMIN.";
         Err(self.refused_write(&ask, &answer, hint))
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         Capabilities, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{
-            Ask, Version, access_groups, access_note, atlassian, clock_note, fold, not_done, note, round_trip_note,
-            thin,
+            Ask, Version, access_groups, access_note, atlassian, clock_note, fold, group_rename_note, not_done, note,
+            round_trip_note, seats_note, thin,
         },
     },
 };
@@ -79,15 +79,11 @@ impl BitbucketTarget {
             notes.push(note(NoteState::Note, "version", text));
         }
         if let Some(known) = &known {
-            notes.extend(access_notes(known, self.default_group));
+            notes.extend(access_notes(known, self.settings.default_group));
         }
-        notes.push(note(
-            NoteState::Note,
-            "cannot",
-            "rename a group: the group is recreated; permissions of the old group are not copied",
-        ));
+        notes.push(group_rename_note());
         let licence = self.licence(None).await?;
-        notes.extend(licence.as_ref().map(seats_note));
+        notes.extend(licence.as_ref().map(licence_note));
         if let Some(known) = &known {
             let reported = known.protection.reported();
             let text = reported.unwrap_or_else(|| "administrators: never changed, nor their members".to_owned());
@@ -99,7 +95,7 @@ impl BitbucketTarget {
 
         let permitted = known.iter().flat_map(|known| known.grants.groups.values());
         let permitted = permitted.map(|(name, permission)| (name.clone(), format!("licence through {permission}")));
-        let access_groups = access_groups(permitted, &self.managed_access_groups);
+        let access_groups = access_groups(permitted, &self.settings.managed_access_groups);
         notes.extend(access_note(&access_groups));
         let manifest = atlassian::manifest(&self.rest).await?;
         let base_url = manifest.as_ref().and_then(|manifest| manifest.url.as_deref());
@@ -205,16 +201,9 @@ fn access_notes(known: &Known, default_group: bool) -> Vec<Note> {
     notes
 }
 
-fn seats_note(licence: &Licence) -> Note {
+fn licence_note(licence: &Licence) -> Note {
     match (licence.free(), licence.seats()) {
-        (Some(0), Some(all)) => {
-            let text = format!("0 free of {}: no account can be created or activated. Free some.", thin(all));
-            note(NoteState::No, "seats", text)
-        }
-        (Some(free), Some(all)) => {
-            let text = format!("{} free of {}", thin(i64::try_from(free).unwrap_or(i64::MAX)), thin(all));
-            note(NoteState::Note, "seats", text)
-        }
+        (Some(free), Some(all)) => seats_note(free, &format!(" of {}", thin(all)), true),
         (None, Some(all)) => note(
             NoteState::Note,
             "seats",

@@ -1,9 +1,6 @@
 //! What must not be changed: usersync's own account and administrators above all.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -117,10 +114,12 @@ impl BitbucketTarget {
         let own_id = self.myself(deadline).await?.id.to_string();
         let grants = self.grants(deadline).await?;
         let marked = grants.administrators();
-        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
-        groups.extend(marked.iter().cloned());
+        let settings = &self.settings;
+        let mut protection =
+            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        protection.groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
-        for group in &groups {
+        for group in &protection.groups {
             let (people, why) = self.members_of(group, deadline).await?;
             members.extend(people.into_iter().map(|user| user.id.to_string()));
             incomplete = incomplete.or(why);
@@ -128,17 +127,7 @@ impl BitbucketTarget {
         let people = grants.users.iter().filter(|(_, permission)| administers(permission));
         let people = people
             .map(|(id, permission)| (id.to_string(), format!("an administrator (global permission {permission})")));
-        let protection = Protection {
-            own_id,
-            people: people.collect(),
-            groups,
-            groups_alone: self.protected_groups.iter().map(|name| fold(name)).collect(),
-            marked,
-            members,
-            users: self.protected_users.iter().map(|name| fold(name)).collect(),
-            duplicates: HashMap::new(),
-            incomplete,
-        };
+        let protection = Protection { own_id, people: people.collect(), marked, members, incomplete, ..protection };
         Ok(Known { protection, grants })
     }
 }

@@ -4,10 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use crate::targets::{
-    Credentials, TargetConfig,
-    http::{HttpSettings, server},
-};
+use crate::targets::{Credentials, TargetConfig, http::HttpSettings, rest::debug_settings};
 
 /// Address, credentials and protection rules of a Bitbucket target.
 #[derive(Clone)]
@@ -31,14 +28,9 @@ pub struct BitbucketSettings {
     pub http: HttpSettings,
 }
 
-/// Shows only the server of the address, since a mistyped address may contain a password.
 impl fmt::Debug for BitbucketSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BitbucketSettings")
-            .field("base_url", &server(&self.base_url))
-            .field("credentials", &self.credentials)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
+        debug_settings(f, "BitbucketSettings", &self.base_url, &self.credentials, &self.http).finish_non_exhaustive()
     }
 }
 

@@ -9,15 +9,16 @@ use secrecy::ExposeSecret;
 
 use super::{
     BitbucketTarget,
+    errors::{CHECK, stored_elsewhere},
     protection::Known,
-    wire::{CompleteUser, User, UserRename, UserUpdate},
+    wire::{CompleteUser, REQUIRED, User, UserRename, UserUpdate},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields, UserId},
     targets::{
         AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
         http::Answer,
-        rest::{Ask, error, fold, not_done, random_password, unsupported},
+        rest::{Ask, fold, login_taken, not_done, random_password, shown_name, unanswered, unsupported},
     },
 };
 
@@ -102,15 +103,7 @@ impl UserWrites for BitbucketTarget {
             return Ok(Applied::Done);
         }
         let what = format!("updating {}", account.name);
-        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!(
-                    "{what}: Bitbucket does not accept an empty {field}. Keep the old value in the policy, or set a \
-                     default."
-                );
-                return Err(unsupported(text));
-            }
-        }
+        self.rest.refuse_empty(&what, fields)?;
         let deadline = Some(deadline);
         let user = self.account_with_login(account.id, account.name, &what, deadline).await?;
         changeable(&user, &what)?;
@@ -118,9 +111,7 @@ impl UserWrites for BitbucketTarget {
             fields.display_name.as_deref().or(Some(&user.display_name)),
             fields.email.as_deref().or(user.email.as_deref()),
         ) else {
-            return Err(unsupported(format!(
-                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
-            )));
+            return Err(self.rest.email_required(&what));
         };
         let ask = Ask::new(Method::PUT, "/admin/users", &what)
             .login(&user.name)
@@ -131,7 +122,7 @@ impl UserWrites for BitbucketTarget {
             self.changed(&ask, &answer)?;
             return Ok(Applied::Done);
         }
-        Err(self.refused_write(&ask, &answer, "Change it manually in Bitbucket"))
+        Err(self.refused_write(&ask, &answer, "Change it manually in Bitbucket."))
     }
 
     async fn rename_user(&self, account: AccountRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
@@ -160,19 +151,16 @@ impl UserWrites for BitbucketTarget {
             if now.name == to {
                 return Ok(Applied::Done);
             }
-            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it manually.", now.name);
-            return Err(unsupported(text));
+            return Err(self.rest.named_otherwise(&what, &now.name));
         }
         let said = self.rest.said(&answer, Some(to));
-        let quoted = said.quoted();
         if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
             if self.user_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account.id) {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                return Err(login_taken(&what, &said));
             }
-            let text = format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.");
-            return Err(unsupported(text));
+            return Err(self.rest.rejects(&what, "login", &said));
         }
-        Err(self.refused_write(&ask, &answer, "Rename it manually in Bitbucket"))
+        Err(self.refused_write(&ask, &answer, "Rename it manually in Bitbucket."))
     }
 
     /// Restores what lets the account sign in.
@@ -232,7 +220,7 @@ impl UserWrites for BitbucketTarget {
                 return Err(self.refused_write(
                     &ask,
                     &answer,
-                    "Delete it manually, or deactivate it (leavers: deactivate)",
+                    "Delete it manually, or deactivate it (leavers: deactivate).",
                 ));
             }
         }
@@ -247,65 +235,54 @@ impl BitbucketTarget {
     async fn create_with(&self, name: &str, fields: &UserFields, password: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("creating {name}");
         let deadline = Some(deadline);
-        let email = fields.email.as_deref().unwrap_or_default();
-        if email.trim().is_empty() {
-            return Err(unsupported(format!(
-                "{what}: Bitbucket requires an e-mail address. Set one for the user in Keycloak."
-            )));
-        }
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let email = self.rest.required_email(&what, fields)?;
         // Read before the account is created, so that nothing else can fail afterwards.
         self.known(deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/users", &what)
             .query("name", name)
-            .query("displayName", shown)
+            .query("displayName", shown_name(fields, name))
             .query("emailAddress", email)
             .query("password", password)
-            .query("addToDefaultGroup", if self.default_group { "true" } else { "false" })
+            .query("addToDefaultGroup", if self.settings.default_group { "true" } else { "false" })
             .login(name)
             .deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             return match self.account_by_login(name, deadline).await {
                 Ok(Some(account)) => Ok(Applied::Account(account)),
-                Ok(None) => Err(error(
-                    TargetErrorKind::Unanswered,
-                    format!("{what}: Bitbucket reports the account as created, but does not return it yet."),
-                )),
-                Err(unread) => Err(error(
-                    TargetErrorKind::Unanswered,
-                    format!("{what}: the account was created, but could not be read: {}", unread.text),
-                )),
+                Ok(None) => Err(self.rest.account_not_returned(&what)),
+                Err(why) => {
+                    Err(unanswered(&what, &format!("the account was created, but could not be read: {}", why.text)))
+                }
             };
         }
         let said = self.rest.said(&answer, Some(name));
-        let quoted = said.quoted();
         match answer.status {
             StatusCode::CONFLICT if said.own => {
                 if self.user_by_login(name, deadline).await?.is_some() {
-                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                    return Err(login_taken(&what, &said));
                 }
                 Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Bitbucket reports the login as taken{quoted}, but returns no user with it. The login \
-                         of a deleted user is free after Bitbucket's cleanup (7 days), then: usersync dead replay \
-                         --all"
+                        "{what}: Bitbucket reports the login as taken{}, but returns no user with it. The login of a \
+                         deleted user is free after Bitbucket's cleanup (7 days), then: usersync dead replay --all",
+                        said.quoted()
                     ),
                 ))
             }
-            StatusCode::BAD_REQUEST if said.about("name").is_some() => {
-                Err(unsupported(format!("{what}: Bitbucket rejects this login{quoted}. Map it in the policy.")))
+            StatusCode::BAD_REQUEST if said.about("name").is_some() => Err(self.rest.rejects(&what, "login", &said)),
+            StatusCode::FORBIDDEN if self.settings.default_group => {
+                Err(self.refused_access(&ask, &answer, deadline).await)
             }
-            StatusCode::FORBIDDEN if self.default_group => Err(self.refused_access(&ask, &answer, deadline).await),
-            _ => Err(self.refused_write(&ask, &answer, "Check it in Bitbucket")),
+            _ => Err(self.refused_write(&ask, &answer, CHECK)),
         }
     }
 
     /// Returns the user from the answer to a change.
     fn changed(&self, ask: &Ask<'_>, answer: &Answer) -> Result<CompleteUser, TargetError> {
         let user = self.rest.parse::<User>(ask, answer)?.whole();
-        let user = user.ok_or_else(|| self.rest.unreadable(ask, "it lacks id, name or active"))?;
+        let user = user.ok_or_else(|| self.rest.unreadable(ask, &format!("it lacks {REQUIRED}")))?;
         self.seen.note(&user);
         Ok(user)
     }
@@ -316,22 +293,5 @@ fn changeable(user: &CompleteUser, what: &str) -> Result<(), TargetError> {
     if user.mutable_details {
         return Ok(());
     }
-    Err(unsupported(format!(
-        "{what}: its details are stored in {}, which is read-only for Bitbucket. Change them there.",
-        user.home()
-    )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_never_the_same_and_need_no_encoding() {
-        let (one, other) = (random_password(), random_password());
-        assert_ne!(one.expose_secret(), other.expose_secret());
-        let encoded: String = url::form_urlencoded::byte_serialize(one.expose_secret().as_bytes()).collect();
-        assert_eq!(encoded, one.expose_secret());
-        assert!(one.expose_secret().len() >= 40);
-    }
+    Err(stored_elsewhere(what, "its details", user, "Change them"))
 }

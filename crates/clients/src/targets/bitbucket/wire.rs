@@ -63,6 +63,9 @@ pub(super) struct CompleteUser {
     pub mutable_groups: bool,
 }
 
+/// The fields that every user has, for messages about an answer without one of them.
+pub(super) const REQUIRED: &str = "id, name or active";
+
 impl User {
     /// Converts to a [`CompleteUser`]; `None` if a field is missing that every user has.
     pub(super) fn whole(self) -> Option<CompleteUser> {

@@ -8,13 +8,10 @@ use super::{
     probe::Rights,
     wire::{Refusal, User},
 };
-use crate::{
-    model::ErrorClass,
-    targets::{
-        TargetError,
-        http::Answer,
-        rest::{Ask, Dialect, Said, Verdict, Words, atlassian, not_done, unsupported},
-    },
+use crate::targets::{
+    TargetError,
+    http::Answer,
+    rest::{Ask, Dialect, Said, Verdict, Words, atlassian},
 };
 
 /// Confluence's REST interface.
@@ -32,6 +29,7 @@ pub(super) static CONFLUENCE: Dialect = Dialect {
     password_hint: "Check them. If an administrator disabled Basic authentication, Confluence accepts only personal \
                     access tokens.",
     captcha_hint: ", or use a personal access token",
+    writable_hint: atlassian::WRITABLE_HINT,
     pace_hint: " or raise the account's limit in Confluence under General configuration > Rate limiting",
 };
 
@@ -83,38 +81,12 @@ impl ConfluenceTarget {
     /// permission.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
         let said = self.rest.said(answer, ask.login);
-        let (what, quoted) = (ask.what, said.quoted());
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
         if answer.status == StatusCode::PAYMENT_REQUIRED || (refused && said.licence_full()) {
-            return not_done(
-                ErrorClass::Permanent,
-                format!(
-                    "{what}: Confluence's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
-                     usersync dead replay --all"
-                ),
-            );
+            return self.rest.no_seat(ask.what, &said);
         }
-        if refused && said.read_only() {
-            return unsupported(format!(
-                "{what}: its user directory is read-only for Confluence{quoted}. Change it in the system that holds \
-                 the directory's users, or make the directory writable (User directories; External user management \
-                 off)."
-            ));
-        }
-        let plain = self.rest.unexpected(ask, answer);
-        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
-            return plain;
-        }
-        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
-        // decide.
-        match self.rights(Some(deadline)).await {
-            Ok(Rights::Administrator) => unsupported(format!(
-                "{what}: Confluence answered 403{quoted} although usersync is an administrator. Either its user \
-                 directory is read-only for Confluence, or users are managed externally, or only a system \
-                 administrator may do this."
-            )),
-            _ => plain,
-        }
+        let administers = async { matches!(self.rights(Some(deadline)).await, Ok(Rights::Administrator)) };
+        atlassian::refused_write(&self.rest, ask, answer, administers).await
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     model::{TargetGroup, TargetGroupId},
     targets::{
-        Applied, CaseRule, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, applied, error, fold, no_group_rename, unconfirmed, unsupported},
+        Applied, CaseRule, GroupRef, GroupWrites, TargetError, WriteResult,
+        rest::{Ask, applied, fold, group_name_taken, no_group_rename, unconfirmed},
     },
 };
 
@@ -100,7 +100,7 @@ impl GroupWrites for ConfluenceTarget {
         let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
             && self.spelled(name, Some(deadline)).await?.is_some();
         if exists {
-            return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
+            return Err(group_name_taken(&what, &self.rest.said(&answer, None)));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -120,11 +120,12 @@ impl GroupWrites for ConfluenceTarget {
             status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.spelled(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Confluence refuses{}. The last group with administrator rights cannot be deleted. Delete \
-                 other groups manually in Confluence, which shows the reason.",
-                said.quoted()
-            ))),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(self.rest.refuses(
+                &what,
+                &said,
+                "The last group with administrator rights cannot be deleted. Delete other groups manually in \
+                 Confluence, which shows the reason.",
+            )),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }

@@ -3,19 +3,15 @@
 
 use reqwest::StatusCode;
 
-use super::{
-    ConfluenceTarget,
-    paging::{ResultPage, position},
-    wire::User,
-};
+use super::{ConfluenceTarget, paging::ResultPage, wire::User};
 use crate::{
     model::Account,
     targets::{
         Page, TargetError,
         rest::{
-            Ask, Protection,
+            Ask, ListedAccounts, Protection, joined,
             lenient::{Entries, some},
-            unless_unreadable,
+            position,
         },
     },
 };
@@ -28,12 +24,12 @@ const MEMBERS: &str = "members:";
 impl ConfluenceTarget {
     /// Returns one page of all accounts.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
         if let Some(place) = cursor.and_then(|cursor| cursor.strip_prefix(MEMBERS)) {
-            return self.list_members(position(place)?, &protection).await;
+            return self.list_members(position(what, Some(place))?, &protection).await;
         }
-        let what = "listing all accounts";
-        let at = position(cursor.unwrap_or("0"))?;
+        let at: usize = position(what, cursor)?;
         let start = at.to_string();
         let ask = Ask::get("/user/list", what).query("start", &start).query("limit", PAGE).query("expand", "status");
         let answer = self.rest.ask(&ask).await?;
@@ -54,7 +50,7 @@ impl ConfluenceTarget {
     /// Returns one page of the members of the group that holds nearly all users. The listing always counts as
     /// incomplete.
     async fn list_members(&self, at: usize, protection: &Protection) -> Result<Page<Account>, TargetError> {
-        let group = &self.all_users_group;
+        let group = &self.settings.all_users_group;
         let mut unconfirmed = vec![format!(
             "this Confluence has no listing of all accounts (8.8 and later have one); only the members of {group} were \
              listed, so accounts outside of it are missing"
@@ -75,36 +71,17 @@ impl ConfluenceTarget {
         protection: &Protection,
         unconfirmed: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
-        let mut accounts = Vec::with_capacity(users.len());
-        let (mut unknown, mut unreadable) = (0_usize, 0_usize);
+        let mut listed = ListedAccounts::default();
         for user in users.into_iter().filter(User::known) {
             let (key, name) = (some(user.key.clone()), some(user.username.clone()));
             let read = match (user.into_account(protection, None), key, name) {
                 (Some(account), ..) => Ok(Some(account)),
                 (None, Some(key), _) => self.account_by_key(&key.into(), None).await,
                 (None, None, Some(name)) => self.account_by_login(&name, None).await,
-                (None, None, None) => {
-                    unknown += 1;
-                    continue;
-                }
+                (None, None, None) => Ok(None),
             };
-            match unless_unreadable(read)? {
-                Some(Some(account)) => accounts.push(account),
-                // Deleted since it was listed.
-                Some(None) => unknown += 1,
-                None => unreadable += 1,
-            }
+            listed.add(read)?;
         }
-        if unknown > 0 {
-            unconfirmed.push(format!("{unknown} listed accounts could not be read"));
-        }
-        if accounts.is_empty() && unreadable > 0 {
-            unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
-        }
-        Ok(accounts)
+        Ok(listed.finish(unconfirmed))
     }
-}
-
-fn joined(unconfirmed: &[String]) -> Option<String> {
-    (!unconfirmed.is_empty()).then(|| unconfirmed.join("; "))
 }

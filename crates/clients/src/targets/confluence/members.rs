@@ -6,14 +6,14 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     ConfluenceTarget,
-    paging::{ResultPage, position},
+    paging::ResultPage,
     wire::{User, path_segment},
 };
 use crate::{
     model::{AccountId, TargetGroupId},
     targets::{
         AccountRef, Applied, FirstMembers, GroupRef, MemberWrites, Page, Target, TargetError, WriteResult,
-        rest::{Ask, applied, fold, lenient::some},
+        rest::{Ask, applied, fold, lenient::some, members_lacking, position},
     },
 };
 
@@ -59,13 +59,12 @@ impl ConfluenceTarget {
         cursor: Option<&str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<FirstMembers>, TargetError> {
-        let at = position(cursor.unwrap_or("0"))?;
+        let at: usize = position(&format!("reading the members of {group}"), cursor)?;
         let Some(page) = self.members_page(group, at, deadline).await? else { return Ok(None) };
         let ((next, why), total) = (page.next(at), page.total_count);
         let known = page.results.into_iter().filter(User::known);
         let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| some(user.key)).partition(Option::is_some);
-        let keyless =
-            (!lacking.is_empty()).then(|| format!("{} members of {group} were returned without a key", lacking.len()));
+        let keyless = members_lacking(lacking.len(), group, "a key");
         let page = Page {
             items: items.into_iter().flatten().map(AccountId::from).collect(),
             next: next.map(|next| next.to_string()),

@@ -24,10 +24,7 @@ use super::{
     Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
     rest::{ProtectionCache, Rest, Standings},
 };
-use crate::{
-    meter::CallMeter,
-    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
-};
+use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::ConfluenceSettings;
 
@@ -44,11 +41,7 @@ pub(super) const KIND: TargetKind = TargetKind {
 /// Client of a Confluence Data Center.
 pub struct ConfluenceTarget {
     rest: Rest,
-    all_users_group: String,
-    protected_groups: Vec<String>,
-    frozen_groups: Vec<String>,
-    managed_access_groups: Vec<String>,
-    protected_users: Vec<String>,
+    settings: ConfluenceSettings,
     protection: ProtectionCache,
     standings: Standings,
     /// Whether this Confluence reports which groups grant administrator rights.
@@ -62,12 +55,8 @@ impl ConfluenceTarget {
     /// The error names the invalid setting.
     pub fn new(settings: ConfluenceSettings) -> Result<Self, TargetError> {
         Ok(Self {
-            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &CONFLUENCE)?,
-            all_users_group: settings.all_users_group,
-            protected_groups: settings.protected_groups,
-            frozen_groups: settings.frozen_groups,
-            managed_access_groups: settings.managed_access_groups,
-            protected_users: settings.protected_users,
+            rest: Rest::new(&settings.base_url, &settings.credentials, &settings.http, &CONFLUENCE)?,
+            settings,
             protection: ProtectionCache::default(),
             standings: Standings::default(),
             reports_admin_groups: AtomicBool::new(false),
@@ -125,19 +114,7 @@ impl Target for ConfluenceTarget {
         self.seats_left().await
     }
 
-    async fn until_open(&self) -> Result<(), TargetError> {
-        self.rest.until_open().await
-    }
-
-    fn attach(&self, meter: &CallMeter) {
-        self.rest.attach(meter);
-    }
-
-    fn forget_refusal(&self) {
-        self.rest.auth.forget();
-    }
-
-    fn locked_out(&self) -> bool {
-        self.rest.auth.locked_out()
+    fn rest(&self) -> Option<&Rest> {
+        Some(&self.rest)
     }
 }

@@ -2,15 +2,10 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{
-    model::ErrorClass,
-    targets::{
-        TargetError,
-        rest::{
-            lenient::{Entries, maybe},
-            not_done,
-        },
-    },
+use crate::targets::rest::{
+    NO_LIST,
+    lenient::{Entries, maybe},
+    page_read_before,
 };
 
 /// One page of any list.
@@ -38,7 +33,7 @@ impl<T> ResultPage<T> {
     /// whether more follow.
     pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
         if !self.results.reported {
-            return (None, Some("a page was returned without its list".to_owned()));
+            return (None, Some(NO_LIST.to_owned()));
         }
         let end = at + self.results.len();
         let Some(link) = self.links.as_ref().and_then(|links| links.next.as_deref()) else {
@@ -50,7 +45,7 @@ impl<T> ResultPage<T> {
         }
         match start_of(link).unwrap_or(end) {
             next if next > at => (Some(next), None),
-            _ => (None, Some("Confluence points to the same page again".to_owned())),
+            _ => (None, Some(page_read_before("Confluence"))),
         }
     }
 }
@@ -60,11 +55,6 @@ fn start_of(link: &str) -> Option<usize> {
     let (_, query) = link.split_once('?')?;
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.find(|(name, _)| name == "start")?.1.parse().ok()
-}
-
-/// Parses the cursor of a listing.
-pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
-    cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("invalid list position {cursor}.")))
 }
 
 #[cfg(test)]
@@ -83,7 +73,7 @@ mod tests {
         assert_eq!(page(50, Some("/rest/api/user/list?limit=50"), None).next(100), (Some(150), None));
         assert_eq!(page(3, None, Some(103)).next(100), (None, None));
         assert_eq!(page(3, None, Some(110)).next(100), (None, Some("103 of 110 were returned".to_owned())));
-        assert!(page(50, Some("?start=100"), None).next(100).1.is_some_and(|why| why.contains("same page")));
+        assert!(page(50, Some("?start=100"), None).next(100).1.is_some_and(|why| why.contains("already read")));
         assert!(page(0, Some("?start=200"), None).next(100).1.is_some_and(|why| why.contains("empty page")));
     }
 }

@@ -14,8 +14,8 @@ use crate::{
         Capabilities, CaseRule, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
-            Ask, Protection, Version, access_groups, access_note, atlassian, clock_note, not_done, note,
-            round_trip_note, segment, thin,
+            Ask, Protection, Version, access_groups, access_note, atlassian, clock_note, group_rename_note, not_done,
+            note, round_trip_note, seats_note, segment,
         },
     },
 };
@@ -91,7 +91,7 @@ impl ConfluenceTarget {
             let text = "user and password; a personal access token is more durable and is not blocked by a CAPTCHA";
             notes.push(note(NoteState::Note, "sign-in", text));
         }
-        notes.extend(cannot(&server, update, list_all));
+        notes.extend(cannot(&server, update, list_all, &self.settings.all_users_group));
         notes.extend(self.seats_note().await?);
         let mut protected_groups = ProtectedGroups::default();
         let mut giving = Vec::new();
@@ -101,8 +101,8 @@ impl ConfluenceTarget {
             protected_groups = known.protected_groups();
             giving = self.own_access_groups(&known.own_id).await?;
         }
-        giving.push((self.all_users_group.clone(), "access to Confluence, by its default name".to_owned()));
-        let access_groups = access_groups(giving, &self.managed_access_groups);
+        giving.push((self.settings.all_users_group.clone(), "access to Confluence, by its default name".to_owned()));
+        let access_groups = access_groups(giving, &self.settings.managed_access_groups);
         notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
@@ -214,10 +214,7 @@ impl ConfluenceTarget {
     }
 
     async fn seats_note(&self) -> Result<Option<Note>, TargetError> {
-        Ok(self.seats_left().await?.map(|free| match free {
-            0 => note(NoteState::No, "seats", "0 free: no account can be created or activated. Free some."),
-            _ => note(NoteState::Note, "seats", format!("{} free", thin(i64::try_from(free).unwrap_or(i64::MAX)))),
-        }))
+        Ok(self.seats_left().await?.map(|free| seats_note(free, "", true)))
     }
 
     /// Returns those of usersync's own groups that have the global permission to use Confluence; only Confluence 10
@@ -241,10 +238,11 @@ impl ConfluenceTarget {
     /// Explains a refused sign-in in Confluence's terms.
     fn sign_in_trouble(&self, mut error: TargetError) -> TargetError {
         if error.class() == ErrorClass::Forbidden {
-            let who = self.rest.auth.whose();
             error.text = format!(
-                "connecting: Confluence answered 403. The user of {who} has no access to Confluence. Grant it access \
-                 (group confluence-users), and make it an administrator (group confluence-administrators)."
+                "connecting: Confluence answered 403. The user of {} has no access to Confluence. Grant it access \
+                 (group {}), and make it an administrator (group {ADMINISTRATORS}).",
+                self.rest.auth.whose(),
+                self.settings.all_users_group
             );
         }
         error
@@ -284,14 +282,13 @@ fn protected_note(known: &Protection) -> Note {
 }
 
 /// Returns notes on what this Confluence does not support, each with what an operator can do.
-fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
+fn cannot(server: &Server, update: Update, list_all: bool, all_users_group: &str) -> Vec<Note> {
     let version = server.version_text();
     let mut notes = Vec::new();
     let mut add = |text: String| notes.push(note(NoteState::Note, "cannot", text));
     add("rename a login: rename it manually in User management, or keep the users in a directory that Confluence \
          shares with Crowd or Jira's user server and rename there"
         .to_owned());
-    add("rename a group: the group is recreated; permissions of the old group are not copied".to_owned());
     add("read e-mail addresses, so usersync does not detect changes made to them in Confluence".to_owned());
     add("nest groups: nested groups in Confluence are not changed".to_owned());
     match update {
@@ -309,9 +306,10 @@ fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
     if !list_all {
         add(format!(
             "list all users: Confluence {version} has no listing (8.8 and later have one); only members of \
-             confluence-users are listed, and others are found by login"
+             {all_users_group} are listed, and others are found by login"
         ));
     }
+    notes.push(group_rename_note());
     notes
 }
 

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation},
     targets::{
-        TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, ended, error, fold, not_done, segment, unconfirmed},
+        TargetError, Writes,
+        rest::{Ask, Protection, ended, not_done, refuse_protected, segment, unconfirmed},
     },
 };
 
@@ -36,12 +36,14 @@ impl ConfluenceTarget {
     /// Reads what must not be changed, past the cache.
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
-        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
+        let settings = &self.settings;
+        let mut protection =
+            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
         let (marked, _) = self.marked_groups(&own_id, deadline).await?;
         self.standings.renew(marked.iter().map(|name| (name.clone(), true)));
-        groups.extend(marked.iter().cloned());
+        protection.groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
-        for group in &groups {
+        for group in &protection.groups {
             if path_segment("", group).is_err() {
                 return Err(not_done(
                     ErrorClass::Permanent,
@@ -57,9 +59,7 @@ impl ConfluenceTarget {
                 Err(error) => return Err(error),
             }
         }
-        let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
-        Ok(Protection { own_id, groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
+        Ok(Protection { own_id, marked, members, incomplete, ..protection })
     }
 
     /// Returns the groups that are known to grant administrator rights, and whether usersync is in one of them.
@@ -169,15 +169,7 @@ impl ConfluenceTarget {
         if complete || protection.account(id.as_str(), "", None).is_some() {
             return Ok(());
         }
-        match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
-            Some(why) => Err(error(
-                TargetErrorKind::NotFound,
-                format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
-                ),
-            )),
-            None => Ok(()),
-        }
+        refuse_protected(operation, self.account_by_key(id, Some(deadline)).await?)
     }
 
     /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
@@ -186,20 +178,11 @@ impl ConfluenceTarget {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_deactivation(operation)?;
-        let mut marked = self.standings.marked();
-        marked.extend(protection.marked.iter().cloned());
-        // The cached data may predate the moment when the account became an administrator.
-        if !protection.members.contains(account.as_str()) {
-            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
-            let administers = match now.groups {
-                Some(groups) => groups
-                    .iter()
-                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
-                None => self.fresh_protection().await?.members.contains(account.as_str()),
-            };
-            if !administers {
-                return Ok(());
-            }
+        let marked = self.standings.marked(&protection.marked);
+        let read = Box::pin(self.account_by_key(account, Some(deadline)));
+        let fresh = Box::pin(self.fresh_protection());
+        if !protection.administers(account, &marked, read, fresh).await? {
+            return Ok(());
         }
         let mut active = HashSet::new();
         for group in &marked {

@@ -4,10 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use crate::targets::{
-    Credentials, TargetConfig,
-    http::{HttpSettings, server},
-};
+use crate::targets::{Credentials, TargetConfig, http::HttpSettings, rest::debug_settings};
 
 /// The group that grants administrator rights in every Confluence.
 pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
@@ -33,14 +30,9 @@ pub struct ConfluenceSettings {
     pub http: HttpSettings,
 }
 
-/// Shows only the server of the address, since a mistyped address may contain a password.
 impl fmt::Debug for ConfluenceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConfluenceSettings")
-            .field("base_url", &server(&self.base_url))
-            .field("credentials", &self.credentials)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
+        debug_settings(f, "ConfluenceSettings", &self.base_url, &self.credentials, &self.http).finish_non_exhaustive()
     }
 }
 

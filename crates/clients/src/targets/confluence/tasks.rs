@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::ConfluenceTarget;
 use crate::targets::{
-    TargetError, TargetErrorKind,
+    TargetError,
     http::tidy,
     rest::{
-        Ask, error,
+        Ask,
         lenient::{Entries, maybe},
-        segment,
+        segment, unanswered,
     },
 };
 
@@ -61,9 +61,7 @@ impl ConfluenceTarget {
             }
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
             if until >= deadline {
-                let text =
-                    format!("{what}: Confluence has not finished the task. usersync checks whether it took effect.");
-                return Err(error(TargetErrorKind::Unanswered, text));
+                return Err(unanswered(what, "Confluence has not finished the task."));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

@@ -19,7 +19,8 @@ use crate::{
     targets::{
         AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
         rest::{
-            Ask, Protection, after_the_fact, error, fold, lenient::some, random_password, unconfirmed, unsupported,
+            Ask, MANUALLY, Protection, after_the_fact, error, fold, gone, lenient::some, login_taken, random_password,
+            shown_name, unconfirmed, unsupported,
         },
     },
 };
@@ -200,7 +201,7 @@ impl ConfluenceTarget {
         let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
         let verb = if active { "enable" } else { "disable" };
         let path = format!("/admin/user/{}/{verb}", path_segment(&what, name)?);
-        let seen = self.read_first(account, &what, deadline).await?.ok_or_else(|| gone(&what))?;
+        let seen = self.read_first(account, &what, deadline).await?.ok_or_else(|| gone(&what, "account"))?;
         if seen.active() == Some(active) {
             return Ok(Applied::Done);
         }
@@ -220,10 +221,7 @@ impl ConfluenceTarget {
         if now.is_some_and(|user| user.active() == Some(active)) {
             return Ok(Applied::Done);
         }
-        let state = if active { "inactive" } else { "active" };
-        Err(unsupported(format!(
-            "{what}: Confluence reported success, but the account is still {state}. Change it manually in Confluence."
-        )))
+        Err(self.rest.still(&what, !active, MANUALLY))
     }
 }
 
@@ -245,13 +243,8 @@ impl UserWrites for ConfluenceTarget {
                 "{what}: Confluence reserves this login. Give the user another one in Keycloak."
             )));
         }
-        let email = fields.email.as_deref().unwrap_or_default().trim();
-        if email.is_empty() {
-            return Err(unsupported(format!(
-                "{what}: Confluence requires an e-mail address. Set one for the user in Keycloak."
-            )));
-        }
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let email = self.rest.required_email(&what, fields)?.trim();
+        let shown = shown_name(fields, name);
         check_full_name(&what, shown)?;
         let protection = self.protection(Some(deadline)).await?;
         let password = random_password();
@@ -268,13 +261,7 @@ impl UserWrites for ConfluenceTarget {
             let made: Made = serde_json::from_slice(&answer.body).unwrap_or_default();
             let Some(key) = made.key else {
                 let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
-                let lost = || {
-                    error(
-                        TargetErrorKind::Unanswered,
-                        format!("{what}: Confluence's answer does not name the account."),
-                    )
-                };
-                return found.map(Applied::Account).ok_or_else(lost);
+                return found.map(Applied::Account).ok_or_else(|| self.rest.account_not_returned(&what));
             };
             return Ok(Applied::Account(Account {
                 protected: protection.account(&key, name, None),
@@ -289,12 +276,11 @@ impl UserWrites for ConfluenceTarget {
                 groups: None,
             }));
         }
-        let quoted = self.rest.said(&answer, Some(name)).quoted();
         let taken = answer.status == StatusCode::CONFLICT
             || (answer.status == StatusCode::BAD_REQUEST
                 && self.account_by_login(name, Some(deadline)).await?.is_some());
         if taken {
-            return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            return Err(login_taken(&what, &self.rest.said(&answer, Some(name))));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -305,16 +291,12 @@ impl UserWrites for ConfluenceTarget {
         }
         let name = account.name;
         let what = format!("updating {name}");
+        self.rest.refuse_empty(&what, fields)?;
         if let Some(shown) = &fields.display_name {
             check_full_name(&what, shown)?;
         }
-        if fields.email.as_deref().is_some_and(|email| email.trim().is_empty()) {
-            return Err(unsupported(format!(
-                "{what}: Confluence does not accept an empty e-mail address. Set one for the user in Keycloak."
-            )));
-        }
         let path = format!("/admin/user/{}", path_segment(&what, name)?);
-        let seen = self.read_first(account, &what, deadline).await?.ok_or_else(|| gone(&what))?;
+        let seen = self.read_first(account, &what, deadline).await?.ok_or_else(|| gone(&what, "account"))?;
         // The current name is sent with a new address; the current address is unknown, so it is omitted.
         let shown = fields.display_name.as_deref().or(seen.display_name.as_deref());
         let mut body = UserChange { full_name: shown, email: fields.email.as_deref() };
@@ -411,9 +393,7 @@ impl UserWrites for ConfluenceTarget {
 
 /// Checks a full name against Confluence's rules.
 fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
-    let why = if shown.trim().is_empty() {
-        "does not accept an empty display name"
-    } else if shown.contains(['<', '>']) {
+    let why = if shown.contains(['<', '>']) {
         "does not accept a display name with < or >"
     } else if fold(shown) == ANONYMOUS {
         "reserves the display name Anonymous"
@@ -425,8 +405,4 @@ fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
 
 fn lacking(what: &str) -> TargetError {
     unconfirmed(format!("{what}: Confluence's answer lacks the user's key, login or status."))
-}
-
-fn gone(what: &str) -> TargetError {
-    error(TargetErrorKind::NotFound, format!("{what}: there is no such account."))
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::targets::{
     TargetError,
-    rest::{Ask, after_the_fact, unsupported},
+    rest::{Ask, after_part, unsupported},
 };
 
 /// Maximum length of a name and of a value, in characters: the column width in the tables of Crowd and Jira.
@@ -66,7 +66,7 @@ impl User {
 impl CrowdTarget {
     /// Extends a call that reads a user to return the attributes, if any are configured.
     pub(super) fn expanded<'a>(&self, ask: Ask<'a>) -> Ask<'a> {
-        if self.attributes.is_empty() { ask } else { ask.query("expand", "attributes") }
+        if self.settings.attributes.is_empty() { ask } else { ask.query("expand", "attributes") }
     }
 
     /// Writes those of the wanted attributes that differ on a user that was just read. Returns whether anything was
@@ -83,7 +83,7 @@ impl CrowdTarget {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .filter(|(name, value)| {
-                self.attributes.contains(*name) && !is_long(value) && user.attribute(name) != Some(value)
+                self.settings.attributes.contains(*name) && !is_long(value) && user.attribute(name) != Some(value)
             })
             .partition(|(_, value)| value.is_empty());
         let ask = |method| {
@@ -98,7 +98,7 @@ impl CrowdTarget {
         }
         for (name, _) in cleared {
             let ask = ask(Method::DELETE).query("attributename", name);
-            self.send_attributes(&ask, user).await.map_err(|why| if sent { after_the_fact(why) } else { why })?;
+            self.send_attributes(&ask, user).await.map_err(|why| after_part(sent, why))?;
             sent = true;
         }
         Ok(sent)
@@ -122,7 +122,7 @@ impl CrowdTarget {
         wanted: &BTreeMap<String, String>,
     ) -> Result<(), TargetError> {
         let kept = |name: &str, value: &str| now.attribute(name).is_none_or(|reported| reported == value);
-        let ours = wanted.iter().filter(|(name, value)| self.attributes.contains(*name) && !is_long(value));
+        let ours = wanted.iter().filter(|(name, value)| self.settings.attributes.contains(*name) && !is_long(value));
         let other: Vec<&str> = ours.filter(|(name, value)| !kept(name, value)).map(|(name, _)| name.as_str()).collect();
         if other.is_empty() {
             return Ok(());

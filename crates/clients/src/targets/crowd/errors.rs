@@ -8,7 +8,7 @@ use crate::{
     targets::{
         TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, Dialect, Verdict, Words, atlassian, body_mentions, error, not_done, unconfirmed, unsupported},
+        rest::{Ask, Dialect, Verdict, Words, atlassian, error, is_xsrf_refusal, not_done, unconfirmed, unsupported},
     },
 };
 
@@ -30,6 +30,7 @@ pub(super) static CROWD: Dialect = Dialect {
     password_hint: "Use the name and password of an application (Crowd: Applications; Jira: User management > Jira \
                     user server), not of a user.",
     captcha_hint: "",
+    writable_hint: ", or make the directory writable",
     pace_hint: " or raise the limit in Crowd",
 };
 
@@ -106,16 +107,10 @@ impl CrowdTarget {
         let (what, quoted) = (ask.what, said.quoted());
         let code = answer.status.as_u16();
         if matches!(code, 400 | 403 | 405) && said.read_only() {
-            let place = right.directory.map_or_else(String::new, |directory| format!(" {directory}"));
-            return unsupported(format!(
-                "{what}: its user directory{place} is read-only for Crowd{quoted}. Change it in the system that holds \
-                 the directory's users, or make the directory writable."
-            ));
+            return self.rest.read_only(what, right.directory, &said);
         }
         if matches!(code, 400 | 403) && said.licence_full() {
-            let text =
-                format!("{what}: the licence has no seat left{quoted}. Free seats, then: usersync dead replay --all");
-            return not_done(ErrorClass::Permanent, text);
+            return self.rest.no_seat(what, &said);
         }
         match (answer.status, reason(answer).as_str()) {
             (StatusCode::FORBIDDEN, reason) => self.forbidden(what, answer, reason, &quoted, right),
@@ -147,11 +142,11 @@ impl CrowdTarget {
         let give =
             format!("Grant it (Crowd: Applications > {name} > Directories, and the directory's own permissions)");
         let own_words = reason == "APPLICATION_ACCESS_DENIED";
-        let text = if own_words || ADDRESS_WORDS.iter().any(|words| body_mentions(answer, words)) {
+        let text = if own_words || ADDRESS_WORDS.iter().any(|words| answer.mentions(words)) {
             format!("{address}. {lists}")
         } else if matches!(reason, "APPLICATION_PERMISSION_DENIED" | "PERMISSION_DENIED") {
             format!("{lacks}. {give}")
-        } else if body_mentions(answer, "xsrf") {
+        } else if is_xsrf_refusal(answer) {
             "a proxy removes the header X-Atlassian-Token. Configure it to forward the header".to_owned()
         } else {
             format!("either {address}, or {lacks}. {lists}. {give}")
@@ -161,14 +156,4 @@ impl CrowdTarget {
             format!("{what}: Crowd answered 403{quoted}: {text}, then: usersync dead replay --all"),
         )
     }
-}
-
-/// Returns the error for an id that no longer exists.
-pub(super) fn gone(what: &str) -> TargetError {
-    error(TargetErrorKind::NotFound, format!("{what}: the account no longer exists."))
-}
-
-/// Returns the error for a write that may have taken effect, because a later step did not confirm it.
-pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
-    error(TargetErrorKind::Unanswered, format!("{what}: {why} usersync checks whether it took effect."))
 }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     model::{TargetGroup, TargetGroupId},
     targets::{
-        Applied, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, applied, error, fold, no_group_rename, unsupported},
+        Applied, GroupRef, GroupWrites, TargetError, WriteResult,
+        rest::{Ask, applied, fold, group_name_taken, no_group_rename},
     },
 };
 
@@ -63,11 +63,10 @@ impl GroupWrites for CrowdTarget {
         let said = self.rest.said(&answer, None);
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) && !said.read_only() {
             if self.find_group(name, Some(deadline)).await?.is_some() {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
+                return Err(group_name_taken(&what, &said));
             }
             if reason(&answer) == "INVALID_GROUP" {
-                let text = format!("{what}: Crowd rejects this group{}. Map it in the policy.", said.quoted());
-                return Err(unsupported(text));
+                return Err(self.rest.rejects(&what, "group", &said));
             }
         }
         Err(self.refused_write(&ask, &answer, &Right::of("Add group")))

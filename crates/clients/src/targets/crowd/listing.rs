@@ -8,10 +8,10 @@ use super::{
     wire::{User, Users},
 };
 use crate::{
-    model::{Account, ErrorClass},
+    model::Account,
     targets::{
         Page, TargetError,
-        rest::{Ask, lenient::some, not_done, unless_unreadable},
+        rest::{Ask, NO_LIST, lenient::some, unless_unreadable, unread_accounts},
     },
 };
 
@@ -20,9 +20,9 @@ impl CrowdTarget {
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
-        let place = Place::read(cursor).ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: invalid cursor.")))?;
+        let place = Place::read(what, cursor)?;
         let from = place.from.to_string();
-        let expand = if self.attributes.is_empty() { "user" } else { "user,attributes" };
+        let expand = if self.settings.attributes.is_empty() { "user" } else { "user,attributes" };
         let ask = Ask::get("/search", what)
             .query("entity-type", "user")
             .query("restriction", "")
@@ -38,10 +38,9 @@ impl CrowdTarget {
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
         // A list that does not expand attributes may show every account without any.
-        if users
-            .iter()
-            .any(|user| self.attributes.iter().any(|name| user.attribute(name).is_some_and(|one| !one.is_empty())))
-        {
+        if users.iter().any(|user| {
+            self.settings.attributes.iter().any(|name| user.attribute(name).is_some_and(|one| !one.is_empty()))
+        }) {
             self.lists_attributes.store(true, Ordering::Relaxed);
         }
         let reported = self.lists_attributes.load(Ordering::Relaxed);
@@ -51,8 +50,8 @@ impl CrowdTarget {
         };
         let items = users.into_iter().filter_map(account).collect();
         let moved = brought.moved.then(|| "accounts were created or deleted during the listing".to_owned());
-        let unread = (unknown > 0).then(|| format!("{unknown} listed accounts could not be read"));
-        let unlisted = (!reported_list).then(|| "a page of accounts was returned without its list".to_owned());
+        let unread = unread_accounts(unknown);
+        let unlisted = (!reported_list).then(|| NO_LIST.to_owned());
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 

@@ -11,10 +11,10 @@ use super::{
     wire::{Groups, NameOnly, User, Users},
 };
 use crate::{
-    model::{AccountId, ErrorClass},
+    model::AccountId,
     targets::{
         AccountRef, Applied, GroupRef, MemberWrites, Page, TargetError, WriteResult,
-        rest::{Ask, applied, fold, not_done, unconfirmed},
+        rest::{Ask, NO_LIST, applied, fold, unconfirmed},
     },
 };
 
@@ -38,8 +38,7 @@ impl CrowdTarget {
         group: &str,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
-        let place = Place::read(cursor)
-            .ok_or_else(|| not_done(ErrorClass::Bug, format!("reading the members of {group}: invalid cursor.")))?;
+        let place = Place::read(&format!("reading the members of {group}"), cursor)?;
         let page = self.members_of("/group/user/direct", group, &place, None).await?;
         Ok(page.map(|page| Page {
             items: page.users.iter().filter_map(User::id).collect(),
@@ -77,7 +76,7 @@ impl CrowdTarget {
         let (users, unknown) = self.complete(brought.items).await?;
         let moved = brought.moved.then(|| format!("the members of {group} changed during the read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
-        let unlisted = (!reported).then(|| format!("the members of {group} were returned without their list"));
+        let unlisted = (!reported).then(|| NO_LIST.to_owned());
         Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread) }))
     }
 
@@ -96,7 +95,7 @@ impl CrowdTarget {
             (status, _) if status.is_success() => {
                 let page: Groups = self.rest.parse(&ask, &answer)?;
                 if !page.groups.reported {
-                    return Err(unconfirmed(format!("{what}: the answer has no list.")));
+                    return Err(unconfirmed(format!("{what}: {NO_LIST}.")));
                 }
                 Ok(page.groups.iter().filter_map(|found| found.name.as_deref()).any(|found| fold(found) == fold(group)))
             }

@@ -11,7 +11,7 @@ mod errors;
 mod groups;
 mod listing;
 mod members;
-mod membership_listing;
+mod memberships;
 mod paging;
 mod probe;
 mod protection;
@@ -32,10 +32,7 @@ use super::{
     Applied, Credentials, Memberships, NoToken, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
     rest::{ProtectionCache, Rest, not_done},
 };
-use crate::{
-    meter::CallMeter,
-    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
-};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::CrowdSettings;
 
@@ -54,13 +51,8 @@ pub struct CrowdTarget {
     rest: Rest,
     /// The application that usersync signs in as.
     application: String,
-    protected_groups: Vec<String>,
-    frozen_groups: Vec<String>,
-    managed_access_groups: Vec<String>,
-    protected_users: Vec<String>,
+    settings: CrowdSettings,
     protection: ProtectionCache,
-    /// Names of further attributes of accounts.
-    attributes: BTreeSet<String>,
     /// Whether a list was seen to include attributes.
     lists_attributes: AtomicBool,
 }
@@ -81,18 +73,14 @@ impl CrowdTarget {
         if let Some(why) = settings.attributes.iter().find_map(|name| attributes::check(name).err()) {
             return Err(not_done(ErrorClass::Permanent, format!("attributes: {why}.")));
         }
-        let rest = Rest::new(settings.base_url, settings.credentials, &settings.http, &CROWD)?;
+        let rest = Rest::new(&settings.base_url, &settings.credentials, &settings.http, &CROWD)?;
         rest.signed_in_as(&caller);
         Ok(Self {
             rest,
             application,
-            protected_groups: settings.protected_groups,
-            frozen_groups: settings.frozen_groups,
-            managed_access_groups: settings.managed_access_groups,
-            protected_users: settings.protected_users,
+            settings,
             protection: ProtectionCache::default(),
             lists_attributes: AtomicBool::new(false),
-            attributes: settings.attributes,
         })
     }
 }
@@ -139,19 +127,7 @@ impl Target for CrowdTarget {
         self.write(operation, deadline).await
     }
 
-    async fn until_open(&self) -> Result<(), TargetError> {
-        self.rest.until_open().await
-    }
-
-    fn attach(&self, meter: &CallMeter) {
-        self.rest.attach(meter);
-    }
-
-    fn forget_refusal(&self) {
-        self.rest.auth.forget();
-    }
-
-    fn locked_out(&self) -> bool {
-        self.rest.auth.locked_out()
+    fn rest(&self) -> Option<&Rest> {
+        Some(&self.rest)
     }
 }

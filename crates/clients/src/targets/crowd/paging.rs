@@ -5,7 +5,10 @@
 use reqwest::StatusCode;
 
 use super::{CrowdTarget, errors::reason, wire::Groups};
-use crate::targets::{TargetError, rest::Ask};
+use crate::targets::{
+    TargetError,
+    rest::{Ask, invalid_position, position},
+};
 
 /// Groups, users and members requested in one page; Crowd's default.
 pub(super) const PAGE: &str = "1000";
@@ -34,11 +37,11 @@ pub(super) struct PageItems<T> {
 }
 
 impl Place {
-    /// Parses a cursor; `None` if usersync did not create it.
-    pub(super) fn read(cursor: Option<&str>) -> Option<Self> {
-        let Some(cursor) = cursor else { return Some(Self::default()) };
-        let (from, last) = cursor.split_once(':')?;
-        Some(Self { from: from.parse().ok()?, last: (!last.is_empty()).then(|| last.to_owned()) })
+    /// Parses a cursor.
+    pub(super) fn read(what: &str, cursor: Option<&str>) -> Result<Self, TargetError> {
+        let Some(cursor) = cursor else { return Ok(Self::default()) };
+        let (from, last) = cursor.split_once(':').ok_or_else(|| invalid_position(what, cursor))?;
+        Ok(Self { from: position(what, Some(from))?, last: (!last.is_empty()).then(|| last.to_owned()) })
     }
 
     /// Formats the position as a cursor.
@@ -117,7 +120,7 @@ mod tests {
             all.extend(brought.items.iter().map(|name| (*name).to_owned()));
             moved |= brought.moved;
             let Some(next) = brought.next else { break };
-            place = Place::read(Some(&next.write())).expect("a cursor of ours");
+            place = Place::read("", Some(&next.write())).expect("a cursor of ours");
             assert_eq!(place, next);
         }
         (all, asked, moved)
@@ -145,8 +148,8 @@ mod tests {
     #[test]
     fn names_may_hold_what_parts_a_cursor() {
         let place = Place { from: 7, last: Some("a:b:".to_owned()) };
-        assert_eq!(Place::read(Some(&place.write())), Some(place));
-        assert_eq!(Place::read(Some("x:y")), None);
-        assert_eq!(Place::read(None), Some(Place::default()));
+        assert_eq!(Place::read("", Some(&place.write())), Ok(place));
+        assert!(Place::read("", Some("x:y")).is_err());
+        assert_eq!(Place::read("", None), Ok(Place::default()));
     }
 }

@@ -11,7 +11,9 @@ use crate::{
     targets::{
         Capabilities, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note},
+        rest::{
+            Ask, access_groups, access_note, atlassian, clock_note, group_rename_note, not_done, note, round_trip_note,
+        },
     },
 };
 
@@ -57,11 +59,7 @@ impl CrowdTarget {
             );
             notes.push(note(NoteState::Note, "keys", text));
         }
-        notes.push(note(
-            NoteState::Note,
-            "cannot",
-            "rename a group: the group is recreated; permissions of the old group are not copied",
-        ));
+        notes.push(group_rename_note());
         notes.push(note(NoteState::Note, "nested groups", "only direct members are read and written"));
         let known = self.fresh_protection().await?;
         let text = format!(
@@ -70,10 +68,10 @@ impl CrowdTarget {
         );
         notes.push(note(NoteState::Ok, "protected", text));
         let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "default name of a product's user group".to_owned()));
-        let access_groups = access_groups(usual, &self.managed_access_groups);
+        let access_groups = access_groups(usual, &self.settings.managed_access_groups);
         notes.extend(access_note(&access_groups));
-        if !self.attributes.is_empty() {
-            let names: Vec<_> = self.attributes.iter().map(String::as_str).collect();
+        if !self.settings.attributes.is_empty() {
+            let names: Vec<_> = self.settings.attributes.iter().map(String::as_str).collect();
             let text = format!(
                 "{}: written by the policy; requires Crowd's separate permission Modify user attributes",
                 names.join(", ")

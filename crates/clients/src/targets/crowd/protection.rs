@@ -16,7 +16,7 @@ use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{
         TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, ended, error, fold},
+        rest::{Ask, Protection, ended, fold, refuse_protected},
     },
 };
 
@@ -45,16 +45,10 @@ impl CrowdTarget {
     async fn refuse_lockout(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
-        // A cached copy does not include recently added administrators.
-        if !protection.members.contains(account.as_str()) {
-            let groups = self
-                .account_by_id(account, Some(deadline))
-                .await?
-                .and_then(|account| account.groups)
-                .unwrap_or_default();
-            if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
-                return Ok(());
-            }
+        let read = Box::pin(self.account_by_id(account, Some(deadline)));
+        let fresh = Box::pin(self.fresh_protection());
+        if !protection.administers(account, &protection.marked, read, fresh).await? {
+            return Ok(());
         }
         for group in &protection.marked {
             let members = self.all_members(group, Some(deadline)).await?.unwrap_or_default();
@@ -75,47 +69,37 @@ impl CrowdTarget {
         if protection.incomplete.is_none() || protection.account(id.as_str(), "", None).is_some() {
             return Ok(());
         }
-        match self.account_by_id(id, Some(deadline)).await?.and_then(|account| account.protected) {
-            Some(why) => Err(error(
-                TargetErrorKind::NotFound,
-                format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
-                ),
-            )),
-            None => Ok(()),
-        }
+        refuse_protected(operation, self.account_by_id(id, Some(deadline)).await?)
     }
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
-        let named: HashSet<String> =
-            self.frozen_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
-        let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
-        let mut incomplete = None;
-        for group in named {
+        let settings = &self.settings;
+        let mut protection =
+            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        protection.groups.extend(ADMINISTRATORS.map(str::to_owned));
+        for group in protection.groups.clone() {
             // A name that this Crowd does not have protects no account.
             let users = match self.all_members(&group, deadline).await {
                 Ok(Some(users)) => users,
                 Ok(None) => continue,
                 // Its members stay protected: each account shows its own groups.
                 Err(error) if is_unreadable(&error) => {
-                    incomplete = Some(error.text);
+                    protection.incomplete = Some(error.text);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
+            protection.members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
             match self.child_groups(&group, deadline).await {
-                Ok(children) => groups.extend(children),
-                Err(error) if is_unreadable(&error) => incomplete = Some(error.text),
+                Ok(children) => protection.groups.extend(children),
+                Err(error) if is_unreadable(&error) => protection.incomplete = Some(error.text),
                 Err(error) => return Err(error),
             }
             if ADMINISTRATORS.contains(&group.as_str()) {
-                marked.insert(group);
+                protection.marked.insert(group);
             }
         }
-        let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
-        Ok(Protection { groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
+        Ok(protection)
     }
 
     /// Returns all members of a group and its sub-groups; `None` if there is no such group. An account that was a

@@ -6,7 +6,8 @@ use url::Url;
 
 use crate::targets::{
     Credentials, TargetConfig,
-    http::{HttpSettings, SecretProvider, server},
+    http::{HttpSettings, SecretProvider},
+    rest::debug_settings,
 };
 
 /// Default names of the groups that grant administration in Atlassian products. This interface does not report which
@@ -52,14 +53,9 @@ pub struct CrowdSettings {
     pub http: HttpSettings,
 }
 
-/// A mistyped address may contain a password, so only its server is shown.
 impl fmt::Debug for CrowdSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CrowdSettings")
-            .field("base_url", &server(&self.base_url))
-            .field("credentials", &self.credentials)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
+        debug_settings(f, "CrowdSettings", &self.base_url, &self.credentials, &self.http).finish_non_exhaustive()
     }
 }
 

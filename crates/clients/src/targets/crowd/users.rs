@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use super::{
     CrowdTarget,
     attributes::refuse_long,
-    errors::{Right, VERSION, gone, reason, unanswered},
+    errors::{Right, VERSION, reason},
     paging::MAX_LIST_READS,
     wire::{Password, Rename, User, UserWrite},
 };
@@ -23,11 +23,11 @@ use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields, UserId},
     personal::Personal,
     targets::{
-        AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
+        AccountRef, Applied, TargetError, UserWrites, WriteResult,
         http::Answer,
         rest::{
-            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, random_password,
-            unconfirmed, unsupported,
+            Ask, PASSWORD_LENGTH, Protection, after_part, after_the_fact, applied, fold, gone, lenient::some,
+            login_taken, not_done, random_password, shown_name, unanswered, unconfirmed, unsupported,
         },
     },
 };
@@ -170,7 +170,8 @@ impl CrowdTarget {
         protection: &Protection,
         groups: Option<Vec<TargetGroupId>>,
     ) -> Option<Account> {
-        let reported = self.attributes.iter().filter_map(|name| Some((name.clone(), user.attribute(name)?.to_owned())));
+        let reported =
+            self.settings.attributes.iter().filter_map(|name| Some((name.clone(), user.attribute(name)?.to_owned())));
         let attributes = reported.collect();
         Some(Account { attributes, ..user.into_account(protection, groups)? })
     }
@@ -187,7 +188,7 @@ impl UserWrites for CrowdTarget {
         deadline: Timestamp,
     ) -> WriteResult {
         let what = format!("creating {name}");
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let shown = shown_name(fields, name);
         let (first_name, last_name) = names(shown);
         let password = random_password();
         let body = UserWrite {
@@ -209,10 +210,10 @@ impl UserWrites for CrowdTarget {
         let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
         let made = match reported.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
             Some(user) => Some(user),
-            None => self.user_by_login(name, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?,
+            None => self.user_by_login(name, Some(deadline)).await.map_err(after_the_fact)?,
         };
         let made = made.filter(|user| user.name.as_deref().is_some_and(|reported| fold(reported) == fold(name)));
-        let lost = || unanswered(&what, "Crowd accepted it, but does not return the account.");
+        let lost = || self.rest.account_not_returned(&what);
         let made = made.ok_or_else(lost)?;
         // The account exists already; the next observation finds missing attributes and writes them.
         if let Err(why) = self.write_attributes(&what, &made, &fields.attributes, deadline).await {
@@ -229,20 +230,16 @@ impl UserWrites for CrowdTarget {
             return Ok(Applied::Done);
         }
         let what = format!("updating {}", account.name);
-        if fields.display_name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
-            let text = "Crowd does not accept an empty display name. Keep the old value in the policy, or set a \
-                        default.";
-            return Err(unsupported(format!("{what}: {text}")));
-        }
-        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        self.rest.refuse_empty_name(&what, fields)?;
+        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what, "account"))?;
         let mut body = as_read(&user);
         body.display_name = fields.display_name.as_deref().unwrap_or(body.display_name);
         body.email = fields.email.as_deref().unwrap_or(body.email);
         let put = self.put_user(&what, &user, &body, deadline).await?;
         let given = self.write_attributes(&what, &user, &fields.attributes, deadline).await;
-        if given.map_err(|why| if put { after_the_fact(why) } else { why })? {
-            let now = self.user_by_id(account.id, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?;
-            let now = now.ok_or_else(|| gone(&what))?;
+        if given.map_err(|why| after_part(put, why))? {
+            let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+            let now = now.ok_or_else(|| gone(&what, "account"))?;
             self.check_attributes(&what, &now, &fields.attributes)?;
         }
         refuse_long(&what, &fields.attributes)?;
@@ -257,7 +254,7 @@ impl UserWrites for CrowdTarget {
                  it manually; it then waits to be adopted: usersync approvals list"
             )));
         }
-        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what, "account"))?;
         let now = user.name.as_deref().unwrap_or_default();
         if now == to {
             return Ok(Applied::Done);
@@ -276,9 +273,7 @@ impl UserWrites for CrowdTarget {
             status if status.is_success() => {
                 let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
                 match reported.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
-                    Some(name) => Err(unsupported(format!(
-                        "{what}: Crowd accepted it, but the login is {name}. Rename it manually."
-                    ))),
+                    Some(name) => Err(self.rest.named_otherwise(&what, &name)),
                     None => Ok(Applied::Done),
                 }
             }
@@ -306,7 +301,7 @@ impl UserWrites for CrowdTarget {
             StatusCode::NOT_FOUND if reason(&answer) == "USER_NOT_FOUND" => {
                 match self.user_by_id(account.id, Some(deadline)).await? {
                     None => Ok(Applied::Done),
-                    Some(_) => Err(gone(&what)),
+                    Some(_) => Err(gone(&what, "account")),
                 }
             }
             _ => {
@@ -321,24 +316,23 @@ impl CrowdTarget {
     /// Activates or deactivates an account. Checks that Crowd stored the state.
     async fn set_active(&self, account: AccountRef<'_>, active: bool, deadline: Timestamp) -> WriteResult {
         let what = format!("{} {}", if active { "activating" } else { "deactivating" }, account.name);
-        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        let user = self.user_by_id(account.id, Some(deadline)).await?.ok_or_else(|| gone(&what, "account"))?;
         let body = UserWrite { active, ..as_read(&user) };
         if !self.put_user(&what, &user, &body, deadline).await? {
             return Ok(Applied::Done);
         }
         // The answer is empty, and a directory that cannot store the state ignores it silently.
-        let now = self.user_by_id(account.id, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?;
+        let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
         let now = now.ok_or_else(|| unanswered(&what, "the account no longer exists."))?;
         if now.active == Some(active) {
             return Ok(Applied::Done);
         }
-        let (state, place) = (if active { "inactive" } else { "active" }, now.directory_name.as_deref());
-        Err(unsupported(format!(
-            "{what}: Crowd accepted it, but the account is still {state}. {} does not store the state. Change it in \
-             the system that holds the account, or let Crowd manage the status locally (the directory's connector \
-             settings).",
-            place.map_or_else(|| "Its directory".to_owned(), |name| format!("Directory {name}"))
-        )))
+        let place = now.directory_name.map_or_else(|| "Its directory".to_owned(), |name| format!("Directory {name}"));
+        let advice = format!(
+            "{place} does not store the state. Change it in the system that holds the account, or let Crowd manage the \
+             status locally (the directory's connector settings)."
+        );
+        Err(self.rest.still(&what, !active, &advice))
     }
 
     /// Sends all core fields unless they are equal already. Returns whether anything was sent.
@@ -378,7 +372,7 @@ impl CrowdTarget {
         deadline: Timestamp,
     ) -> TargetError {
         let said = self.rest.said(answer, Some(login));
-        let (what, quoted) = (ask.what, said.quoted());
+        let what = ask.what;
         if !said.read_only() && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
             let reason = reason(answer);
             let holder = match self.user_by_login(login, Some(deadline)).await {
@@ -386,19 +380,20 @@ impl CrowdTarget {
                 Err(why) => return why,
             };
             if holder.is_some_and(|holder| renamed.is_none_or(|(account, _)| holder != *account)) {
-                return error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."));
+                return login_taken(what, &said);
             }
             if reason == "INVALID_CREDENTIAL" {
                 return not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Crowd's password policy rejects a random password of 47 characters{quoted}. Relax it \
-                         (the directory's settings), then: usersync dead replay --all"
+                        "{what}: Crowd's password policy rejects a random password of {PASSWORD_LENGTH} characters{}. \
+                         Relax it (the directory's settings), then: usersync dead replay --all",
+                        said.quoted()
                     ),
                 );
             }
             if reason == "INVALID_USER" && !said.licence_full() {
-                return unsupported(format!("{what}: Crowd rejects this user{quoted}. Map it in the policy."));
+                return self.rest.rejects(what, "user", &said);
             }
         }
         let directory = renamed.and_then(|(_, user)| user.directory_name.as_deref());

@@ -1,13 +1,12 @@
 //! Jira's REST dialect, and what its refusals mean.
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 
 use super::{JiraTarget, wire::Refusal};
 use crate::targets::{
     TargetError,
     http::Answer,
-    rest::{Ask, Dialect, Words, atlassian, unsupported},
+    rest::{Ask, Dialect, Words, atlassian},
 };
 
 /// Jira's REST interface, version 2.
@@ -25,6 +24,7 @@ pub(super) static JIRA: Dialect = Dialect {
     password_hint: "Check them. Jira 11, and earlier versions where an administrator chose so, accept only personal \
                     access tokens.",
     captcha_hint: ", or use a personal access token",
+    writable_hint: atlassian::WRITABLE_HINT,
     pace_hint: " or raise the account's limit in Jira under System > Rate limiting",
 };
 
@@ -43,29 +43,10 @@ fn said(answer: &Answer) -> Words {
 impl JiraTarget {
     /// Classifies a refused write that has no specific meaning: a read-only directory, or a missing permission.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
-        let said = self.rest.said(answer, ask.login);
-        let what = ask.what;
-        let plain = self.rest.unexpected(ask, answer);
-        let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
-        if refused && said.read_only() {
-            return unsupported(format!(
-                "{what}: its user directory is read-only for Jira{}. Change it in the system that holds the \
-                 directory's users, or make the directory writable (User directories; External user management off).",
-                said.quoted()
-            ));
-        }
-        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
-            return plain;
-        }
-        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
-        // decide.
-        match self.own_rights(Some(deadline)).await {
-            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => unsupported(format!(
-                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
-                 read-only for Jira, or users are managed externally, or only a system administrator may do this.",
-                said.quoted()
-            )),
-            _ => plain,
-        }
+        let administers = async {
+            let rights = self.own_rights(Some(deadline)).await;
+            rights.is_ok_and(|rights| rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN"))
+        };
+        atlassian::refused_write(&self.rest, ask, answer, administers).await
     }
 }

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     model::{TargetGroup, TargetGroupId},
     targets::{
-        Applied, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, applied, error, fold, no_group_rename, unsupported},
+        Applied, GroupRef, GroupWrites, TargetError, WriteResult,
+        rest::{Ask, applied, fold, group_name_taken, no_group_rename},
     },
 };
 
@@ -65,7 +65,7 @@ impl GroupWrites for JiraTarget {
         let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
             && self.find_group(name, Some(deadline)).await?.is_some();
         if exists {
-            return Err(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists.")));
+            return Err(group_name_taken(&what, &self.rest.said(&answer, None)));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -84,11 +84,12 @@ impl GroupWrites for JiraTarget {
             status if status.is_success() => Ok(applied(&answer, StatusCode::OK)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Jira refuses{}. Comments or work logs are probably restricted to the group. Delete it \
-                 manually in Jira, and move them to another group.",
-                said.quoted()
-            ))),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(self.rest.refuses(
+                &what,
+                &said,
+                "Comments or work logs are probably restricted to the group. Delete it manually in Jira, and move them \
+                 to another group.",
+            )),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }

@@ -14,9 +14,9 @@ use crate::{
     targets::{
         Page, TargetError,
         rest::{
-            Ask, Protection,
+            Ask, ListedAccounts, NO_LIST, Protection, joined,
             lenient::{Entries, some},
-            unconfirmed, unless_unreadable,
+            no_next_page, page_read_before, unconfirmed,
         },
     },
 };
@@ -26,7 +26,7 @@ const LIST_PAGE: &str = "1000";
 /// Page size for `/user/search` before Jira 10; also its maximum.
 const SEARCH_PAGE: usize = 1000;
 /// Maximum number of results of `/user/search` since Jira 10, over all pages.
-const SEARCH_CAP: usize = 100;
+pub(super) const SEARCH_CAP: usize = 100;
 /// Search limits are multiples of this number.
 const SMALLEST_BLOCK: usize = 50;
 /// Maximum number of searches in one walk by prefix.
@@ -81,17 +81,16 @@ impl JiraTarget {
         place.at = if page.is_last == Some(true) {
             None
         } else if next.is_none() {
-            unconfirmed
-                .extend((page.is_last == Some(false)).then(|| "Jira reports more entries but no next page".to_owned()));
+            unconfirmed.extend((page.is_last == Some(false)).then(|| no_next_page("Jira")));
             None
         } else if next == at {
-            unconfirmed.push("Jira points to the same page again".to_owned());
+            unconfirmed.push(page_read_before("Jira"));
             None
         } else {
             next
         };
         if !page.values.reported {
-            unconfirmed.push("a page of accounts was returned without its list".to_owned());
+            unconfirmed.push(NO_LIST.to_owned());
         }
         let items = self.accounts_of(page.values, &protection, &mut unconfirmed).await?;
         place.seen_inactive |= items.iter().any(|account| !account.active);
@@ -108,8 +107,7 @@ impl JiraTarget {
         protection: &Protection,
         unconfirmed: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
-        let mut accounts = Vec::new();
-        let (mut unknown, mut unreadable) = (0_usize, 0_usize);
+        let mut listed = ListedAccounts::default();
         for user in users {
             if user.deleted == Some(true) {
                 continue;
@@ -119,25 +117,11 @@ impl JiraTarget {
                 (Some(account), ..) => Ok(Some(account)),
                 (None, Some(key), _) => self.account_by_key(&key.into(), None).await,
                 (None, None, Some(name)) => self.account_by_login(&name, None).await,
-                (None, None, None) => {
-                    unknown += 1;
-                    continue;
-                }
+                (None, None, None) => Ok(None),
             };
-            match unless_unreadable(read)? {
-                Some(Some(account)) => accounts.push(account),
-                // Deleted since it was listed.
-                Some(None) => unknown += 1,
-                None => unreadable += 1,
-            }
+            listed.add(read)?;
         }
-        if unknown > 0 {
-            unconfirmed.push(format!("{unknown} listed accounts could not be read"));
-        }
-        if accounts.is_empty() && unreadable > 0 {
-            unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
-        }
-        Ok(accounts)
+        Ok(listed.finish(unconfirmed))
     }
 
     /// Returns why a listing without any inactive account is incomplete, if it omitted one.
@@ -234,7 +218,7 @@ impl JiraTarget {
         if users.reported {
             Ok(users.into_iter().collect())
         } else {
-            Err(unconfirmed("listing all accounts: a search was returned without its list."))
+            Err(unconfirmed(format!("listing all accounts: {NO_LIST}.")))
         }
     }
 }
@@ -258,10 +242,6 @@ impl Found {
         }
         self.users.len() - before
     }
-}
-
-fn joined(unconfirmed: &[String]) -> Option<String> {
-    (!unconfirmed.is_empty()).then(|| unconfirmed.join("; "))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use super::{
     wire::{MemberPage, NameOnly},
 };
 use crate::{
-    model::{AccountId, ErrorClass, TargetGroupId},
+    model::{AccountId, TargetGroupId},
     targets::{
         AccountRef, Applied, FirstMembers, GroupRef, MemberWrites, Page, Target, TargetError, WriteResult,
-        rest::{Ask, applied, fold, lenient::some, not_done},
+        rest::{Ask, NO_LIST, applied, fold, lenient::some, members_lacking, position},
     },
 };
 
@@ -42,8 +42,7 @@ impl JiraTarget {
     ) -> Result<Option<FirstMembers>, TargetError> {
         let what = format!("reading the members of {group}");
         let start = cursor.unwrap_or("0");
-        let at: usize =
-            start.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{what}: invalid list position {start}.")))?;
+        let at: usize = position(&what, cursor)?;
         let ask = Ask::get("/group/member", &what)
             .query("groupname", group)
             .query("includeInactiveUsers", if inactive { "true" } else { "false" })
@@ -60,9 +59,9 @@ impl JiraTarget {
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
         let incomplete = if !reported {
-            Some(format!("the members of {group} were returned without their list"))
+            Some(NO_LIST.to_owned())
         } else if items.len() < came {
-            Some(format!("{} members of {group} were returned without a key", came - items.len()))
+            members_lacking(came - items.len(), group, "a key")
         } else if unending {
             Some(format!("Jira reports that more members of {group} follow than it counts"))
         } else {
@@ -111,13 +110,7 @@ impl MemberWrites for JiraTarget {
                 return Ok(Applied::Done);
             }
             if said.licence_full() {
-                return Err(not_done(
-                    ErrorClass::Permanent,
-                    format!(
-                        "{what}: Jira's licence has no seat left{}. Free seats, then: usersync dead replay --all",
-                        said.quoted()
-                    ),
-                ));
+                return Err(self.rest.no_seat(&what, &said));
             }
         }
         Err(self.refused_write(&ask, &answer, deadline).await)

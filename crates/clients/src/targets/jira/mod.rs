@@ -21,10 +21,7 @@ use super::{
     Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
     rest::{ProtectionCache, Rest, Standings},
 };
-use crate::{
-    meter::CallMeter,
-    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
-};
+use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::JiraSettings;
 
@@ -41,11 +38,7 @@ pub(super) const KIND: TargetKind = TargetKind {
 /// Client of a Jira Data Center.
 pub struct JiraTarget {
     rest: Rest,
-    applications: Option<Vec<String>>,
-    protected_groups: Vec<String>,
-    frozen_groups: Vec<String>,
-    managed_access_groups: Vec<String>,
-    protected_users: Vec<String>,
+    settings: JiraSettings,
     protection: ProtectionCache,
     standings: Standings,
 }
@@ -57,12 +50,8 @@ impl JiraTarget {
     /// The error names the invalid setting.
     pub fn new(settings: JiraSettings) -> Result<Self, TargetError> {
         Ok(Self {
-            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &JIRA)?,
-            applications: settings.applications,
-            protected_groups: settings.protected_groups,
-            frozen_groups: settings.frozen_groups,
-            managed_access_groups: settings.managed_access_groups,
-            protected_users: settings.protected_users,
+            rest: Rest::new(&settings.base_url, &settings.credentials, &settings.http, &JIRA)?,
+            settings,
             protection: ProtectionCache::default(),
             standings: Standings::default(),
         })
@@ -123,19 +112,7 @@ impl Target for JiraTarget {
         self.seats_left().await
     }
 
-    async fn until_open(&self) -> Result<(), TargetError> {
-        self.rest.until_open().await
-    }
-
-    fn attach(&self, meter: &CallMeter) {
-        self.rest.attach(meter);
-    }
-
-    fn forget_refusal(&self) {
-        self.rest.auth.forget();
-    }
-
-    fn locked_out(&self) -> bool {
-        self.rest.auth.locked_out()
+    fn rest(&self) -> Option<&Rest> {
+        Some(&self.rest)
     }
 }

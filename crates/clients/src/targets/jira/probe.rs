@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
+    listing::SEARCH_CAP,
     wire::{ApplicationRole, BROWSE, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
@@ -15,8 +16,8 @@ use crate::{
         Capabilities, CaseRule, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
-            Ask, Version, access_groups, access_note, atlassian, clock_note, lenient::Entries, not_done, note,
-            round_trip_note, thin,
+            Ask, Version, access_groups, access_note, atlassian, clock_note, group_rename_note, lenient::Entries,
+            not_done, note, round_trip_note, seats_note, thin,
         },
     },
 };
@@ -96,19 +97,15 @@ impl JiraTarget {
                         usersync does not detect changes made to them in Jira";
             notes.push(note(NoteState::Note, "cannot", text));
         }
-        notes.push(note(
-            NoteState::Note,
-            "cannot",
-            "rename a group: the group is recreated; permissions of the old group are not copied",
-        ));
+        notes.push(group_rename_note());
         if admin && !list_all {
             notes.push(note(
                 NoteState::Note,
                 "cannot",
                 format!(
-                    "list all users reliably: Jira {} truncates its search at {} and has no listing; unlinked \
-                     accounts are found only by login. Jira 10.3 (late) and 11 list them.",
-                    version.text, 100
+                    "list all users reliably: Jira {} truncates its search at {SEARCH_CAP} and has no listing; \
+                     unlinked accounts are found only by login. Jira 10.3 (late) and 11 list them.",
+                    version.text
                 ),
             ));
         }
@@ -197,12 +194,12 @@ impl JiraTarget {
             let groups = role.groups.into_iter().chain(role.default_groups).flatten().collect::<Vec<_>>();
             groups.into_iter().map(move |group| (group, format!("application access to {name}")))
         });
-        Ok(access_groups(groups, &self.managed_access_groups))
+        Ok(access_groups(groups, &self.settings.managed_access_groups))
     }
 
     /// Whether new accounts get access to this application.
     fn given(&self, role: &ApplicationRole) -> bool {
-        match &self.applications {
+        match &self.settings.applications {
             Some(chosen) => role.key.as_ref().is_some_and(|key| chosen.contains(key)),
             None => role.selected_by_default == Some(true),
         }
@@ -217,19 +214,12 @@ impl JiraTarget {
         for role in roles.iter().filter(|role| role.defined != Some(false)) {
             let name = role.name.as_deref().or(role.key.as_deref()).unwrap_or("Jira");
             let given = self.given(role);
-            let text = match (free(role), role.number_of_seats) {
-                (Some(0), Some(all)) if given => {
-                    format!("0 free of {} in {name}: no account can be created or activated. Free some.", thin(all))
-                }
-                (Some(free), Some(all)) => {
-                    format!("{} free of {} in {name}", thin(i64::try_from(free).unwrap_or(i64::MAX)), thin(all))
-                }
-                _ => format!("unlimited in {name}"),
-            };
-            let state = if given && free(role) == Some(0) { NoteState::No } else { NoteState::Note };
-            notes.push(note(state, "seats", text));
+            notes.push(match (free(role), role.number_of_seats) {
+                (Some(free), Some(all)) => seats_note(free, &format!(" of {} in {name}", thin(all)), given),
+                _ => note(NoteState::Note, "seats", format!("unlimited in {name}")),
+            });
         }
-        if let Some(chosen) = &self.applications {
+        if let Some(chosen) = &self.settings.applications {
             for key in chosen.iter().filter(|key| !roles.iter().any(|role| role.key.as_ref() == Some(*key))) {
                 let known: Vec<_> = roles.iter().filter_map(|role| role.key.as_deref()).collect();
                 let text = format!("{key} is not an application of this Jira; it has {}", known.join(", "));

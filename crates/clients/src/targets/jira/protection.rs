@@ -15,8 +15,8 @@ use super::{
 use crate::{
     model::Operation,
     targets::{
-        TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, ended, error, fold},
+        TargetError, Writes,
+        rest::{Ask, Protection, ended, fold, refuse_protected},
     },
 };
 
@@ -35,12 +35,13 @@ impl JiraTarget {
     /// Reads what must not be changed, past the cache.
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
-        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
+        let settings = &self.settings;
+        let mut protection =
+            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
         let picked = self.picked_groups(deadline).await?;
-        let (marked, mut incomplete) = (picked.marked, picked.incomplete);
-        groups.extend(marked.iter().cloned());
-        let mut members = HashSet::new();
-        for group in &groups {
+        protection.groups.extend(picked.marked.iter().cloned());
+        let (mut members, mut incomplete) = (HashSet::new(), picked.incomplete);
+        for group in &protection.groups {
             let mut cursor = None;
             // A default group name that this Jira does not have protects no account.
             while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
@@ -54,20 +55,8 @@ impl JiraTarget {
                 }
             }
         }
-        let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
-        Ok(Protection {
-            own_id,
-            groups,
-            groups_alone,
-            marked,
-            members,
-            users,
-            incomplete,
-            duplicates,
-            ..Protection::default()
-        })
+        Ok(Protection { own_id, marked: picked.marked, members, incomplete, duplicates, ..protection })
     }
 
     /// Returns the logins that exist in several directories, with those directories. Empty if this Jira (before 8.19)
@@ -99,16 +88,7 @@ impl JiraTarget {
         if protection.incomplete.is_none() || known {
             return Ok(());
         }
-        let account = self.account_by_key(id, Some(deadline)).await?;
-        match account.and_then(|account| account.protected) {
-            Some(why) => Err(error(
-                TargetErrorKind::NotFound,
-                format!(
-                    "{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."
-                ),
-            )),
-            None => Ok(()),
-        }
+        refuse_protected(operation, self.account_by_key(id, Some(deadline)).await?)
     }
 
     /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
@@ -117,20 +97,11 @@ impl JiraTarget {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_deactivation(operation)?;
-        let mut marked = self.standings.marked();
-        marked.extend(protection.marked.iter().cloned());
-        // The cached data may predate the moment when the account became an administrator.
-        if !protection.members.contains(account.as_str()) {
-            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
-            let administers = match now.groups {
-                Some(groups) => groups
-                    .iter()
-                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
-                None => self.fresh_protection().await?.members.contains(account.as_str()),
-            };
-            if !administers {
-                return Ok(());
-            }
+        let marked = self.standings.marked(&protection.marked);
+        let read = Box::pin(self.account_by_key(account, Some(deadline)));
+        let fresh = Box::pin(self.fresh_protection());
+        if !protection.administers(account, &marked, read, fresh).await? {
+            return Ok(());
         }
         let mut active = HashSet::new();
         for group in &marked {

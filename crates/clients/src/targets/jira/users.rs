@@ -11,12 +11,12 @@ use super::{
     wire::{User, UserWrite},
 };
 use crate::{
-    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields, UserId},
+    model::{Account, AccountId, TargetGroupId, UserFields, UserId},
     targets::{
-        AccountRef, Applied, TargetError, TargetErrorKind, UserWrites, WriteResult,
+        AccountRef, Applied, TargetError, UserWrites, WriteResult,
         rest::{
-            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, segment, unconfirmed,
-            unsupported,
+            Ask, MANUALLY, Protection, after_the_fact, applied, fold, lenient::some, login_taken, segment, shown_name,
+            unanswered, unconfirmed,
         },
     },
 };
@@ -129,10 +129,7 @@ impl JiraTarget {
         if now == Some(active) {
             return Ok(Applied::Done);
         }
-        let state = if active { "inactive" } else { "active" };
-        Err(unsupported(format!(
-            "{what}: Jira answered 200, but the account is still {state}. Change it manually in Jira."
-        )))
+        Err(self.rest.still(&what, !active, MANUALLY))
     }
 
     /// Writes to an account, addressed by its key. Returns the user from the answer; `None` if the answer is empty.
@@ -155,32 +152,24 @@ impl JiraTarget {
             return if empty { Ok(None) } else { self.rest.parse(&ask, &answer).map(Some) };
         }
         let said = self.rest.said(&answer, Some(login));
-        let quoted = said.quoted();
         if answer.status == StatusCode::BAD_REQUEST {
             // The message is in the language of usersync's account; whatever it says, the same call is refused again.
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
-                return Err(unsupported(format!(
-                    "{what}: Jira refuses{quoted}. If the account leads projects or components, set another lead in \
-                     Jira, then: usersync dead replay --all"
-                )));
+                let advice = "If the account leads projects or components, set another lead in Jira, then: usersync \
+                              dead replay --all";
+                return Err(self.rest.refuses(what, &said, advice));
             }
             if body.active == Some(true) && said.licence_full() {
-                return Err(not_done(
-                    ErrorClass::Permanent,
-                    format!(
-                        "{what}: Jira's licence has no seat left{quoted}. Free seats, then: usersync dead replay --all"
-                    ),
-                ));
+                return Err(self.rest.no_seat(what, &said));
             }
             if let Some(to) = body.name {
                 let complaint = said.about("username").or_else(|| said.about("name")).is_some();
                 let holder = self.account_by_login(to, Some(deadline)).await?;
                 if (complaint && said.taken()) || holder.is_some_and(|holder| holder.id != *account) {
-                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                    return Err(login_taken(what, &said));
                 }
                 if complaint {
-                    let text = format!("{what}: Jira rejects this login{quoted}. Map it in the policy.");
-                    return Err(unsupported(text));
+                    return Err(self.rest.rejects(what, "login", &said));
                 }
             }
         }
@@ -199,18 +188,11 @@ impl UserWrites for JiraTarget {
         deadline: Timestamp,
     ) -> WriteResult {
         let what = format!("creating {name}");
-        let email = fields.email.as_deref().unwrap_or_default();
-        if email.trim().is_empty() {
-            return Err(unsupported(format!(
-                "{what}: Jira requires an e-mail address. Set one for the user in Keycloak."
-            )));
-        }
-        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
         let body = UserWrite {
             name: Some(name),
-            display_name: Some(shown),
-            email_address: Some(email),
-            application_keys: self.applications.as_deref(),
+            display_name: Some(shown_name(fields, name)),
+            email_address: Some(self.rest.required_email(&what, fields)?),
+            application_keys: self.settings.applications.as_deref(),
             active: None,
         };
         let protection = self.protection(Some(deadline)).await?;
@@ -223,29 +205,20 @@ impl UserWrites for JiraTarget {
                 return Ok(Applied::Account(account));
             }
             let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
-            let lost =
-                || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
-            return found.map(Applied::Account).ok_or_else(lost);
+            return found.map(Applied::Account).ok_or_else(|| self.rest.account_not_returned(&what));
         }
         let said = self.rest.said(&answer, Some(name));
-        let quoted = said.quoted();
         if said.licence_full() {
-            return Err(not_done(
-                ErrorClass::Permanent,
-                format!(
-                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
-                     usersync dead replay --all"
-                ),
-            ));
+            return Err(self.rest.no_seat(&what, &said));
         }
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
             let complaint = said.about("username").or_else(|| said.about("name"));
             let certain = complaint.is_some() && said.taken();
             if certain || self.account_by_login(name, Some(deadline)).await?.is_some() {
-                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                return Err(login_taken(&what, &said));
             }
             if complaint.is_some() {
-                return Err(unsupported(format!("{what}: Jira rejects this login{quoted}. Map it in the policy.")));
+                return Err(self.rest.rejects(&what, "login", &said));
             }
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
@@ -256,16 +229,7 @@ impl UserWrites for JiraTarget {
             return Ok(Applied::Done);
         }
         let what = format!("updating {}", account.name);
-        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            // Jira silently ignores empty fields, so the difference would come back forever.
-            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!(
-                    "{what}: Jira does not accept an empty {field}. Keep the old value in the policy, or set \
-                             a default."
-                );
-                return Err(unsupported(text));
-            }
-        }
+        self.rest.refuse_empty(&what, fields)?;
         let body = UserWrite {
             display_name: fields.display_name.as_deref(),
             email_address: fields.email.as_deref(),
@@ -280,9 +244,7 @@ impl UserWrites for JiraTarget {
         let body = UserWrite { name: Some(to), ..UserWrite::default() };
         let user = self.put_user(account.id, to, &what, &body, deadline).await?;
         match user.and_then(|user| user.name) {
-            Some(now) if fold(&now) != fold(to) => {
-                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it manually.")))
-            }
+            Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, &now)),
             Some(_) => Ok(Applied::Done),
             None => Ok(Applied::Undocumented),
         }
@@ -308,15 +270,12 @@ impl UserWrites for JiraTarget {
         match answer.status {
             status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
-                TargetErrorKind::Unanswered,
-                format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
+            StatusCode::BAD_REQUEST if said.is_empty() => Err(unanswered(&what, "Jira answered 400 without a reason.")),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(self.rest.refuses(
+                &what,
+                &said,
+                "Deactivate the account instead (leavers: deactivate), or remove in Jira what it names.",
             )),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
-                "{what}: Jira refuses{}. Deactivate the account instead (leavers: deactivate), or remove in Jira what \
-                 it names.",
-                said.quoted()
-            ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }

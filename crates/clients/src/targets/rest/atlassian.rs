@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Ask, Rest, Verdict, lenient};
+use super::{Ask, Rest, Verdict, is_xsrf_refusal, lenient, unsupported};
 use crate::{
     model::ErrorClass,
     targets::{TargetError, http::Answer},
@@ -16,6 +16,9 @@ pub const HEADERS: &[(&str, &str)] = &[("x-atlassian-token", "no-check")];
 /// Advice for refused tokens.
 pub const TOKEN_HINT: &str =
     "Check that it is complete, not expired and not revoked (its user's profile > Personal access tokens).";
+
+/// A way to make a user directory writable, in Jira and Confluence.
+pub const WRITABLE_HINT: &str = ", or make the directory writable (User directories; External user management off)";
 
 /// Reads the verdict from headers first, because refused credentials may be answered with 200 and an anonymous, empty
 /// body.
@@ -49,6 +52,30 @@ pub fn verdict(answer: &Answer) -> Verdict {
 pub fn caller(answer: &Answer) -> Option<String> {
     let login = answer.header("x-ausername").filter(|login| *login != "anonymous")?;
     Some(percent_decode_str(login).decode_utf8_lossy().into_owned())
+}
+
+/// Classifies a refused write that has no specific meaning: a read-only directory, or a missing permission. A 403 means
+/// either, in the account's language, so `administers` reads whether usersync is an administrator.
+pub async fn refused_write(
+    rest: &Rest,
+    ask: &Ask<'_>,
+    answer: &Answer,
+    administers: impl Future<Output = bool> + Send,
+) -> TargetError {
+    let (what, product) = (ask.what, rest.dialect.product);
+    let said = rest.said(answer, ask.login);
+    if matches!(answer.status.as_u16(), 400 | 403 | 405) && said.read_only() {
+        return rest.read_only(what, None, &said);
+    }
+    let plain = rest.unexpected(ask, answer);
+    if answer.status != StatusCode::FORBIDDEN || is_xsrf_refusal(answer) || !administers.await {
+        return plain;
+    }
+    unsupported(format!(
+        "{what}: {product} answered 403{} although usersync is an administrator. Either its user directory is \
+         read-only for {product}, or users are managed externally, or only a system administrator may do this.",
+        said.quoted()
+    ))
 }
 
 /// The public manifest of a server for application links.

@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use url::Url;
 
 use super::oauth::{ClientCredentials, NoToken, Tokens};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     settings::TargetAuth,
     targets::{
         TargetError, TargetErrorKind,
-        http::{Http, SecretProvider, provider},
+        http::{Http, HttpSettings, SecretProvider, provider, server},
     },
 };
 
@@ -72,6 +73,20 @@ impl fmt::Debug for Credentials {
             Self::Client(client) => client.fmt(f),
         }
     }
+}
+
+/// Starts the debug output of a target's settings. A mistyped address may contain a password, so only its server is
+/// shown.
+pub fn debug_settings<'a, 'b: 'a>(
+    f: &'a mut fmt::Formatter<'b>,
+    name: &str,
+    base_url: &Url,
+    credentials: &Credentials,
+    http: &HttpSettings,
+) -> fmt::DebugStruct<'a, 'b> {
+    let mut shown = f.debug_struct(name);
+    shown.field("base_url", &server(base_url)).field("credentials", credentials).field("http", http);
+    shown
 }
 
 /// Known state of a secret.

@@ -169,7 +169,7 @@ pub struct Rest {
     /// The credentials.
     pub auth: Auth,
     http: Http,
-    dialect: &'static Dialect,
+    pub(super) dialect: &'static Dialect,
     me: Mutex<Option<String>>,
     sign_in_pages: SignInPages,
     more: More,
@@ -201,8 +201,8 @@ impl More {
 impl Rest {
     /// Creates an interface with these settings; sends nothing. The error names the invalid setting.
     pub fn new(
-        base: Url,
-        credentials: Credentials,
+        base: &Url,
+        credentials: &Credentials,
         http: &HttpSettings,
         dialect: &'static Dialect,
     ) -> Result<Self, TargetError> {
@@ -219,12 +219,12 @@ impl Rest {
             return Err(wrong("The address contains a user or password. Set them as credentials.".to_owned()));
         }
         if base.query().is_some() || base.fragment().is_some() {
-            return Err(wrong(format!("{}: the address contains ? or #. Remove that part.", server(&base))));
+            return Err(wrong(format!("{}: the address contains ? or #. Remove that part.", server(base))));
         }
-        let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
-        let auth = Auth::new(credentials, dialect.token);
+        let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(base))))?;
+        let auth = Auth::new(credentials.clone(), dialect.token);
         Ok(Self {
-            base,
+            base: base.clone(),
             auth,
             http,
             dialect,
@@ -359,11 +359,11 @@ impl Rest {
 
     /// Returns the error for an answer of an unexpected shape; `how` says where, without any content.
     pub fn unreadable(&self, ask: &Ask<'_>, how: &str) -> TargetError {
-        let text = format!("{}: {}'s answer cannot be read ({how}).", ask.what, self.dialect.product);
+        let text = format!("{}'s answer cannot be read ({how}).", self.dialect.product);
         if ask.writes() {
-            errors::error(TargetErrorKind::Unanswered, format!("{text} usersync checks whether it took effect."))
+            errors::unanswered(ask.what, &text)
         } else {
-            errors::unconfirmed(text)
+            errors::unconfirmed(format!("{}: {text}", ask.what))
         }
     }
 
@@ -422,8 +422,7 @@ impl Rest {
         let refusal = in_a_row.then(|| self.refuse(permit, what, SignInRefusal { text: refused, locked: false }));
         // The page may replace the answer to a successful write; the next call reports the refusal.
         if ask.writes() && answer.status.is_success() {
-            let text = format!("{what}: {came}. usersync checks whether it took effect.");
-            return errors::error(TargetErrorKind::Unanswered, text);
+            return errors::unanswered(what, &format!("{came}."));
         }
         if let Some(refusal) = refusal {
             return refusal;

@@ -116,6 +116,9 @@ fn find_reasons(value: &Value, deeper: usize, found: &mut Vec<String>) {
     }
 }
 
+/// What usersync does after a write without a clear result.
+const CHECKS: &str = "usersync checks whether it took effect.";
+
 /// Creates an error without a retry delay.
 pub fn error(kind: TargetErrorKind, text: impl Into<String>) -> TargetError {
     TargetError { kind, text: text.into(), retry_after: None }
@@ -146,9 +149,22 @@ pub fn no_group_rename(name: &str, product: &str) -> TargetError {
     unsupported(format!("renaming group {name}: unsupported by {product}. Create a new group and move its members."))
 }
 
-/// Marks a failed read after a write: the write may have taken effect, and only another read shows it.
+/// Creates the error for a write that may have taken effect; `why` is a sentence.
+pub fn unanswered(what: &str, why: &str) -> TargetError {
+    error(TargetErrorKind::Unanswered, format!("{what}: {why} {CHECKS}"))
+}
+
+/// Marks a failed step after a write: the write may have taken effect, and only a read shows it.
 pub fn after_the_fact(why: TargetError) -> TargetError {
-    TargetError { kind: TargetErrorKind::Unanswered, ..why }
+    if why.kind == TargetErrorKind::Unanswered {
+        return why;
+    }
+    TargetError { kind: TargetErrorKind::Unanswered, text: format!("{} {CHECKS}", why.text), ..why }
+}
+
+/// Marks a failed step of an operation, if an earlier step was `done`.
+pub fn after_part(done: bool, why: TargetError) -> TargetError {
+    if done { after_the_fact(why) } else { why }
 }
 
 /// Handles the read of one account in a listing; `None` if its answer is unreadable. Such an account is left out of the
@@ -190,7 +206,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let said = Said::new(dialect, answer, None).quoted();
         // A write may have taken effect if the server failed or the proxy lost the answer.
         let (kind, next) = if writes && !answer.is_untouched() {
-            (TargetErrorKind::Unanswered, "usersync checks whether it took effect.")
+            (TargetErrorKind::Unanswered, CHECKS)
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "usersync retries it.")
         };
@@ -203,15 +219,10 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     }
     if status.is_success() && answer.is_html() {
         let text = format!(
-            "{what}: received an HTML page instead of JSON. Check the address of {product}, and that no sign-in page \
-             of a proxy is in front of its REST API."
+            "received an HTML page instead of JSON. Check the address of {product}, and that no sign-in page of a \
+             proxy is in front of its REST API."
         );
-        return Some(if writes {
-            let text = format!("{text} usersync checks whether it took effect.");
-            error(TargetErrorKind::Unanswered, text)
-        } else {
-            unconfirmed(text)
-        });
+        return Some(if writes { unanswered(what, &text) } else { unconfirmed(format!("{what}: {text}")) });
     }
     None
 }
@@ -230,7 +241,7 @@ pub(super) fn unexpected(
     let quoted = said.quoted();
     let code = answer.status.as_u16();
     match answer.status {
-        StatusCode::FORBIDDEN if body_mentions(answer, "xsrf") => not_done(
+        StatusCode::FORBIDDEN if is_xsrf_refusal(answer) => not_done(
             ErrorClass::Forbidden,
             format!(
                 "{what}: {product} answered 403, XSRF check failed. A proxy removes the header X-Atlassian-Token or \
@@ -250,7 +261,7 @@ pub(super) fn unexpected(
             format!("{what}: the proxy in front of {product} requires proxy authentication (407). {PROXY_SIGN_IN}"),
         ),
         // nginx requests the certificate but completes the handshake; the refusal is in its page.
-        StatusCode::BAD_REQUEST if body_mentions(answer, "ssl certificate") => not_done(
+        StatusCode::BAD_REQUEST if answer.mentions("ssl certificate") => not_done(
             ErrorClass::Permanent,
             format!(
                 "{what}: the proxy in front of {product} requires a trusted client certificate (400). Check \
@@ -270,17 +281,16 @@ pub(super) fn unexpected(
             ErrorClass::Transient,
             format!("{what}: {product} answered 409{quoted}: another operation is in progress. usersync retries it."),
         ),
-        _ if answer.status.is_success() && writes => error(
-            TargetErrorKind::Unanswered,
-            format!("{what}: unexpected answer {code} from {product}. usersync checks whether it took effect."),
-        ),
+        _ if answer.status.is_success() && writes => {
+            unanswered(what, &format!("unexpected answer {code} from {product}."))
+        }
         _ => not_done(ErrorClass::Permanent, format!("{what}: {product} answered {code}{quoted}.")),
     }
 }
 
-/// Whether a body contains these words, case-insensitively.
-pub fn body_mentions(answer: &Answer, words: &str) -> bool {
-    answer.mentions(words)
+/// Whether a refusal reports a failed XSRF check. Behind it is a proxy, not a permission or a directory.
+pub fn is_xsrf_refusal(answer: &Answer) -> bool {
+    answer.mentions("xsrf")
 }
 
 #[cfg(test)]

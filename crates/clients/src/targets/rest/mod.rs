@@ -6,25 +6,36 @@ mod auth;
 mod batch;
 mod call;
 mod errors;
+mod fields;
 pub mod lenient;
 mod login_page;
 mod oauth;
+mod paging;
 mod password;
 mod probe;
 mod protection;
+mod refusals;
 mod standings;
 
-pub use auth::{Auth, Permit, SignInRefusal, Verdict};
+pub use auth::{Auth, Permit, SignInRefusal, Verdict, debug_settings};
 pub use batch::{BatchCall, BatchOutcome, MemberBatches};
 pub use call::{Ask, More, Rest, segment};
 pub use errors::{
-    Said, after_the_fact, applied, body_mentions, error, few, no_group_rename, not_done, unconfirmed,
-    unless_unreadable, unsupported,
+    Said, after_part, after_the_fact, applied, error, few, is_xsrf_refusal, no_group_rename, not_done, unanswered,
+    unconfirmed, unless_unreadable, unsupported,
 };
+pub use fields::shown_name;
 pub use oauth::ClientCredentials;
-pub use password::random_password;
-pub use probe::{Version, access_groups, access_note, clock_note, note, round_trip_note, thin};
-pub use protection::{Protection, ProtectionCache, ended, fold};
+pub use paging::{
+    ListedAccounts, NO_LIST, invalid_position, joined, members_lacking, no_next_page, page_read_before, position,
+    unread_accounts,
+};
+pub use password::{PASSWORD_LENGTH, random_password};
+pub use probe::{
+    Version, access_groups, access_note, clock_note, group_rename_note, note, round_trip_note, seats_note, thin,
+};
+pub use protection::{Protection, ProtectionCache, ended, fold, refuse_protected};
+pub use refusals::{MANUALLY, gone, group_name_taken, login_taken};
 pub use standings::Standings;
 
 pub use auth::Credentials;
@@ -57,6 +68,8 @@ pub struct Dialect {
     pub password_hint: &'static str,
     /// A way to avoid CAPTCHAs, as the second half of a sentence; empty if there is none.
     pub captcha_hint: &'static str,
+    /// A way to make a user directory writable, as the second half of a sentence; empty if there is none.
+    pub writable_hint: &'static str,
     /// Where the server's own rate limit is raised.
     pub pace_hint: &'static str,
 }

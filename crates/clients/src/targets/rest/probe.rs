@@ -62,6 +62,22 @@ pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
     })
 }
 
+/// Returns the note for products that cannot rename groups.
+pub fn group_rename_note() -> Note {
+    let text = "rename a group: the group is recreated; permissions of the old group are not copied";
+    note(NoteState::Note, "cannot", text)
+}
+
+/// Returns the note on the licence's free seats; `of` continues the phrase, for example ` of 2000`. `needed`: whether
+/// new accounts take one of these seats.
+pub fn seats_note(free: u64, of: &str, needed: bool) -> Note {
+    if free == 0 && needed {
+        let text = format!("0 free{of}: no account can be created or activated. Free some.");
+        return note(NoteState::No, "seats", text);
+    }
+    note(NoteState::Note, "seats", format!("{} free{of}", thin(i64::try_from(free).unwrap_or(i64::MAX))))
+}
+
 /// Creates one line of `usersync check`.
 pub fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
     Note { state, about: about.to_owned(), text: text.into() }

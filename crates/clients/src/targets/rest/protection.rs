@@ -10,10 +10,10 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::unsupported;
+use super::{error, unsupported};
 use crate::{
-    model::{AccountId, Operation, TargetGroupId},
-    targets::{ProtectedGroups, TargetError},
+    model::{Account, AccountId, Operation, TargetGroupId},
+    targets::{ProtectedGroups, TargetError, TargetErrorKind},
 };
 
 /// Lifetime of a cached read; Jira caches its own list of duplicates equally long.
@@ -55,6 +55,17 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// Returns what the settings name: groups that are frozen, groups that are protected, and logins.
+    pub fn configured(frozen_groups: &[String], protected_groups: &[String], users: &[String]) -> Self {
+        let folded = |names: &[String]| names.iter().map(|name| fold(name)).collect();
+        Self {
+            groups: folded(frozen_groups),
+            groups_alone: folded(protected_groups),
+            users: folded(users),
+            ..Self::default()
+        }
+    }
+
     /// Returns why an account must not be changed, if so.
     pub fn account(&self, id: &str, name: &str, groups: Option<&[TargetGroupId]>) -> Option<String> {
         if id == self.own_id {
@@ -120,6 +131,27 @@ impl Protection {
         Ok(())
     }
 
+    /// Whether an account has administrator rights by its groups, those in `marked` included. An account that was not
+    /// known to have them is read by `read`; if it does not show its groups, `fresh` re-reads what is protected.
+    pub async fn administers(
+        &self,
+        account: &AccountId,
+        marked: &HashSet<String>,
+        read: impl Future<Output = Result<Option<Account>, TargetError>> + Send,
+        fresh: impl Future<Output = Result<Arc<Self>, TargetError>> + Send,
+    ) -> Result<bool, TargetError> {
+        if self.members.contains(account.as_str()) {
+            return Ok(true);
+        }
+        // The cached data may predate the moment when the account became an administrator.
+        let Some(now) = read.await? else { return Ok(false) };
+        let rules = |group: &TargetGroupId| self.groups.contains(group.as_str()) || marked.contains(group.as_str());
+        match now.groups {
+            Some(groups) => Ok(groups.iter().any(rules)),
+            None => Ok(fresh.await?.members.contains(account.as_str())),
+        }
+    }
+
     /// Refuses to deactivate or delete the last active administrator besides usersync; `active` are the administrators
     /// that can sign in.
     pub fn refuse_last_end(&self, operation: &Operation, active: &HashSet<AccountId>) -> Result<(), TargetError> {
@@ -140,6 +172,16 @@ pub fn ended(operation: &Operation) -> Option<&AccountId> {
         Operation::DeactivateUser { account, .. } | Operation::DeleteUser { account, .. } => Some(account),
         _ => None,
     }
+}
+
+/// Refuses an operation on an account that was read again and is protected. The listing could not show that, so the
+/// caller re-reads the account.
+pub fn refuse_protected(operation: &Operation, account: Option<Account>) -> Result<(), TargetError> {
+    let Some(why) = account.and_then(|account| account.protected) else { return Ok(()) };
+    Err(error(
+        TargetErrorKind::NotFound,
+        format!("{operation}: nothing was sent, because the account is protected ({why}). usersync re-reads it."),
+    ))
 }
 
 /// A cached read of a server's protection, or of other data that applies to all its accounts.

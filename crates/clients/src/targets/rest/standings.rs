@@ -38,11 +38,11 @@ impl Standings {
         self.with(|found| found.groups.insert(folded, administers));
     }
 
-    /// Returns the folded names of all groups known to grant administration.
-    pub fn marked(&self) -> HashSet<String> {
+    /// Returns the folded names of all groups known to grant administration, with those in `others`.
+    pub fn marked(&self, others: &HashSet<String>) -> HashSet<String> {
         self.with(|found| {
             let marked = found.groups.iter().filter(|(_, marked)| **marked == Some(true));
-            marked.map(|(name, _)| name.clone()).collect()
+            marked.map(|(name, _)| name).chain(others).cloned().collect()
         })
     }
 

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     model::ErrorClass,
     targets::{
-        TargetError, TargetErrorKind,
+        TargetError,
         http::Answer,
-        rest::{Ask, error, not_done, unsupported},
+        rest::{Ask, gone, not_done, unsupported},
     },
 };
 
@@ -86,7 +86,7 @@ impl ScimTarget {
             let before = if needs || !patches {
                 let read = Ask::get(path, what).login(login).deadline(Some(deadline));
                 let Some(before) = self.whole(&read, path, Some(deadline)).await? else {
-                    return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
+                    return Err(gone(what, "account"));
                 };
                 Some(before)
             } else {

@@ -35,6 +35,7 @@ pub(super) static SCIM: Dialect = Dialect {
     token_hint: "Check that it is complete, not expired, and valid for this address (its audience).",
     password_hint: "Check them; many SCIM servers accept only tokens.",
     captcha_hint: "",
+    writable_hint: "",
     pace_hint: "",
 };
 
@@ -89,10 +90,7 @@ impl ScimTarget {
         let kind = Refusal::read(answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
         let is = |one: &str| kind.eq_ignore_ascii_case(one);
         if answer.status != StatusCode::BAD_REQUEST && said.licence_full() {
-            let text = format!(
-                "{what}: the SCIM server has no seat left{quoted}. Free seats there, then: usersync dead replay --all"
-            );
-            return not_done(ErrorClass::Permanent, text);
+            return self.rest.no_seat(what, &said);
         }
         if is("mutability") {
             let text = format!("{what}: the SCIM server does not allow this change{quoted}. Change it manually there.");

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     model::TargetGroup,
     targets::{
-        Applied, GroupRef, GroupWrites, TargetError, TargetErrorKind, WriteResult,
-        rest::{Ask, error, fold, unconfirmed, unsupported},
+        Applied, GroupRef, GroupWrites, TargetError, WriteResult,
+        rest::{Ask, Said, fold, gone, group_name_taken, unconfirmed, unsupported},
     },
 };
 
@@ -83,7 +83,7 @@ impl GroupWrites for ScimTarget {
     async fn create_group(&self, name: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("creating group {name}");
         let path = self.groups_path(&what, Some(deadline)).await?;
-        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
+        let taken = || group_name_taken(&what, &Said::default());
         if !self.was_absent(name) && self.find_group(name, Some(deadline)).await?.is_some() {
             return Err(taken());
         }
@@ -118,7 +118,7 @@ impl GroupWrites for ScimTarget {
         if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
         }
-        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists."));
+        let taken = || group_name_taken(&what, &Said::default());
         match self.find_group(to, Some(deadline)).await? {
             Some(found) if found.id != *group.id => return Err(taken()),
             Some(found) if found.name == to => return Ok(Applied::Done),
@@ -135,15 +135,11 @@ impl GroupWrites for ScimTarget {
             status if status.is_success() => {
                 let now = self.reported_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
                 match now.filter(|now| now != to) {
-                    Some(now) => Err(unsupported(format!(
-                        "{what}: the SCIM server accepted it, but the group is named {now}. Rename it manually there."
-                    ))),
+                    Some(now) => Err(self.rest.named_otherwise(&what, &now)),
                     None => Ok(Applied::Done),
                 }
             }
-            StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => {
-                Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")))
-            }
+            StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => Err(gone(&what, "group")),
             StatusCode::CONFLICT => Err(self.group_name_taken(&what, to, Some(group.id), &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),
@@ -168,9 +164,7 @@ impl GroupWrites for ScimTarget {
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => {
-                Err(unsupported(format!("{what}: the SCIM server refuses{}. Delete it manually there.", said.quoted())))
-            }
+            | StatusCode::NOT_IMPLEMENTED => Err(self.rest.refuses(&what, &said, "Delete it manually there.")),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }

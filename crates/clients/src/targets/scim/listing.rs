@@ -13,7 +13,7 @@ use crate::{
     targets::{
         TargetError,
         http::Answer,
-        rest::{Ask, not_done, unconfirmed},
+        rest::{Ask, invalid_position, joined, not_done, page_read_before, unconfirmed},
     },
 };
 
@@ -72,8 +72,7 @@ impl ScimTarget {
     ) -> Result<Slice, TargetError> {
         let place = match cursor {
             None => Place::default(),
-            Some(text) => Place::read(text)
-                .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: invalid list position {text}.")))?,
+            Some(text) => Place::read(text).ok_or_else(|| invalid_position(what, text))?,
         };
         let service = self.service(deadline).await?;
         let count = service.page.to_string();
@@ -262,12 +261,7 @@ fn by_position(place: &Place, list: List) -> Slice {
         unconfirmed.extend(missing(seen, list.total));
     }
     let whole = list.total == Some(seen) && unconfirmed.is_empty();
-    Slice {
-        items,
-        next: next.map(|next| next.write()),
-        whole,
-        incomplete: (!unconfirmed.is_empty()).then(|| unconfirmed.join("; ")),
-    }
+    Slice { items, next: next.map(|next| next.write()), whole, incomplete: joined(&unconfirmed) }
 }
 
 /// Builds the slice of a page read by cursor.
@@ -281,7 +275,7 @@ fn by_cursor(place: &Place, list: List) -> Slice {
     let seen = place.seen + list.items.len();
     let same = list.next_cursor.is_some() && list.next_cursor == place.mark;
     if same {
-        unconfirmed.push("the server points to the same page again".to_owned());
+        unconfirmed.push(page_read_before("the SCIM server"));
     }
     let mark = list.next_cursor.filter(|_| !same);
     let next = mark.map(|mark| Place { seen, total: place.total.or(list.total), mark: Some(mark) });
@@ -292,7 +286,7 @@ fn by_cursor(place: &Place, list: List) -> Slice {
         whole: next.is_none() && unconfirmed.is_empty(),
         items: list.items,
         next: next.map(|next| next.write()),
-        incomplete: (!unconfirmed.is_empty()).then(|| unconfirmed.join("; ")),
+        incomplete: joined(&unconfirmed),
     }
 }
 

@@ -21,10 +21,10 @@ use crate::{
     model::{AccountId, ErrorClass, TargetGroupId},
     targets::{
         AccountRef, Applied, GroupRef, MemberWrites, TargetError,
-        TargetErrorKind::{self, NotDone, NotFound, Unsupported},
+        TargetErrorKind::{NotDone, NotFound, Unsupported},
         WriteResult,
         http::{Answer, NoAnswer, left},
-        rest::{Ask, BatchCall, BatchOutcome, error, unconfirmed, unsupported},
+        rest::{Ask, BatchCall, BatchOutcome, after_the_fact, gone, unanswered, unconfirmed, unsupported},
     },
 };
 
@@ -88,10 +88,11 @@ impl MemberWrites for ScimTarget {
             Some(Removed::Refused(answer)) if self.patches(&service, Kind::Group) && !no_patch(&answer) => {
                 Err(self.refused(what, None, &answer))
             }
-            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(unsupported(format!(
-                "{what}: the SCIM server accepted it, but the account is still a member, and no other form of \
-                 removing one member works there. Remove it manually."
-            ))),
+            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(self.rest.accepted_but(
+                what,
+                "the account is still a member, and no other form of removing one member works there",
+                "Remove it manually.",
+            )),
             _ => self.put_members(&write, paths).await.map(|_| Applied::Done),
         }
     }
@@ -202,13 +203,7 @@ impl ScimTarget {
                     None => Seen::Nothing,
                 };
                 if seen == Seen::NoEffect {
-                    return Err(error(
-                        TargetErrorKind::Unanswered,
-                        format!(
-                            "{what}: the SCIM server accepted it, but does not return the member. usersync checks \
-                             later."
-                        ),
-                    ));
+                    return Err(unanswered(what, "the SCIM server accepted it, but does not return the member."));
                 }
                 return Ok(Added::Done);
             }
@@ -227,7 +222,7 @@ impl ScimTarget {
         if self.put_members(write, (groups, path)).await? {
             return Ok(Added::Done);
         }
-        Err(error(TargetErrorKind::NotFound, format!("{what}: the group does not exist.")))
+        Err(gone(what, "group"))
     }
 
     /// Adds one member with its own write.
@@ -243,10 +238,8 @@ impl ScimTarget {
         };
         match self.is_member(group, account, deadline).await? {
             Some(true) => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: the group does not exist."))),
-            Some(false) if self.account_by_id(account, Some(deadline)).await?.is_none() => {
-                Err(error(TargetErrorKind::NotFound, format!("{what}: the account does not exist.")))
-            }
+            None => Err(gone(what, "group")),
+            Some(false) if self.account_by_id(account, Some(deadline)).await?.is_none() => Err(gone(what, "account")),
             Some(false) => Err(self.refused(what, None, &answer)),
         }
     }
@@ -279,12 +272,7 @@ impl ScimTarget {
         let inside = match self.is_member(group, account, deadline).await {
             Err(_) if success && self.learned.members_shown() == Shown::Never => return Ok(Removed::Done),
             // An accepted removal that cannot be read back may have taken effect.
-            Err(why) if success => {
-                return Err(error(
-                    TargetErrorKind::Unanswered,
-                    format!("{} usersync checks whether {what} took effect.", why.text),
-                ));
-            }
+            Err(why) if success => return Err(after_the_fact(why)),
             other => other?,
         };
         Ok(match inside {

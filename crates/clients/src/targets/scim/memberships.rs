@@ -17,7 +17,7 @@ use crate::{
     model::{AccountId, ErrorClass, TargetGroupId},
     targets::{
         Memberships, Page, TargetError, TargetErrorKind,
-        rest::{Ask, unconfirmed},
+        rest::{Ask, members_lacking, unconfirmed},
     },
 };
 
@@ -28,7 +28,7 @@ const FEW: usize = 3;
 /// Number of groups read concurrently for an account's memberships.
 const SIDE_BY_SIDE: usize = 4;
 /// Maximum number of groups read to find one with members.
-const MAX_GROUPS_READ: usize = 10;
+pub(super) const MAX_GROUPS_READ: usize = 10;
 /// An id that no account has.
 const UNKNOWN_ID: &str = "usersync-nobody";
 
@@ -66,7 +66,7 @@ impl ScimTarget {
         let what = format!("reading the members of {group}");
         let Some(members) = self.read_members(group, &what, false, deadline).await? else { return Ok(None) };
         let (items, unread) = accounts_among(&members.all);
-        let unread = (unread > 0).then(|| format!("{unread} members of {group} were returned without an id"));
+        let unread = members_lacking(unread, group.as_str(), "an id");
         Ok(Some(Page { items, next: None, incomplete: members.incomplete.or(unread) }))
     }
 

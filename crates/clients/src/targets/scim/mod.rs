@@ -43,10 +43,7 @@ use super::{
     AddedMembers, Applied, GroupRef, Memberships, Note, Page, Target, TargetError, TargetInfo, TargetKind, Writes,
     rest::{MemberBatches, More, ProtectionCache, Rest, not_done},
 };
-use crate::{
-    meter::CallMeter,
-    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
-};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
@@ -65,13 +62,7 @@ pub(super) const KIND: TargetKind = TargetKind {
 pub struct ScimTarget {
     rest: Rest,
     profile: Arc<Profile>,
-    /// Names of the settings that differ from the profile.
-    habits: Vec<&'static str>,
-    /// Whether the settings name the profile.
-    chosen: bool,
-    protected_groups: Vec<String>,
-    frozen_groups: Vec<String>,
-    protected_users: Vec<String>,
+    settings: ScimSettings,
     protection: ProtectionCache,
     /// Further attributes of accounts.
     attributes: Vec<Path>,
@@ -103,13 +94,9 @@ impl ScimTarget {
         let more = more.map_err(|why| not_done(ErrorClass::Permanent, why))?;
         Ok(Self {
             attributes,
-            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?.with(more),
+            rest: Rest::new(&settings.base_url, &settings.credentials, &settings.http, &SCIM)?.with(more),
             profile,
-            habits: settings.habits.said(),
-            chosen: settings.profile.is_some(),
-            protected_groups: settings.protected_groups,
-            frozen_groups: settings.frozen_groups,
-            protected_users: settings.protected_users,
+            settings,
             protection: ProtectionCache::default(),
             service: AsyncMutex::default(),
             learned: Learned::default(),
@@ -206,19 +193,7 @@ impl Target for ScimTarget {
         self.learned.observed.lock().clone()
     }
 
-    async fn until_open(&self) -> Result<(), TargetError> {
-        self.rest.until_open().await
-    }
-
-    fn attach(&self, meter: &CallMeter) {
-        self.rest.attach(meter);
-    }
-
-    fn forget_refusal(&self) {
-        self.rest.auth.forget();
-    }
-
-    fn locked_out(&self) -> bool {
-        self.rest.auth.locked_out()
+    fn rest(&self) -> Option<&Rest> {
+        Some(&self.rest)
     }
 }

@@ -9,6 +9,7 @@ use super::{
     attributes::Declared,
     discovery::Service,
     forms::Shown,
+    memberships::MAX_GROUPS_READ,
     profile::Names,
     wire::{Kind, List, Resource},
 };
@@ -25,8 +26,6 @@ use crate::{
 const LOGIN_MAX: usize = 255;
 /// Maximum length of a group name. Names built from whole paths are long; SCIM has no limit.
 const GROUP_MAX: usize = 1000;
-/// Maximum number of groups read to find out whether members are shown.
-const MAX_GROUPS_READ: usize = 10;
 
 impl ScimTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
@@ -162,21 +161,23 @@ impl ScimTarget {
 
     fn profile_note(&self, proposed: Option<&str>) -> Note {
         let name = self.profile.name;
-        if let (false, Some(proposed)) = (self.chosen, proposed.filter(|proposed| *proposed != name)) {
+        if let (false, Some(proposed)) =
+            (self.settings.profile.is_some(), proposed.filter(|proposed| *proposed != name))
+        {
             let text = format!(
                 "{name}, detected from the address, but the server's own description matches {proposed}: set profile \
                  = \"{proposed}\", or \"{name}\" if this is right"
             );
             return note(NoteState::No, "profile", text);
         }
-        let text = match (self.chosen, name) {
+        let text = match (self.settings.profile.is_some(), name) {
             (true, _) => format!("{name}, as configured"),
             (false, "generic") => {
                 "generic, because the address matches no known server; set profile to override".to_owned()
             }
             (false, _) => format!("{name}, detected from the address; set profile to override"),
         };
-        let otherwise = match self.habits.as_slice() {
+        let otherwise = match self.settings.habits.said().as_slice() {
             [] => String::new(),
             habits => format!("; changed by habits: {}", habits.join(", ")),
         };
@@ -265,7 +266,7 @@ impl ScimTarget {
         protected_groups: &mut ProtectedGroups,
     ) -> Result<Vec<Note>, TargetError> {
         let mut notes = Vec::new();
-        if self.named_groups().next().is_none() && self.protected_users.is_empty() {
+        if self.named_groups().next().is_none() && self.settings.protected_users.is_empty() {
             let text = "none: SCIM does not identify administrators. Name them in frozen_groups and protected_users, \
                         and with them usersync's own account, if it has one there.";
             notes.push(note(NoteState::Note, "protected", text));
@@ -287,8 +288,8 @@ impl ScimTarget {
                 protected_groups.by_id.extend(ids.map(|id| (id.into(), why.clone())));
             }
         }
-        let users =
-            (!self.protected_users.is_empty()).then(|| format!("{}: never changed", self.protected_users.join(", ")));
+        let users = (!self.settings.protected_users.is_empty())
+            .then(|| format!("{}: never changed", self.settings.protected_users.join(", ")));
         let text = known.reported().into_iter().chain(users).collect::<Vec<_>>().join("; ");
         notes.push(note(NoteState::Ok, "protected", text));
         Ok(notes)
@@ -296,7 +297,7 @@ impl ScimTarget {
 
     /// Returns the groups that settings name, each with its setting.
     fn named_groups(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let frozen = self.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
-        frozen.chain(self.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))
+        let frozen = self.settings.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
+        frozen.chain(self.settings.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))
     }
 }

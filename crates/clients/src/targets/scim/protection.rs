@@ -1,7 +1,7 @@
 //! Accounts and groups that must not be changed. SCIM reports neither administrators nor the signed-in account, so only
 //! the settings name them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -24,8 +24,10 @@ impl ScimTarget {
     }
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
-        let mut members = HashSet::new();
-        for name in &self.frozen_groups {
+        let settings = &self.settings;
+        let mut protection =
+            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        for name in &settings.frozen_groups {
             // A name that this server does not have protects no account; `check` reports it.
             for group in self.groups_named(name, fold, deadline).await? {
                 let Some(id) = group.id() else { continue };
@@ -33,16 +35,10 @@ impl ScimTarget {
                 if let Some(why) = page.incomplete {
                     return Err(unconfirmed(format!("reading the frozen group {name}: {why}.")));
                 }
-                members.extend(page.items.into_iter().map(|id| id.to_string()));
+                protection.members.extend(page.items.into_iter().map(|id| id.to_string()));
             }
         }
-        Ok(Protection {
-            groups: self.frozen_groups.iter().map(|name| fold(name)).collect(),
-            groups_alone: self.protected_groups.iter().map(|name| fold(name)).collect(),
-            members,
-            users: self.protected_users.iter().map(|name| fold(name)).collect(),
-            ..Protection::default()
-        })
+        Ok(protection)
     }
 }
 

@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use url::Url;
 
 use super::profile::Habits;
-use crate::targets::{
-    Credentials, TargetConfig,
-    http::{HttpSettings, server},
-};
+use crate::targets::{Credentials, TargetConfig, http::HttpSettings, rest::debug_settings};
 
 /// Address of a SCIM 2.0 server and how usersync works with it.
 #[derive(Clone)]
@@ -33,14 +30,10 @@ pub struct ScimSettings {
     pub http: HttpSettings,
 }
 
-/// A mistyped address may contain a password, so only its server is shown.
 impl fmt::Debug for ScimSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScimSettings")
-            .field("base_url", &server(&self.base_url))
-            .field("credentials", &self.credentials)
+        debug_settings(f, "ScimSettings", &self.base_url, &self.credentials, &self.http)
             .field("profile", &self.profile)
-            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     model::{AccountId, TargetGroupId},
     targets::{
-        TargetError, TargetErrorKind,
+        TargetError,
         http::Answer,
-        rest::{Ask, error, fold, unsupported},
+        rest::{Ask, fold, group_name_taken, unsupported},
     },
 };
 
@@ -83,7 +83,7 @@ impl ScimTarget {
     ) -> Result<TargetError, TargetError> {
         let path = self.groups_path(what, Some(deadline)).await?;
         let case = self.service(Some(deadline)).await?.profile.group_case;
-        let quoted = self.rest.said(answer, None).quoted();
+        let said = self.rest.said(answer, None);
         let fits = |group: &Resource| {
             group.id().as_deref() != own.map(TargetGroupId::as_str)
                 && group.text("displayName").is_some_and(|known| fold(&known) == fold(name))
@@ -94,15 +94,16 @@ impl ScimTarget {
             |group: &&Resource| group.text("displayName").is_some_and(|known| case.fold(&known) == case.fold(name));
         if let Some(id) = found.iter().find(same).and_then(Resource::id) {
             keep_spelled(&self.learned.groups_spelled, name, id);
-            return Ok(error(TargetErrorKind::NameTaken, format!("{what}: a group with this name exists{quoted}.")));
+            return Ok(group_name_taken(what, &said));
         }
         let why = match found.first().and_then(|group| group.text("displayName")) {
             Some(other) => format!("there is a group {other}, which differs only in case"),
             None => "it returns no group with this name".to_owned(),
         };
         Ok(unsupported(format!(
-            "{what}: the SCIM server reports the name as taken{quoted}, but {why}. Free the name there, or give the \
-             group another one."
+            "{what}: the SCIM server reports the name as taken{}, but {why}. Free the name there, or give the group \
+             another one.",
+            said.quoted()
         )))
     }
 }

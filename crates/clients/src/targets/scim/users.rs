@@ -15,8 +15,8 @@ use crate::{
     model::{Account, AccountId, UserFields, UserId},
     personal::Personal,
     targets::{
-        AccountRef, Applied, NoteState, Page, TargetError, TargetErrorKind, UserWrites, WriteResult,
-        rest::{Ask, after_the_fact, error, fold, unconfirmed, unsupported},
+        AccountRef, Applied, NoteState, Page, TargetError, UserWrites, WriteResult,
+        rest::{Ask, MANUALLY, after_the_fact, fold, gone, login_taken, unconfirmed, unsupported},
     },
 };
 
@@ -190,13 +190,8 @@ impl ScimTarget {
         }
         match now {
             Some(now) if now == active => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not found."))),
-            Some(_) => {
-                let state = if active { "inactive" } else { "active" };
-                Err(unsupported(format!(
-                    "{what}: the SCIM server accepted it, but the account is still {state}. Change it manually there."
-                )))
-            }
+            None => Err(gone(&what, "account")),
+            Some(now) => Err(self.rest.still(&what, now, MANUALLY)),
         }
     }
 }
@@ -247,13 +242,14 @@ impl UserWrites for ScimTarget {
             return Ok(Applied::Account(account));
         }
         if answer.status == StatusCode::CONFLICT {
-            let quoted = self.rest.said(&answer, Some(name)).quoted();
+            let said = self.rest.said(&answer, Some(name));
             return Err(if self.is_login_taken(name, None, deadline).await? {
-                error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
+                login_taken(&what, &said)
             } else {
                 unsupported(format!(
-                    "{what}: the SCIM server reports that a value is taken{quoted}, but not the login; it is probably \
-                     the e-mail address. Change it for one of the two.{}",
+                    "{what}: the SCIM server reports that a value is taken{}, but not the login; it is probably the \
+                     e-mail address. Change it for one of the two.{}",
+                    said.quoted(),
                     external_id.map_or_else(String::new, |id| format!(
                         " Or another account there has the externalId {id}: remove it there, or rename that account \
                          to this login, so that it is adopted."
@@ -274,12 +270,7 @@ impl UserWrites for ScimTarget {
             return Ok(Applied::Done);
         }
         let what = format!("updating {}", account.name);
-        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                let text = format!("{what}: an empty {field} is not written. Set one in Keycloak, or a default.");
-                return Err(unsupported(text));
-            }
-        }
+        self.rest.refuse_empty(&what, fields)?;
         let service = self.service(Some(deadline)).await?;
         let path = path_of(&service.users, account.id.as_str(), &what)?;
         let edits = |before: Option<&Resource>| {
@@ -308,7 +299,7 @@ impl UserWrites for ScimTarget {
             Written::Done(reported) => reported,
         };
         let Some(now) = self.kept_by_server(account.id, reported, fields, deadline).await? else {
-            return Err(error(TargetErrorKind::NotFound, format!("{what}: not found.")));
+            return Err(gone(&what, "account"));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
         let mut other: Vec<&str> = Vec::new();
@@ -346,14 +337,12 @@ impl UserWrites for ScimTarget {
                     now = read.map(|account| account.name);
                 }
                 match now {
-                    Some(now) if fold(&now) != fold(to) => Err(unsupported(format!(
-                        "{what}: the SCIM server accepted it, but the login is {now}. Rename it manually there."
-                    ))),
+                    Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, &now)),
                     _ => Ok(Applied::Done),
                 }
             }
             Written::Refused(answer) => {
-                let quoted = self.rest.said(&answer, Some(to)).quoted();
+                let said = self.rest.said(&answer, Some(to));
                 let conflict = answer.status == StatusCode::CONFLICT;
                 let taken = if conflict {
                     self.is_login_taken(to, Some(account.id), deadline).await?
@@ -362,12 +351,13 @@ impl UserWrites for ScimTarget {
                     holder.is_some_and(|holder| holder.id != *account.id)
                 };
                 if taken {
-                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                    return Err(login_taken(&what, &said));
                 }
                 if conflict {
                     return Err(unsupported(format!(
-                        "{what}: the SCIM server reports the login as taken{quoted}, but returns no other account \
-                         with it. Free the login there, or give the user another one."
+                        "{what}: the SCIM server reports the login as taken{}, but returns no other account with it. \
+                         Free the login there, or give the user another one.",
+                        said.quoted()
                     )));
                 }
                 Err(self.refused(&what, Some(to), &answer))
@@ -401,11 +391,11 @@ impl UserWrites for ScimTarget {
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => Err(unsupported(format!(
-                "{what}: the SCIM server refuses{}. Deactivate the account instead (leavers: deactivate), or delete \
-                 it manually there.",
-                said.quoted()
-            ))),
+            | StatusCode::NOT_IMPLEMENTED => Err(self.rest.refuses(
+                &what,
+                &said,
+                "Deactivate the account instead (leavers: deactivate), or delete it manually there.",
+            )),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
