@@ -9,7 +9,7 @@ use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
         Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, Link, Operation, Pair, TargetGroupId,
-        UserFields, UserId, UserState,
+        UserFields, UserId, UserState, count,
     },
     policy,
 };
@@ -431,12 +431,20 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
     }
     let gives = link.taken.iter().cloned().collect();
     let activate = Operation::ActivateUser { account: account.id.clone(), name: account.name.clone(), gives };
-    if link.deactivated_by_us || owed {
-        planned.operations.push(activate);
-    } else if capabilities.deactivate != Deactivation::Access {
-        planned.holds.push(Hold { kind: ApprovalKind::Activation, then: Then::Do(activate) });
+    match capabilities.deactivate {
+        Deactivation::Never => {
+            planned.findings.unsupported.push(format!(
+                "{}: the account is inactive, and the target cannot activate it. Activate it manually at the target",
+                account.name
+            ));
+        }
+        _ if link.deactivated_by_us || owed => planned.operations.push(activate),
+        Deactivation::Switch => {
+            planned.holds.push(Hold { kind: ApprovalKind::Activation, then: Then::Do(activate) });
+        }
+        // Without a switch, an account without access was not necessarily deactivated.
+        Deactivation::Access => {}
     }
-    // Without a switch, an account without access was not necessarily deactivated.
 }
 
 fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
@@ -515,6 +523,9 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
             "{}: the target cannot rename it to {login}; rename it there manually",
             account.name
         ));
+    }
+    if let Some(why) = policy::unusable_login(login, situation.capabilities) {
+        return Rename::Unsupported(format!("{}: its login in Keycloak is now {login}, but {why}", account.name));
     }
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => Rename::To(login.to_owned()),
@@ -666,9 +677,10 @@ fn plan_memberships(
     }
     if doubtful > 0 {
         planned.findings.unconfirmed.push(format!(
-            "{}: in {doubtful} groups that Keycloak does not return, but the user is federated: the state of the \
+            "{}: in {} that Keycloak does not return, but the user is federated: the state of the \
              federation is not confirmed, so nothing is removed",
-            account.name
+            account.name,
+            count(doubtful, "group", "groups"),
         ));
     }
 }

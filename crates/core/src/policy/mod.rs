@@ -77,7 +77,12 @@ pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Opti
     if capabilities.email_required && desired.email.is_none() {
         return Some("it has no e-mail address, which the target requires; set one in Keycloak".to_owned());
     }
-    name_fault("login", &desired.login, capabilities.login_max, &capabilities.login_forbids)
+    unusable_login(&desired.login, capabilities)
+}
+
+/// Returns why the target cannot have an account of this login, and what an operator can do; `None`: it can.
+pub fn unusable_login(login: &str, capabilities: &Capabilities) -> Option<String> {
+    name_fault("login", login, capabilities.login_max, &capabilities.login_forbids)
         .map(|fault| format!("{fault}; change the login in Keycloak"))
 }
 

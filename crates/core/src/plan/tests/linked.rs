@@ -48,6 +48,16 @@ fn usersyncs_own_account_is_not_deactivated_when_its_user_leaves() {
 }
 
 #[test]
+fn an_inactive_account_of_a_target_that_cannot_activate_is_reported() {
+    let inactive = Account { active: false, ..account() };
+    let mut situation = OwnedSituation::linked(user(), inactive);
+    situation.capabilities.deactivate = Deactivation::Never;
+    let why = "alice: the account is inactive, and the target cannot activate it. Activate it manually at the target";
+    let findings = Findings { unsupported: vec![why.to_owned()], ..Findings::default() };
+    assert_eq!(situation.plan(), Planned { findings, ..Planned::default() });
+}
+
+#[test]
 fn an_account_is_activated_if_usersync_deactivated_it_and_waits_for_approval_otherwise() {
     // Active, deactivated by usersync, what was revoked, how the target deactivates, and the planned operation; `Err`:
     // it waits for approval.

@@ -53,6 +53,16 @@ fn the_holder_of_a_login_must_be_known_for_a_new_account_and_for_a_rename() {
 }
 
 #[test]
+fn a_login_that_the_target_forbids_is_reported_and_not_sent() {
+    let mut situation = renamed(NameHolder::Free);
+    situation.capabilities.login_forbids = vec!['c'];
+    let why = "alice: its login in Keycloak is now alicia, but the target does not allow 'c' in a login; change the \
+               login in Keycloak";
+    let findings = Findings { unsupported: vec![why.to_owned()], ..Findings::default() };
+    assert_eq!(situation.plan(), Planned { findings, ..Planned::default() });
+}
+
+#[test]
 fn an_account_takes_the_new_login_if_no_other_account_holds_it() {
     for holder in [NameHolder::NotAsked, NameHolder::Free, NameHolder::Own] {
         let planned = renamed(holder).plan();
