@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Context, args::PairArgs, exit::Failure, out::Out};
 use crate::{
     config::Config,
-    engine::{Connector, Engine, Jitter, SystemClock, TargetPort},
-    keycloak::{KeycloakSettings, KeycloakSource},
-    model::{ConnectorName, Pair, TargetName},
+    engine::{self, Connector, Engine, Jitter, SystemClock, TargetPort},
+    keycloak::{KeycloakSettings, KeycloakSource, SourceError},
+    model::{ConnectorName, Pair, Scope, TargetName, UserState},
+    plan::Presence,
     store::{
         EngineStore, PairState,
         sqlite::{OpenOptions, SqliteStore},
@@ -95,6 +96,16 @@ impl Sides {
             sides.targets.insert(target.name.clone(), client);
         }
         Ok(sides)
+    }
+
+    /// Returns a user of a connector's realm, with whether it is in scope.
+    pub async fn judge(
+        &self,
+        connector: &ConnectorName,
+        scope: &Scope,
+        user: UserState,
+    ) -> Result<Presence, SourceError> {
+        engine::judge(self.sources[connector].as_ref(), scope, user).await
     }
 
     /// Creates the engine for these sources and targets.

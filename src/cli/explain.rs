@@ -16,8 +16,9 @@ use super::{
     users::{self, MatchedUser},
 };
 use crate::{
-    model::{ConnectorName, UserId, UserState},
-    policy,
+    model::{ConnectorName, Scope, UserId, UserState},
+    plan::Presence,
+    policy::Verdict,
     store::Store,
 };
 use side::OnTarget;
@@ -73,7 +74,8 @@ impl ExplainArgs {
         let mut exit = Exit::Done;
         let mut all = Vec::new();
         for person in people {
-            let mut explained = explain(person);
+            let scope = &side::policy_of(&config, &person.connector).scope;
+            let mut explained = explain(person, scope, &sides).await;
             for pair in pairs.iter().filter(|pair| pair.connector == explained.connector) {
                 let on =
                     side::read_sides(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref())
@@ -99,12 +101,16 @@ impl ExplainArgs {
     }
 }
 
-fn explain(person: MatchedUser) -> Explained {
+async fn explain(person: MatchedUser, scope: &Scope, sides: &Sides) -> Explained {
     let MatchedUser { connector, id, user, trouble } = person;
     let (in_scope, why) = match (&user, &trouble) {
-        (Some(user), _) => match policy::out_of_scope(user) {
-            Some(why) => (false, why.to_owned()),
-            None => (true, "all users of the realm are".to_owned()),
+        (Some(user), _) => match sides.judge(&connector, scope, user.clone()).await {
+            Ok(Presence::Present(_, Verdict::In)) if *scope == Scope::default() => {
+                (true, "all users of the realm are".to_owned())
+            }
+            Ok(Presence::Present(_, Verdict::Out { why, .. } | Verdict::Undecided(why))) => (false, why),
+            Ok(_) => (true, "it meets the conditions of the policy's scope".to_owned()),
+            Err(error) => (false, error.text),
         },
         (None, Some(_)) => (false, "it could not be read".to_owned()),
         (None, None) => (false, "there is no user with this id in the realm any more".to_owned()),

@@ -77,6 +77,8 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 /// Breaks a text into lines of at most `width` columns; those after the first begin with `indent` spaces. Longer words
 /// and leading spaces stay as they are.
 pub(super) fn hang(text: &str, width: usize, indent: usize) -> Vec<String> {
+    // A line break in a text from elsewhere is a control character like others, and shown as one.
+    let text = &text.replace('\n', "\\n");
     let text_of = text.trim_start_matches(' ');
     let (leading, indent) = (&text[..text.len() - text_of.len()], " ".repeat(indent));
     lines(text_of, at_spaces(width).initial_indent(leading).subsequent_indent(&indent))
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(hang("fits", 16, 4), ["fits"]);
         assert_eq!(hang("averyveryverylongword and more", 10, 2), ["averyveryverylongword", "  and more"]);
         assert_eq!(hang("", 10, 2), [""]);
+        assert_eq!(hang("x\nok  everything", 20, 2), ["x\\nok  everything"]);
     }
 
     #[test]

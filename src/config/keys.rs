@@ -449,6 +449,52 @@ pub(super) const KEYS: &[Key] = &[
         "For this long after an id was last confirmed, its link moves automatically to a new id with the same login.",
     ),
     key(
+        "connector.policy.scope.required_groups",
+        "list of path patterns",
+        Value("[]"),
+        "Groups of which a user has to be a member, such as `[\"/staff\", \"/teams/*\"]`; empty: none. `*` stands for \
+         any text within a name, `**` also across `/`. A group that does not exist is an error, and nobody is removed \
+         because of it.",
+    ),
+    key("connector.policy.scope.required", "`any` or `all`", Value(r#""any""#), "Whether one of them is enough."),
+    key(
+        "connector.policy.scope.excluded_groups",
+        "list of path patterns",
+        Value("[]"),
+        "Groups whose members are left out.",
+    ),
+    key(
+        "connector.policy.scope.subgroups",
+        "true or false",
+        Value("true"),
+        "Whether a member of a sub-group counts as a member of the groups above it.",
+    ),
+    key(
+        "connector.policy.scope.logins",
+        "list of patterns",
+        Value("[]"),
+        "Logins that are synced, such as `[\"*@example.org\"]`; empty: all.",
+    ),
+    key(
+        "connector.policy.scope.excluded_logins",
+        "list of patterns",
+        Value("[]"),
+        "Logins that are left out, such as `[\"svc-*\"]`.",
+    ),
+    key(
+        "connector.policy.scope.origin",
+        "`any`, `local` or `federated`",
+        Value(r#""any""#),
+        "Where the users come from: Keycloak itself, a federation such as LDAP, or either.",
+    ),
+    key(
+        "connector.policy.scope.condition",
+        "template",
+        Absent,
+        "A template that renders `true` for users that are synced and `false` for others, such as \
+         `\"{{ attributes.type != 'contractor' }}\"`.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),

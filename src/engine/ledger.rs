@@ -178,7 +178,7 @@ impl Case<'_> {
     /// Records what a decision plans for the user.
     pub fn plan(&mut self, decision: &Decision, presence: &Presence) {
         let user = match presence {
-            Presence::Present(user) => Some(user),
+            Presence::Present(user, _) => Some(user),
             Presence::Gone => None,
         };
         for action in actions(decision, user) {

@@ -6,7 +6,6 @@ use super::{case::Case, error::WorkError};
 use crate::{
     model::{Account, Action, ApprovalKind, ErrorClass, Limited, Operation, TargetGroupId},
     plan::Presence,
-    policy,
     targets::{TargetError, TargetErrorKind},
 };
 
@@ -53,7 +52,7 @@ impl Case<'_> {
             || store.has_open_items(pair, ApprovalKind::SafetyLimit(Limited::RemoveMember)).await?
             || !self.claim.decided.is_empty();
         self.reading = match (presence, &self.link) {
-            (Presence::Present(user), Some(link)) if !waits && user.enabled && policy::out_of_scope(user).is_none() => {
+            (Presence::Present(user, verdict), Some(link)) if !waits && user.enabled && verdict.is_in() => {
                 let table = self.engine.group_table(pair).await?;
                 let resolved = table.resolve(&user.groups);
                 Reading::Leaving(link.given.iter().filter(|group| !resolved.wanted.contains(*group)).cloned().collect())

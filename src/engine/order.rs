@@ -48,7 +48,7 @@ impl Case<'_> {
             Holder::Linked { link, .. } if link.user == *id => return self.end_order(OrderEnd::Done).await,
             Holder::Linked { link, connector } => {
                 let other = self.engine.read_user(&self.connector, &self.claim.pair, &link.user).await?;
-                if let Presence::Present(other) = other {
+                if let Presence::Present(other, _) = other {
                     let why = format!(
                         "account {} is linked to user {} ({}), who is in Keycloak. To remove that link, run: usersync unlink \
                          {} --connector {connector} --target {target}",

@@ -11,7 +11,9 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
+use super::{
+    additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, scope::AbsentGroups, times::EngineTimes,
+};
 use crate::{
     clock::{Clock, Jitter},
     keycloak::Source,
@@ -38,6 +40,7 @@ pub struct Connector {
     /// Number of concurrent reads at the source.
     pub parallel: usize,
     pub(super) breaker: Breaker,
+    pub(super) absent_groups: Mutex<AbsentGroups>,
 }
 
 /// A target as the engine uses it.
@@ -64,7 +67,15 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
+        Self {
+            name,
+            source,
+            policy,
+            targets,
+            parallel: 8,
+            breaker: Breaker::default(),
+            absent_groups: Mutex::default(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ const LIVE_USERS: usize = 3;
 
 impl Engine {
     /// Reads a user. A user is gone only if Keycloak itself answers so twice. A live user must be read successfully in
-    /// between, and the source's identity must be unchanged.
+    /// between, and the source's identity must be unchanged. The result says whether the user is in scope.
     pub(super) async fn read_user(
         &self,
         connector: &Connector,
@@ -19,11 +19,11 @@ impl Engine {
         id: &UserId,
     ) -> Result<Presence, WorkError> {
         if let Some(user) = self.read_once(connector, id).await? {
-            return Ok(Presence::Present(user));
+            return Ok(self.judge(connector, user).await?);
         }
         self.confirm_live_user(connector, pair, id).await?;
         Ok(match self.read_once(connector, id).await? {
-            Some(user) => Presence::Present(user),
+            Some(user) => self.judge(connector, user).await?,
             None => Presence::Gone,
         })
     }

@@ -215,7 +215,7 @@ impl Case<'_> {
     /// Records when the user was last seen alive, and its federation component.
     fn note_seen(&mut self, presence: &Presence) {
         let now = self.engine.clock.now();
-        let (Presence::Present(user), Some(link)) = (presence, self.link.as_mut()) else { return };
+        let (Presence::Present(user, _), Some(link)) = (presence, self.link.as_mut()) else { return };
         let stale = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
         if (user.enabled && stale) || link.federation() != user.federation() {
             if user.enabled {
@@ -333,7 +333,7 @@ impl Case<'_> {
 
     /// Records a link to an account that existed before.
     fn note_linked(&mut self, account: &Account, relinked: bool, presence: &Presence) {
-        let Presence::Present(user) = presence else { return };
+        let Presence::Present(user, _) = presence else { return };
         let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account) };
         self.worked.ledger.end(action.clone(), Fate::Done);
         self.worked.linked.push(action);
@@ -342,7 +342,7 @@ impl Case<'_> {
     /// Reads whether the user with the account that holds the wanted login still exists.
     async fn ask_standing(&mut self, owner: &UserId, view: &mut View) -> Result<(), WorkError> {
         let found = match self.engine.read_user(&self.connector, &self.claim.pair, owner).await? {
-            Presence::Present(_) => OwnerStanding::Alive,
+            Presence::Present(..) => OwnerStanding::Alive,
             Presence::Gone => {
                 let link = self.engine.store.link(&self.claim.pair, owner).await?;
                 let seen = link.and_then(|link| link.seen_alive);
@@ -484,7 +484,7 @@ pub(super) fn adoption(account: &Account) -> NewApprovalItem {
 /// Returns a fingerprint of a user's state at the source.
 pub(super) fn fingerprint_of(presence: &Presence) -> String {
     match presence {
-        Presence::Present(user) => fingerprint(user),
+        Presence::Present(user, _) => fingerprint(user),
         Presence::Gone => "gone".to_owned(),
     }
 }

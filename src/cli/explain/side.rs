@@ -7,11 +7,11 @@ use crate::{
     config::Config,
     engine::approval_key,
     model::{
-        Account, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRules, Change, GroupMapping, Link, Pair, Subject,
-        TaskRecord, Unsupported, UserId, UserState,
+        Account, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRules, Change, ConnectorName, GroupMapping, Link,
+        Pair, Policy, Subject, TaskRecord, Unsupported, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
-    policy,
+    policy::{self, Verdict},
     store::{ChangeFilter, PairState, Store, TaskFilter},
     targets::{LeftOpen, Target, TargetError, TargetInfo, left_open},
 };
@@ -95,6 +95,12 @@ pub(in crate::cli) async fn undone(
     Ok(Undone { planned, trouble: on.trouble, ..on.undone })
 }
 
+/// Returns the policy of a connector.
+pub(super) fn policy_of(config: &Config, connector: &ConnectorName) -> Policy {
+    let found = config.connectors.iter().find(|one| one.name == *connector);
+    found.map(|one| one.policy.clone()).unwrap_or_default()
+}
+
 /// State that was read at the target.
 struct TargetState {
     info: TargetInfo,
@@ -122,7 +128,17 @@ pub(super) async fn read_sides(
         ..OnTarget::default()
     };
     let Some(target) = sides.targets.get(&pair.target) else { return Ok(on) };
-    let presence = user.map_or(Presence::Gone, |user| Presence::Present(user.clone()));
+    let policy = policy_of(config, &pair.connector);
+    let presence = match user {
+        None => Presence::Gone,
+        Some(user) => match sides.judge(&pair.connector, &policy.scope, user.clone()).await {
+            Ok(presence) => presence,
+            Err(error) => {
+                (on.trouble, on.link) = (Some(error.text), link);
+                return Ok(on);
+            }
+        },
+    };
     let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
     let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups).await? {
         Ok(there) => there,
@@ -131,8 +147,6 @@ pub(super) async fn read_sides(
             return Ok(on);
         }
     };
-    let policy = config.connectors.iter().find(|one| one.name == pair.connector).map(|one| one.policy.clone());
-    let policy = policy.unwrap_or_default();
     let attributes = policy.attributes_of(&pair.target);
     let mut decision = plan::decide(&Situation {
         pair,
@@ -157,10 +171,10 @@ pub(super) async fn read_sides(
         on.undone.reasons = findings(planned);
     }
     on.to_do = words(&decision);
-    if let Some(user) = user {
+    if let Presence::Present(user, Verdict::In) = &presence {
         on.fields = fields(user, link.as_ref(), &there, &groups, attributes);
     }
-    if is_leaver(user, link.as_ref(), there.account.as_ref()) {
+    if is_leaver(&presence, link.as_ref(), there.account.as_ref()) {
         on.left_open = left_open(target.kind());
     }
     (on.account, on.link) = (there.account, link);
@@ -168,9 +182,8 @@ pub(super) async fn read_sides(
 }
 
 /// Returns whether the user left: gone, disabled or out of scope, with a linked account that is not active.
-fn is_leaver(user: Option<&UserState>, link: Option<&Link>, account: Option<&Account>) -> bool {
-    let stays = user.is_some_and(|user| user.enabled && policy::out_of_scope(user).is_none());
-    !stays && link.is_some() && account.is_some_and(|account| !account.active)
+fn is_leaver(presence: &Presence, link: Option<&Link>, account: Option<&Account>) -> bool {
+    plan::has_left(presence) && link.is_some() && account.is_some_and(|account| !account.active)
 }
 
 /// Reads the account, and finds the holder of the login that the user should have.
@@ -233,9 +246,6 @@ fn fields(
     attributes: &AttributeRules,
 ) -> Vec<Field> {
     const AS_THERE: &str = "in sync";
-    if policy::out_of_scope(user).is_some() {
-        return Vec::new();
-    }
     let capabilities = &there.info.capabilities;
     let desired = policy::desired_user(user, capabilities, attributes, there.account.is_none());
     let account = there.account.as_ref();

@@ -67,8 +67,9 @@ impl Run<'_> {
         target: &TargetWalk,
         rules: &RunRules,
     ) -> Result<(), WorkError> {
-        let (total, info) = (users.len(), Arc::clone(&self.info));
-        let items = users.into_iter().map(|user| user.item(source, target, &info.capabilities));
+        let (total, info, connector) = (users.len(), Arc::clone(&self.info), Arc::clone(&self.connector));
+        let items =
+            users.into_iter().map(|user| user.item(source, target, &connector.policy.scope, &info.capabilities));
         self.apply("applying", total, items, rules).await
     }
 

@@ -359,6 +359,9 @@ impl Run<'_> {
             format!("group {path}: the list of its members is incomplete: {why}. The next full reconcile re-reads it")
         });
         self.report.unconfirmed.extend_once(unconfirmed);
+        for why in &source.absent_groups {
+            self.report.errors.push_with(|| why.clone());
+        }
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -10,17 +10,18 @@ use super::{
 };
 use crate::{
     engine::error::WorkError,
-    model::{GroupMapping, IdSet, TargetGroupId, UserId, UserState},
+    model::{GroupMapping, IdSet, Scope, TargetGroupId, UserId, UserState},
     plan::GroupTable,
-    policy,
+    policy::{self, Verdict},
 };
 
 /// Maximum number of names in one line of a list.
 const NAMES: usize = 20;
 
 impl Run<'_> {
-    /// Reads the own groups of linked users that lack a membership which usersync granted or the target shows. An
-    /// incomplete member list would have that membership removed, or would prevent that it is granted again.
+    /// Reads the own groups of linked users that lack a membership which usersync granted or the target shows, or that
+    /// the scope requires. An incomplete member list would have that membership or the user removed, or would prevent
+    /// that the membership is granted again.
     pub(super) async fn confirm_memberships(
         &mut self,
         source: &mut SourceWalk,
@@ -30,7 +31,7 @@ impl Run<'_> {
         let fed = self.fed_groups(groups);
         let contradicted: Vec<(usize, UserId)> = (0..source.users())
             .map(|place| (place, source.user(place)))
-            .filter(|(_, user)| is_contradicted(user, target, groups, &fed))
+            .filter(|(_, user)| is_contradicted(user, &self.connector.policy.scope, target, groups, &fed))
             .map(|(place, user)| (place, user.id))
             .collect();
         let (engine, connector) = (self.engine, Arc::clone(&self.connector));
@@ -86,9 +87,18 @@ impl Run<'_> {
 }
 
 /// Returns whether the member lists contradict a membership that usersync granted or that exists at the target.
-fn is_contradicted(user: &UserState, target: &TargetWalk, groups: &GroupTable, fed: &IdSet<TargetGroupId>) -> bool {
-    if !user.enabled || policy::out_of_scope(user).is_some() {
-        return false;
+fn is_contradicted(
+    user: &UserState,
+    scope: &Scope,
+    target: &TargetWalk,
+    groups: &GroupTable,
+    fed: &IdSet<TargetGroupId>,
+) -> bool {
+    match policy::verdict(user, scope) {
+        _ if !user.enabled => return false,
+        Verdict::In => {}
+        Verdict::Out { lacks_group: true, .. } => return target.link(&user.id).is_some(),
+        Verdict::Out { .. } | Verdict::Undecided(_) => return false,
     }
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);

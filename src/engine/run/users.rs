@@ -13,15 +13,16 @@ use crate::{
         error::WorkError,
         ledger::actions,
         missing::missing_account,
+        scope::judged,
         send::approval_item,
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
         Account, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq, Operation,
-        RunMode, Subject, UserId, number,
+        RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
-    policy,
+    policy::{self, Verdict},
     store::Planned,
     targets::Capabilities,
 };
@@ -47,7 +48,7 @@ impl Pending {
     }
 
     /// Returns the user with all data that its work needs. The walk's reads are unpacked only here.
-    pub fn item(self, source: &SourceWalk, target: &TargetWalk, capabilities: &Capabilities) -> Item {
+    pub fn item(self, source: &SourceWalk, target: &TargetWalk, scope: &Scope, capabilities: &Capabilities) -> Item {
         let (place, operations) = match self {
             Self::FromWalk { place, operations } => (place as usize, operations as usize),
             Self::Item(item) => return *item,
@@ -55,7 +56,7 @@ impl Pending {
         let user = source.user(place);
         let link = target.link(&user.id);
         let planned = planned(&user.id, source.observation.min(target.observation), link.as_ref());
-        let presence = Presence::Present(user);
+        let presence = judged(user, scope, &source.absent_groups);
         let (_, holder) = holder(&presence, link.as_ref(), target, capabilities);
         let account = link.and_then(|link| target.account(&link.account));
         let view = View { presence, account, holder, walked: Some(target.began) };
@@ -82,7 +83,7 @@ fn holder(
 }
 
 /// The walk's decision for one user.
-enum Verdict {
+enum WalkDecision {
     InSync,
     Nothing,
     /// To be worked from the walk's reads, with this number of operations.
@@ -97,9 +98,6 @@ impl Run<'_> {
         let mut items = Vec::new();
         for place in 0..source.users() {
             let user = source.user(place);
-            if policy::out_of_scope(&user).is_none() {
-                self.report.in_scope += 1;
-            }
             if source.has_failed(&user.id) {
                 continue;
             }
@@ -109,25 +107,26 @@ impl Run<'_> {
                 self.report_beside_replacement(link, returned);
             }
             let planned = planned(&user.id, source.observation.min(target.observation), linked.as_ref());
-            let presence = Presence::Present(user);
+            let presence = judged(user, &self.connector.policy.scope, &source.absent_groups);
+            self.report.in_scope += usize::from(matches!(presence, Presence::Present(_, Verdict::In)));
             let link = linked.as_ref().or(returned);
             let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
             // Only the work on its user can decide whether an account is back.
             let reads_again = linked.is_none() && has_dropped;
             let item = match verdict {
-                Verdict::InSync if reads_again && returned.is_some() => Item::unread(planned, 0),
-                Verdict::FromWalk(operations) if reads_again => Item::unread(planned, operations),
-                Verdict::ReadAgain(expected) if reads_again => Item::unread(planned, expected.len()),
-                Verdict::InSync => {
+                WalkDecision::InSync if reads_again && returned.is_some() => Item::unread(planned, 0),
+                WalkDecision::FromWalk(operations) if reads_again => Item::unread(planned, operations),
+                WalkDecision::ReadAgain(expected) if reads_again => Item::unread(planned, expected.len()),
+                WalkDecision::InSync => {
                     self.in_sync.users.push(number(place));
                     continue;
                 }
-                Verdict::Nothing => continue,
-                Verdict::FromWalk(operations) => {
+                WalkDecision::Nothing => continue,
+                WalkDecision::FromWalk(operations) => {
                     items.push(Pending::FromWalk { place: number(place), operations: number(operations) });
                     continue;
                 }
-                Verdict::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
+                WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
             items.push(Pending::Item(Box::new(item)));
         }
@@ -192,13 +191,13 @@ impl Run<'_> {
             let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
             // A user that is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
-                Verdict::InSync => {
+                WalkDecision::InSync => {
                     self.in_sync.others.push(planned);
                     continue;
                 }
-                Verdict::Nothing => continue,
-                Verdict::FromWalk(operations) => Item::unread(planned, operations),
-                Verdict::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
+                WalkDecision::Nothing => continue,
+                WalkDecision::FromWalk(operations) => Item::unread(planned, operations),
+                WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
             items.push(Pending::Item(Box::new(item)));
         }
@@ -267,7 +266,7 @@ impl Run<'_> {
         actions: Vec<Action>,
         decided: Decided,
         of: Of<'_>,
-    ) -> Verdict {
+    ) -> WalkDecision {
         let Of { presence, link, account, target, subject } = of;
         let apply = self.options.mode == RunMode::Apply;
         let report = &mut self.report;
@@ -287,7 +286,7 @@ impl Run<'_> {
                 Decision::Conflict(text) => report.conflicts.push_once(text),
                 _ => self.model_entangled(presence, link, subject),
             }
-            return Verdict::ReadAgain(actions);
+            return WalkDecision::ReadAgain(actions);
         }
         let nothing = planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
         // An account that usersync had deactivated was activated, or a missing one is back: the link has to
@@ -297,13 +296,13 @@ impl Run<'_> {
         }) && apply;
         let unnoted = protected != target.protected.contains(subject) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
-            return Verdict::ReadAgain(Vec::new());
+            return WalkDecision::ReadAgain(Vec::new());
         }
         if nothing {
-            let in_scope = matches!(presence, Presence::Present(user) if policy::out_of_scope(user).is_none());
+            let in_scope = matches!(presence, Presence::Present(_, Verdict::In));
             let quiet = !reported && !protected && decided.rejected == 0;
             report.unchanged += usize::from(in_scope && quiet);
-            return Verdict::InSync;
+            return WalkDecision::InSync;
         }
         let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
         // A membership that usersync granted and the walk did not find is read once more before it is granted
@@ -314,9 +313,9 @@ impl Run<'_> {
         };
         let again = planned.operations.iter().any(unseen);
         if removes || again || !planned.missing_groups.is_empty() {
-            Verdict::ReadAgain(actions)
+            WalkDecision::ReadAgain(actions)
         } else {
-            Verdict::FromWalk(actions.len())
+            WalkDecision::FromWalk(actions.len())
         }
     }
 
@@ -327,17 +326,18 @@ impl Run<'_> {
         target: &TargetWalk,
         groups: &GroupTable,
         subject: &Subject,
-    ) -> Verdict {
+    ) -> WalkDecision {
         let order = subject.as_user().and_then(|user| target.orders.get(user));
         if let Some(order) = order.filter(|order| order.ended.is_none()) {
             // The worker that claims the user carries it out.
             let account = order.account.as_ref().and_then(|account| target.account(account));
-            if let (RunMode::DryRun, Some(account), Presence::Present(user)) = (self.options.mode, account, presence) {
+            if let (RunMode::DryRun, Some(account), Presence::Present(user, _)) = (self.options.mode, account, presence)
+            {
                 let adopt = Action::adopt(user, &account);
                 self.report.plan(subject, adopt, None, || "an operator requested this link".to_owned());
                 self.plan_adopted(presence, subject, &account, target, groups);
             }
-            return Verdict::ReadAgain(Vec::new());
+            return WalkDecision::ReadAgain(Vec::new());
         }
         let account = link.and_then(|link| target.account(&link.account));
         let account = account.as_ref();
@@ -349,7 +349,7 @@ impl Run<'_> {
                  rename all but one there."
             ));
             let dry = self.options.mode == RunMode::DryRun;
-            return if dry { Verdict::Nothing } else { Verdict::ReadAgain(Vec::new()) };
+            return if dry { WalkDecision::Nothing } else { WalkDecision::ReadAgain(Vec::new()) };
         }
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
@@ -370,7 +370,7 @@ impl Run<'_> {
         };
         let mut decision = plan::decide(&situation);
         let user = match presence {
-            Presence::Present(user) => Some(user),
+            Presence::Present(user, _) => Some(user),
             Presence::Gone => None,
         };
         let report = &mut self.report;
@@ -391,7 +391,7 @@ impl Run<'_> {
             }
             Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
                 report.rejected += 1;
-                return Verdict::InSync;
+                return WalkDecision::InSync;
             }
             _ => {}
         }
@@ -407,26 +407,30 @@ impl Run<'_> {
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account) => {
-                let verdict = Verdict::FromWalk(actions.len());
+                let verdict = WalkDecision::FromWalk(actions.len());
                 self.plan_adopted(presence, subject, &account, target, groups);
                 verdict
             }
             Decision::Conflict(text) => {
                 report.conflicts.push_once(text);
-                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::ReadAgain(Vec::new()) }
+                if self.options.mode == RunMode::DryRun {
+                    WalkDecision::Nothing
+                } else {
+                    WalkDecision::ReadAgain(Vec::new())
+                }
             }
             Decision::Missing | Decision::DropLink => {
                 if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
                     let text = missing_account(&link.name, link.missing_since.unwrap_or(target.began));
                     report.unconfirmed.push_once(text);
                 }
-                Verdict::ReadAgain(Vec::new())
+                WalkDecision::ReadAgain(Vec::new())
             }
             Decision::TakeOver(..) | Decision::ReadOwner(_) | Decision::WaitFor(_) | Decision::Later => {
                 if actions.is_empty() {
                     self.model_entangled(presence, link, subject);
                 }
-                Verdict::ReadAgain(actions)
+                WalkDecision::ReadAgain(actions)
             }
         }
     }
@@ -475,7 +479,7 @@ impl Run<'_> {
 
     /// Models users with accounts that wait for each other. Only the final state of each can be predicted.
     fn model_entangled(&mut self, presence: &Presence, link: Option<&Link>, subject: &Subject) {
-        let Presence::Present(user) = presence else { return };
+        let Presence::Present(user, _) = presence else { return };
         let login = policy::login(user, &self.info.capabilities);
         match link {
             Some(link) if link.name != login => {

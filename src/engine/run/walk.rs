@@ -20,6 +20,7 @@ use crate::{
     engine::{
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
+        scope::absent_groups,
         send::approval_key,
     },
     keycloak::SourceError,
@@ -52,6 +53,8 @@ pub(super) struct SourceWalk {
     pub users_incomplete: Option<String>,
     /// Why there may be more groups; `None`: the listing is complete.
     pub groups_incomplete: Option<String>,
+    /// Required groups of the scope that do not exist.
+    pub absent_groups: Vec<String>,
     /// Paths of groups with members that may be incomplete, and why.
     pub members_incomplete: Vec<(String, String)>,
 }
@@ -123,6 +126,7 @@ impl Engine {
             groups: groups.items,
             users_incomplete: users.incomplete.map(|why| format!("{}: {why}", connector.name)),
             groups_incomplete: groups.incomplete.map(|why| format!("{}: {why}", connector.name)),
+            absent_groups: Vec::new(),
             members_incomplete: Vec::new(),
         };
         for (id, odd) in users.unreadable {
@@ -137,6 +141,7 @@ impl Engine {
                 walk.groups.push(GroupState { path: odd.name.unwrap_or_else(|| format!("/{name}")), id, name });
             }
         }
+        walk.absent_groups = absent_groups(&connector.policy.scope, &walk.groups);
         self.walk_members(connector, &mut walk).await?;
         // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;

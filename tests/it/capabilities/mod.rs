@@ -29,6 +29,7 @@ mod restart;
 mod runs;
 mod scim;
 mod scim_cost;
+mod scope;
 mod sessions;
 mod short_lists;
 mod support;

@@ -13,9 +13,11 @@ mod limited;
 mod link;
 mod operation;
 pub mod packed;
+mod pattern;
 mod policy_settings;
 mod refusal;
 mod run;
+mod scope;
 mod source;
 mod subject;
 mod task;
@@ -46,11 +48,13 @@ pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
+pub use pattern::{LoginPattern, PathPattern, PatternError};
 pub use policy_settings::{
     AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When,
 };
 pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
+pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, SourceIdentity, UserState, federation};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};

@@ -11,7 +11,7 @@ use serde::{
     },
 };
 
-use super::{TargetName, Template};
+use super::{Scope, TargetName, Template};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +143,8 @@ pub struct Policy {
     /// Time since a user was last seen alive within which its link moves automatically to a new id with the same login;
     /// default `24h`.
     pub same_person_within: SignedDuration,
+    /// The users that are synced; default all.
+    pub scope: Scope,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
@@ -162,6 +164,7 @@ impl Default for Policy {
             adopt: AdoptRule::default(),
             safety: Safety::default(),
             same_person_within: SignedDuration::from_hours(24),
+            scope: Scope::default(),
             targets: BTreeMap::new(),
         }
     }

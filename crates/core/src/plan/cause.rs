@@ -8,7 +8,7 @@ use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetG
 /// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     let present = match situation.presence {
-        Presence::Present(user) => Some(user),
+        Presence::Present(user, _) => Some(user),
         Presence::Gone => None,
     };
     let given = |group: &TargetGroupId| situation.link.is_some_and(|link| link.given.contains(group));

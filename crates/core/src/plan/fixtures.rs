@@ -5,8 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AttributeRules, GroupState, Link, Pair, UserState},
+    model::{Account, AttributeRules, GroupState, Link, Pair, Scope, UserState},
+    policy,
 };
+
+/// Returns the user as read, judged by the scope that has all users.
+pub(crate) fn present(user: UserState) -> Presence {
+    let verdict = policy::verdict(&user, &Scope::default());
+    Presence::Present(user, verdict)
+}
 
 /// Returns the capabilities of Jira.
 pub(crate) fn capabilities() -> Capabilities {
@@ -73,7 +80,7 @@ impl OwnedSituation {
         Self {
             pair: Pair::new("acme", "target"),
             capabilities: capabilities(),
-            presence: Presence::Present(user),
+            presence: present(user),
             link: None,
             account: None,
             account_gone: false,

@@ -14,7 +14,7 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{OwnedSituation, account, capabilities, source_group, user},
+    fixtures::{OwnedSituation, account, capabilities, present, source_group, user},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
@@ -217,7 +217,7 @@ proptest! {
     fn applying_the_plan_reaches_the_desired_state_and_the_next_plan_is_empty(case in cases(false)) {
         let before = case.clone();
         let mut case = case;
-        let presence = Presence::Present(case.user.clone());
+        let presence = present(case.user.clone());
         let left = case.converge(&presence);
         prop_assert!(left.operations.is_empty());
         let wanted: BTreeSet<_> = case.user.groups.iter().map(|one| TargetGroupId::from(format!("g{}", one.id))).collect();
@@ -261,13 +261,13 @@ proptest! {
     fn who_is_gone_is_deactivated_and_gets_back_all_that_was_taken(case in cases(true)) {
         let mut case = case;
         case.user.enabled = true;
-        case.converge(&Presence::Present(case.user.clone()));
+        case.converge(&present(case.user.clone()));
         let (before, _) = case.there.clone().expect("it is there");
         case.converge(&Presence::Gone);
         let (gone, link) = case.there.clone().expect("nothing is deleted");
         prop_assert!(!gone.active && gone.access.is_empty());
         prop_assert_eq!(&link.taken, &before.access.iter().cloned().collect::<BTreeSet<_>>());
-        case.converge(&Presence::Present(case.user.clone()));
+        case.converge(&present(case.user.clone()));
         let (back, link) = case.there.expect("nothing is deleted");
         prop_assert_eq!(back, before);
         prop_assert!(link.taken.is_empty());
@@ -306,7 +306,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
     let decision = decide(&Situation {
         pair: &pair(),
         capabilities: &Capabilities { attributes: true, ..capabilities() },
-        presence: &Presence::Present(user),
+        presence: &present(user),
         link: Some(link),
         account: Some(account),
         account_gone: false,
@@ -404,7 +404,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         let decision = decide(&Situation {
             pair: &pair(),
             capabilities: &Capabilities { update: false, reads_email: false, ..capabilities() },
-            presence: &Presence::Present(user.clone()),
+            presence: &present(user.clone()),
             link: Some(link),
             account: Some(account),
             account_gone: false,
@@ -469,7 +469,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
     let decision = decide(&Situation {
         pair: &pair(),
         capabilities: &capabilities(),
-        presence: &Presence::Present(user),
+        presence: &present(user),
         link: Some(&link),
         account: Some(&account),
         account_gone: false,
@@ -503,7 +503,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
     let decision = decide(&Situation {
         pair: &pair(),
         capabilities,
-        presence: &Presence::Present(user),
+        presence: &present(user),
         link: there.map(|(_, link)| link),
         account: there.map(|(account, _)| account),
         account_gone: false,

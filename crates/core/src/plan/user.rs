@@ -11,14 +11,14 @@ use crate::{
         Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, Link, Operation, Pair, TargetGroupId,
         UserFields, UserId, UserState, count,
     },
-    policy,
+    policy::{self, Verdict},
 };
 
 /// Whether a user exists at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// The user as read.
-    Present(UserState),
+    /// The user as read, and whether it is in scope.
+    Present(UserState, Verdict),
     /// Keycloak answered twice that the user is gone, with a successful read of a live user in between.
     Gone,
 }
@@ -182,11 +182,11 @@ pub enum Decision {
 }
 
 /// Returns why a linked user's account is to be deactivated; `None`: it is not.
-pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
+pub(super) fn leaving(presence: &Presence) -> Option<&str> {
     match presence {
         Presence::Gone => Some("deleted in Keycloak"),
-        Presence::Present(user) if !user.enabled => Some("disabled in Keycloak"),
-        Presence::Present(user) => policy::out_of_scope(user),
+        Presence::Present(user, _) if !user.enabled => Some("disabled in Keycloak"),
+        Presence::Present(_, verdict) => verdict.out(),
     }
 }
 
@@ -203,10 +203,7 @@ pub fn wanted_name(
     account: Option<&Account>,
     capabilities: &Capabilities,
 ) -> Option<String> {
-    let Presence::Present(user) = presence else { return None };
-    if policy::out_of_scope(user).is_some() {
-        return None;
-    }
+    let Presence::Present(user, Verdict::In) = presence else { return None };
     let login = policy::login(user, capabilities);
     match (link, account) {
         (None, _) => user.enabled.then_some(login),
@@ -226,7 +223,10 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
 }
 
 fn decide_unlinked(situation: &Situation<'_>) -> Decision {
-    let Presence::Present(user) = situation.presence else { return Decision::Plan(Planned::default()) };
+    let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(Planned::default()) };
+    if let Some(why) = verdict.undecided() {
+        return Decision::Plan(unconfirmed(why));
+    }
     if leaving(situation.presence).is_some() {
         return Decision::Plan(Planned::default());
     }
@@ -348,7 +348,10 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     if let Some(why) = leaving(situation.presence) {
         return decide_leaver(situation, link, account, why);
     }
-    let Presence::Present(user) = situation.presence else { return Decision::Plan(planned) };
+    let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(planned) };
+    if let Some(why) = verdict.undecided() {
+        return Decision::Plan(unconfirmed(why));
+    }
     if let Some(why) = &account.protected {
         planned.findings.protected = Some(format!("{}: {why}; never changed", account.name));
         return Decision::Plan(planned);
@@ -450,7 +453,7 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
 fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
     let mut planned = Planned::default();
     let federation = match situation.presence {
-        Presence::Present(user) => user.federation().or(link.federation()),
+        Presence::Present(user, _) => user.federation().or(link.federation()),
         Presence::Gone => link.federation(),
     };
     // A federation that is down shows its users as disabled or gone, with HTTP 200.
@@ -489,7 +492,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
         Presence::Gone if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
             planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
         }
-        Presence::Present(user) if policy::out_of_scope(user).is_none() => {
+        Presence::Present(user, Verdict::In) => {
             let login = policy::login(user, situation.capabilities);
             match rename(situation, account, &login) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
@@ -683,6 +686,10 @@ fn plan_memberships(
             count(doubtful, "group", "groups"),
         ));
     }
+}
+
+fn unconfirmed(why: &str) -> Planned {
+    Planned { findings: Findings { unconfirmed: vec![why.to_owned()], ..Findings::default() }, ..Planned::default() }
 }
 
 fn unsupported(why: String) -> Planned {

@@ -1,7 +1,9 @@
 //! Derives what a target should hold from the state at the source: pure, no I/O, no clock.
 //!
-//! These are the default rules: all users but service accounts, the display name from the names, all groups by leaf
-//! name, and the templates of further attributes.
+//! The rules: the users in scope but service accounts, the display name from the names, all groups by leaf name, and the
+//! templates of further attributes.
+
+mod scope;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use crate::{
     capabilities::{Capabilities, CaseRule},
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
 };
+
+pub use scope::{Verdict, verdict};
 
 /// The desired state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +28,6 @@ pub struct DesiredUser {
     pub attributes: BTreeMap<String, String>,
     /// Attributes that could not be rendered, with the reason.
     pub faults: Vec<String>,
-}
-
-/// Returns why a user is out of scope; `None`: it is in scope. A user out of scope is never matched to an account.
-pub fn out_of_scope(user: &UserState) -> Option<&'static str> {
-    // Keycloak reserves this prefix for the users behind clients.
-    user.username.starts_with("service-account-").then_some("it is the service account of a client")
 }
 
 /// Returns the login that the user's account should have.
@@ -192,12 +190,6 @@ mod tests {
         assert_eq!(of(&alice, false).0, ["division=", "title=Countess"]);
         let none = desired_user(&alice, &capabilities(), &rules, false);
         assert!(none.attributes.is_empty() && none.faults.is_empty());
-    }
-
-    #[test]
-    fn service_accounts_are_out_of_scope() {
-        assert!(out_of_scope(&user("service-account-usersync")).is_some());
-        assert!(out_of_scope(&user("alice")).is_none());
     }
 
     #[test]

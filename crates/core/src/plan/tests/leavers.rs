@@ -6,7 +6,7 @@ use crate::{
     model::{Account, ApprovalKind, Operation, UserState},
     plan::{
         Decision, Findings, Hold, NameHolder, Planned, Presence, Then,
-        fixtures::{OwnedSituation, account, user},
+        fixtures::{OwnedSituation, account, present, user},
         has_left,
     },
 };
@@ -20,8 +20,8 @@ fn leavers() -> [(Presence, &'static str); 3] {
     let service_account = UserState { username: "service-account-alice".into(), ..user() };
     [
         (Presence::Gone, "deleted in Keycloak"),
-        (Presence::Present(disabled()), "disabled in Keycloak"),
-        (Presence::Present(service_account), "it is the service account of a client"),
+        (present(disabled()), "disabled in Keycloak"),
+        (present(service_account), "it is the service account of a client"),
     ]
 }
 
@@ -43,7 +43,7 @@ fn a_user_has_left_if_it_is_deleted_disabled_or_out_of_scope() {
     for (presence, _) in leavers() {
         assert!(has_left(&presence), "{presence:?}");
     }
-    assert!(!has_left(&Presence::Present(user())));
+    assert!(!has_left(&present(user())));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_active_account_of_a_federated_leaver_is_not_changed() {
     };
     // The user that is federated now, and the one that was federated when it was last seen.
     let federated = UserState { federation_link: Some("ldap".into()), ..disabled() };
-    let now = leaver(Presence::Present(federated), account());
+    let now = leaver(present(federated), account());
     assert_eq!(now.plan(), expected("disabled in Keycloak"));
     for (presence, why) in leavers() {
         let mut before = leaver(presence, account());

@@ -5,7 +5,7 @@ use crate::{
     model::{Account, UserState},
     plan::{
         Decision, Findings, NameHolder, OwnerStanding, Planned, Presence,
-        fixtures::{OwnedSituation, account, capabilities, user},
+        fixtures::{OwnedSituation, account, capabilities, present, user},
         wanted_name,
     },
 };
@@ -27,9 +27,9 @@ fn linked_to_another() -> NameHolder {
 
 #[test]
 fn the_holder_of_a_login_must_be_known_for_a_new_account_and_for_a_rename() {
-    let enabled = || Presence::Present(UserState { username: "Alice".into(), ..user() });
-    let disabled = || Presence::Present(UserState { enabled: false, ..user() });
-    let service_account = || Presence::Present(UserState { username: "service-account-x".into(), ..user() });
+    let enabled = || present(UserState { username: "Alice".into(), ..user() });
+    let disabled = || present(UserState { enabled: false, ..user() });
+    let service_account = || present(UserState { username: "service-account-x".into(), ..user() });
     let same = Some(account());
     let other = Some(Account { name: "alicia".into(), ..account() });
     let login = Some("alice");

@@ -5,7 +5,7 @@ use crate::{
     model::{Account, ApprovalKind, GroupMapping, Link, ManagedGroup, Operation, TargetGroupId, UserState},
     plan::{
         Findings, GroupTable, Hold, Planned, Presence, Then,
-        fixtures::{OwnedSituation, account, source_group, user},
+        fixtures::{OwnedSituation, account, present, source_group, user},
     },
 };
 
@@ -45,7 +45,7 @@ fn a_member_of_a_group_with_a_new_name_stays_until_the_group_is_mapped_again() {
     let mut given = members(&[], &[0, 1]);
     let renamed = source_group("0", "new");
     let unknown = source_group("8", "eight");
-    given.presence = Presence::Present(UserState { groups: vec![renamed, unknown], ..user() });
+    given.presence = present(UserState { groups: vec![renamed, unknown], ..user() });
     let planned = given.plan();
     assert_eq!(operations(&planned), ["remove alice from G1"]);
     assert_eq!(planned.missing_groups, ["0".into(), "8".into()]);
@@ -56,7 +56,7 @@ fn a_group_that_feeds_no_group_is_a_problem_unless_an_operator_excluded_it() {
     let mut given = members(&[], &[]);
     let ops = source_group("9", "Ops");
     given.groups.assume_unmapped(&given.pair, &ops, "two groups have this name".into());
-    given.presence = Presence::Present(UserState { groups: vec![ops], ..user() });
+    given.presence = present(UserState { groups: vec![ops], ..user() });
     let problem = Findings { unsupported: vec!["group /Ops: two groups have this name".into()], ..Findings::default() };
     assert_eq!(given.plan(), Planned { findings: problem, ..Planned::default() });
     let protected = &mut given.capabilities.protected_groups;

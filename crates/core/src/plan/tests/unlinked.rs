@@ -6,7 +6,7 @@ use crate::{
     model::{Account, ApprovalKind, Operation, UserFields, UserState},
     plan::{
         Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Then,
-        fixtures::{OwnedSituation, account, capabilities, source_group, user},
+        fixtures::{OwnedSituation, account, capabilities, present, source_group, user},
     },
 };
 
@@ -86,8 +86,7 @@ fn an_attribute_that_cannot_be_rendered_is_reported_and_the_account_is_created_w
 #[test]
 fn a_user_that_has_left_gets_no_account_and_no_link() {
     let service_account = UserState { username: "service-account-alice".into(), ..user() };
-    let left =
-        [Presence::Gone, Presence::Present(UserState { enabled: false, ..user() }), Presence::Present(service_account)];
+    let left = [Presence::Gone, present(UserState { enabled: false, ..user() }), present(service_account)];
     for presence in left {
         for holder in [NameHolder::Free, NameHolder::Unlinked(account())] {
             let mut given = OwnedSituation::unlinked(user(), holder);

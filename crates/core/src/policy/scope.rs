@@ -1,0 +1,232 @@
+//! Decides whether a user is in the scope of a connector.
+
+use crate::model::{GroupState, Origin, PathPattern, Required, Scope, UserState};
+
+/// Whether a user is in scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is synced.
+    In,
+    /// It is not synced, for this reason. A user out of scope is never matched to an account.
+    Out {
+        /// The reason, naming the setting.
+        why: String,
+        /// Whether it lacks required groups. Where such a group does not exist, this proves nothing.
+        lacks_group: bool,
+    },
+    /// The rules cannot be applied to it, for this reason: nothing about it is changed.
+    Undecided(String),
+}
+
+impl Verdict {
+    /// Returns whether the user is synced.
+    pub fn is_in(&self) -> bool {
+        matches!(self, Self::In)
+    }
+
+    /// Returns why the user is out of scope.
+    pub fn out(&self) -> Option<&str> {
+        match self {
+            Self::Out { why, .. } => Some(why),
+            Self::In | Self::Undecided(_) => None,
+        }
+    }
+
+    /// Returns why the rules cannot be applied to the user.
+    pub fn undecided(&self) -> Option<&str> {
+        match self {
+            Self::Undecided(why) => Some(why),
+            Self::In | Self::Out { .. } => None,
+        }
+    }
+}
+
+/// Decides whether a user, read with its groups, is in scope.
+pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
+    // Keycloak reserves this prefix for the users behind clients.
+    if user.username.starts_with("service-account-") {
+        return out("it is the service account of a client");
+    }
+    let login = &user.username;
+    if let Some(pattern) = scope.excluded_logins.iter().find(|pattern| pattern.matches(login)) {
+        return out(format!("its login matches {pattern} of excluded_logins"));
+    }
+    if !scope.logins.is_empty() && !scope.logins.iter().any(|pattern| pattern.matches(login)) {
+        return out("its login matches none of logins");
+    }
+    match (scope.origin, user.federation()) {
+        (Origin::Local, Some(_)) => return out("it comes from a federation (origin = \"local\")"),
+        (Origin::Federated, None) => return out("it does not come from a federation (origin = \"federated\")"),
+        _ => {}
+    }
+    for pattern in &scope.excluded_groups {
+        if let Some(group) = membership(user, scope, pattern) {
+            return out(format!("it is a member of {} (excluded_groups: {pattern})", group.path));
+        }
+    }
+    if let Some(why) = lacking(user, scope) {
+        return Verdict::Out { why, lacks_group: true };
+    }
+    condition(user, scope)
+}
+
+fn out(why: impl Into<String>) -> Verdict {
+    Verdict::Out { why: why.into(), lacks_group: false }
+}
+
+/// Returns a group of the user that counts as a membership in a group of this path.
+fn membership<'u>(user: &'u UserState, scope: &Scope, pattern: &PathPattern) -> Option<&'u GroupState> {
+    user.groups.iter().map(AsRef::as_ref).find(|group| scope.is_within(pattern, &group.path))
+}
+
+/// Returns which required groups a user lacks; `None`: none.
+fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
+    let is_member = |pattern: &PathPattern| membership(user, scope, pattern).is_some();
+    let required = &scope.required_groups;
+    match scope.required {
+        Required::Any if required.is_empty() || required.iter().any(is_member) => None,
+        Required::Any => {
+            let all: Vec<String> = required.iter().map(ToString::to_string).collect();
+            Some(format!("it is a member of none of required_groups ({})", all.join(", ")))
+        }
+        Required::All => {
+            let lacks = required.iter().find(|pattern| !is_member(pattern))?;
+            Some(format!("it is not a member of {lacks} (required_groups)"))
+        }
+    }
+}
+
+fn condition(user: &UserState, scope: &Scope) -> Verdict {
+    let Some(template) = &scope.condition else { return Verdict::In };
+    let undecided =
+        |why: String| Verdict::Undecided(format!("{}: cannot apply the scope's condition: {why}", user.username));
+    // Jinja writes `True` and `False`.
+    match template.render(user).map(|text| text.to_lowercase()).as_deref() {
+        Ok("true") => Verdict::In,
+        Ok("false" | "") => out("it does not meet the condition"),
+        Ok(other) => undecided(format!("it renders {other:?}, not true or false")),
+        Err(error) => undecided(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+
+    fn user(login: &str, paths: &[&str]) -> UserState {
+        let group =
+            |path: &&str| Arc::new(GroupState { id: (*path).into(), name: path[1..].into(), path: (*path).into() });
+        UserState {
+            id: "1".into(),
+            username: login.into(),
+            first_name: None,
+            last_name: None,
+            email: None,
+            enabled: true,
+            federation_link: None,
+            attributes: BTreeMap::new(),
+            groups: paths.iter().map(group).collect(),
+        }
+    }
+
+    fn scope(json: &str) -> Scope {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn why(user: &UserState, json: &str) -> Option<String> {
+        let verdict = verdict(user, &scope(json));
+        assert_eq!(verdict.is_in(), verdict.out().is_none() && verdict.undecided().is_none());
+        verdict.out().map(str::to_owned)
+    }
+
+    #[test]
+    fn by_default_all_users_but_service_accounts_are_in_scope() {
+        assert_eq!(why(&user("alice", &[]), "{}"), None);
+        let service = Some("it is the service account of a client".to_owned());
+        assert_eq!(why(&user("service-account-usersync", &[]), "{}"), service);
+    }
+
+    #[test]
+    fn logins_are_chosen_and_left_out_by_pattern() {
+        let rules = r#"{"logins": ["*@example.org", "bob"], "excluded_logins": ["svc-*"]}"#;
+        assert_eq!(why(&user("ann@example.org", &[]), rules), None);
+        assert_eq!(why(&user("bob", &[]), rules), None);
+        assert_eq!(why(&user("carl", &[]), rules).as_deref(), Some("its login matches none of logins"));
+        let left_out = why(&user("svc-ci@example.org", &[]), rules);
+        assert_eq!(left_out.as_deref(), Some("its login matches svc-* of excluded_logins"));
+    }
+
+    #[test]
+    fn one_required_group_is_enough_or_each_is_required() {
+        let any = r#"{"required_groups": ["/staff", "/guests"]}"#;
+        assert_eq!(why(&user("ann", &["/guests"]), any), None);
+        let none = why(&user("ann", &["/other"]), any);
+        assert_eq!(none.as_deref(), Some("it is a member of none of required_groups (/staff, /guests)"));
+        let all = r#"{"required_groups": ["/staff", "/jira"], "required": "all"}"#;
+        assert_eq!(why(&user("ann", &["/jira", "/staff"]), all), None);
+        let one = why(&user("ann", &["/staff"]), all);
+        assert_eq!(one.as_deref(), Some("it is not a member of /jira (required_groups)"));
+    }
+
+    #[test]
+    fn only_a_lacking_group_depends_on_the_existence_of_groups() {
+        let lacks = |user: &UserState, json: &str| match verdict(user, &scope(json)) {
+            Verdict::Out { lacks_group, .. } => lacks_group,
+            other => panic!("{other:?}"),
+        };
+        assert!(lacks(&user("ann", &[]), r#"{"required_groups": ["/staff"]}"#));
+        assert!(!lacks(&user("ann", &["/x"]), r#"{"excluded_groups": ["/x"]}"#));
+        assert!(!lacks(&user("ann", &[]), r#"{"logins": ["b*"]}"#));
+    }
+
+    #[test]
+    fn sub_groups_count_unless_the_scope_says_otherwise() {
+        let rules = r#"{"required_groups": ["/staff"], "excluded_groups": ["/staff/left"]}"#;
+        assert_eq!(why(&user("ann", &["/staff/eng/core"]), rules), None);
+        let left = why(&user("ann", &["/staff/left/2025"]), rules);
+        assert_eq!(left.as_deref(), Some("it is a member of /staff/left/2025 (excluded_groups: /staff/left)"));
+        let direct = r#"{"required_groups": ["/staff"], "subgroups": false}"#;
+        assert!(why(&user("ann", &["/staff/eng"]), direct).is_some());
+        assert_eq!(why(&user("ann", &["/staff"]), direct), None);
+    }
+
+    #[test]
+    fn users_are_chosen_by_their_origin() {
+        let (local, federated) =
+            (user("ann", &[]), UserState { federation_link: Some("ldap".into()), ..user("bob", &[]) });
+        for (rules, one, in_scope) in [
+            (r#"{"origin": "any"}"#, &local, true),
+            (r#"{"origin": "any"}"#, &federated, true),
+            (r#"{"origin": "local"}"#, &local, true),
+            (r#"{"origin": "local"}"#, &federated, false),
+            (r#"{"origin": "federated"}"#, &local, false),
+            (r#"{"origin": "federated"}"#, &federated, true),
+        ] {
+            assert_eq!(verdict(one, &scope(rules)).is_in(), in_scope, "{rules} {}", one.username);
+        }
+    }
+
+    #[test]
+    fn a_condition_is_true_or_false_and_anything_else_decides_nothing() {
+        let rules = r#"{"condition": "{{ attributes.type != 'contractor' }}"}"#;
+        assert_eq!(why(&user("ann", &[]), rules), None);
+        let attributes = [("type".to_owned(), vec!["contractor".to_owned()])].into();
+        let contractor = UserState { attributes, ..user("bob", &[]) };
+        assert_eq!(why(&contractor, rules).as_deref(), Some("it does not meet the condition"));
+        assert!(why(&user("ann", &[]), r#"{"condition": "{{ attributes.none }}"}"#).is_some(), "nothing is false");
+        for (rules, text) in [
+            (
+                r#"{"condition": "{{ username }}"}"#,
+                "ann: cannot apply the scope's condition: it renders \"ann\", not true or false",
+            ),
+            (
+                r#"{"condition": "{% if username == 'ann' %}{{ username | regex_replace('(', '') }}{% endif %}"}"#,
+                "ann: cannot apply the scope's condition: invalid operation: the pattern ( is invalid: unclosed group",
+            ),
+        ] {
+            assert_eq!(verdict(&user("ann", &[]), &scope(rules)).undecided(), Some(text));
+        }
+    }
+}

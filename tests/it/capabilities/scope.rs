@@ -1,0 +1,104 @@
+//! The scope of a policy: who is synced, who leaves it, and what proves nothing about it.
+
+use usersync::model::Scope;
+use usersync_simulators::{
+    Fault,
+    keycloak::{NewUser, UserChange},
+};
+
+use super::support::{STAFF, World, policy, world_with};
+
+/// Starts a realm with its staff and two guests, where this is the scope.
+async fn scoped(json: &str) -> World {
+    let scope: Scope = serde_json::from_str(json).expect("a scope");
+    let w = world_with(policy(|policy| policy.scope = scope)).await;
+    let guests = (0..2).map(|number| NewUser::named(format!("guest{number}")).in_groups(&["/guests"]));
+    w.realm().import_users(guests).expect("imported");
+    w
+}
+
+fn group(w: &World, path: &str) -> String {
+    w.realm().snapshot().group(path).expect("it exists").id.clone()
+}
+
+#[tokio::test]
+async fn only_members_of_a_required_group_get_accounts() {
+    let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
+    let report = w.run().await;
+    assert!(!report.has_problems(), "{report:?}");
+    assert_eq!((report.users, report.in_scope, report.unchanged), (STAFF + 2, STAFF, STAFF));
+    assert!(w.has_account("staff0") && !w.has_account("guest0"));
+}
+
+#[tokio::test]
+async fn a_user_that_enters_or_leaves_a_required_group_gets_or_loses_access_at_once() {
+    let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
+    w.realm().join(&w.id("guest0"), &group(&w, "/staff")).await.expect("joined");
+    w.settled().await;
+    assert!(w.account("guest0").active);
+    w.realm().leave(&w.id("guest0"), &group(&w, "/staff")).await.expect("left");
+    w.settled().await;
+    assert!(!w.account("guest0").active);
+    let changes = w.changes_of(&w.id("guest0")).await;
+    assert!(changes.iter().any(|change| change.verb == "deactivate"), "{changes:?}");
+    w.realm().join(&w.id("guest0"), &group(&w, "/staff")).await.expect("joined");
+    w.settled().await;
+    assert!(w.account("guest0").active);
+}
+
+#[tokio::test]
+async fn a_required_group_that_does_not_exist_removes_nobody_and_is_reported_with_a_similar_one() {
+    let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
+    w.realm().rename_group(&group(&w, "/staff"), "staffs").await.expect("renamed");
+    w.calm().await;
+    // An event about one of them, too, removes nothing.
+    let change = UserChange { first_name: Some("New".to_owned()), ..UserChange::default() };
+    w.realm().update_user(&w.id("staff1"), change).await.expect("updated");
+    w.calm().await;
+    let report = w.run().await;
+    let error = report.errors.iter().find(|error| error.contains("the required group /staff does not exist"));
+    assert!(error.is_some_and(|error| error.contains("A similar group is /staffs.")), "{report:?}");
+    assert_eq!(report.in_scope, 0);
+    for number in 0..STAFF {
+        assert!(w.account(&format!("staff{number}")).active);
+    }
+    w.realm().rename_group(&group(&w, "/staffs"), "staff").await.expect("renamed");
+    w.calm().await;
+    let report = w.run().await;
+    assert!(report.errors.total() == 0 && report.in_scope == STAFF, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_member_list_that_lacks_users_does_not_put_them_out_of_scope() {
+    let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
+    w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
+    let plan = w.dry_run().await;
+    assert_eq!(plan.planned.get("deactivate"), None, "{plan:?}");
+    w.run().await;
+    for number in 0..STAFF {
+        assert!(w.account(&format!("staff{number}")).active);
+    }
+}
+
+#[tokio::test]
+async fn users_that_fall_out_of_scope_together_wait_for_approval_beyond_the_limit() {
+    let w = scoped(r#"{"excluded_groups": ["/left"]}"#).await;
+    w.realm().switch_webhook(false);
+    let left = w.realm().create_group(None, "left").await.expect("created");
+    for number in 0..STAFF {
+        w.realm().join(&w.id(&format!("staff{number}")), &left).await.expect("joined");
+    }
+    let report = w.run().await;
+    assert!(report.held >= STAFF, "{report:?}");
+    assert!((0..STAFF).all(|number| w.account(&format!("staff{number}")).active));
+}
+
+#[tokio::test]
+async fn a_condition_that_cannot_be_applied_to_a_user_changes_nothing_for_that_user() {
+    let w = scoped(r#"{"condition": "{{ 'maybe' if username == 'staff3' else true }}"}"#).await;
+    let report = w.run().await;
+    let unconfirmed = report.unconfirmed.iter().find(|text| text.contains("staff3"));
+    let why = "cannot apply the scope's condition: it renders \"maybe\", not true or false";
+    assert!(unconfirmed.is_some_and(|text| text.contains(why)), "{report:?}");
+    assert!(!w.has_account("staff3") && w.has_account("staff4") && w.has_account("guest1"));
+}
