@@ -7,8 +7,9 @@ use crate::{
     config::Config,
     engine::{self, Connector, Engine, Jitter, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource, SourceError},
-    model::{ConnectorName, Pair, Scope, TargetName, UserState},
+    model::{ConnectorName, Pair, Policy, TargetName, UserState},
     plan::Presence,
+    policy,
     store::{
         EngineStore, PairState,
         sqlite::{OpenOptions, SqliteStore},
@@ -102,10 +103,11 @@ impl Sides {
     pub async fn judge(
         &self,
         connector: &ConnectorName,
-        scope: &Scope,
+        policy: &Policy,
         user: UserState,
     ) -> Result<Presence, SourceError> {
-        engine::judge(self.sources[connector].as_ref(), scope, user).await
+        let user = policy::with_named_groups(user, &policy.groups);
+        engine::judge(self.sources[connector].as_ref(), &policy.scope, user).await
     }
 
     /// Creates the engine for these sources and targets.

@@ -16,7 +16,7 @@ use super::{
     users::{self, MatchedUser},
 };
 use crate::{
-    model::{ConnectorName, Scope, UserId, UserState},
+    model::{ConnectorName, Policy, Scope, UserId, UserState},
     plan::Presence,
     policy::Verdict,
     store::Store,
@@ -74,8 +74,8 @@ impl ExplainArgs {
         let mut exit = Exit::Done;
         let mut all = Vec::new();
         for person in people {
-            let scope = &side::policy_of(&config, &person.connector).scope;
-            let mut explained = explain(person, scope, &sides).await;
+            let policy = side::policy_of(&config, &person.connector);
+            let mut explained = explain(person, &policy, &sides).await;
             for pair in pairs.iter().filter(|pair| pair.connector == explained.connector) {
                 let on =
                     side::read_sides(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref())
@@ -101,11 +101,11 @@ impl ExplainArgs {
     }
 }
 
-async fn explain(person: MatchedUser, scope: &Scope, sides: &Sides) -> Explained {
+async fn explain(person: MatchedUser, policy: &Policy, sides: &Sides) -> Explained {
     let MatchedUser { connector, id, user, trouble } = person;
     let (in_scope, why) = match (&user, &trouble) {
-        (Some(user), _) => match sides.judge(&connector, scope, user.clone()).await {
-            Ok(Presence::Present(_, Verdict::In)) if *scope == Scope::default() => {
+        (Some(user), _) => match sides.judge(&connector, policy, user.clone()).await {
+            Ok(Presence::Present(_, Verdict::In)) if policy.scope == Scope::default() => {
                 (true, "all users of the realm are".to_owned())
             }
             Ok(Presence::Present(_, Verdict::Out { why, .. } | Verdict::Undecided(why))) => (false, why),

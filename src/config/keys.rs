@@ -495,6 +495,33 @@ pub(super) const KEYS: &[Key] = &[
          `\"{{ attributes.type != 'contractor' }}\"`.",
     ),
     key(
+        "connector.policy.groups.only",
+        "list of path patterns",
+        Value("[]"),
+        "The groups that are synced, such as `[\"/teams/**\"]`; empty: all.",
+    ),
+    key(
+        "connector.policy.groups.excluded",
+        "list of path patterns",
+        Value("[]"),
+        "Groups that are not synced. Memberships that usersync added to them are removed.",
+    ),
+    key(
+        "connector.policy.groups.named_by",
+        "`leaf` or `path`",
+        Value(r#""leaf""#),
+        "What names a group in the target: its own name, or its path joined by `separator`, as `eng-platform`.",
+    ),
+    key("connector.policy.groups.separator", "string", Value(r#""-""#), "Stands between the names of a path."),
+    key("connector.policy.groups.prefix", "string", Value(r#""""#), "Begins the name of each group."),
+    key("connector.policy.groups.suffix", "string", Value(r#""""#), "Ends the name of each group."),
+    key(
+        "connector.policy.groups.names.PATH",
+        "string",
+        Absent,
+        "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),

@@ -156,6 +156,11 @@ pub struct Stack {
 }
 
 impl SimulatedServers {
+    /// Sets the policy of the stacks that are built from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.place.options.policy = policy;
+    }
+
     /// Starts the two simulators.
     pub async fn prepare(options: StackOptions) -> Result<Self, StackError> {
         let keycloak = SimulatedKeycloak::start(options.keycloak.clone()).await.map_err(fault)?;

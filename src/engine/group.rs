@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem, Operation,
-        Priority, Subject, TargetGroup, TargetGroupId, UserId,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupRules, GroupState, ManagedGroup, NewApprovalItem,
+        Operation, Priority, Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -39,10 +39,14 @@ pub(super) enum Intended {
 /// Decides without reading the target. `other_stands`: the source was read, and the other group has the name.
 pub(super) fn intend(
     group: &GroupState,
+    rules: &GroupRules,
     table: &GroupTable,
     capabilities: &Capabilities,
     other_stands: bool,
 ) -> Intended {
+    if let Some(why) = policy::left_out(&group.path, rules) {
+        return Intended::None(why);
+    }
     let case = capabilities.group_case;
     let name = policy::group_name(group, case);
     if let Some(why) = policy::unusable_group(&name, capabilities) {
@@ -71,8 +75,11 @@ pub(super) fn intend(
     managed.map_or(Intended::Create(name), |managed| Intended::Existing(managed.id.clone()))
 }
 
-fn two_paths(name: &str) -> String {
-    format!("two groups in Keycloak are named {name}; rename one of them")
+pub(super) fn two_paths(name: &str) -> String {
+    format!(
+        "two groups in Keycloak have the name {name} in the target; rename one of them, or give it a name in the policy \
+         (groups.names)"
+    )
 }
 
 impl Engine {
@@ -119,7 +126,7 @@ impl Case<'_> {
     ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let mut intended = intend(group, &table, &self.info.capabilities, false);
+        let mut intended = intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, false);
         if let Intended::Ask(other) = &intended {
             let holder = self.connector.source.group(other).await?;
             let stands = holder.is_some_and(|holder| case.fold(&holder.name) == case.fold(&group.name));
@@ -134,7 +141,7 @@ impl Case<'_> {
                     Intended::InSync(id.clone())
                 }
                 (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Existing(id.clone()),
-                _ => intend(group, &table, &self.info.capabilities, true),
+                _ => intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, true),
             };
         }
         match intended {
@@ -200,7 +207,10 @@ impl Case<'_> {
     ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
-        namesakes.retain(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
+        namesakes.retain(|other| {
+            let is_synced = policy::left_out(&other.path, &self.connector.policy.groups).is_none();
+            is_synced && other.id != group.id && case.fold(&other.name) == case.fold(&group.name)
+        });
         if !namesakes.is_empty() {
             let table = self.engine.group_table(&self.claim.pair).await?;
             let known = |other: &GroupState| {
@@ -359,7 +369,8 @@ impl Case<'_> {
             self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
             self.flush().await?;
         }
-        if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
+        let is_left_out = policy::left_out(&group.path, &self.connector.policy.groups).is_some();
+        if !is_left_out && !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
         }
         // The reason for feeding no group says nothing about earlier decisions on the group that it might feed.

@@ -17,6 +17,7 @@ mod journal;
 mod ledger;
 mod membership;
 mod missing;
+mod named_groups;
 mod order;
 mod ports;
 mod presence;

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, scope::AbsentGroups, times::EngineTimes,
+    additions::Additions, breaker::Breaker, error::WorkError, named_groups::with_named_groups, run::EndedRun,
+    scope::AbsentGroups, times::EngineTimes,
 };
 use crate::{
     clock::{Clock, Jitter},
@@ -67,6 +68,7 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
+        let source = with_named_groups(source, &policy.groups);
         Self {
             name,
             source,

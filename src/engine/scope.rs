@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ports::{Connector, Engine};
 use crate::{
     keycloak::{Source, SourceError},
-    model::{GroupState, PathPattern, Scope, UserState},
+    model::{GroupRules, GroupState, PathPattern, Scope, UserState, path_names},
     plan::Presence,
     policy::{self, Verdict},
 };
@@ -51,12 +51,17 @@ fn lacks_group(user: &UserState, scope: &Scope) -> bool {
     matches!(policy::verdict(user, scope), Verdict::Out { lacks_group: true, .. })
 }
 
-/// Reads which required groups do not exist.
-async fn read_absent_groups(source: &dyn Source, scope: &Scope) -> Result<Vec<String>, SourceError> {
+/// Reads which required groups do not exist, from a source whose groups are named by these rules.
+async fn read_absent_groups(
+    source: &dyn Source,
+    scope: &Scope,
+    rules: &GroupRules,
+) -> Result<Vec<String>, SourceError> {
     let mut absent = Vec::new();
     for path in scope.required_groups.iter().filter_map(PathPattern::literal) {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let found = source.groups_named(name).await?;
+        let name = path_names(path).last().unwrap_or_default();
+        let group = GroupState { id: path.into(), name, path: path.to_owned() };
+        let found = source.groups_named(&policy::named_group(group, rules).name).await?;
         if found.iter().all(|group| group.path != path) {
             absent.push(absent_group(path, &found));
         }
@@ -64,12 +69,16 @@ async fn read_absent_groups(source: &dyn Source, scope: &Scope) -> Result<Vec<St
     Ok(absent)
 }
 
-/// Returns a user that a command read, with whether it is in scope.
+/// Returns a user that a command read from Keycloak, with whether it is in scope.
 ///
 /// # Errors
 /// The user lacks a required group, and the source could not be asked whether that group exists.
 pub async fn judge(source: &dyn Source, scope: &Scope, user: UserState) -> Result<Presence, SourceError> {
-    let absent = if lacks_group(&user, scope) { read_absent_groups(source, scope).await? } else { Vec::new() };
+    let absent = if lacks_group(&user, scope) {
+        read_absent_groups(source, scope, &GroupRules::default()).await?
+    } else {
+        Vec::new()
+    };
     Ok(judged(user, scope, &absent))
 }
 
@@ -85,7 +94,7 @@ impl Engine {
         let absent = match known.filter(|(at, _)| now.duration_since(*at) < KNOWN_FOR) {
             Some((_, absent)) => absent,
             None => {
-                let absent = read_absent_groups(connector.source.as_ref(), scope).await?;
+                let absent = read_absent_groups(connector.source.as_ref(), scope, &connector.policy.groups).await?;
                 *connector.absent_groups.lock() = Some((now, absent.clone()));
                 absent
             }

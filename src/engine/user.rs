@@ -119,6 +119,7 @@ impl Case<'_> {
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
+                group_rules: &self.connector.policy.groups,
                 adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
                 in_ring,

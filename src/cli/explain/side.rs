@@ -131,7 +131,7 @@ pub(super) async fn read_sides(
     let policy = policy_of(config, &pair.connector);
     let presence = match user {
         None => Presence::Gone,
-        Some(user) => match sides.judge(&pair.connector, &policy.scope, user.clone()).await {
+        Some(user) => match sides.judge(&pair.connector, &policy, user.clone()).await {
             Ok(presence) => presence,
             Err(error) => {
                 (on.trouble, on.link) = (Some(error.text), link);
@@ -158,6 +158,7 @@ pub(super) async fn read_sides(
         holder: &there.holder,
         groups: &groups,
         attributes,
+        group_rules: &policy.groups,
         adopt_freely: policy.adopt == AdoptRule::Always || state != PairState::InService,
         wanted_by_other: false,
         in_ring: false,

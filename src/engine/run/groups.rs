@@ -1,6 +1,6 @@
 //! The groups of a run: reconciled before the users, or modelled in a dry run.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Item, Run,
@@ -11,7 +11,7 @@ use crate::{
     engine::{
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend},
+        group::{Intended, intend, two_paths},
         user::Walked,
     },
     model::{
@@ -19,6 +19,7 @@ use crate::{
         ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
+    policy,
     store::Planned,
 };
 
@@ -31,16 +32,18 @@ impl Run<'_> {
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
         let engine = self.engine;
+        let connector = Arc::clone(&self.connector);
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
         let mut names: HashMap<String, usize> = HashMap::new();
-        for group in &source.groups {
+        let group_rules = &connector.policy.groups;
+        for group in source.groups.iter().filter(|group| policy::left_out(&group.path, group_rules).is_none()) {
             *names.entry(case.fold(&group.name)).or_default() += 1;
         }
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
         for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
-            let intended = intend(group, &table, &self.info.capabilities, false);
+            let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             match intended {
                 Intended::InSync(_) => {
@@ -54,8 +57,7 @@ impl Run<'_> {
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
                 Intended::Create(_) | Intended::Ask(_) if clash => {
-                    let why = format!("two groups in Keycloak are named {}; rename one of them", group.name);
-                    self.model_unmapped(&mut table, group, why);
+                    self.model_unmapped(&mut table, group, two_paths(&group.name));
                 }
                 Intended::Existing(id) => {
                     if let Some(managed) = table.managed(&id).cloned() {
@@ -110,9 +112,11 @@ impl Run<'_> {
         table.assume_unmapped(self.pair, group, why);
     }
 
-    /// Reports why a group feeds no target group. A group that an operator excluded is reported by its members.
+    /// Reports why a group feeds no target group, unless the policy leaves it out. A group that the target's settings
+    /// exclude is reported by its members.
     fn report_unmapped(&mut self, group: &GroupState, why: &str) {
-        if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
+        let is_left_out = policy::left_out(&group.path, &self.connector.policy.groups).is_some();
+        if !is_left_out && !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.report.unsupported.push_once(format!("group {}: {why}", group.path));
         }
     }

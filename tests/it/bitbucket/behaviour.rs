@@ -1,7 +1,10 @@
 //! Effects of operations, which are idempotent, and the meaning of refusals.
 
 use usersync::{
-    model::{ErrorClass::Permanent, UserFields},
+    model::{
+        ErrorClass::{Permanent, Unconfirmed},
+        UserFields,
+    },
     targets::{
         Applied, Target,
         TargetErrorKind::{NameTaken, NotFound, Unanswered, Unsupported},
@@ -176,6 +179,35 @@ async fn our_own_account_and_the_last_other_administrator_are_never_ended() {
     let error = client(settings(&place.server)).apply(&delete(&eve, "eve"), super::world::soon()).await;
     assert_eq!(error.expect_err("refused").kind, Unsupported);
     assert!(place.server.snapshot().account("bsync").is_some());
+}
+
+#[tokio::test]
+async fn an_incomplete_read_of_the_administrators_refuses_to_deactivate_or_delete_one() {
+    let place = place().await;
+    let root = place.see("root").await.id;
+    let page = format!(r#"{{"isLastPage":true,"values":[{{"id":{root},"name":"root"}}]}}"#);
+    for answer in [Fault::html(200, "<html>Welcome</html>"), Fault::status(200, "{}"), Fault::status(200, page)] {
+        place.server.faults.add(answer.path("/admin/groups/more-members?context=stash-admins"));
+        for operation in [super::world::deactivate(&root, "root", &["group:stash-admins"]), delete(&root, "root")] {
+            place.refused(&operation, not_done(Unconfirmed), "cannot be confirmed; nothing was changed").await;
+        }
+        place.server.faults.clear();
+    }
+    // An administrator by its own permission, whose entry does not show whether it is active.
+    place.server.remove_member("stash-admins", "root");
+    place.server.set_user_permission("eve", Some(Permission::Admin));
+    place.server.faults.add(
+        Fault::edit(|body| {
+            for entry in body["values"].as_array_mut().into_iter().flatten() {
+                entry["user"].as_object_mut().expect("a user").remove("active");
+            }
+        })
+        .path("/admin/permissions/users"),
+    );
+    let (eve, target) = (place.id("eve"), client(settings(&place.server)));
+    let error = target.apply(&delete(&eve, "eve"), super::world::soon()).await.expect_err("refused");
+    assert_eq!(error.kind, not_done(Unconfirmed), "{error}");
+    assert_eq!(place.writes(), 0);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod counted;
 mod crowd;
 mod defects;
 mod faults;
+mod group_rules;
 mod groups;
 mod hook;
 mod hostile;

@@ -416,6 +416,8 @@ fn example_keys() -> BTreeMap<(String, String), String> {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') {
             line.clone_into(&mut section);
+        } else if section == "[connector.policy.groups.names]" && line.starts_with('"') {
+            keys.insert((section.clone(), "PATH".to_owned()), String::new());
         } else if let Some((key, value)) = line.split_once(" = ")
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         {
@@ -477,6 +479,8 @@ fn the_parser_reads_every_key_of_the_list() {
             "[[connector]]",
             "[connector.policy]",
             "[connector.policy.scope]",
+            "[connector.policy.groups]",
+            "[connector.policy.groups.names]",
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.attributes]",
         ];
@@ -485,6 +489,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[server.tls]",
                 "[target.token_parameters]",
                 "[target.habits]",
+                "[connector.policy.groups.names]",
                 "[connector.policy.targets.TARGET.attributes]",
             ];
             if optional.contains(&section) && row.section != section {
@@ -530,8 +535,9 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     let mut model = BTreeSet::new();
     flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
     let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
-    // Required keys of single targets have no default.
-    let rows: Vec<_> = rows.filter(|row| !row.section.contains(".targets.")).collect();
+    // Keys that an administrator names freely have no default.
+    let is_free = |row: &Row| row.section.contains(".targets.") || row.section.ends_with(".names]");
+    let rows: Vec<_> = rows.filter(|row| !is_free(row)).collect();
     let listed: BTreeSet<String> =
         rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();
     assert_eq!(model, listed);

@@ -7,7 +7,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 
-use super::world::{Wiki, deactivate, delete, not_done, token};
+use super::world::{Wiki, deactivate, delete, fields, not_done, token, update};
 
 #[tokio::test]
 async fn an_account_is_found_by_key_and_by_login_in_any_case() {
@@ -116,4 +116,72 @@ async fn administrators_and_configured_users_are_protected() {
     }
     assert!(find("master").await.active && find("usersync").await.active);
     wiki.assert_contract();
+}
+
+/// Starts a Confluence with `master`, the only administrator besides usersync's own account.
+async fn with_master(version: &str) -> (Wiki, AccountId) {
+    let wiki = Wiki::version(version).await;
+    let key = wiki.simulator.add_account(NewAccount::named("master").in_groups(&["confluence-administrators"]));
+    (wiki, key.into())
+}
+
+/// Replaces the key of `master` in the list of administrators; `None` removes it.
+fn master_with_key(key: Option<&'static str>) -> Fault {
+    let edit = move |body: &mut serde_json::Value| {
+        for user in body["results"].as_array_mut().into_iter().flatten().filter(|user| user["username"] == "master") {
+            user["userKey"] = json!(key);
+        }
+    };
+    Fault::edit(edit).path("/group/confluence-administrators/member")
+}
+
+#[tokio::test]
+async fn an_administrator_that_the_group_lists_without_a_key_stays_protected() {
+    for key in [None, Some(""), Some(" ")] {
+        for version in ["9.4.0", "10.0.3"] {
+            let (wiki, master) = with_master(version).await;
+            wiki.simulator.faults.add(master_with_key(key));
+            let error = wiki.refused(update(&master, "master", fields(Some("No Master"), None))).await;
+            assert_eq!(error.kind, TargetErrorKind::NotFound, "{version} {key:?}: {error}");
+            for operation in [deactivate(&master, "master"), delete(&master, "master")] {
+                let error = wiki.refused(operation).await;
+                assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{version} {key:?}: {error}");
+                assert!(error.text.contains("cannot be confirmed; nothing was changed"), "{error}");
+            }
+            // Its own list of groups cannot be read completely either.
+            let page = json!({ "results": [], "totalCount": 3, "_links": {} });
+            wiki.simulator.faults.add(Fault::status(200, page.to_string()).path(format!("/memberof?key={master}")));
+            let error = wiki.refused(deactivate(&master, "master")).await;
+            assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{version} {key:?}: {error}");
+            assert!(wiki.simulator.snapshot().account("master").expect("there").active);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_list_of_administrators_refuses_to_deactivate_or_delete_one() {
+    let (wiki, master) = with_master("10.0.3").await;
+    wiki.account(&master).await;
+    let short = json!({ "results": [], "totalCount": 3, "_links": {} }).to_string();
+    for fault in [Fault::html(200, "<html>Welcome</html>"), Fault::status(200, short)] {
+        wiki.simulator.faults.clear();
+        wiki.simulator.faults.add(fault.path("/group/confluence-administrators/member"));
+        for operation in [deactivate(&master, "master"), delete(&master, "master")] {
+            let error = wiki.refused(operation).await;
+            assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{error}");
+        }
+    }
+    assert!(wiki.simulator.snapshot().account("master").expect("there").active);
+}
+
+#[tokio::test]
+async fn the_last_administrator_is_recognized_where_only_rpc_shows_the_status() {
+    let (wiki, master) = with_master("9.4.0").await;
+    wiki.simulator.set_tells_status(false);
+    wiki.simulator.set_remote_api(true, 200);
+    let error = wiki.refused(deactivate(&master, "master")).await;
+    assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
+    assert!(error.text.contains("last active administrator"), "{error}");
+    wiki.simulator.add_account(NewAccount::named("second").in_groups(&["confluence-administrators"]));
+    wiki.done(deactivate(&master, "master")).await;
 }

@@ -127,6 +127,18 @@ async fn an_answer_to_a_creation_without_an_account_is_followed_by_a_read() {
 }
 
 #[tokio::test]
+async fn a_blank_key_in_the_answer_to_a_creation_counts_as_missing() {
+    let wiki = Wiki::new().await;
+    for (name, key) in [("ada", ""), ("bob", " ")] {
+        let body = format!("{{\"userKey\": \"{key}\"}}");
+        let kind = usersync_simulators::fault::Kind::AnswerAfter { status: 201, body };
+        wiki.simulator.faults.add(Fault::new(kind).method("POST").once());
+        let created = wiki.create(name).await;
+        assert_eq!(created.id.as_str(), wiki.simulator.snapshot().account(name).expect("there").key, "{key:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_between_us_and_confluence_may_cut_a_write_before_or_after() {
     let wiki = Wiki::new().await;
     for (nth, (fault, done)) in [

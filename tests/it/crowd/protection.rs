@@ -1,9 +1,17 @@
 //! Administrators, protected accounts, and the application, which is no account.
 
-use usersync::targets::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
-use usersync_simulators::crowd::NewCrowdUser;
+use serde_json::json;
+use usersync::{
+    model::ErrorClass::Unconfirmed,
+    targets::{
+        Target,
+        TargetErrorKind::{NotFound, Unsupported},
+        crowd::CrowdTarget,
+    },
+};
+use usersync_simulators::{Fault, crowd::NewCrowdUser};
 
-use super::place::{Place, deactivate, delete, settings};
+use super::place::{Place, deactivate, delete, not_done, settings, soon, update};
 
 #[tokio::test]
 async fn administrators_are_protected_through_groups_in_groups() {
@@ -41,6 +49,47 @@ async fn the_last_active_member_of_each_administrators_group_stays() {
     assert_eq!(place.refused(&deactivate(&two)).await.kind, Unsupported);
     assert_eq!(place.refused(&delete(&two)).await.kind, Unsupported);
     place.done(&delete(&one)).await;
+}
+
+#[tokio::test]
+async fn an_incomplete_read_of_the_administrators_refuses_to_deactivate_or_delete_one() {
+    let gone = r#"{"reason": "USER_NOT_FOUND", "message": "x"}"#;
+    let nested = "/group/user/nested?groupname=crowd-administrators";
+    // Some members cannot be read, or the list cannot, although it is read again.
+    for (fault, path, expands) in [
+        (Fault::html(200, "<html>Welcome</html>"), "/user?username=root", false),
+        (Fault::status(404, gone), "/user?username=root", false),
+        (Fault::edit(|body| body["users"] = json!(null)), nested, true),
+        (Fault::html(200, "<html>Welcome</html>"), nested, true),
+        (Fault::status(404, "{}"), nested, true),
+    ] {
+        // The fault comes after the client has read the administrators, or before.
+        for known in [true, false] {
+            let place = Place::new().await;
+            place.simulator.set_expands(expands);
+            place.simulator.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+            let root = place.named("root").await.expect("there");
+            let fresh = CrowdTarget::new(settings(&place.simulator)).expect("good settings");
+            let crowd = if known { &place.crowd } else { &fresh };
+            place.simulator.faults.add(fault.clone().method("GET").path(path));
+            for operation in [deactivate(&root), delete(&root)] {
+                let error = crowd.apply(&operation, soon()).await.expect_err("refused");
+                assert_eq!(error.kind, not_done(Unconfirmed), "{path} {known}: {operation}: {error}");
+                assert!(error.text.contains("cannot be confirmed; nothing was changed"), "{error}");
+            }
+            assert_eq!(place.simulator.journal.writes().len(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_that_the_list_did_not_show_is_not_updated() {
+    let place = Place::new().await;
+    place.simulator.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+    place.simulator.faults.add(Fault::edit(|body| body["users"] = json!(null)).path("/group/user/nested"));
+    let (listed, _) = place.all().await;
+    let error = place.refused(&update(&listed[0], Some("No Root"), None)).await;
+    assert!(error.kind == NotFound && error.text.contains("is protected"), "{error}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod credentials;
 mod faults;
 mod listing;
 mod probing;
+mod protection;
 mod redirects;
 mod server;
 mod standing;

@@ -2,8 +2,8 @@
 //! answers.
 
 use usersync::{
-    model::{ErrorClass, TargetGroupId},
-    targets::{Applied, NoteState, Target},
+    model::{ErrorClass, Operation, TargetGroupId},
+    targets::{Applied, NoteState, Target, TargetErrorKind},
 };
 use usersync_simulators::{
     Fault,
@@ -25,6 +25,24 @@ async fn a_servers_own_404_means_deleted() {
     world.done(&delete(&ada)).await;
     let gone = world.apply(&set_active(&ada, false)).await;
     assert!(gone.is_err(), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_servers_own_404_for_a_renamed_group_means_deleted() {
+    let world = World::switched(|switches| switches.absent_page = true).await;
+    world.server.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    let dev = world.group("dev").await;
+    let rename =
+        |id: &TargetGroupId| Operation::RenameGroup { group: id.clone(), name: "crew".into(), to: "ops".into() };
+    let error = world.apply(&rename(&"no-such-group".into())).await.expect_err("gone");
+    assert_eq!(error.kind, TargetErrorKind::NotFound, "{error}");
+    // A proxy's page is not the server's own answer.
+    world.server.faults.add(Fault::status(404, "<html>no such page</html>").method("PATCH"));
+    for id in [&dev.id, &"no-such-group".into()] {
+        let error = world.apply(&rename(id)).await.expect_err("not confirmed");
+        assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{id}: {error}");
+    }
+    assert_eq!(world.inside("dev"), names(&["ada"]));
 }
 
 #[tokio::test]

@@ -98,6 +98,19 @@ async fn an_answer_without_a_body_is_followed_by_a_read() {
 }
 
 #[tokio::test]
+async fn a_rename_of_an_account_that_is_gone_is_reported() {
+    let world = World::switched(|_| {}).await;
+    let ada = world.create("ada").await.expect("made");
+    world.server.remove_account("ada");
+    for (status, body) in [(204, String::new()), (200, json!({"id": ada.id.as_str()}).to_string())] {
+        world.server.faults.add(Fault::status(status, body).method("PATCH").once());
+        let error = world.apply(&rename(&ada, "ada.l")).await.expect_err("gone");
+        assert_eq!(error.kind, NotFound, "{status}: {error}");
+        assert!(error.text.contains("no longer exists"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn truths_as_text_and_unknown_attributes_are_read() {
     let world = World::switched(|switches| switches.booleans_as_text = true).await;
     let odd = NewAccount::named("ada").inactive().with("somethingNew", json!([{"x": 1}])).with("nickName", Value::Null);

@@ -63,6 +63,19 @@ fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.rmatch_indices('/').map(|(at, _)| at).filter(is_separator).map(|at| &path[..at])
 }
 
+/// Returns the names of the groups in a path, from the top down.
+pub fn path_names(path: &str) -> impl Iterator<Item = String> {
+    let starts = parents(path).map(str::len).collect::<Vec<_>>();
+    let mut ends: Vec<usize> = starts.into_iter().rev().collect();
+    ends.push(path.len());
+    let mut from = 0;
+    ends.into_iter().map(move |to| {
+        let name = path[from..to].trim_start_matches('/').replace("~/", "/");
+        from = to;
+        name
+    })
+}
+
 impl LoginPattern {
     /// Returns whether a login is of this form.
     pub fn matches(&self, login: &str) -> bool {
@@ -99,6 +112,8 @@ macro_rules! shown_as_text {
                 self.0.text == other.0.text
             }
         }
+
+        impl Eq for $pattern {}
 
         impl fmt::Debug for $pattern {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,6 +169,15 @@ mod tests {
         assert!(!path("/staff").matches_within("/staffing"));
         assert!(!path("/a~").matches_within("/a~/b"), "one group whose name has a slash");
         assert_eq!(parents("/a/b~/c/d").collect::<Vec<_>>(), ["/a/b~/c", "/a"]);
+    }
+
+    #[test]
+    fn a_path_consists_of_the_names_of_its_groups() {
+        for (path, names) in
+            [("/a", &["a"] as &[&str]), ("/a/b/c", &["a", "b", "c"]), ("/a/b~/c", &["a", "b/c"]), ("/a-b", &["a-b"])]
+        {
+            assert_eq!(path_names(path).collect::<Vec<_>>(), names, "{path}");
+        }
     }
 
     #[test]

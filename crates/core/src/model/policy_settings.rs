@@ -11,7 +11,7 @@ use serde::{
     },
 };
 
-use super::{Scope, TargetName, Template};
+use super::{GroupRules, Scope, TargetName, Template};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +145,8 @@ pub struct Policy {
     pub same_person_within: SignedDuration,
     /// The users that are synced; default all.
     pub scope: Scope,
+    /// The groups that are synced, and their names; default all under their own names.
+    pub groups: GroupRules,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
@@ -165,6 +167,7 @@ impl Default for Policy {
             safety: Safety::default(),
             same_person_within: SignedDuration::from_hours(24),
             scope: Scope::default(),
+            groups: GroupRules::default(),
             targets: BTreeMap::new(),
         }
     }

@@ -1,13 +1,19 @@
 //! Fixtures for tests of the plan and the policy.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AttributeRules, GroupState, Link, Pair, Scope, UserState},
+    model::{Account, AttributeRules, GroupRules, GroupState, Link, Pair, Scope, UserState},
     policy,
 };
+
+/// The rules that sync all groups under their own names.
+pub(crate) static GROUP_RULES: LazyLock<GroupRules> = LazyLock::new(GroupRules::default);
 
 /// Returns the user as read, judged by the scope that has all users.
 pub(crate) fn present(user: UserState) -> Presence {
@@ -115,6 +121,7 @@ impl OwnedSituation {
             holder: &self.holder,
             groups: &self.groups,
             attributes: &self.attributes,
+            group_rules: &GROUP_RULES,
             adopt_freely: self.adopt_freely,
             wanted_by_other: self.wanted_by_other,
             in_ring: self.in_ring,

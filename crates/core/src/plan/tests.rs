@@ -14,7 +14,7 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{OwnedSituation, account, capabilities, present, source_group, user},
+    fixtures::{GROUP_RULES, OwnedSituation, account, capabilities, present, source_group, user},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
@@ -99,6 +99,7 @@ impl Case {
             holder: &NameHolder::Free,
             groups: &table(),
             attributes: &RULES,
+            group_rules: &GROUP_RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -313,6 +314,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         holder: &NameHolder::Own,
         groups: &table(),
         attributes: &RULES,
+        group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -411,6 +413,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             holder: &NameHolder::Own,
             groups: &table(),
             attributes: &RULES,
+            group_rules: &GROUP_RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -476,6 +479,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         holder: &NameHolder::Unlinked(other),
         groups: &table(),
         attributes: &AttributeRules::default(),
+        group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -510,6 +514,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         holder: &NameHolder::Free,
         groups: &table(),
         attributes: &AttributeRules::default(),
+        group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,

@@ -8,8 +8,8 @@ use super::GroupTable;
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, Link, Operation, Pair, TargetGroupId,
-        UserFields, UserId, UserState, count,
+        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, GroupRules, GroupState, Link, Operation, Pair,
+        TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
 };
@@ -82,6 +82,8 @@ pub struct Situation<'a> {
     pub groups: &'a GroupTable,
     /// The rules for further attributes.
     pub attributes: &'a AttributeRules,
+    /// The rules for groups.
+    pub group_rules: &'a GroupRules,
     /// Whether accounts that existed before usersync are adopted without approval.
     pub adopt_freely: bool,
     /// Whether another user waits for this account to release its login.
@@ -256,7 +258,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 ..Planned::default()
             };
             planned.findings.unsupported.extend(desired.faults);
-            report_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
+            report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
             Decision::Plan(planned)
         }
         NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported(format!(
@@ -620,7 +622,7 @@ fn plan_memberships(
     planned: &mut Planned,
 ) {
     let resolved = situation.groups.resolve(&user.groups);
-    report_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
+    report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
     // Groups that were not read are not an empty list of groups.
     let Some(present) = &account.groups else {
@@ -696,12 +698,11 @@ fn unsupported(why: String) -> Planned {
     Planned { findings: Findings { unsupported: vec![why], ..Findings::default() }, ..Planned::default() }
 }
 
-fn report_unmapped(
-    findings: &mut Findings,
-    capabilities: &Capabilities,
-    unmapped: &[(&crate::model::GroupState, &str)],
-) {
-    for (group, why) in unmapped {
+fn report_unmapped(findings: &mut Findings, situation: &Situation<'_>, unmapped: &[(&GroupState, &str)]) {
+    let capabilities = situation.capabilities;
+    for (group, why) in
+        unmapped.iter().filter(|(group, _)| policy::left_out(&group.path, situation.group_rules).is_none())
+    {
         if capabilities.protected_groups.is_left_alone(&group.name) {
             report_group(findings, capabilities, &group.name, why);
         } else {

@@ -1,8 +1,9 @@
 //! Derives what a target should hold from the state at the source: pure, no I/O, no clock.
 //!
-//! The rules: the users in scope but service accounts, the display name from the names, all groups by leaf name, and the
-//! templates of further attributes.
+//! The rules: the users in scope but service accounts, the display name from the names, the selected groups under the
+//! names that the rules give them, and the templates of further attributes.
 
+mod groups;
 mod scope;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::{
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
 };
 
+pub use groups::{left_out, named_group, own_names, renames_groups, with_named_groups};
 pub use scope::{Verdict, verdict};
 
 /// The desired state of an account.

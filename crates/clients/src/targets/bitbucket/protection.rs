@@ -40,12 +40,23 @@ impl Writes for BitbucketTarget {
         }
         let mut active = HashSet::new();
         for group in &known.protection.marked {
-            let members = self.members_of(group, deadline).await?.0.into_iter();
-            active.extend(members.filter(|user| user.active).map(|user| user.id));
+            let (members, why) = self.members_of(group, deadline).await?;
+            // The missing member may be this account.
+            if let Some(why) = why {
+                return Err(administrators_unconfirmed(operation, &why));
+            }
+            active.extend(members.into_iter().filter(|user| user.active).map(|user| user.id));
         }
-        let direct = self.permitted(None, deadline).await?.into_iter();
-        let direct = direct.filter(|(_, permission, user)| administers(permission) && user.active == Some(true));
-        active.extend(direct.map(|(id, ..)| id));
+        for (id, permission, user) in self.permitted(None, deadline).await? {
+            match user.active {
+                Some(true) if administers(&permission) => _ = active.insert(id),
+                None if administers(&permission) => {
+                    let why = format!("global permission {permission}: its user was returned without active");
+                    return Err(administrators_unconfirmed(operation, &why));
+                }
+                _ => {}
+            }
+        }
         known.protection.refuse_last_end(operation, &active)
     }
 }
@@ -130,4 +141,13 @@ impl BitbucketTarget {
         let protection = Protection { own_id, people: people.collect(), marked, members, incomplete, ..protection };
         Ok(Known { protection, grants })
     }
+}
+
+/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
+fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
+    let why = why.trim_end_matches('.');
+    unconfirmed(format!(
+        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
+         retries it."
+    ))
 }

@@ -17,7 +17,9 @@ use crate::{
     model::{Account, AccountId, ErrorClass, Operation},
     targets::{
         TargetError, Writes,
-        rest::{Ask, Protection, ended, not_done, refuse_protected, segment, unconfirmed},
+        rest::{
+            Ask, Protection, ended, lenient::some, members_lacking, not_done, refuse_protected, segment, unconfirmed,
+        },
     },
 };
 
@@ -54,7 +56,10 @@ impl ConfluenceTarget {
                 ));
             }
             match self.all_members(group, deadline).await {
-                Ok(found) => members.extend(found.into_iter().filter_map(|user| user.key)),
+                Ok((found, why)) => {
+                    members.extend(found.into_iter().filter_map(|user| user.key));
+                    incomplete = incomplete.or(why);
+                }
                 Err(error) if error.class() == ErrorClass::Unconfirmed => incomplete = Some(error.text),
                 Err(error) => return Err(error),
             }
@@ -141,23 +146,29 @@ impl ConfluenceTarget {
         Ok(permissions)
     }
 
-    /// Returns all members of a frozen group; empty if there is no such group.
-    async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<User>, TargetError> {
-        let mut members = Vec::new();
+    /// Returns the members of a frozen group that have a key, and why others may be missing; empty if there is no such
+    /// group.
+    async fn all_members(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(Vec<User>, Option<String>), TargetError> {
+        let (mut members, mut incomplete) = (Vec::new(), None);
         let mut at = 0;
         // A default group name that this Confluence does not have protects no account.
         while let Some(page) = self.members_page(group, at, deadline).await? {
             let (next, why) = page.next(at);
-            if let Some(why) = why {
-                return Err(unconfirmed(format!("reading the frozen group {group}: {why}.")));
-            }
+            incomplete = incomplete.or(why.map(|why| format!("reading the frozen group {group}: {why}")));
             members.extend(page.results.into_iter().filter(User::known));
             match next {
                 Some(next) => at = next,
                 None => break,
             }
         }
-        Ok(members)
+        let came = members.len();
+        members.retain(|user| some(user.key.clone()).is_some());
+        let lacking = members_lacking(came - members.len(), group, "a key");
+        Ok((members, incomplete.or(lacking)))
     }
 
     /// Refuses to update an account that a listing could not recognize as protected, so that it is re-read. Removals
@@ -180,15 +191,33 @@ impl ConfluenceTarget {
         protection.refuse_own_deactivation(operation)?;
         let marked = self.standings.marked(&protection.marked);
         let read = Box::pin(self.account_by_key(account, Some(deadline)));
-        let fresh = Box::pin(self.fresh_protection());
+        let fresh = Box::pin(async {
+            let fresh = self.fresh_protection().await?;
+            // This account shows no groups, so it may be a member that was not read.
+            match &fresh.incomplete {
+                Some(why) if !fresh.members.contains(account.as_str()) => {
+                    Err(administrators_unconfirmed(operation, why))
+                }
+                _ => Ok(fresh),
+            }
+        });
         if !protection.administers(account, &marked, read, fresh).await? {
             return Ok(());
         }
         let mut active = HashSet::new();
         for group in &marked {
-            let members = self.all_members(group, Some(deadline)).await?;
-            let able = members.into_iter().filter(|user| user.active() == Some(true));
-            active.extend(able.filter_map(|user| user.key.map(AccountId::from)));
+            let (members, why) = self.all_members(group, Some(deadline)).await?;
+            // The missing member may be this account.
+            if let Some(why) = why {
+                return Err(administrators_unconfirmed(operation, &why));
+            }
+            let what = format!("{operation}: reading the administrators in {group}");
+            for user in members {
+                let user = self.with_status(user, &what, Some(deadline)).await?;
+                if user.active() == Some(true) {
+                    active.extend(user.key.map(AccountId::from));
+                }
+            }
         }
         protection.refuse_last_end(operation, &active)
     }
@@ -200,4 +229,13 @@ impl Writes for ConfluenceTarget {
         self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_lockout(operation, deadline).await
     }
+}
+
+/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
+fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
+    let why = why.trim_end_matches('.');
+    unconfirmed(format!(
+        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
+         retries it."
+    ))
 }

@@ -116,7 +116,15 @@ impl ConfluenceTarget {
     }
 
     /// Adds the status over JSON-RPC, if that is enabled, where REST does not return it.
-    async fn with_status(&self, mut user: User, what: &str, deadline: Option<Timestamp>) -> Result<User, TargetError> {
+    ///
+    /// # Errors
+    /// [`ErrorClass::Unconfirmed`] if key, login or status remain unknown.
+    pub(super) async fn with_status(
+        &self,
+        mut user: User,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<User, TargetError> {
         if user.active().is_none()
             && let Some(login) = &user.username
             && let Some(active) = self.active_by_rpc(login, deadline).await?
@@ -259,7 +267,7 @@ impl UserWrites for ConfluenceTarget {
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let made: Made = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let Some(key) = made.key else {
+            let Some(key) = some(made.key) else {
                 let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
                 return found.map(Applied::Account).ok_or_else(|| self.rest.account_not_returned(&what));
             };

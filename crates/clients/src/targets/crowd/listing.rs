@@ -15,6 +15,15 @@ use crate::{
     },
 };
 
+/// Users of a list, with all their fields.
+pub(super) struct Completed {
+    pub users: Vec<User>,
+    /// The number of users without a name, or deleted since they were listed.
+    pub unknown: usize,
+    /// The number of users whose own answers are unreadable. They exist and are left out.
+    pub unreadable: usize,
+}
+
 impl CrowdTarget {
     /// Returns one page of all accounts, inactive ones included.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
@@ -36,7 +45,7 @@ impl CrowdTarget {
         let page: Users = self.rest.parse(&ask, &answer)?;
         let reported_list = page.users.reported;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
-        let (users, unknown) = self.complete(brought.items).await?;
+        let Completed { users, unknown, .. } = self.complete(brought.items).await?;
         // A list that does not expand attributes may show every account without any.
         if users.iter().any(|user| {
             self.settings.attributes.iter().any(|name| user.attribute(name).is_some_and(|one| !one.is_empty()))
@@ -55,23 +64,25 @@ impl CrowdTarget {
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 
-    /// Reads users again if a list returned too few of their fields, for example without expanded entries. The number
-    /// counts users that could not be read.
-    pub(super) async fn complete(&self, users: Vec<User>) -> Result<(Vec<User>, usize), TargetError> {
-        let (mut whole, mut unknown) = (Vec::with_capacity(users.len()), 0);
+    /// Reads users again if a list returned too few of their fields, for example without expanded entries.
+    pub(super) async fn complete(&self, users: Vec<User>) -> Result<Completed, TargetError> {
+        let (mut whole, mut unknown, mut unreadable) = (Vec::with_capacity(users.len()), 0, 0);
         for user in users {
             let read = match (&some(user.name.clone()), user.active) {
                 (Some(_), Some(_)) => Some(user),
                 // An unreadable user fails on its own when it is read alone.
-                (Some(name), None) => match unless_unreadable(self.user_by_login(name, None).await)? {
-                    Some(found) => found,
-                    None => continue,
-                },
+                (Some(name), None) => {
+                    let Some(found) = unless_unreadable(self.user_by_login(name, None).await)? else {
+                        unreadable += 1;
+                        continue;
+                    };
+                    found
+                }
                 (None, _) => None,
             };
             unknown += usize::from(read.is_none());
             whole.extend(read);
         }
-        Ok((whole, unknown))
+        Ok(Completed { users: whole, unknown, unreadable })
     }
 }

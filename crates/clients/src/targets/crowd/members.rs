@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::{
     CrowdTarget,
     errors::{Right, no_group, reason},
+    listing::Completed,
     paging::{PAGE, Place},
     wire::{Groups, NameOnly, User, Users},
 };
@@ -27,8 +28,10 @@ pub(super) struct Members {
     pub users: Vec<User>,
     /// The position of the next page; `None` at the end.
     pub next: Option<Place>,
-    /// Why the page may be incomplete; `None`: it is complete.
+    /// Why the page may be incomplete; `None`: it is complete, except for unreadable members.
     pub incomplete: Option<String>,
+    /// The number of members whose own answers are unreadable; they are left out.
+    pub unreadable: usize,
 }
 
 impl CrowdTarget {
@@ -73,11 +76,11 @@ impl CrowdTarget {
         let page: Users = self.rest.parse(&ask, &answer)?;
         let reported = page.users.reported;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
-        let (users, unknown) = self.complete(brought.items).await?;
+        let Completed { users, unknown, unreadable } = self.complete(brought.items).await?;
         let moved = brought.moved.then(|| format!("the members of {group} changed during the read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
         let unlisted = (!reported).then(|| NO_LIST.to_owned());
-        Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread) }))
+        Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread), unreadable }))
     }
 
     /// Whether an account is a direct member of a group.

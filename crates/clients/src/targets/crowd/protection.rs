@@ -16,7 +16,7 @@ use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{
         TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, ended, fold, refuse_protected},
+        rest::{Ask, Protection, ended, fold, refuse_protected, unconfirmed},
     },
 };
 
@@ -51,7 +51,14 @@ impl CrowdTarget {
             return Ok(());
         }
         for group in &protection.marked {
-            let members = self.all_members(group, Some(deadline)).await?.unwrap_or_default();
+            let (members, why) = match self.all_members(group, Some(deadline)).await {
+                Err(error) if is_unreadable(&error) => (Vec::new(), Some(error.text)),
+                read => read?.unwrap_or_default(),
+            };
+            // The missing member may be this account.
+            if let Some(why) = why {
+                return Err(administrators_unconfirmed(operation, &why));
+            }
             let active: HashSet<AccountId> =
                 members.iter().filter(|user| user.active == Some(true)).filter_map(User::id).collect();
             protection.refuse_last_end(operation, &active)?;
@@ -78,52 +85,62 @@ impl CrowdTarget {
             Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
         protection.groups.extend(ADMINISTRATORS.map(str::to_owned));
         for group in protection.groups.clone() {
+            let read = self.all_members(&group, deadline).await;
             // A name that this Crowd does not have protects no account.
-            let users = match self.all_members(&group, deadline).await {
-                Ok(Some(users)) => users,
-                Ok(None) => continue,
+            if matches!(read, Ok(None)) {
+                continue;
+            }
+            if ADMINISTRATORS.contains(&group.as_str()) {
+                protection.marked.insert(group.clone());
+            }
+            let (users, why) = match read {
                 // Its members stay protected: each account shows its own groups.
                 Err(error) if is_unreadable(&error) => {
                     protection.incomplete = Some(error.text);
                     continue;
                 }
-                Err(error) => return Err(error),
+                read => read?.unwrap_or_default(),
             };
+            protection.incomplete = protection.incomplete.or(why);
             protection.members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
             match self.child_groups(&group, deadline).await {
                 Ok(children) => protection.groups.extend(children),
                 Err(error) if is_unreadable(&error) => protection.incomplete = Some(error.text),
                 Err(error) => return Err(error),
             }
-            if ADMINISTRATORS.contains(&group.as_str()) {
-                protection.marked.insert(group);
-            }
         }
         Ok(protection)
     }
 
-    /// Returns all members of a group and its sub-groups; `None` if there is no such group. An account that was a
-    /// member at any time during the read counts.
-    async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Option<Vec<User>>, TargetError> {
-        let mut members = Vec::new();
+    /// Returns all members of a group and its sub-groups, and why some may be missing; `None` if there is no such group.
+    /// An account that was a member at any time during the read counts.
+    async fn all_members(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<(Vec<User>, Option<String>)>, TargetError> {
+        let (mut members, mut incomplete) = (Vec::new(), None);
         for _ in 0..MAX_LIST_READS {
-            let (mut place, mut moved) = (Place::default(), false);
+            incomplete = None;
+            let mut place = Place::default();
             loop {
                 let Some(page) = self.members_of("/group/user/nested", group, &place, deadline).await? else {
                     return Ok(None);
                 };
                 members.extend(page.users);
-                moved |= page.incomplete.is_some();
+                let unreadable =
+                    (page.unreadable > 0).then(|| format!("unreadable members of {group}: {}", page.unreadable));
+                incomplete = incomplete.or(page.incomplete).or(unreadable);
                 match page.next {
                     Some(next) => place = next,
                     None => break,
                 }
             }
-            if !moved {
+            if incomplete.is_none() {
                 break;
             }
         }
-        Ok(Some(members))
+        Ok(Some((members, incomplete)))
     }
 
     /// Returns the folded names of all groups nested in a group. Their members have all rights of the outer group.
@@ -145,4 +162,13 @@ impl CrowdTarget {
 /// Whether an answer came that carries no information, for example a refusal without a reason.
 fn is_unreadable(error: &TargetError) -> bool {
     error.class() == ErrorClass::Unconfirmed || error.kind == TargetErrorKind::NotFound
+}
+
+/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
+fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
+    let why = why.trim_end_matches('.');
+    unconfirmed(format!(
+        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
+         retries it."
+    ))
 }

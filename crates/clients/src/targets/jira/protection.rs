@@ -16,7 +16,7 @@ use crate::{
     model::Operation,
     targets::{
         TargetError, Writes,
-        rest::{Ask, Protection, ended, fold, refuse_protected},
+        rest::{Ask, Protection, ended, fold, refuse_protected, unconfirmed},
     },
 };
 
@@ -107,6 +107,10 @@ impl JiraTarget {
         for group in &marked {
             let mut cursor = None;
             while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
+                // The missing member may be this account.
+                if let Some(why) = page.incomplete {
+                    return Err(administrators_unconfirmed(operation, &why));
+                }
                 active.extend(page.items);
                 cursor = page.next;
                 if cursor.is_none() {
@@ -124,4 +128,13 @@ impl Writes for JiraTarget {
         self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_lockout(operation, deadline).await
     }
+}
+
+/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
+fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
+    let why = why.trim_end_matches('.');
+    unconfirmed(format!(
+        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
+         retries it."
+    ))
 }

@@ -113,7 +113,8 @@ impl GroupWrites for ScimTarget {
     /// Renames a group by PATCH. If the group were written back whole without its members, it would lose them.
     async fn rename_group(&self, group: GroupRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("renaming group {} to {to}", group.name);
-        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.id.as_str(), &what)?;
+        let groups = self.groups_path(&what, Some(deadline)).await?;
+        let path = path_of(&groups, group.id.as_str(), &what)?;
         let cannot = || unsupported(format!("{what}: the SCIM server has no PATCH. Rename it manually there."));
         if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
@@ -140,6 +141,9 @@ impl GroupWrites for ScimTarget {
                 }
             }
             StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => Err(gone(&what, "group")),
+            StatusCode::NOT_FOUND if self.is_gone(&groups, group.id.as_str(), &answer, Some(deadline)).await? => {
+                Err(gone(&what, "group"))
+            }
             StatusCode::CONFLICT => Err(self.group_name_taken(&what, to, Some(group.id), &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),

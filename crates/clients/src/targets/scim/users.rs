@@ -337,8 +337,9 @@ impl UserWrites for ScimTarget {
                     now = read.map(|account| account.name);
                 }
                 match now {
-                    Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, &now)),
-                    _ => Ok(Applied::Done),
+                    Some(now) if fold(&now) == fold(to) => Ok(Applied::Done),
+                    Some(now) => Err(self.rest.named_otherwise(&what, &now)),
+                    None => Err(gone(&what, "account")),
                 }
             }
             Written::Refused(answer) => {

@@ -4,7 +4,7 @@ use super::{group, operations, source_group_of, table};
 use crate::{
     model::{Account, ApprovalKind, GroupMapping, Link, ManagedGroup, Operation, TargetGroupId, UserState},
     plan::{
-        Findings, GroupTable, Hold, Planned, Presence, Then,
+        Findings, GroupTable, Hold, Planned, Then,
         fixtures::{OwnedSituation, account, present, source_group, user},
     },
 };

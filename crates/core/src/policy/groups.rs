@@ -1,0 +1,140 @@
+//! Selects the groups that are synced, and names them.
+
+use std::sync::Arc;
+
+use crate::model::{GroupRules, GroupState, NamedBy, UserState, path_names};
+
+/// Returns why a group is not synced; `None`: it is.
+pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
+    if let Some(pattern) = rules.excluded.iter().find(|pattern| pattern.matches(path)) {
+        return Some(format!("left out by the policy (excluded: {pattern})"));
+    }
+    let chosen = rules.only.is_empty() || rules.only.iter().any(|pattern| pattern.matches(path));
+    (!chosen).then(|| "left out by the policy (it matches none of only)".to_owned())
+}
+
+/// Returns whether the rules give groups other names than their own.
+pub fn renames_groups(rules: &GroupRules) -> bool {
+    let GroupRules { named_by, prefix, suffix, names, .. } = rules;
+    *named_by != NamedBy::Leaf || !(prefix.is_empty() && suffix.is_empty() && names.is_empty())
+}
+
+/// Returns a group as read, with the name that the rules give it.
+pub fn named_group(group: GroupState, rules: &GroupRules) -> GroupState {
+    let name = match (rules.names.get(&group.path), rules.named_by) {
+        (Some(name), _) => name.clone(),
+        (None, NamedBy::Leaf) => affixed(&group.name, rules),
+        (None, NamedBy::Path) => affixed(&path_names(&group.path).collect::<Vec<_>>().join(&rules.separator), rules),
+    };
+    GroupState { name, ..group }
+}
+
+fn affixed(name: &str, rules: &GroupRules) -> String {
+    format!("{}{name}{}", rules.prefix, rules.suffix)
+}
+
+/// Returns a user as read, with the names that the rules give its groups.
+pub fn with_named_groups(user: UserState, rules: &GroupRules) -> UserState {
+    if !renames_groups(rules) {
+        return user;
+    }
+    let groups = user.groups.iter().map(|group| Arc::new(named_group(GroupState::clone(group), rules))).collect();
+    UserState { groups, ..user }
+}
+
+/// Returns the own names of groups that the rules may give this name, to search for them.
+pub fn own_names(name: &str, rules: &GroupRules) -> Vec<String> {
+    let from_table = rules.names.iter().filter(|(_, given)| given.to_lowercase() == name.to_lowercase());
+    let mut own: Vec<String> = from_table.filter_map(|(path, _)| path_names(path).last()).collect();
+    let folded = name.to_lowercase();
+    let bare = folded.strip_prefix(&rules.prefix.to_lowercase());
+    let bare = bare.and_then(|bare| bare.strip_suffix(&rules.suffix.to_lowercase()));
+    if let Some(bare) = bare.filter(|bare| !bare.is_empty()) {
+        own.push(bare.to_owned());
+        let separator = rules.separator.to_lowercase();
+        if rules.named_by == NamedBy::Path && !separator.is_empty() {
+            // A group's own name may contain the separator.
+            own.extend(bare.match_indices(&separator).map(|(at, _)| bare[at + separator.len()..].to_owned()));
+        }
+    }
+    own.sort();
+    own.dedup();
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(json: &str) -> GroupRules {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn group(path: &str) -> GroupState {
+        let name = path_names(path).last().unwrap();
+        GroupState { id: path.into(), name, path: path.into() }
+    }
+
+    fn name(path: &str, json: &str) -> String {
+        named_group(group(path), &rules(json)).name
+    }
+
+    #[test]
+    fn groups_are_selected_by_path() {
+        let chosen = rules(r#"{"only": ["/eng/**", "/ops"], "excluded": ["/eng/secret/**", "/eng/secret"]}"#);
+        for path in ["/eng/core", "/ops"] {
+            assert_eq!(left_out(path, &chosen), None, "{path}");
+        }
+        let excluded = left_out("/eng/secret/red", &chosen);
+        assert_eq!(excluded.as_deref(), Some("left out by the policy (excluded: /eng/secret/**)"));
+        let other = left_out("/hr", &chosen);
+        assert_eq!(other.as_deref(), Some("left out by the policy (it matches none of only)"));
+        assert_eq!(left_out("/hr", &GroupRules::default()), None);
+    }
+
+    #[test]
+    fn a_group_is_named_by_its_own_name_its_path_or_the_table() {
+        for (path, json, expected) in [
+            ("/eng/platform", "{}", "platform"),
+            ("/eng/platform", r#"{"named_by": "path"}"#, "eng-platform"),
+            ("/eng/a~/b", r#"{"named_by": "path", "separator": "."}"#, "eng.a/b"),
+            ("/eng/platform", r#"{"prefix": "kc-", "suffix": "-team"}"#, "kc-platform-team"),
+            (
+                "/eng/platform",
+                r#"{"named_by": "path", "prefix": "kc-", "names": {"/eng/platform": "Platform"}}"#,
+                "Platform",
+            ),
+        ] {
+            assert_eq!(name(path, json), expected, "{path} {json}");
+            assert_eq!(renames_groups(&rules(json)), json != "{}", "{json}");
+        }
+    }
+
+    #[test]
+    fn the_groups_that_may_have_a_name_are_found_by_their_own_names() {
+        for json in [
+            "{}",
+            r#"{"named_by": "path"}"#,
+            r#"{"named_by": "path", "separator": "", "prefix": "K"}"#,
+            r#"{"prefix": "kc-", "suffix": "-team"}"#,
+            r#"{"named_by": "path", "names": {"/eng/red-team": "R"}}"#,
+        ] {
+            for path in ["/eng", "/eng/Red-Team", "/eng/red-team", "/a/b/c"] {
+                let group = named_group(group(path), &rules(json));
+                let own = path_names(path).last().unwrap().to_lowercase();
+                let found = own_names(&group.name.to_uppercase(), &rules(json));
+                let by_whole = json.contains("\"separator\": \"\"");
+                assert!(by_whole || found.contains(&own), "{json} {path} {found:?}");
+            }
+        }
+        assert_eq!(own_names("kc-", &rules(r#"{"prefix": "kc-"}"#)), [] as [String; 0]);
+        assert_eq!(own_names("other", &rules(r#"{"prefix": "kc-"}"#)), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_users_groups_get_their_names() {
+        let user = UserState { groups: vec![Arc::new(group("/eng/core"))], ..crate::plan::fixtures::user() };
+        let named = |json: &str| with_named_groups(user.clone(), &rules(json)).groups[0].name.clone();
+        assert_eq!((named("{}"), named(r#"{"named_by": "path"}"#)), ("core".to_owned(), "eng-core".to_owned()));
+    }
+}
