@@ -111,7 +111,7 @@ pub(super) struct Place<'a> {
 
 pub(super) async fn open<'a>(context: &'a Context, args: &PairArgs) -> Result<Place<'a>, Failure> {
     let config = context.config()?;
-    let pairs = app::pairs(&config, &args)?;
+    let pairs = app::pairs(&config, args)?;
     let sides = Sides::new(&config)?;
     let opened = app::work(context, &config).await?;
     Ok(Place { context, config, sides, opened, pairs })

@@ -177,10 +177,7 @@ pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Acti
 impl Case<'_> {
     /// Records what a decision plans for the user.
     pub fn plan(&mut self, decision: &Decision, presence: &Presence) {
-        let user = match presence {
-            Presence::Present(user, _) => Some(user),
-            Presence::Gone => None,
-        };
+        let user = presence.user();
         for action in actions(decision, user) {
             self.worked.ledger.plan(action, &self.fingerprint);
         }

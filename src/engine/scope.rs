@@ -91,14 +91,11 @@ impl Engine {
         }
         let now = self.clock.now();
         let known = connector.absent_groups.lock().clone();
-        let absent = match known.filter(|(at, _)| now.duration_since(*at) < KNOWN_FOR) {
-            Some((_, absent)) => absent,
-            None => {
-                let absent = read_absent_groups(connector.source.as_ref(), scope, &connector.policy.groups).await?;
-                *connector.absent_groups.lock() = Some((now, absent.clone()));
-                absent
-            }
-        };
+        if let Some((_, absent)) = known.filter(|(at, _)| now.duration_since(*at) < KNOWN_FOR) {
+            return Ok(judged(user, scope, &absent));
+        }
+        let absent = read_absent_groups(connector.source.as_ref(), scope, &connector.policy.groups).await?;
+        *connector.absent_groups.lock() = Some((now, absent.clone()));
         Ok(judged(user, scope, &absent))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
-    store::Planned,
+    store::{LinkOrder, Planned},
     targets::Capabilities,
 };
 
@@ -329,14 +329,7 @@ impl Run<'_> {
     ) -> WalkDecision {
         let order = subject.as_user().and_then(|user| target.orders.get(user));
         if let Some(order) = order.filter(|order| order.ended.is_none()) {
-            // The worker that claims the user carries it out.
-            let account = order.account.as_ref().and_then(|account| target.account(account));
-            if let (RunMode::DryRun, Some(account), Presence::Present(user, _)) = (self.options.mode, account, presence)
-            {
-                let adopt = Action::adopt(user, &account);
-                self.report.plan(subject, adopt, None, || "an operator requested this link".to_owned());
-                self.plan_adopted(presence, subject, &account, target, groups);
-            }
+            self.plan_order(order, presence, target, groups, subject);
             return WalkDecision::ReadAgain(Vec::new());
         }
         let account = link.and_then(|link| target.account(&link.account));
@@ -370,10 +363,7 @@ impl Run<'_> {
             own_login: &self.info.signed_in_as,
         };
         let mut decision = plan::decide(&situation);
-        let user = match presence {
-            Presence::Present(user, _) => Some(user),
-            Presence::Gone => None,
-        };
+        let user = presence.user();
         let report = &mut self.report;
         let mut decided = Decided::default();
         match &mut decision {
@@ -433,6 +423,23 @@ impl Run<'_> {
                 }
                 WalkDecision::ReadAgain(actions)
             }
+        }
+    }
+
+    /// Plans an operator's order about a link; the worker that claims the user carries it out.
+    fn plan_order(
+        &mut self,
+        order: &LinkOrder,
+        presence: &Presence,
+        target: &TargetWalk,
+        groups: &GroupTable,
+        subject: &Subject,
+    ) {
+        let account = order.account.as_ref().and_then(|account| target.account(account));
+        if let (RunMode::DryRun, Some(account), Some(user)) = (self.options.mode, account, presence.user()) {
+            let adopt = Action::adopt(user, &account);
+            self.report.plan(subject, adopt, None, || "an operator requested this link".to_owned());
+            self.plan_adopted(presence, subject, &account, target, groups);
         }
     }
 

@@ -16,11 +16,22 @@ use crate::{
 
 /// Whether a user exists at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all users are present, and one is held at a time")]
 pub enum Presence {
     /// The user as read, and whether it is in scope.
     Present(UserState, Verdict),
     /// Keycloak answered twice that the user is gone, with a successful read of a live user in between.
     Gone,
+}
+
+impl Presence {
+    /// Returns the user, if it exists.
+    pub fn user(&self) -> Option<&UserState> {
+        match self {
+            Self::Present(user, _) => Some(user),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// The holder of the login that a user should have in the target.

@@ -61,11 +61,11 @@ impl BitbucketTarget {
                 (_, Some(_)) => self.revoke(what, &user.id, &user.name, deadline).await,
                 (None, None) => continue,
             };
-            taken.map_err(|error| after_part(done, error))?;
+            taken.map_err(|error| after_part(what, done, error))?;
             done = true;
         }
         if in_groups {
-            let left = self.groups_of(user, deadline).await.map_err(|error| after_part(done, error))?;
+            let left = self.groups_of(user, deadline).await.map_err(|error| after_part(what, done, error))?;
             if let Some(left) = left.iter().find(|group| grants.groups.contains_key(&fold(group))) {
                 return Err(error(
                     TargetErrorKind::Unanswered,
@@ -121,7 +121,7 @@ impl BitbucketTarget {
         match permission {
             Some(permission) => {
                 let granted = self.grant(what, &user.name, permission, deadline).await;
-                granted.map_err(|error| after_part(given, error))?;
+                granted.map_err(|error| after_part(what, given, error))?;
             }
             None if !given => return nothing(),
             None => {}

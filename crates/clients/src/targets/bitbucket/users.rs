@@ -151,7 +151,7 @@ impl UserWrites for BitbucketTarget {
             if now.name == to {
                 return Ok(Applied::Done);
             }
-            return Err(self.rest.named_otherwise(&what, &now.name));
+            return Err(self.rest.named_otherwise(&what, "login", &now.name));
         }
         let said = self.rest.said(&answer, Some(to));
         if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {

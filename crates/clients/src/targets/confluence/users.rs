@@ -225,7 +225,8 @@ impl ConfluenceTarget {
             self.set_active_by_rpc(name, active, &what, deadline).await?;
         }
         // The answer is empty, and some versions send it without making the change, so the state is read.
-        let now = self.user(By::Key(account.id.as_str()), &what, Some(deadline)).await.map_err(after_the_fact)?;
+        let now =
+            self.user(By::Key(account.id.as_str()), &what, Some(deadline)).await.map_err(after_the_fact(&what))?;
         if now.is_some_and(|user| user.active() == Some(active)) {
             return Ok(Applied::Done);
         }
@@ -380,8 +381,13 @@ impl UserWrites for ConfluenceTarget {
             _ => return Err(self.refused_write(&ask, &answer, deadline).await),
         }
         let task: Submitted = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let why = self.await_task(task.id.as_deref(), &what, deadline).await.map_err(after_the_fact)?;
-        if self.user(By::Key(account.id.as_str()), &what, Some(deadline)).await.map_err(after_the_fact)?.is_none() {
+        let why = self.await_task(task.id.as_deref(), &what, deadline).await.map_err(after_the_fact(&what))?;
+        if self
+            .user(By::Key(account.id.as_str()), &what, Some(deadline))
+            .await
+            .map_err(after_the_fact(&what))?
+            .is_none()
+        {
             return Ok(Applied::Done);
         }
         match why {

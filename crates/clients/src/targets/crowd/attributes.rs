@@ -98,7 +98,7 @@ impl CrowdTarget {
         }
         for (name, _) in cleared {
             let ask = ask(Method::DELETE).query("attributename", name);
-            self.send_attributes(&ask, user).await.map_err(|why| after_part(sent, why))?;
+            self.send_attributes(&ask, user).await.map_err(|why| after_part(what, sent, why))?;
             sent = true;
         }
         Ok(sent)

@@ -210,7 +210,7 @@ impl UserWrites for CrowdTarget {
         let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
         let made = match reported.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
             Some(user) => Some(user),
-            None => self.user_by_login(name, Some(deadline)).await.map_err(after_the_fact)?,
+            None => self.user_by_login(name, Some(deadline)).await.map_err(after_the_fact(&what))?,
         };
         let made = made.filter(|user| user.name.as_deref().is_some_and(|reported| fold(reported) == fold(name)));
         let lost = || self.rest.account_not_returned(&what);
@@ -237,8 +237,8 @@ impl UserWrites for CrowdTarget {
         body.email = fields.email.as_deref().unwrap_or(body.email);
         let put = self.put_user(&what, &user, &body, deadline).await?;
         let given = self.write_attributes(&what, &user, &fields.attributes, deadline).await;
-        if given.map_err(|why| after_part(put, why))? {
-            let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+        if given.map_err(|why| after_part(&what, put, why))? {
+            let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact(&what))?;
             let now = now.ok_or_else(|| gone(&what, "account"))?;
             self.check_attributes(&what, &now, &fields.attributes)?;
         }
@@ -273,7 +273,7 @@ impl UserWrites for CrowdTarget {
             status if status.is_success() => {
                 let reported: Option<User> = serde_json::from_slice(&answer.body).ok();
                 match reported.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
-                    Some(name) => Err(self.rest.named_otherwise(&what, &name)),
+                    Some(name) => Err(self.rest.named_otherwise(&what, "login", &name)),
                     None => Ok(Applied::Done),
                 }
             }
@@ -322,7 +322,7 @@ impl CrowdTarget {
             return Ok(Applied::Done);
         }
         // The answer is empty, and a directory that cannot store the state ignores it silently.
-        let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+        let now = self.user_by_id(account.id, Some(deadline)).await.map_err(after_the_fact(&what))?;
         let now = now.ok_or_else(|| unanswered(&what, "the account no longer exists."))?;
         if now.active == Some(active) {
             return Ok(Applied::Done);

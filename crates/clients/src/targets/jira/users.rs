@@ -122,7 +122,7 @@ impl JiraTarget {
         let now = match reported {
             Some(reported) if reported == active => return Ok(Applied::Done),
             _ => {
-                let read = self.account_by_key(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+                let read = self.account_by_key(account.id, Some(deadline)).await.map_err(after_the_fact(&what))?;
                 read.map(|account| account.active)
             }
         };
@@ -244,7 +244,7 @@ impl UserWrites for JiraTarget {
         let body = UserWrite { name: Some(to), ..UserWrite::default() };
         let user = self.put_user(account.id, to, &what, &body, deadline).await?;
         match user.and_then(|user| user.name) {
-            Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, &now)),
+            Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, "login", &now)),
             Some(_) => Ok(Applied::Done),
             None => Ok(Applied::Undocumented),
         }

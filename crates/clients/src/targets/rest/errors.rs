@@ -116,6 +116,9 @@ fn find_reasons(value: &Value, deeper: usize, found: &mut Vec<String>) {
     }
 }
 
+/// What usersync does after a temporary failure.
+const RETRIES: &str = "usersync retries it.";
+
 /// What usersync does after a write without a clear result.
 const CHECKS: &str = "usersync checks whether it took effect.";
 
@@ -154,17 +157,22 @@ pub fn unanswered(what: &str, why: &str) -> TargetError {
     error(TargetErrorKind::Unanswered, format!("{what}: {why} {CHECKS}"))
 }
 
-/// Marks a failed step after a write: the write may have taken effect, and only a read shows it.
-pub fn after_the_fact(why: TargetError) -> TargetError {
-    if why.kind == TargetErrorKind::Unanswered {
-        return why;
+/// Marks a failed step after the write of an operation, which may have taken effect: only a read shows it.
+pub fn after_the_fact(what: &str) -> impl FnOnce(TargetError) -> TargetError {
+    move |why| {
+        if why.kind == TargetErrorKind::Unanswered {
+            return why;
+        }
+        // The step is not repeated by itself.
+        let step = why.text.trim_end_matches(RETRIES).trim_end();
+        let text = if step.starts_with(what) { step.to_owned() } else { format!("{what}: {step}") };
+        TargetError { kind: TargetErrorKind::Unanswered, text: format!("{text} {CHECKS}"), ..why }
     }
-    TargetError { kind: TargetErrorKind::Unanswered, text: format!("{} {CHECKS}", why.text), ..why }
 }
 
 /// Marks a failed step of an operation, if an earlier step was `done`.
-pub fn after_part(done: bool, why: TargetError) -> TargetError {
-    if done { after_the_fact(why) } else { why }
+pub fn after_part(what: &str, done: bool, why: TargetError) -> TargetError {
+    if done { after_the_fact(what)(why) } else { why }
 }
 
 /// Handles the read of one account in a listing; `None` if its answer is unreadable. Such an account is left out of the
@@ -208,7 +216,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, CHECKS)
         } else {
-            (TargetErrorKind::NotDone(ErrorClass::Transient), "usersync retries it.")
+            (TargetErrorKind::NotDone(ErrorClass::Transient), RETRIES)
         };
         let text = format!("{what}: {product} answered {code}{said}. {next}");
         return Some(TargetError { kind, text, retry_after: answer.retry_after() });

@@ -68,9 +68,9 @@ impl Rest {
         self.accepted_but(what, &format!("the account is still {state}"), advice)
     }
 
-    /// Creates the error for a rename that was accepted and led to another name.
-    pub fn named_otherwise(&self, what: &str, now: &str) -> TargetError {
-        self.accepted_but(what, &format!("the name is {now}"), "Rename it manually there.")
+    /// Creates the error for a rename that was accepted and led to another login or group name.
+    pub fn named_otherwise(&self, what: &str, name: &str, now: &str) -> TargetError {
+        self.accepted_but(what, &format!("the {name} is {now}"), "Rename it manually there.")
     }
 
     /// Creates the error for a created account that the product does not return.

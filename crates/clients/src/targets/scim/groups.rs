@@ -136,7 +136,7 @@ impl GroupWrites for ScimTarget {
             status if status.is_success() => {
                 let now = self.reported_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
                 match now.filter(|now| now != to) {
-                    Some(now) => Err(self.rest.named_otherwise(&what, &now)),
+                    Some(now) => Err(self.rest.named_otherwise(&what, "name", &now)),
                     None => Ok(Applied::Done),
                 }
             }

@@ -272,7 +272,7 @@ impl ScimTarget {
         let inside = match self.is_member(group, account, deadline).await {
             Err(_) if success && self.learned.members_shown() == Shown::Never => return Ok(Removed::Done),
             // An accepted removal that cannot be read back may have taken effect.
-            Err(why) if success => return Err(after_the_fact(why)),
+            Err(why) if success => return Err(after_the_fact(what)(why)),
             other => other?,
         };
         Ok(match inside {

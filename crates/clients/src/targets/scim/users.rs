@@ -147,6 +147,7 @@ impl ScimTarget {
     /// verified by a read. Some servers return what they were sent and store something else.
     async fn kept_by_server(
         &self,
+        what: &str,
         id: &AccountId,
         reported: Option<Resource>,
         fields: &UserFields,
@@ -161,7 +162,7 @@ impl ScimTarget {
         {
             return Ok(Some(reported.clone()));
         }
-        let now = self.account_by_id(id, Some(deadline)).await.map_err(after_the_fact)?;
+        let now = self.account_by_id(id, Some(deadline)).await.map_err(after_the_fact(what))?;
         if let (Some(reported), Some(now)) = (&reported, &now) {
             let mut answers = self.learned.answers.lock();
             for aspect in aspects {
@@ -185,7 +186,7 @@ impl ScimTarget {
         };
         let mut now = reported;
         if now.is_none() {
-            let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+            let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact(&what))?;
             now = read.map(|account| account.active);
         }
         match now {
@@ -298,7 +299,7 @@ impl UserWrites for ScimTarget {
             Written::Refused(answer) => return Err(self.refused(&what, Some(account.name), &answer)),
             Written::Done(reported) => reported,
         };
-        let Some(now) = self.kept_by_server(account.id, reported, fields, deadline).await? else {
+        let Some(now) = self.kept_by_server(&what, account.id, reported, fields, deadline).await? else {
             return Err(gone(&what, "account"));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
@@ -333,12 +334,12 @@ impl UserWrites for ScimTarget {
             Written::Done(reported) => {
                 let mut now = reported.and_then(|user| user.text("userName"));
                 if now.is_none() {
-                    let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact)?;
+                    let read = self.account_by_id(account.id, Some(deadline)).await.map_err(after_the_fact(&what))?;
                     now = read.map(|account| account.name);
                 }
                 match now {
                     Some(now) if fold(&now) == fold(to) => Ok(Applied::Done),
-                    Some(now) => Err(self.rest.named_otherwise(&what, &now)),
+                    Some(now) => Err(self.rest.named_otherwise(&what, "login", &now)),
                     None => Err(gone(&what, "account")),
                 }
             }

@@ -113,7 +113,9 @@ impl ScimTarget {
     /// Verifies the effect of a write on its own accounts and on the other members. Restores lost members.
     pub(super) async fn verify(&self, write: &MemberWrite<'_>, before: &Before) -> Result<Seen, TargetError> {
         let read = async || {
-            self.read_members(write.group, write.what, false, Some(write.deadline)).await.map_err(after_the_fact)
+            self.read_members(write.group, write.what, false, Some(write.deadline))
+                .await
+                .map_err(after_the_fact(write.what))
         };
         let gone = |ids: &[AccountId]| before.others.iter().filter(|id| !ids.contains(id)).count();
         let inside = |ids: &[AccountId]| write.accounts.iter().filter(|account| ids.contains(**account)).count();
