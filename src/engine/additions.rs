@@ -15,12 +15,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::Poll,
+    sync::Arc,
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -45,55 +40,20 @@ const VERB: &str = "add_member";
 /// The additions of a user that leaves cost calls of their own.
 const LEAVING: usize = 10;
 const LEAVING_ALWAYS: usize = 20;
-/// Number of users that work concurrently for each concurrent call, where the server does not limit its calls.
-const SURPLUS: usize = 2;
-/// Number of users for each concurrent call that begin before more users work than the target takes calls.
-const SURPLUS_AFTER: usize = 4;
 
 /// State that the waves of a run share. The users of a wave begin while the previous wave ends, so that the target is
 /// called while the store writes.
 pub(super) struct Waves {
     /// Limits how many users work concurrently up to their additions.
-    beginning: Turns,
+    beginning: Arc<Semaphore>,
     /// Limits how many users work concurrently after their additions.
-    ending: Turns,
-    /// Number of users that may still begin before surplus turns are given.
-    before_surplus: AtomicUsize,
-    /// Whether a user had to wait until the server accepted calls. Then more users at once would only wait, too.
-    is_limited: AtomicBool,
+    ending: Arc<Semaphore>,
     /// Groups with a write in progress.
     busy: Mutex<BTreeSet<TargetGroupId>>,
     /// Signals that a group's write has ended.
     freed: Notify,
     /// A wave may stand still behind another, so all have one progress.
     progress: Mutex<Progress>,
-}
-
-/// Turns of users. Those beyond the number of concurrent calls keep the target busy while the store writes.
-struct Turns {
-    own: Arc<Semaphore>,
-    surplus: Arc<Semaphore>,
-}
-
-impl Turns {
-    fn new(parallel: usize) -> Self {
-        // A few for any server.
-        let own = parallel + parallel / 4;
-        Self {
-            own: Arc::new(Semaphore::new(own)),
-            surplus: Arc::new(Semaphore::new((SURPLUS * parallel).saturating_sub(own))),
-        }
-    }
-
-    async fn take(&self, with_surplus: bool) -> Option<OwnedSemaphorePermit> {
-        let [own, surplus] = [&self.own, &self.surplus].map(|turns| Arc::clone(turns).acquire_owned());
-        let turn = tokio::select! {
-            biased;
-            turn = own => turn,
-            turn = surplus, if with_surplus => turn,
-        };
-        turn.ok()
-    }
 }
 
 #[derive(Default)]
@@ -105,26 +65,16 @@ struct Progress {
 }
 
 impl Waves {
-    /// Creates the state for waves on a target that takes this number of concurrent calls.
-    pub fn new(parallel: usize) -> Arc<Self> {
-        let parallel = parallel.max(1);
+    /// Creates the state for waves in which this many users work concurrently.
+    pub fn new(side_by_side: usize) -> Arc<Self> {
+        let semaphore = || Arc::new(Semaphore::new(side_by_side.max(1)));
         Arc::new(Self {
-            beginning: Turns::new(parallel),
-            ending: Turns::new(parallel),
-            before_surplus: AtomicUsize::new(SURPLUS_AFTER * parallel),
-            is_limited: AtomicBool::new(false),
+            beginning: semaphore(),
+            ending: semaphore(),
             busy: Mutex::default(),
             freed: Notify::new(),
             progress: Mutex::default(),
         })
-    }
-
-    /// Returns whether more users may work than the target takes calls: once the first users have shown that it does
-    /// not limit its calls.
-    fn gives_surplus(&self) -> bool {
-        let fewer = |left: usize| left.checked_sub(1);
-        let begins = self.before_surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok();
-        !begins && !self.is_limited.load(Ordering::Relaxed)
     }
 }
 
@@ -408,19 +358,14 @@ impl Part {
         self.take_turn(&self.additions.waves.ending).await;
     }
 
-    async fn take_turn(&self, turns: &Turns) {
-        let permit = turns.take(self.additions.waves.gives_surplus()).await;
+    async fn take_turn(&self, turns: &Arc<Semaphore>) {
+        let permit = Arc::clone(turns).acquire_owned().await.ok();
         self.own.lock().permit = permit;
     }
 
     /// Waits until the server accepts calls. The wait may be long, but it ends.
     pub async fn wait_for_server<F: Future>(&self, open: F) -> F::Output {
         let _waiting = WaitingForServer::begin(&self.additions);
-        let mut open = pin!(open);
-        if let Poll::Ready(open) = futures::poll!(open.as_mut()) {
-            return open;
-        }
-        self.additions.waves.is_limited.store(true, Ordering::Relaxed);
         open.await
     }
 

@@ -106,7 +106,7 @@ impl Run<'_> {
         rules: &RunRules,
         state: &Applying,
     ) -> Vec<WorkError> {
-        let waves = Waves::new(self.port.parallel);
+        let waves = Waves::new(side_by_side(self.port.parallel));
         let each = iter::from_fn(move || {
             let wave: Vec<Item> = items.by_ref().take(self.port.wave.max(1)).collect();
             (!wave.is_empty()).then_some(wave)

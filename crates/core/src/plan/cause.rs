@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Presence, Situation, leaving};
+use super::{Situation, leaving};
 use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState};
 
 /// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
-    let present = match situation.presence {
-        Presence::Present(user, _) => Some(user),
-        Presence::Gone => None,
-    };
+    let present = situation.presence.user();
     let given = |group: &TargetGroupId| situation.link.is_some_and(|link| link.given.contains(group));
     let operation = match action {
         Action::Write(operation) => operation,
