@@ -14,8 +14,8 @@ use super::{
     app::Sides,
     args::PairArgs,
     exit::{Exit, Outcome},
+    hook_refusals,
     out::{Out, State},
-    refusals,
     stop::{self, Stop},
     table::column,
     words::{ago, count},
@@ -356,7 +356,7 @@ async fn refused(config: &Config, only: Option<&ConnectorName>, out: &Out, parts
         return;
     }
     let Ok(store) = SqliteStore::open_beside(path, OpenOptions::new(out.now)).await else { return };
-    let refused = refusals::recent(&store, config, only, out).await.unwrap_or_default();
+    let refused = hook_refusals::recent(&store, config, only, out).await.unwrap_or_default();
     store.close().await;
     for one in refused {
         let state = if one.state() == State::No { NoteState::No } else { NoteState::Note };

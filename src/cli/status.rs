@@ -14,8 +14,9 @@ use super::{
     Context, app,
     args::PairArgs,
     exit::{Exit, Failure, Outcome},
+    hook_refusals,
     out::{Out, State},
-    refusals, runs,
+    runs,
     words::{count, thin},
 };
 use crate::{
@@ -117,16 +118,16 @@ impl StatusArgs {
             reported.push(pair_status(&common, pair).await?);
         }
         let out = &context.out;
-        let refused = refusals::recent(store, &config, self.pair.connector.as_ref(), out).await?;
+        let refused = hook_refusals::recent(store, &config, self.pair.connector.as_ref(), out).await?;
         if out.json {
             out.document(&serde_json::json!({
                 "server": opened.server, "store": config.store.path, "pairs": reported, "refused": refused,
             }));
         } else {
             show(out, &reported, opened.server.as_deref());
-            refusals::print(out, &refused);
+            hook_refusals::print(out, &refused);
         }
-        Ok(reported.iter().fold(refusals::exit(&refused), |exit, reported| exit.and(reported.exit)))
+        Ok(reported.iter().fold(hook_refusals::exit(&refused), |exit, reported| exit.and(reported.exit)))
     }
 }
 

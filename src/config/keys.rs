@@ -452,16 +452,21 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.scope.required_groups",
         "list of path patterns",
         Value("[]"),
-        "Groups of which a user has to be a member, such as `[\"/staff\", \"/teams/*\"]`; empty: none. `*` stands for \
+        "Groups that a user must be in, such as `[\"/staff\", \"/teams/*\"]`; empty: no requirement. `*` stands for \
          any text within a name, `**` also across `/`. A group that does not exist is an error, and nobody is removed \
          because of it.",
     ),
-    key("connector.policy.scope.required", "`any` or `all`", Value(r#""any""#), "Whether one of them is enough."),
+    key(
+        "connector.policy.scope.required",
+        "`any` or `all`",
+        Value(r#""any""#),
+        "`any`: one of `required_groups` is enough; `all`: each is required.",
+    ),
     key(
         "connector.policy.scope.excluded_groups",
         "list of path patterns",
         Value("[]"),
-        "Groups whose members are left out.",
+        "Groups whose members are left out; with `subgroups` also the members of the groups below.",
     ),
     key(
         "connector.policy.scope.subgroups",
@@ -504,7 +509,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.excluded",
         "list of path patterns",
         Value("[]"),
-        "Groups that are not synced. Memberships that usersync added to them are removed.",
+        "Groups that are not synced; `/hr/**` for all groups below `/hr`. Memberships that usersync added to them are removed.",
     ),
     key(
         "connector.policy.groups.named_by",
@@ -512,9 +517,19 @@ pub(super) const KEYS: &[Key] = &[
         Value(r#""leaf""#),
         "What names a group in the target: its own name, or its path joined by `separator`, as `eng-platform`.",
     ),
-    key("connector.policy.groups.separator", "string", Value(r#""-""#), "Stands between the names of a path."),
-    key("connector.policy.groups.prefix", "string", Value(r#""""#), "Begins the name of each group."),
-    key("connector.policy.groups.suffix", "string", Value(r#""""#), "Ends the name of each group."),
+    key(
+        "connector.policy.groups.separator",
+        "string",
+        Value(r#""-""#),
+        "The separator between the segments of a path.",
+    ),
+    key(
+        "connector.policy.groups.prefix",
+        "string",
+        Value(r#""""#),
+        "The prefix of each name. Changing it, as any rule for names, renames groups or creates new ones.",
+    ),
+    key("connector.policy.groups.suffix", "string", Value(r#""""#), "The suffix of each name."),
     key(
         "connector.policy.groups.names.PATH",
         "string",

@@ -1,9 +1,16 @@
 //! Reads `[connector.policy]`.
 
+use std::collections::BTreeMap;
+
 use toml::{Spanned, de::DeValue};
 
-use super::{problem::Place, reader::Table, typed::typed, values::Wrong};
-use crate::model::Policy;
+use super::{
+    problem::Place,
+    reader::Table,
+    typed::typed,
+    values::{Wrong, quoted},
+};
+use crate::model::{GroupRules, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -19,7 +26,35 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
             fine = false;
         }
     }
+    for (key, wrong) in group_mistakes(&policy.groups) {
+        let place = place_in_policy(connector, &["groups", key]);
+        connector.wrong(&format!("policy.groups.{key}"), place, wrong);
+        fine = false;
+    }
     fine.then_some(policy)
+}
+
+/// Returns the mistakes in the rules for groups, each with its key.
+fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
+    let mut mistakes = Vec::new();
+    if rules.named_by == NamedBy::Path && rules.separator.is_empty() {
+        let wrong = Wrong::new("an empty separator would give different paths the same name");
+        mistakes.push(("separator", wrong.help("write a text such as \"-\"")));
+    }
+    let mut given: BTreeMap<String, &String> = BTreeMap::new();
+    for (path, name) in &rules.names {
+        if !path.starts_with('/') {
+            let wrong = Wrong::new(format!("{} is not a group's path", quoted(path)));
+            mistakes.push(("names", wrong.help("write it as \"/eng/platform\"")));
+        }
+        if name.trim().is_empty() {
+            mistakes.push(("names", Wrong::new(format!("{path} has an empty name"))));
+        }
+        if let Some(other) = given.insert(name.to_lowercase(), path) {
+            mistakes.push(("names", Wrong::new(format!("{other} and {path} have the same name {}", quoted(name)))));
+        }
+    }
+    mistakes
 }
 
 /// Returns the key's place and the value at this path of the policy. If a key is missing, the last one found counts.

@@ -160,7 +160,10 @@ impl Case<'_> {
                 .await
             }
             Intended::Create(name) => return self.make(group, name, former).await,
-            Intended::None(why) => self.unmap(group, why, former).await,
+            Intended::None(why) => {
+                self.confirm_left_out(group, former.as_ref()).await?;
+                self.unmap(group, why, former).await
+            }
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
         }?;
         Ok(true)
@@ -360,6 +363,23 @@ impl Case<'_> {
         let (source, name) = (group.id.clone(), group.name.clone());
         self.step.group = Some(GroupWrite::Manage { source, name, group: managed, named });
         self.flush().await
+    }
+
+    /// Confirms that a managed group is left out on purpose: each pattern of the selected groups has to fit a group.
+    async fn confirm_left_out(&self, group: &GroupState, former: Option<&GroupMapping>) -> Result<(), WorkError> {
+        let rules = &self.connector.policy.groups;
+        let is_managed = matches!(former, Some(GroupMapping::Managed { .. }));
+        if !is_managed || policy::left_out(&group.path, rules).is_none() {
+            return Ok(());
+        }
+        if policy::selects_nothing_by_one(rules, &self.connector.source.groups().await?.items) {
+            return Err(WorkError::Unconfirmed(format!(
+                "group {} is no longer selected, but a pattern of groups.only in the policy fits no group, so its \
+                 members stay. Correct groups.only",
+                group.path
+            )));
+        }
+        Ok(())
     }
 
     async fn unmap(&mut self, group: &GroupState, why: String, former: Option<GroupMapping>) -> Result<(), WorkError> {

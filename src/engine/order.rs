@@ -8,6 +8,7 @@ use super::{
 use crate::{
     model::{Account, UserId},
     plan::{NameHolder, Presence},
+    policy::Verdict,
     store::{Holder, LinkOrder, LinkWrite, OrderEnd},
 };
 
@@ -23,8 +24,15 @@ impl Case<'_> {
             return self.end_order(OrderEnd::Refused { why }).await;
         }
         let Some(account) = &order.account else { return self.unlink(view).await };
-        if view.presence == Presence::Gone {
-            let why = format!("user {id} no longer exists in Keycloak; only an existing user can be linked");
+        let why = match &view.presence {
+            Presence::Gone => {
+                Some(format!("user {id} no longer exists in Keycloak; only an existing user can be linked"))
+            }
+            Presence::Present(_, Verdict::Out { why, .. }) => Some(format!("user {id} is not in scope: {why}")),
+            Presence::Present(_, Verdict::Undecided(why)) => Some(why.clone()),
+            Presence::Present(_, Verdict::In) => None,
+        };
+        if let Some(why) = why {
             return self.end_order(OrderEnd::Refused { why }).await;
         }
         let Some(account) = self.port.target.account(account).await? else {

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     additions::Additions, breaker::Breaker, error::WorkError, named_groups::with_named_groups, run::EndedRun,
-    scope::AbsentGroups, times::EngineTimes,
+    times::EngineTimes,
 };
 use crate::{
     clock::{Clock, Jitter},
@@ -41,7 +41,6 @@ pub struct Connector {
     /// Number of concurrent reads at the source.
     pub parallel: usize,
     pub(super) breaker: Breaker,
-    pub(super) absent_groups: Mutex<AbsentGroups>,
 }
 
 /// A target as the engine uses it.
@@ -69,15 +68,7 @@ impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
         let source = with_named_groups(source, &policy.groups);
-        Self {
-            name,
-            source,
-            policy,
-            targets,
-            parallel: 8,
-            breaker: Breaker::default(),
-            absent_groups: Mutex::default(),
-        }
+        Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
     }
 }
 

@@ -1,6 +1,4 @@
-//! Judges users by a connector's scope. That a user lacks a group which does not exist proves nothing.
-
-use jiff::{SignedDuration, Timestamp};
+//! Judges users by a connector's scope. An absent required group is not a reason to remove a user.
 
 use super::ports::{Connector, Engine};
 use crate::{
@@ -10,13 +8,8 @@ use crate::{
     policy::{self, Verdict},
 };
 
-/// Time for which an answer about the required groups is used again.
-const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(10);
 /// Minimum similarity of a path that is suggested.
 const SIMILAR: f64 = 0.85;
-
-/// Which required groups do not exist, and when that was read.
-pub(super) type AbsentGroups = Option<(Timestamp, Vec<String>)>;
 
 /// Returns a user, with whether it is in scope, where these required groups do not exist.
 pub(super) fn judged(user: UserState, scope: &Scope, absent: &[String]) -> Presence {
@@ -27,23 +20,24 @@ pub(super) fn judged(user: UserState, scope: &Scope, absent: &[String]) -> Prese
     Presence::Present(user, verdict)
 }
 
-/// Returns the required groups that are not among all groups of a realm, each with what to do.
+/// Returns the required groups that are not among the groups of a realm, each with what to do.
 pub(super) fn absent_groups(scope: &Scope, groups: &[GroupState]) -> Vec<String> {
-    let paths = || scope.required_groups.iter().filter_map(PathPattern::literal);
-    let absent = paths().filter(|path| groups.iter().all(|group| group.path != *path));
-    absent.map(|path| absent_group(path, groups)).collect()
+    let absent =
+        scope.required_groups.iter().filter(|pattern| groups.iter().all(|group| !pattern.matches(&group.path)));
+    absent.map(|pattern| absent_group(pattern, groups)).collect()
 }
 
-fn absent_group(path: &str, groups: &[GroupState]) -> String {
+fn absent_group(pattern: &PathPattern, groups: &[GroupState]) -> String {
+    let path = pattern.to_string().to_lowercase();
     let similar = groups
         .iter()
-        .map(|group| (strsim::jaro_winkler(&path.to_lowercase(), &group.path.to_lowercase()), &group.path))
+        .map(|group| (strsim::jaro_winkler(&path, &group.path.to_lowercase()), &group.path))
         .filter(|(similarity, _)| *similarity >= SIMILAR)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     let hint = similar.map(|(_, near)| format!(" A similar group is {near}.")).unwrap_or_default();
     format!(
-        "the required group {path} does not exist in Keycloak, so users without it are neither added nor removed.{hint} \
-         Correct required_groups in the policy's scope, or create the group."
+        "Keycloak lists no group {pattern}, which the policy requires, so users without it are neither added nor \
+         removed.{hint} Correct required_groups in the policy's scope, or create the group."
     )
 }
 
@@ -51,22 +45,24 @@ fn lacks_group(user: &UserState, scope: &Scope) -> bool {
     matches!(policy::verdict(user, scope), Verdict::Out { lacks_group: true, .. })
 }
 
-/// Reads which required groups do not exist, from a source whose groups are named by these rules.
+/// Reads which required groups do not exist, from a source whose groups are named by these rules. Nothing of it is used
+/// again: the group may be renamed at any time.
 async fn read_absent_groups(
     source: &dyn Source,
     scope: &Scope,
     rules: &GroupRules,
 ) -> Result<Vec<String>, SourceError> {
-    let mut absent = Vec::new();
+    let mut found = Vec::new();
     for path in scope.required_groups.iter().filter_map(PathPattern::literal) {
         let name = path_names(path).last().unwrap_or_default();
         let group = GroupState { id: path.into(), name, path: path.to_owned() };
-        let found = source.groups_named(&policy::named_group(group, rules).name).await?;
-        if found.iter().all(|group| group.path != path) {
-            absent.push(absent_group(path, &found));
-        }
+        found.extend(source.groups_named(&policy::named_group(group, rules).name).await?);
     }
-    Ok(absent)
+    if absent_groups(scope, &found).is_empty() {
+        return Ok(Vec::new());
+    }
+    // A pattern, or a group whose name has a slash, which a search by name does not find.
+    Ok(absent_groups(scope, &source.groups().await?.items))
 }
 
 /// Returns a user that a command read from Keycloak, with whether it is in scope.
@@ -74,29 +70,25 @@ async fn read_absent_groups(
 /// # Errors
 /// The user lacks a required group, and the source could not be asked whether that group exists.
 pub async fn judge(source: &dyn Source, scope: &Scope, user: UserState) -> Result<Presence, SourceError> {
-    let absent = if lacks_group(&user, scope) {
-        read_absent_groups(source, scope, &GroupRules::default()).await?
-    } else {
-        Vec::new()
-    };
+    judge_named(source, scope, &GroupRules::default(), user).await
+}
+
+async fn judge_named(
+    source: &dyn Source,
+    scope: &Scope,
+    rules: &GroupRules,
+    user: UserState,
+) -> Result<Presence, SourceError> {
+    let lacks = lacks_group(&user, scope);
+    let absent = if lacks { read_absent_groups(source, scope, rules).await? } else { Vec::new() };
     Ok(judged(user, scope, &absent))
 }
 
 impl Engine {
     /// Returns a user that was read alone, with whether it is in scope.
     pub(super) async fn judge(&self, connector: &Connector, user: UserState) -> Result<Presence, SourceError> {
-        let scope = &connector.policy.scope;
-        if !lacks_group(&user, scope) {
-            return Ok(judged(user, scope, &[]));
-        }
-        let now = self.clock.now();
-        let known = connector.absent_groups.lock().clone();
-        if let Some((_, absent)) = known.filter(|(at, _)| now.duration_since(*at) < KNOWN_FOR) {
-            return Ok(judged(user, scope, &absent));
-        }
-        let absent = read_absent_groups(connector.source.as_ref(), scope, &connector.policy.groups).await?;
-        *connector.absent_groups.lock() = Some((now, absent.clone()));
-        Ok(judged(user, scope, &absent))
+        let policy = &connector.policy;
+        judge_named(connector.source.as_ref(), &policy.scope, &policy.groups, user).await
     }
 }
 
@@ -106,15 +98,19 @@ mod tests {
 
     #[test]
     fn an_absent_required_group_is_named_with_a_similar_one() {
-        let scope: Scope =
-            serde_json::from_str(r#"{"required_groups": ["/staff", "/wiki/*", "/jira-user"]}"#).expect("a scope");
+        let scope: Scope = serde_json::from_str(r#"{"required_groups": ["/staff", "/wiki/*", "/jira-user", "/o*"]}"#)
+            .expect("a scope");
         let group = |path: &str| GroupState { id: path.into(), name: path[1..].into(), path: path.into() };
         let groups = ["/staff", "/jira-users", "/other"].map(group);
         assert_eq!(
             absent_groups(&scope, &groups),
-            ["the required group /jira-user does not exist in Keycloak, so users without it are neither added nor \
-              removed. A similar group is /jira-users. Correct required_groups in the policy's scope, or create the \
-              group."]
+            [
+                "Keycloak lists no group /wiki/*, which the policy requires, so users without it are neither added nor \
+                 removed. Correct required_groups in the policy's scope, or create the group.",
+                "Keycloak lists no group /jira-user, which the policy requires, so users without it are neither added nor \
+                 removed. A similar group is /jira-users. Correct required_groups in the policy's scope, or create the \
+                 group."
+            ]
         );
         assert_eq!(absent_groups(&Scope::default(), &groups), [] as [String; 0]);
     }

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use super::{
     budget::{Budget, Charge, Full},
     connections::Connection,
-    refusals::{EVERY, Tallies},
+    hook_refusals::{EVERY, Tallies},
     secrets::HookSecrets,
 };
 use crate::{

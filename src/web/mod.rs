@@ -2,9 +2,9 @@
 
 mod budget;
 mod connections;
+mod hook_refusals;
 mod hooks;
 mod monitoring;
-mod refusals;
 mod secrets;
 mod server;
 

@@ -1,5 +1,5 @@
-//! Delays between attempts: exponential, bounded, and jittered where many callers could coincide. All backoff is
-//! defined here.
+//! Delays between attempts: exponential, bounded, and jittered where many callers could coincide. How delays grow is
+//! defined here; their numbers are where they are used.
 
 use std::time::Duration;
 

@@ -40,11 +40,22 @@ impl Run<'_> {
         for group in source.groups.iter().filter(|group| policy::left_out(&group.path, group_rules).is_none()) {
             *names.entry(case.fold(&group.name)).or_default() += 1;
         }
+        if source.groups_incomplete.is_none() {
+            let unmatched = policy::unmatched(group_rules, &source.groups);
+            self.report.unconfirmed.extend_once(unmatched.into_iter().map(|what| {
+                format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")
+            }));
+        }
+        let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
         for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
             let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
+            let is_left_out = policy::left_out(&group.path, group_rules).is_some();
+            if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
+                continue;
+            }
             match intended {
                 Intended::InSync(_) => {
                     let subject = Subject::Group(group.id.clone());

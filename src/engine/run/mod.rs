@@ -42,7 +42,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId,
+        Action, Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
+        TargetGroupId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
@@ -129,6 +130,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Subjects found in sync; this stands unless a worker has worked on them since.
     in_sync: InSync,
+    /// Whether every user with operations is read alone, as incomplete lists may have put it into the scope.
+    rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
     report: Report,
@@ -260,6 +263,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_sync: InSync::default(),
+            rereads: false,
             approved: HashMap::new(),
             report: std::mem::take(report),
         };
@@ -307,6 +311,9 @@ impl Run<'_> {
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         self.confirm_memberships(&mut source, &target, &groups).await?;
+        // A missing membership may put a user into the scope, so such users are read alone.
+        let is_incomplete = !source.members_incomplete.is_empty() || source.groups_incomplete.is_some();
+        self.rereads = is_incomplete && self.connector.policy.scope != Scope::default();
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
@@ -359,9 +366,7 @@ impl Run<'_> {
             format!("group {path}: the list of its members is incomplete: {why}. The next full reconcile re-reads it")
         });
         self.report.unconfirmed.extend_once(unconfirmed);
-        for why in &source.absent_groups {
-            self.report.errors.push_with(|| why.clone());
-        }
+        self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -97,7 +97,10 @@ fn is_contradicted(
     match policy::verdict(user, scope) {
         _ if !user.enabled => return false,
         Verdict::In => {}
-        Verdict::Out { lacks_group: true, .. } => return target.link(&user.id).is_some(),
+        Verdict::Out { lacks_group: true, .. } => {
+            let account = target.link(&user.id).and_then(|link| target.account(&link.account));
+            return account.is_some_and(|account| account.active);
+        }
         Verdict::Out { .. } | Verdict::Undecided(_) => return false,
     }
     let Some(link) = target.link(&user.id) else { return false };

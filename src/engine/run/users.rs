@@ -311,7 +311,11 @@ impl Run<'_> {
             let given = |group| link.is_some_and(|link| link.given.contains(group));
             matches!(operation, Operation::AddMember { group, .. } if given(group))
         };
-        let again = planned.operations.iter().any(unseen);
+        // Whether a user may be activated depends on groups that a list of members may lack.
+        let activates = |operation: &Operation| matches!(operation, Operation::ActivateUser { .. });
+        let scoped = self.connector.policy.scope != Scope::default();
+        let again = self.rereads
+            || planned.operations.iter().any(|operation| unseen(operation) || (scoped && activates(operation)));
         if removes || again || !planned.missing_groups.is_empty() {
             WalkDecision::ReadAgain(actions)
         } else {
@@ -398,7 +402,8 @@ impl Run<'_> {
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account) => {
-                let verdict = WalkDecision::FromWalk(actions.len());
+                let verdict =
+                    if self.rereads { WalkDecision::ReadAgain(actions) } else { WalkDecision::FromWalk(actions.len()) };
                 self.plan_adopted(presence, subject, &account, target, groups);
                 verdict
             }

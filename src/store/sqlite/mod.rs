@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod fan_out;
 mod groups;
+mod hook_refusals;
 mod intents;
 mod links;
 mod members_read;
@@ -27,7 +28,6 @@ mod orders;
 mod pairs;
 mod prune;
 mod readers;
-mod refusals;
 mod renames;
 mod requests;
 mod runs;
@@ -787,7 +787,7 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
-        self.read(|conn| Box::pin(refusals::read(conn))).await
+        self.read(|conn| Box::pin(hook_refusals::read(conn))).await
     }
 
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {

@@ -72,7 +72,7 @@ async fn names_come_from_prefix_suffix_and_table() {
 
 #[tokio::test]
 async fn groups_that_are_left_out_are_neither_created_nor_reported() {
-    let w = ruled(r#"{"only": ["/staff", "/eng/**"], "excluded": ["/eng/secret"]}"#).await;
+    let w = ruled(r#"{"only": ["/staff", "/eng/**", "/ops"], "excluded": ["/ops"]}"#).await;
     let report = w.run().await;
     assert!(!report.has_problems() && report.unsupported.total() == 0, "{report:?}");
     // Another group of the same name is left out, so it is no conflict.
@@ -103,4 +103,17 @@ async fn a_group_that_is_left_out_later_loses_the_memberships_that_usersync_adde
     assert_eq!(report.planned.get("remove_member"), Some(&1), "{report:?}");
     assert!(w.members("admins").is_empty() && groups_of(&w).contains(&"admins".to_owned()));
     assert_eq!(w.members("eng"), ["ann", "ben"]);
+}
+
+#[tokio::test]
+async fn a_selected_group_that_is_renamed_keeps_its_members_until_the_policy_is_corrected() {
+    let w = ruled(r#"{"only": ["/staff", "/eng/admins"]}"#).await;
+    w.run().await;
+    assert_eq!(w.members("admins"), ["ann"]);
+    w.realm().rename_group(&group(&w, "/eng"), "dev").await.expect("renamed");
+    w.calm().await;
+    let report = w.run().await;
+    let reported = report.unconfirmed.iter().find(|why| why.contains("groups.only: /eng/admins fits no group"));
+    assert!(reported.is_some(), "{report:?}");
+    assert_eq!(w.members("admins"), ["ann"]);
 }

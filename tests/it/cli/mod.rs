@@ -1,13 +1,11 @@
 //! The command line as operators and scripts use it: the built binary against a store file, beside a running server,
 //! and against simulated servers.
 
-mod alone;
-mod beside;
+mod beside_server;
 mod demo;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod named;
-mod narrow;
 mod place;
 mod realm;
 mod schemas;
@@ -16,3 +14,5 @@ mod setup;
 mod tls;
 mod usage;
 mod whole;
+mod widths;
+mod without_server;

@@ -7,9 +7,9 @@ use usersync::demo::stack::{SimulatedServers, StackOptions};
 use usersync_simulators::{KeycloakOptions, keycloak::NewUser};
 
 use super::{
-    alone::full,
     place::Place,
     usage::{CALLS, COMMANDS},
+    without_server::full,
 };
 
 fn schemas() -> Value {

@@ -173,7 +173,7 @@ async fn a_realm_without_users_stays_in_its_first_plan_which_is_reported() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let alice = servers.realm.snapshot().user("alice").map(|user| user.id.clone()).expect("there");
     let store = place.store().await;
-    let event = super::alone::event("e-alice", &alice, false);
+    let event = super::without_server::event("e-alice", &alice, false);
     store.append_events(&"acme".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
     store.close().await;
     place.run(&["status"]).await.ended(0).says(
@@ -244,7 +244,7 @@ async fn tasks_under_a_new_name_are_replaced_by_a_run() {
     place.run(&["sync"]).await.ended(0);
     // Keycloak already sends to the new URL.
     let store = place.store().await;
-    let event = super::alone::event("e-alice", "u-alice", false);
+    let event = super::without_server::event("e-alice", "u-alice", false);
     store.append_events(&"corp".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
     store.close().await;
     place

@@ -29,7 +29,7 @@ use usersync::{
 
 use super::{
     places::{self, Place, soon},
-    way_there::{create, pass_on},
+    proxies::{create, pass_on},
 };
 
 const ID: &str = "us:er";

@@ -8,6 +8,7 @@ mod condition;
 mod declared;
 mod event;
 mod group_rules;
+mod hook_refusal;
 mod hook_secret;
 mod ids;
 mod limited;
@@ -16,7 +17,6 @@ mod operation;
 pub mod packed;
 mod pattern;
 mod policy_settings;
-mod refusal;
 mod run;
 mod scope;
 mod source;
@@ -41,6 +41,7 @@ pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use group_rules::{GroupRules, NamedBy};
+pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
     AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName,
@@ -54,7 +55,6 @@ pub use pattern::{LoginPattern, PathPattern, PatternError, path_names};
 pub use policy_settings::{
     AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When,
 };
-pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

@@ -46,7 +46,7 @@ pub struct Scope {
     pub excluded_logins: Vec<LoginPattern>,
     /// Where the users come from.
     pub origin: Origin,
-    /// A template that renders `true` for the users that are synced, and `false` or nothing for the others.
+    /// A template that renders `true` for the users that are synced, and `false` for the others.
     pub condition: Option<Template>,
 }
 

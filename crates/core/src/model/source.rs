@@ -1,12 +1,13 @@
 //! Objects that are read at the source.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     GroupId, UserId,
     packed::{self, Names, Packable},
+    path_names,
 };
 
 /// Identity of the source: the token's issuer and the service account's own id. A different identity behind the same
@@ -40,6 +41,16 @@ pub struct UserState {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Direct groups, ordered by id.
     pub groups: Vec<Arc<GroupState>>,
+}
+
+impl GroupState {
+    /// Returns the group's own name in Keycloak, whatever name the policy gives it.
+    pub fn own_name(&self) -> Cow<'_, str> {
+        if self.path.ends_with(&format!("/{}", self.name)) {
+            return Cow::Borrowed(&self.name);
+        }
+        Cow::Owned(path_names(&self.path).last().unwrap_or_default())
+    }
 }
 
 impl UserState {

@@ -1,6 +1,7 @@
 //! Templates that render a text from the user at the source: Jinja's `{{ … }}`, with a few filters of usersync.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, LazyLock, PoisonError, RwLock},
@@ -116,7 +117,7 @@ fn context(user: &UserState) -> Value {
         enabled: bool,
         attributes: HashMap<&'u str, &'u str>,
         values: &'u BTreeMap<String, Vec<String>>,
-        groups: Vec<&'u str>,
+        groups: Vec<Cow<'u, str>>,
     }
     let mut attributes = HashMap::with_capacity(user.attributes.len());
     for (name, values) in &user.attributes {
@@ -131,7 +132,7 @@ fn context(user: &UserState) -> Value {
         enabled: user.enabled,
         attributes,
         values: &user.attributes,
-        groups: user.groups.iter().map(|group| group.name.as_str()).collect(),
+        groups: user.groups.iter().map(|group| group.own_name()).collect(),
     }))
 }
 

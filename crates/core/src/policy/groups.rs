@@ -2,15 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::model::{GroupRules, GroupState, NamedBy, UserState, path_names};
+use crate::model::{GroupRules, GroupState, NamedBy, PathPattern, UserState, path_names};
 
 /// Returns why a group is not synced; `None`: it is.
 pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
     if let Some(pattern) = rules.excluded.iter().find(|pattern| pattern.matches(path)) {
-        return Some(format!("left out by the policy (excluded: {pattern})"));
+        return Some(format!("left out by groups.excluded of the policy ({pattern})"));
     }
     let chosen = rules.only.is_empty() || rules.only.iter().any(|pattern| pattern.matches(path));
-    (!chosen).then(|| "left out by the policy (it matches none of only)".to_owned())
+    (!chosen).then(|| "not selected by groups.only of the policy".to_owned())
+}
+
+/// Returns the patterns and paths of the rules that fit none of these groups, each with its setting.
+pub fn unmatched(rules: &GroupRules, groups: &[GroupState]) -> Vec<String> {
+    let fits_none = |pattern: &&PathPattern| groups.iter().all(|group| !pattern.matches(&group.path));
+    let only = rules.only.iter().filter(fits_none).map(|pattern| format!("groups.only: {pattern}"));
+    let excluded = rules.excluded.iter().filter(fits_none).map(|pattern| format!("groups.excluded: {pattern}"));
+    let paths = rules.names.keys().filter(|path| groups.iter().all(|group| group.path != **path));
+    only.chain(excluded).chain(paths.map(|path| format!("groups.names: {path}"))).collect()
+}
+
+/// Returns whether a pattern of the selected groups fits none of these groups: then a group that is not selected may be
+/// one whose path has changed.
+pub fn selects_nothing_by_one(rules: &GroupRules, groups: &[GroupState]) -> bool {
+    rules.only.iter().any(|pattern| groups.iter().all(|group| !pattern.matches(&group.path)))
 }
 
 /// Returns whether the rules give groups other names than their own.
@@ -86,10 +101,22 @@ mod tests {
             assert_eq!(left_out(path, &chosen), None, "{path}");
         }
         let excluded = left_out("/eng/secret/red", &chosen);
-        assert_eq!(excluded.as_deref(), Some("left out by the policy (excluded: /eng/secret/**)"));
+        assert_eq!(excluded.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret/**)"));
         let other = left_out("/hr", &chosen);
-        assert_eq!(other.as_deref(), Some("left out by the policy (it matches none of only)"));
+        assert_eq!(other.as_deref(), Some("not selected by groups.only of the policy"));
         assert_eq!(left_out("/hr", &GroupRules::default()), None);
+    }
+
+    #[test]
+    fn what_fits_no_group_is_reported_with_its_setting() {
+        let rules =
+            rules(r#"{"only": ["/eng/**", "/projects"], "excluded": ["/old"], "names": {"/a": "A", "/eng/x": "X"}}"#);
+        let groups = [group("/eng/x"), group("/b")];
+        let expected = ["groups.only: /projects", "groups.excluded: /old", "groups.names: /a"];
+        assert_eq!(unmatched(&rules, &groups), expected);
+        assert!(selects_nothing_by_one(&rules, &groups));
+        assert!(!selects_nothing_by_one(&rules, &[group("/eng/x"), group("/projects")]));
+        assert_eq!(unmatched(&GroupRules::default(), &groups), [] as [String; 0]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::{
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
 };
 
-pub use groups::{left_out, named_group, own_names, renames_groups, with_named_groups};
+pub use groups::{
+    left_out, named_group, own_names, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
+};
 pub use scope::{Verdict, verdict};
 
 /// The desired state of an account.

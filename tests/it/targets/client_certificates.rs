@@ -31,7 +31,7 @@ use usersync::{
 
 use super::{
     places::{self, Place, soon},
-    way_there::{create, instead, pass_on},
+    proxies::{create, instead, pass_on},
 };
 
 /// A certificate authority, with its issued files in a folder.

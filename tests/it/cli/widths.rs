@@ -8,19 +8,19 @@ use usersync::{
 };
 use usersync_simulators::keycloak::NewUser;
 
-use super::{alone, place::Place};
+use super::{place::Place, without_server};
 
 const LONG: &str = "maximiliane.von-und-zu-hohenstein-oberkirchberg-langenfeld";
 
 /// Fills a store with one of everything, with long names.
 async fn long_names(place: &Place) {
-    alone::full(place).await;
+    without_server::full(place).await;
     let store = place.store().await;
     let now = jiff::Timestamp::now();
-    let mut event = alone::event(&format!("event-of-{LONG}-{LONG}"), LONG, false);
+    let mut event = without_server::event(&format!("event-of-{LONG}-{LONG}"), LONG, false);
     event.body = json!({ "details": { "username": LONG } }).to_string();
     store.append_events(&"acme".into(), &["jira".into()], vec![event], now).await.expect("stored");
-    let claimed = alone::claim(&store).await;
+    let claimed = without_server::claim(&store).await;
     let held = NewApprovalItem {
         kind: ApprovalKind::SafetyLimit(Limited::RemoveMember),
         what: format!("remove {LONG} from {LONG}"),
