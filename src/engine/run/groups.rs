@@ -42,9 +42,11 @@ impl Run<'_> {
         }
         if source.groups_incomplete.is_none() {
             let unmatched = policy::unmatched(group_rules, &source.groups);
-            self.report.unconfirmed.extend_once(unmatched.into_iter().map(|what| {
-                format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")
-            }));
+            self.report.unconfirmed.extend_once(
+                unmatched.into_iter().map(|what| {
+                    format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")
+                }),
+            );
         }
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let present = source.group_ids();
