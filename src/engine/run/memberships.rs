@@ -11,8 +11,8 @@ pub(super) struct Memberships {
     groups: Vec<u8>,
 }
 
-/// The rows of a group's members, each once and in ascending order. They are kept as the differences between
-/// neighbours, most of which take one or two bytes.
+/// The rows of a group's members, each once and in ascending order. Each is kept as its difference from the previous
+/// one, which mostly takes one or two bytes.
 #[derive(Default)]
 pub(super) struct Rows(Vec<u8>);
 
