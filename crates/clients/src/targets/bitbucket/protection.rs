@@ -14,7 +14,7 @@ use crate::{
     model::Operation,
     targets::{
         TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, atlassian, ended, error, fold, unconfirmed},
+        rest::{Ask, Protection, administrators_unconfirmed, atlassian, ended, error, fold, unconfirmed},
     },
 };
 
@@ -141,13 +141,4 @@ impl BitbucketTarget {
         let protection = Protection { own_id, people: people.collect(), marked, members, incomplete, ..protection };
         Ok(Known { protection, grants })
     }
-}
-
-/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
-fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
-    let why = why.trim_end_matches('.');
-    unconfirmed(format!(
-        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
-         retries it."
-    ))
 }

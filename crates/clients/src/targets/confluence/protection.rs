@@ -18,7 +18,8 @@ use crate::{
     targets::{
         TargetError, Writes,
         rest::{
-            Ask, Protection, ended, lenient::some, members_lacking, not_done, refuse_protected, segment, unconfirmed,
+            Ask, Protection, administrators_unconfirmed, ended, lenient::some, members_lacking, not_done,
+            refuse_protected, segment,
         },
     },
 };
@@ -229,13 +230,4 @@ impl Writes for ConfluenceTarget {
         self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_lockout(operation, deadline).await
     }
-}
-
-/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
-fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
-    let why = why.trim_end_matches('.');
-    unconfirmed(format!(
-        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
-         retries it."
-    ))
 }

@@ -16,7 +16,7 @@ use crate::{
     model::{AccountId, ErrorClass, Operation},
     targets::{
         TargetError, TargetErrorKind, Writes,
-        rest::{Ask, Protection, ended, fold, refuse_protected, unconfirmed},
+        rest::{Ask, Protection, administrators_unconfirmed, ended, fold, refuse_protected},
     },
 };
 
@@ -162,13 +162,4 @@ impl CrowdTarget {
 /// Whether an answer came that carries no information, for example a refusal without a reason.
 fn is_unreadable(error: &TargetError) -> bool {
     error.class() == ErrorClass::Unconfirmed || error.kind == TargetErrorKind::NotFound
-}
-
-/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
-fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
-    let why = why.trim_end_matches('.');
-    unconfirmed(format!(
-        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
-         retries it."
-    ))
 }

@@ -16,7 +16,7 @@ use crate::{
     model::Operation,
     targets::{
         TargetError, Writes,
-        rest::{Ask, Protection, ended, fold, refuse_protected, unconfirmed},
+        rest::{Ask, Protection, administrators_unconfirmed, ended, fold, refuse_protected},
     },
 };
 
@@ -128,13 +128,4 @@ impl Writes for JiraTarget {
         self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_lockout(operation, deadline).await
     }
-}
-
-/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
-fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
-    let why = why.trim_end_matches('.');
-    unconfirmed(format!(
-        "{operation}: another active administrator cannot be confirmed; nothing was changed. Cause: {why}. usersync \
-         retries it."
-    ))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{error, unsupported};
+use super::{error, unconfirmed, unsupported};
 use crate::{
     model::{Account, AccountId, Operation, TargetGroupId},
     targets::{ProtectedGroups, TargetError, TargetErrorKind},
@@ -27,6 +27,13 @@ const PROTECTED: &str = "protected_groups names it";
 /// Folds a name for comparison, for targets that compare case-insensitively.
 pub fn fold(name: &str) -> String {
     name.trim().to_lowercase()
+}
+
+/// Creates the error for an operation that might end the last active administrator: not all of them could be read.
+pub fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetError {
+    let why = why.trim_end_matches('.');
+    let text = "another active administrator cannot be confirmed; nothing was changed";
+    unconfirmed(format!("{operation}: {text}. Cause: {why}. usersync retries it."))
 }
 
 /// Accounts and groups that must not or cannot be changed on a server.
