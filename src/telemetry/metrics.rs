@@ -291,18 +291,6 @@ impl Metrics {
         self.held.get_or_create(&labels).set(gauge(counts.held));
     }
 
-    /// Removes the gauges of a removed pair.
-    pub fn forget(&self, pair: &Pair) {
-        let labels = pair_labels(pair);
-        for state in TASK_STATES {
-            self.tasks.remove(&task_labels(pair, state));
-        }
-        self.oldest_task.remove(&labels);
-        self.last_change.remove(&labels);
-        self.links.remove(&labels);
-        self.held.remove(&labels);
-    }
-
     /// Observes a write to a target, caused by an event that was received at `caused_at`.
     pub fn written(&self, target: &TargetName, caused_at: Timestamp, now: Timestamp) {
         let seconds = now.duration_since(caused_at).as_secs_f64().max(0.0);
@@ -455,17 +443,5 @@ mod tests {
         assert!(text.lines().any(|found| found == line), "{text}");
         metrics.conditions().clear_all(&about);
         assert!(!metrics.encode().unwrap().contains("jira-prod"));
-    }
-
-    #[test]
-    fn a_pair_that_is_gone_is_not_told_any_more() {
-        let metrics = Metrics::new();
-        let pair = Pair::new("acme", "jira-prod");
-        metrics.counts(&pair, &PairCounts::default(), at(0));
-        metrics.next_run(&pair.connector, Some(at(1)));
-        assert!(metrics.encode().unwrap().contains("acme"));
-        metrics.forget(&pair);
-        metrics.next_run(&pair.connector, None);
-        assert!(!metrics.encode().unwrap().contains("acme"));
     }
 }
