@@ -96,6 +96,8 @@ pub(crate) struct Realm {
     /// All users by name, including service accounts.
     pub(crate) names: HashMap<String, Id>,
     pub(crate) emails: HashMap<String, Id>,
+    /// All users by creation time, in milliseconds.
+    pub(crate) by_creation: BTreeSet<(i64, Id)>,
     /// All stored users except service accounts, in listing order.
     pub(crate) people: Roster,
     /// Users of a federation that stores nothing in Keycloak: listed after all others, never counted.
@@ -208,6 +210,7 @@ impl Realm {
             users: HashMap::new(),
             names: HashMap::new(),
             emails: HashMap::new(),
+            by_creation: BTreeSet::new(),
             people: Roster::default(),
             outside: Roster::default(),
             services: Roster::default(),

@@ -225,6 +225,7 @@ impl Tx<'_> {
             }
         }
         self.realm.users.remove(&user.id);
+        self.realm.by_creation.remove(&(user.created, Arc::clone(&user.id)));
         self.realm.names.remove(&user.username);
         self.realm.roster(user).remove(&user.username);
         if let Some(email) = &user.email {
@@ -295,6 +296,7 @@ pub(crate) fn insert_user(realm: &mut Realm, user: User) {
         realm.emails.insert(email.clone(), Arc::clone(&id));
     }
     realm.roster(&user).insert(&user.username, &id);
+    realm.by_creation.insert((user.created, Arc::clone(&id)));
     realm.users.insert(id, Arc::new(user));
 }
 

@@ -186,14 +186,28 @@ impl Filter {
             return Ok(found);
         }
         let pass = |id: &&Id| realm.users.get(*id).is_some_and(|user| self.passes(realm, user));
+        let by_name = |a: &Id, b: &Id| name_of(realm, a).cmp(name_of(realm, b));
+        if self.search.is_none() && self.is_by_time() {
+            // A window must not scan all users either: a large realm is read window by window.
+            let from = (self.created_after.unwrap_or(i64::MIN), Id::from(""));
+            let until = self.created_before.unwrap_or(i64::MAX);
+            let window = realm.by_creation.range(from..).take_while(|(at, _)| *at <= until);
+            let mut found: Vec<Id> = window.map(|(_, id)| id).filter(pass).cloned().collect();
+            found.sort_by(by_name);
+            return Ok(found);
+        }
         let mut found: Vec<Id> = realm.people.ids().iter().filter(pass).cloned().collect();
         // A free-text search leaves out service accounts; any other filter does not.
         if self.search.is_none() {
             found.extend(realm.services.ids().iter().filter(pass).cloned());
-            found.sort_by(|a, b| name_of(realm, a).cmp(name_of(realm, b)));
+            found.sort_by(by_name);
         }
         found.extend(realm.outside.ids().iter().filter(pass).cloned());
         Ok(found)
+    }
+
+    fn is_by_time(&self) -> bool {
+        self.created_after.is_some() || self.created_before.is_some()
     }
 
     fn passes(&self, realm: &Realm, user: &User) -> bool {
@@ -207,9 +221,8 @@ impl Filter {
         let created = |at: i64| {
             self.created_after.is_none_or(|after| at >= after) && self.created_before.is_none_or(|before| at <= before)
         };
-        let by_time = self.created_after.is_some() || self.created_before.is_some();
         !realm.is_hidden(user)
-            && (!by_time || !user.is_outside())
+            && (!self.is_by_time() || !user.is_outside())
             && created(user.created)
             && self.found_by_search(user)
             && field(&self.username, Some(&user.username))
