@@ -36,6 +36,7 @@ mod table;
 mod target;
 mod tasks;
 mod unlink;
+mod unmatched;
 mod users;
 mod words;
 
@@ -135,6 +136,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Link(link::LinkArgs),
     Unlink(unlink::UnlinkArgs),
+    Unmatched(unmatched::UnmatchedArgs),
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
@@ -208,6 +210,7 @@ impl Command {
             Self::Explain(args) => args.run(context).await,
             Self::Link(args) => args.run(context).await,
             Self::Unlink(args) => args.run(context).await,
+            Self::Unmatched(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,

@@ -537,6 +537,26 @@ pub(super) const KEYS: &[Key] = &[
         "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
     ),
     key(
+        "connector.policy.account.login",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the login of accounts in all targets; without it, the login is the username. Such as `\"{{ username | strip_domain }}\"`. With `when = \
+         \"create\"` an existing account keeps its login. See `docs/templates.md`.",
+    ),
+    key(
+        "connector.policy.account.display_name",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the display name; without it, the name is the first and last name. Such as `\"{{ last_name }}, {{ \
+         first_name }}\"`.",
+    ),
+    key(
+        "connector.policy.account.email",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the e-mail address; without it, the address is the one in Keycloak. If it is empty for a user, an existing account keeps its address.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),
@@ -555,6 +575,24 @@ pub(super) const KEYS: &[Key] = &[
         "0 to 50",
         Value("10.0"),
         "The same for removed memberships, as a percentage of those that usersync added.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.account.login",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the login of accounts in this target; without it, `policy.account.login` applies.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.account.display_name",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the display name in this target; without it, `policy.account.display_name` applies.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.account.email",
+        "template, or `{ template, when }`",
+        Absent,
+        "The template of the e-mail address in this target; without it, `policy.account.email` applies.",
     ),
     key(
         "connector.policy.targets.TARGET.attributes.ATTRIBUTE",

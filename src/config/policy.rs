@@ -10,7 +10,7 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{GroupRules, NamedBy, Policy};
+use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -26,12 +26,31 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
             fine = false;
         }
     }
+    let general = (vec!["account"], &policy.account);
+    let own = policy.targets.iter().map(|(name, own)| (vec!["targets", name.as_str(), "account"], &own.account));
+    for (path, templates) in std::iter::once(general).chain(own) {
+        for key in clearing(templates) {
+            let path: Vec<&str> = path.iter().copied().chain([key]).collect();
+            let wrong = Wrong::new("empty = \"clear\" is only for further attributes")
+                .help("leave it out; an empty value never clears a login, a display name or an e-mail address");
+            connector.wrong(&format!("policy.{}", path.join(".")), place_in_policy(connector, &path), wrong);
+            fine = false;
+        }
+    }
     for (key, wrong) in group_mistakes(&policy.groups) {
         let place = place_in_policy(connector, &["groups", key]);
         connector.wrong(&format!("policy.groups.{key}"), place, wrong);
         fine = false;
     }
     fine.then_some(policy)
+}
+
+/// Returns the keys whose rules clear a value that every account has.
+fn clearing(templates: &AccountTemplates) -> Vec<&'static str> {
+    let AccountTemplates { login, display_name, email } = templates;
+    let rules = [("login", login), ("display_name", display_name), ("email", email)];
+    let clears = |rule: &Option<AttributeRule>| rule.as_ref().is_some_and(|rule| rule.empty == Empty::Clear);
+    rules.into_iter().filter(|(_, rule)| clears(rule)).map(|(key, _)| key).collect()
 }
 
 /// Returns the mistakes in the rules for groups, each with its key.

@@ -116,6 +116,8 @@ pub(super) struct Case<'e> {
     pub set_aside: HashSet<String>,
     /// Why the target refuses to create the account; `None`: it has not refused.
     pub create_refused: Option<String>,
+    /// The username of another user to whom the policy gives the same login.
+    pub same_login_as: Option<String>,
     /// Permanent refusals of the target.
     pub refused: Vec<TargetError>,
     /// Operations refused because a name is taken.
@@ -161,6 +163,7 @@ impl<'e> Case<'e> {
             fingerprint: String::new(),
             set_aside: HashSet::new(),
             create_refused: None,
+            same_login_as: None,
             refused: Vec::new(),
             names_taken: HashSet::new(),
             last_refusal: String::new(),

@@ -11,8 +11,9 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, UserState, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
+    policy,
     store::{Adopted, Claimed, Holder, LinkWrite},
     targets::Applied,
 };
@@ -42,6 +43,8 @@ pub(super) struct Walked {
     pub expected: Vec<Action>,
     /// Fingerprint of the user's state at the source that the plan was made for.
     pub fingerprint: String,
+    /// The username of another user to whom the policy gives the same login.
+    pub same_login_as: Option<String>,
 }
 
 /// The state of the claim after a round.
@@ -63,7 +66,8 @@ impl Engine {
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        let Walked { view, expected, fingerprint } = walked;
+        let Walked { view, expected, fingerprint, same_login_as } = walked;
+        case.same_login_as = same_login_as;
         case.suspect(&expected);
         for action in expected {
             case.worked.ledger.plan(action, &fingerprint);
@@ -118,7 +122,8 @@ impl Case<'_> {
                 account_gone: self.account_gone,
                 holder: &view.holder,
                 groups: &groups,
-                attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
+                rules: self.connector.policy.account_rules(&self.claim.pair.target),
+                same_login_as: self.same_login_as.as_deref(),
                 group_rules: &self.connector.policy.groups,
                 adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
@@ -232,8 +237,9 @@ impl Case<'_> {
         if view.holder != NameHolder::NotAsked {
             return Ok(());
         }
-        let wanted =
-            plan::wanted_name(&view.presence, self.link.as_ref(), view.account.as_ref(), &self.info.capabilities);
+        let rules = self.connector.policy.account_rules(&self.claim.pair.target);
+        let (account, capabilities) = (view.account.as_ref(), &self.info.capabilities);
+        let wanted = plan::wanted_name(&view.presence, self.link.as_ref(), account, capabilities, rules);
         let Some(name) = wanted else { return Ok(()) };
         view.holder = match self.port.target.account_named(&name).await? {
             None => NameHolder::Free,
@@ -343,7 +349,15 @@ impl Case<'_> {
     /// Reads whether the user with the account that holds the wanted login still exists.
     async fn ask_standing(&mut self, owner: &UserId, view: &mut View) -> Result<(), WorkError> {
         let found = match self.engine.read_user(&self.connector, &self.claim.pair, owner).await? {
-            Presence::Present(..) => OwnerStanding::Alive,
+            Presence::Present(other, verdict) => {
+                if let NameHolder::Ours { account, .. } = &view.holder
+                    && verdict.is_in()
+                    && self.keeps_login(&other, account)
+                {
+                    self.same_login_as = Some(other.username);
+                }
+                OwnerStanding::Alive
+            }
             Presence::Gone => {
                 let link = self.engine.store.link(&self.claim.pair, owner).await?;
                 let seen = link.and_then(|link| link.seen_alive);
@@ -358,6 +372,14 @@ impl Case<'_> {
             *standing = Some(found);
         }
         Ok(())
+    }
+
+    /// Returns whether the policy lets another user's account keep its login.
+    fn keeps_login(&self, user: &UserState, account: &Account) -> bool {
+        let capabilities = &self.info.capabilities;
+        let rules = self.connector.policy.account_rules(&self.claim.pair.target);
+        let login = policy::login(user, capabilities, rules, false).ok().flatten();
+        login.is_none_or(|login| capabilities.login_case.same(&login, &account.name))
     }
 
     async fn carry_out_plan(

@@ -7,8 +7,8 @@ use crate::{
     config::Config,
     engine::approval_key,
     model::{
-        Account, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRules, Change, ConnectorName, GroupMapping, Link,
-        Pair, Policy, Subject, TaskRecord, Unsupported, UserId, UserState,
+        Account, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change, ConnectorName,
+        GroupMapping, Link, Pair, Policy, Subject, TaskRecord, Unsupported, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -140,14 +140,14 @@ pub(super) async fn read_sides(
         },
     };
     let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
-    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups).await? {
+    let rules = policy.account_rules(&pair.target);
+    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups, rules).await? {
         Ok(there) => there,
         Err(error) => {
             (on.trouble, on.link) = (Some(error.text), link);
             return Ok(on);
         }
     };
-    let attributes = policy.attributes_of(&pair.target);
     let mut decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
@@ -157,7 +157,8 @@ pub(super) async fn read_sides(
         account_gone: false,
         holder: &there.holder,
         groups: &groups,
-        attributes,
+        rules,
+        same_login_as: None,
         group_rules: &policy.groups,
         adopt_freely: policy.adopt == AdoptRule::Always || state != PairState::InService,
         wanted_by_other: false,
@@ -173,7 +174,7 @@ pub(super) async fn read_sides(
     }
     on.to_do = words(&decision);
     if let Presence::Present(user, Verdict::In) = &presence {
-        on.fields = fields(user, link.as_ref(), &there, &groups, attributes);
+        on.fields = fields(user, link.as_ref(), &there, &groups, rules);
     }
     if is_leaver(&presence, link.as_ref(), there.account.as_ref()) {
         on.left_open = left_open(target.kind());
@@ -195,6 +196,7 @@ async fn read(
     link: Option<&Link>,
     presence: &Presence,
     groups: &GroupTable,
+    rules: AccountRules<'_>,
 ) -> Result<Result<TargetState, TargetError>, Failure> {
     let reported = async {
         let info = target.probe().await?;
@@ -208,7 +210,7 @@ async fn read(
                 None => Some(target.groups_among(&account.id, &groups.deciding(pair, link)).await?),
             };
         }
-        let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities);
+        let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities, rules);
         let found = match &wanted {
             Some(name) => target.account_named(name).await?,
             None => None,
@@ -244,11 +246,11 @@ fn fields(
     link: Option<&Link>,
     there: &TargetState,
     groups: &GroupTable,
-    attributes: &AttributeRules,
+    rules: AccountRules<'_>,
 ) -> Vec<Field> {
     const AS_THERE: &str = "in sync";
     let capabilities = &there.info.capabilities;
-    let desired = policy::desired_user(user, capabilities, attributes, there.account.is_none());
+    let desired = policy::desired_user(user, capabilities, rules, there.account.is_none());
     let account = there.account.as_ref();
     let compare = |wanted: &str, present: Option<Option<&str>>| match present {
         None => "no account yet".to_owned(),
@@ -256,36 +258,24 @@ fn fields(
         Some(Some(present)) => format!("current: {present}"),
         Some(None) => "current: none".to_owned(),
     };
-    let mut fields = vec![
-        Field {
-            about: "login".into(),
-            from: "username".to_owned(),
-            there: compare(&desired.login, account.map(|account| Some(account.name.as_str()))),
-            wanted: desired.login,
-        },
-        Field {
-            about: "display name".into(),
-            from: "first and last name".to_owned(),
-            there: compare(&desired.display_name, account.map(|account| Some(account.display_name.as_str()))),
-            wanted: desired.display_name,
-        },
-    ];
-    let present = if capabilities.reads_email {
+    let value = |about: &str, wanted: Option<String>, rule: Option<&AttributeRule>, own: &str, present| Field {
+        about: about.to_owned(),
+        from: rule.map_or_else(|| own.to_owned(), |rule| rule.template.to_string()),
+        there: wanted.as_ref().map_or_else(|| "the current value stays".to_owned(), |it| compare(it, present)),
+        wanted: wanted.unwrap_or_else(|| "none".to_owned()),
+    };
+    let present_email = if capabilities.reads_email {
         account.map(|account| account.email.as_deref())
     } else {
         link.map(|link| link.written.email.as_deref())
     };
-    fields.push(match desired.email {
-        Some(email) => {
-            Field { about: "e-mail".into(), there: compare(&email, present), from: "email".to_owned(), wanted: email }
-        }
-        None => Field {
-            about: "e-mail".into(),
-            wanted: "none".to_owned(),
-            from: "email".to_owned(),
-            there: "the current value stays".to_owned(),
-        },
-    });
+    let login = account.map(|account| Some(account.name.as_str()));
+    let name = account.map(|account| Some(account.display_name.as_str()));
+    let mut fields = vec![
+        value("login", desired.login, rules.login, "username", login),
+        value("display name", desired.display_name, rules.display_name, "first and last name", name),
+        value("e-mail", desired.email, rules.email, "email", present_email),
+    ];
     fields.extend(desired.attributes.into_iter().map(|(name, wanted)| {
         let reported = account.map(|account| {
             let written = link.and_then(|link| link.written.attributes.get(&name));
@@ -293,7 +283,7 @@ fn fields(
         });
         Field {
             there: compare(&wanted, reported.map(|reported| reported.map(String::as_str))),
-            from: attributes.get(&name).map_or_else(String::new, |rule| rule.template.to_string()),
+            from: rules.attributes.get(&name).map_or_else(String::new, |rule| rule.template.to_string()),
             about: name,
             wanted,
         }

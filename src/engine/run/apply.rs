@@ -68,8 +68,9 @@ impl Run<'_> {
         rules: &RunRules,
     ) -> Result<(), WorkError> {
         let (total, info, connector) = (users.len(), Arc::clone(&self.info), Arc::clone(&self.connector));
+        let pair = self.pair;
         let items =
-            users.into_iter().map(|user| user.item(source, target, &connector.policy.scope, &info.capabilities));
+            users.into_iter().map(|user| user.item(source, target, &connector.policy, pair, &info.capabilities));
         self.apply("applying", total, items, rules).await
     }
 

@@ -12,6 +12,7 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod same_logins;
 mod users;
 mod walk;
 
@@ -42,8 +43,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
-        TargetGroupId,
+        Action, Cause, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
+        TargetGroupId, UserId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
@@ -128,6 +129,8 @@ struct Run<'e> {
     options: &'e RunOptions,
     /// Groups that a dry run models as created. They do not exist, but were not deleted.
     planned: IdSet<TargetGroupId>,
+    /// Users to whom the policy gives a login that it gives to another user too, each with the other's username.
+    same_logins: IdMap<UserId, String>,
     /// Subjects found in sync; this stands unless a worker has worked on them since.
     in_sync: InSync,
     /// Whether every user with operations is read alone, as incomplete lists may have put it into the scope.
@@ -166,7 +169,7 @@ impl Item {
     fn expecting(planned: Planned, expected: Vec<Action>, presence: &Presence) -> Self {
         let operations = expected.len();
         let fingerprint = fingerprint_of(presence);
-        Self { planned, walked: Walked { view: None, expected, fingerprint }, operations }
+        Self { planned, walked: Walked { expected, fingerprint, ..Walked::default() }, operations }
     }
 }
 
@@ -262,6 +265,7 @@ impl Engine {
             id,
             options,
             planned: IdSet::default(),
+            same_logins: IdMap::default(),
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),

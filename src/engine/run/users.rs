@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Item, Run,
+    same_logins::same_logins,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq, Operation,
-        RunMode, Scope, Subject, UserId, number,
+        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq,
+        Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -48,7 +49,14 @@ impl Pending {
     }
 
     /// Returns the user with all data that its work needs. The walk's reads are unpacked only here.
-    pub fn item(self, source: &SourceWalk, target: &TargetWalk, scope: &Scope, capabilities: &Capabilities) -> Item {
+    pub fn item(
+        self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        policy: &Policy,
+        pair: &Pair,
+        capabilities: &Capabilities,
+    ) -> Item {
         let (place, operations) = match self {
             Self::FromWalk { place, operations } => (place as usize, operations as usize),
             Self::Item(item) => return *item,
@@ -56,8 +64,9 @@ impl Pending {
         let user = source.user(place);
         let link = target.link(&user.id);
         let planned = planned(&user.id, source.observation.min(target.observation), link.as_ref());
-        let presence = judged(user, scope, &source.absent_groups);
-        let (_, holder) = holder(&presence, link.as_ref(), target, capabilities);
+        let presence = judged(user, &policy.scope, &source.absent_groups);
+        let rules = policy.account_rules(&pair.target);
+        let (_, holder) = holder(&presence, link.as_ref(), target, capabilities, rules);
         let account = link.and_then(|link| target.account(&link.account));
         let view = View { presence, account, holder, walked: Some(target.began) };
         Item { planned, walked: Walked { view: Some(view), ..Walked::default() }, operations }
@@ -75,9 +84,10 @@ fn holder(
     link: Option<&Link>,
     target: &TargetWalk,
     capabilities: &Capabilities,
+    rules: AccountRules<'_>,
 ) -> (Option<String>, NameHolder) {
     let account = link.and_then(|link| target.account(&link.account));
-    let wanted = plan::wanted_name(presence, link, account.as_ref(), capabilities);
+    let wanted = plan::wanted_name(presence, link, account.as_ref(), capabilities, rules);
     let holder = wanted.as_ref().map_or(NameHolder::NotAsked, |login| target.holder(login, link));
     (wanted, holder)
 }
@@ -96,6 +106,9 @@ impl Run<'_> {
     /// Decides for each user that was read. Returns the users with pending work.
     pub(super) fn plan_users(&mut self, source: &SourceWalk, target: &TargetWalk, groups: &GroupTable) -> Vec<Pending> {
         let mut items = Vec::new();
+        let policy = &self.connector.policy;
+        let rules = policy.account_rules(&self.pair.target);
+        self.same_logins = same_logins(source, target, &policy.scope, &self.info.capabilities, rules);
         for place in 0..source.users() {
             let user = source.user(place);
             if source.has_failed(&user.id) {
@@ -113,7 +126,7 @@ impl Run<'_> {
             let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
             // Only the work on its user can decide whether an account is back.
             let reads_again = linked.is_none() && has_dropped;
-            let item = match verdict {
+            let mut item = match verdict {
                 WalkDecision::InSync if reads_again && returned.is_some() => Item::unread(planned, 0),
                 WalkDecision::FromWalk(operations) if reads_again => Item::unread(planned, operations),
                 WalkDecision::ReadAgain(expected) if reads_again => Item::unread(planned, expected.len()),
@@ -128,6 +141,7 @@ impl Run<'_> {
                 }
                 WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
+            item.walked.same_login_as = presence.user().and_then(|user| self.same_logins.get(&user.id)).cloned();
             items.push(Pending::Item(Box::new(item)));
         }
         items
@@ -339,7 +353,8 @@ impl Run<'_> {
         let account = link.and_then(|link| target.account(&link.account));
         let account = account.as_ref();
         let capabilities = &self.info.capabilities;
-        let (wanted, holder) = holder(presence, link, target, capabilities);
+        let rules = self.connector.policy.account_rules(&self.pair.target);
+        let (wanted, holder) = holder(presence, link, target, capabilities, rules);
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
             self.report.conflicts.push(format!(
                 "{login}: the target has several accounts with this login, so none of them is linked. Delete or \
@@ -359,7 +374,8 @@ impl Run<'_> {
             account_gone: false,
             holder: &holder,
             groups,
-            attributes: self.connector.policy.attributes_of(&self.pair.target),
+            rules,
+            same_login_as: presence.user().and_then(|user| self.same_logins.get(&user.id)).map(String::as_str),
             group_rules: &self.connector.policy.groups,
             adopt_freely: !was_unlinked && (self.options.first || self.connector.policy.adopt == AdoptRule::Always),
             wanted_by_other: false,
@@ -469,7 +485,8 @@ impl Run<'_> {
             account_gone: false,
             holder: &NameHolder::Own,
             groups,
-            attributes: self.connector.policy.attributes_of(&self.pair.target),
+            rules: self.connector.policy.account_rules(&self.pair.target),
+            same_login_as: None,
             group_rules: &self.connector.policy.groups,
             adopt_freely: true,
             wanted_by_other: false,
@@ -494,14 +511,22 @@ impl Run<'_> {
     /// Models users with accounts that wait for each other. Only the final state of each can be predicted.
     fn model_entangled(&mut self, presence: &Presence, link: Option<&Link>, subject: &Subject) {
         let Presence::Present(user, _) = presence else { return };
-        let login = policy::login(user, &self.info.capabilities);
-        match link {
-            Some(link) if link.name != login => {
+        let login = policy::login(
+            user,
+            &self.info.capabilities,
+            self.connector.policy.account_rules(&self.pair.target),
+            link.is_none(),
+        )
+        .ok()
+        .flatten();
+        let login = login.filter(|login| link.is_none_or(|link| link.name != *login));
+        match link.zip(login) {
+            Some((link, login)) => {
                 let (account, name) = (link.account.clone(), link.name.clone());
                 let rename = Operation::RenameUser { account, name, to: login };
                 self.report.plan(subject, rename.into(), None, || "its login in Keycloak differs".to_owned());
             }
-            Some(_) => {}
+            None if link.is_some() => {}
             None => {
                 let cause = || "the former user of this login was deleted".to_owned();
                 self.report.plan(subject, Action::relink(user, None), None, cause);

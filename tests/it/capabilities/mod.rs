@@ -34,6 +34,7 @@ mod scope;
 mod sessions;
 mod short_lists;
 mod support;
+mod templates;
 mod two_realms;
 mod waves;
 mod wiki_groups;

@@ -66,6 +66,7 @@ async fn e11_every_command_with_servers_writes_documents_that_match_its_schema()
         &["sync"],
         &["sync", "alice"],
         &["explain", "alice"],
+        &["unmatched"],
         &["unlink", "alice"],
         &["link", "alice", "alice"],
         &["status"],

@@ -427,6 +427,11 @@ fn example_keys() -> BTreeMap<(String, String), String> {
                 keys.insert((section.clone(), "NAME".to_owned()), value.to_owned());
                 continue;
             }
+            if section.contains(".policy.targets.") && section.ends_with(".account]") {
+                let section = "[connector.policy.targets.TARGET.account]".to_owned();
+                keys.insert((section, key.to_owned()), value.to_owned());
+                continue;
+            }
             if section.contains(".policy.targets.") {
                 let section = "[connector.policy.targets.TARGET.attributes]".to_owned();
                 keys.insert((section, "ATTRIBUTE".to_owned()), value.to_owned());
@@ -481,7 +486,9 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.scope]",
             "[connector.policy.groups]",
             "[connector.policy.groups.names]",
+            "[connector.policy.account]",
             "[connector.policy.safety]",
+            "[connector.policy.targets.TARGET.account]",
             "[connector.policy.targets.TARGET.attributes]",
         ];
         for section in sections {
@@ -490,6 +497,8 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[target.token_parameters]",
                 "[target.habits]",
                 "[connector.policy.groups.names]",
+                "[connector.policy.account]",
+                "[connector.policy.targets.TARGET.account]",
                 "[connector.policy.targets.TARGET.attributes]",
             ];
             if optional.contains(&section) && row.section != section {
@@ -932,7 +941,7 @@ fn further_attributes_are_read_with_their_templates_and_passed_to_the_target() {
          'phoneNumbers[type eq \"work\"].value' = { template = \"{{ attributes.phone }}\", when = \"create\", empty = \"clear\" }",
     );
     let config = Folder::new().load(&text).unwrap();
-    let rules = config.connectors[0].policy.attributes_of(&config.targets[0].name);
+    let rules = config.connectors[0].policy.account_rules(&config.targets[0].name).attributes;
     let phone = &rules["phoneNumbers[type eq \"work\"].value"];
     assert_eq!((phone.when, phone.empty), (When::Create, Empty::Clear));
     let title = &rules["title"];
@@ -1000,6 +1009,43 @@ fn mistakes_in_further_attributes_are_reported_with_their_location() {
     let jira = format!("{SMALL}\n[connector.policy.targets.jira-prod.attributes]\ntitle = \"x\"\n");
     let errors = Folder::new().load(&jira).expect_err("Jira has none").to_string();
     assert!(errors.contains("a target of kind jira does not support further attributes"), "{errors}");
+}
+
+#[test]
+fn templates_of_accounts_are_read_for_all_targets_and_for_one() {
+    let text = with_connector(
+        "[connector.policy.account]\nlogin = \"{{ username | strip_domain }}\"\n\
+         [connector.policy.targets.jira-prod.account]\nemail = { template = \"{{ attributes.mail }}\", when = \"create\" }",
+    );
+    let config = Folder::new().load(&text).unwrap();
+    let rules = config.connectors[0].policy.account_rules(&config.targets[0].name);
+    assert_eq!(
+        rules.login.map(|rule| (rule.template.to_string(), rule.when)),
+        Some(("{{ username | strip_domain }}".into(), When::Always))
+    );
+    assert_eq!(
+        rules.email.map(|rule| (rule.template.to_string(), rule.when)),
+        Some(("{{ attributes.mail }}".into(), When::Create))
+    );
+    assert!(rules.display_name.is_none());
+    for (lines, reported) in [
+        (
+            "[connector.policy.account]\nlogin = \"{{ uid }}\"",
+            "usersync.toml:14:9: connector acme: policy.account.login: this template is invalid: unknown variable uid",
+        ),
+        ("[connector.policy.account]\nname = \"x\"", "policy.account.name: `name` is not known here"),
+        (
+            "[connector.policy.account]\nemail = { template = \"x\", empty = \"clear\" }",
+            "usersync.toml:14:1: connector acme: policy.account.email: empty = \"clear\" is only for further attributes",
+        ),
+        (
+            "[connector.policy.targets.jira-prod.account]\nlogin = { template = \"x\", empty = \"clear\" }",
+            "policy.targets.jira-prod.account.login: empty = \"clear\" is only for further attributes",
+        ),
+    ] {
+        let errors = Folder::new().errors(&with_connector(lines));
+        assert!(errors.contains(reported), "{lines}\n{errors}");
+    }
 }
 
 #[test]

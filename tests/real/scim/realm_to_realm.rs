@@ -153,7 +153,7 @@ async fn a_thousand_users_are_copied_to_another_realm_and_stay_in_sync() {
         DEPARTMENT: {"template": "{{ attributes.department }}", "empty": "clear"},
     });
     let attributes = serde_json::from_value(attributes).expect("rules");
-    let targets = [("to".into(), TargetPolicy { attributes })].into();
+    let targets = [("to".into(), TargetPolicy { attributes, ..TargetPolicy::default() })].into();
     let policy = Policy { first_run: FirstRun::Apply, targets, ..Policy::default() };
     let connector = Connector::new("from".into(), source, policy, vec!["to".into()]);
     let port = TargetPort::new("to".into(), Arc::new(scim));

@@ -1,6 +1,7 @@
 //! The data types of usersync as plain types; no I/O, no clock.
 
 mod account;
+mod account_rules;
 mod action;
 mod approval;
 mod change;
@@ -32,6 +33,7 @@ pub fn count(number: impl std::fmt::Display, one: &str, many: &str) -> String {
 }
 
 pub use account::{Account, TargetGroup, TargetIdentity};
+pub use account_rules::{AccountRules, AccountTemplates, AttributeRule, AttributeRules, Empty, When};
 pub use action::{Action, Linking, Party};
 pub use approval::{
     Approval, ApprovalItem, ApprovalItemState, ApprovalKind, NewApprovalItem, Unsupported, adoption_key,
@@ -52,9 +54,7 @@ pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
 pub use pattern::{LoginPattern, PathPattern, PatternError, path_names};
-pub use policy_settings::{
-    AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When,
-};
+pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

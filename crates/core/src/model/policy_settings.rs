@@ -1,17 +1,11 @@
 //! The policy settings of a connector.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{
-        self, MapAccess, Visitor,
-        value::{MapAccessDeserializer, StrDeserializer},
-    },
-};
+use serde::{Deserialize, Serialize};
 
-use super::{GroupRules, Scope, TargetName, Template};
+use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, Scope, TargetName};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,79 +47,12 @@ impl Default for Safety {
     }
 }
 
-/// When an attribute is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum When {
-    /// Whenever it differs.
-    #[default]
-    Always,
-    /// With a new account only; afterwards it belongs to the target.
-    Create,
-}
-
-/// The effect of an empty value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Empty {
-    /// It keeps the current value.
-    #[default]
-    Keep,
-    /// It clears the current value.
-    Clear,
-}
-
-/// Rule for one further attribute of an account. A template alone stands for a rule with the defaults.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AttributeRule {
-    /// The template of its value.
-    pub template: Template,
-    /// When it is written.
-    pub when: When,
-    /// The effect of an empty value.
-    pub empty: Empty,
-}
-
-/// Rules for further attributes, by the target's own attribute names.
-pub type AttributeRules = BTreeMap<String, AttributeRule>;
-
-impl<'de> Deserialize<'de> for AttributeRule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Whole {
-            template: Template,
-            #[serde(default)]
-            when: When,
-            #[serde(default)]
-            empty: Empty,
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = AttributeRule;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a template, or a table with template, when and empty")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<AttributeRule, E> {
-                let template = Template::deserialize(StrDeserializer::new(text))?;
-                Ok(AttributeRule { template, when: When::default(), empty: Empty::default() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AttributeRule, A::Error> {
-                let Whole { template, when, empty } = Whole::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(AttributeRule { template, when, empty })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
 /// Policy of a connector for one of its targets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetPolicy {
+    /// Templates of the login, display name and e-mail address, in place of those of the connector.
+    pub account: AccountTemplates,
     /// Attributes other than login, display name and e-mail address.
     pub attributes: AttributeRules,
 }
@@ -147,15 +74,24 @@ pub struct Policy {
     pub scope: Scope,
     /// The groups that are synced, and their names; default all under their own names.
     pub groups: GroupRules,
+    /// Templates of the login, display name and e-mail address in all targets.
+    pub account: AccountTemplates,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
 
 impl Policy {
-    /// Returns the rules for further attributes in a target.
-    pub fn attributes_of(&self, target: &TargetName) -> &AttributeRules {
+    /// Returns the rules for accounts in a target.
+    pub fn account_rules(&self, target: &TargetName) -> AccountRules<'_> {
         static NONE: AttributeRules = AttributeRules::new();
-        self.targets.get(target).map_or(&NONE, |target| &target.attributes)
+        let own = self.targets.get(target);
+        let general = &self.account;
+        AccountRules {
+            login: own.and_then(|own| own.account.login.as_ref()).or(general.login.as_ref()),
+            display_name: own.and_then(|own| own.account.display_name.as_ref()).or(general.display_name.as_ref()),
+            email: own.and_then(|own| own.account.email.as_ref()).or(general.email.as_ref()),
+            attributes: own.map_or(&NONE, |own| &own.attributes),
+        }
     }
 }
 
@@ -168,6 +104,7 @@ impl Default for Policy {
             same_person_within: SignedDuration::from_hours(24),
             scope: Scope::default(),
             groups: GroupRules::default(),
+            account: AccountTemplates::default(),
             targets: BTreeMap::new(),
         }
     }
@@ -176,38 +113,7 @@ impl Default for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rule(text: &str, when: When, empty: Empty) -> AttributeRule {
-        AttributeRule { template: Template::new(text).unwrap(), when, empty }
-    }
-
-    #[test]
-    fn a_template_alone_stands_for_a_rule_with_the_defaults() {
-        for (json, expected) in [
-            (r#""{{ email }}""#, rule("{{ email }}", When::Always, Empty::Keep)),
-            (r#"{"template":"{{ email }}"}"#, rule("{{ email }}", When::Always, Empty::Keep)),
-            (r#"{"template":"x","when":"create","empty":"clear"}"#, rule("x", When::Create, Empty::Clear)),
-        ] {
-            let read: AttributeRule = serde_json::from_str(json).unwrap();
-            assert_eq!(read, expected, "{json}");
-            let written = serde_json::to_string(&read).unwrap();
-            assert_eq!(serde_json::from_str::<AttributeRule>(&written).unwrap(), expected, "{written}");
-        }
-    }
-
-    #[test]
-    fn an_invalid_rule_is_refused_with_the_reason() {
-        for (json, reason) in [
-            ("7", "invalid type: integer `7`, expected a template, or a table with template, when and empty"),
-            (r#""{{ team }}""#, "this template is invalid: unknown variable team"),
-            (r#"{"template":"{{ team }}"}"#, "this template is invalid: unknown variable team"),
-            (r#"{"when":"create"}"#, "missing field `template`"),
-            (r#"{"template":"x","then":"y"}"#, "unknown field `then`, expected one of `template`, `when`, `empty`"),
-        ] {
-            let error = serde_json::from_str::<AttributeRule>(json).unwrap_err().to_string();
-            assert!(error.starts_with(reason), "{json}: {error}");
-        }
-    }
+    use crate::model::AttributeRule;
 
     #[test]
     fn an_empty_policy_has_the_defaults() {
@@ -220,13 +126,25 @@ mod tests {
     }
 
     #[test]
-    fn the_attribute_rules_of_a_target_are_its_own() {
-        let json = r#"{"targets":{"jira":{"attributes":{"dept":"{{ attributes.dept }}"}},"confluence":{}}}"#;
+    fn a_target_has_its_own_attributes_and_its_templates_come_before_those_of_the_connector() {
+        let json = r#"{
+            "account": {"login": "{{ username | upper }}", "email": "{{ attributes.mail }}"},
+            "targets": {
+                "jira": {"account": {"login": "{{ email }}"}, "attributes": {"dept": "{{ attributes.dept }}"}},
+                "confluence": {}
+            }
+        }"#;
         let policy: Policy = serde_json::from_str(json).unwrap();
-        let dept = rule("{{ attributes.dept }}", When::Always, Empty::Keep);
-        assert_eq!(*policy.attributes_of(&"jira".into()), AttributeRules::from([("dept".to_owned(), dept)]));
+        let of = |target: &str| {
+            let rules = policy.account_rules(&target.into());
+            let text = |rule: Option<&AttributeRule>| rule.map(|rule| rule.template.to_string());
+            let attributes = rules.attributes.keys().cloned().collect::<Vec<_>>().join(" ");
+            (text(rules.login), text(rules.display_name), text(rules.email), attributes)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(of("jira"), (text("{{ email }}"), None, text("{{ attributes.mail }}"), "dept".into()));
         for other in ["confluence", "gitlab"] {
-            assert_eq!(*policy.attributes_of(&other.into()), AttributeRules::new(), "{other}");
+            assert_eq!(of(other), (text("{{ username | upper }}"), None, text("{{ attributes.mail }}"), String::new()));
         }
     }
 }

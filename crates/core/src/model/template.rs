@@ -4,12 +4,13 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::Serde};
-use regex::Regex;
 use serde::{Deserialize, Serialize};
+
+mod filters;
 
 use super::UserState;
 
@@ -22,8 +23,6 @@ const LONGEST: usize = 64 << 10;
 /// The names that a template can use.
 const KNOWN: [&str; 9] =
     ["id", "username", "first_name", "last_name", "email", "enabled", "attributes", "values", "groups"];
-/// Maximum number of cached compiled patterns; a configuration has a handful.
-const PATTERNS: usize = 256;
 
 /// A template that was checked to be well-formed and to work for a user with nothing but a login.
 #[derive(Clone)]
@@ -64,7 +63,7 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        environment.add_filter("regex_replace", regex_replace);
+        filters::add_to(&mut environment);
         environment.add_template_owned(NAME, text.to_string())?;
         let unknown = environment.get_template(NAME)?.undeclared_variables(false);
         let mut unknown: Vec<_> = unknown.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
@@ -134,26 +133,6 @@ fn context(user: &UserState) -> Value {
         values: &user.attributes,
         groups: user.groups.iter().map(|group| group.own_name()).collect(),
     }))
-}
-
-/// Filter `regex_replace(pattern, with)`: replaces each match; `$1` is the first group.
-fn regex_replace(value: &Value, pattern: &str, with: &str) -> Result<String, Error> {
-    static KEPT: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
-    let value = &if value.is_undefined() { String::new() } else { value.to_string() };
-    if let Some(regex) = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
-        return Ok(regex.replace_all(value, with).into_owned());
-    }
-    let regex = Regex::new(pattern).map_err(|error| {
-        let text = error.to_string();
-        let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        Error::new(ErrorKind::InvalidOperation, format!("the pattern {pattern} is invalid: {why}"))
-    })?;
-    let made = regex.replace_all(value, with).into_owned();
-    let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() < PATTERNS {
-        kept.insert(pattern.to_owned(), regex);
-    }
-    Ok(made)
 }
 
 impl PartialEq for Template {
@@ -304,18 +283,6 @@ mod tests {
         assert_eq!(of(65_535), Ok(65_535));
         assert_eq!(of(65_536), Ok(65_536));
         assert_eq!(of(65_537), Err("its result is longer than 65536 bytes".to_owned()));
-    }
-
-    #[test]
-    fn a_pattern_works_the_same_on_every_use() {
-        let replaced = |value: &str, pattern: &str, with| regex_replace(&Value::from(value), pattern, with).unwrap();
-        for _ in 0..2 {
-            for n in 0..PATTERNS + 4 {
-                assert_eq!(replaced(&format!("a{n}b a{n}c"), &format!("a{n}([bc])"), "<$1>"), "<b> <c>");
-            }
-        }
-        assert_eq!(regex_replace(&Value::UNDEFINED, "^$", "none").unwrap(), "none");
-        assert_eq!(regex_replace(&Value::from(4711), "7", "-").unwrap(), "4-11");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{Situation, leaving};
-use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState};
+use crate::{
+    model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState},
+    policy,
+};
 
 /// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
@@ -22,10 +25,7 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     match operation {
         Operation::CreateUser { .. } => "no account yet".to_owned(),
         Operation::UpdateUser { fields, .. } => changed(fields, situation),
-        Operation::RenameUser { to, .. } => match present {
-            Some(user) if user.username.eq_ignore_ascii_case(to) => "its login in Keycloak differs".to_owned(),
-            _ => "another user needs its login".to_owned(),
-        },
+        Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
         Operation::DeactivateUser { .. } | Operation::DeleteUser { .. } => {
             leaving(situation.presence).unwrap_or("no longer wanted").to_owned()
@@ -39,6 +39,16 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
         }
+    }
+}
+
+fn renamed(to: &str, situation: &Situation<'_>) -> &'static str {
+    let login = |user| policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
+    let wanted = situation.presence.user().and_then(login);
+    match wanted.filter(|login| login.eq_ignore_ascii_case(to)) {
+        Some(_) if situation.rules.login.is_some() => "the policy gives it this login",
+        Some(_) => "its login in Keycloak differs",
+        None => "another user needs its login",
     }
 }
 

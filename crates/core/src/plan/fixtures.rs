@@ -8,12 +8,14 @@ use std::{
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AttributeRules, GroupRules, GroupState, Link, Pair, Scope, UserState},
+    model::{Account, AccountRules, AttributeRules, GroupRules, GroupState, Link, Pair, Scope, UserState},
     policy,
 };
 
 /// The rules that sync all groups under their own names.
 pub(crate) static GROUP_RULES: LazyLock<GroupRules> = LazyLock::new(GroupRules::default);
+
+pub(crate) static NO_ATTRIBUTES: AttributeRules = AttributeRules::new();
 
 /// Returns the user as read, judged by the scope that has all users.
 pub(crate) fn present(user: UserState) -> Presence {
@@ -120,7 +122,8 @@ impl OwnedSituation {
             account_gone: self.account_gone,
             holder: &self.holder,
             groups: &self.groups,
-            attributes: &self.attributes,
+            rules: AccountRules::of_attributes(&self.attributes),
+            same_login_as: None,
             group_rules: &GROUP_RULES,
             adopt_freely: self.adopt_freely,
             wanted_by_other: self.wanted_by_other,

@@ -12,7 +12,7 @@ pub use safety_limit::{Measure, limit};
 use user::leaving;
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,
-    wanted_name,
+    link_command, name_words, wanted_name,
 };
 
 #[cfg(test)]

@@ -14,13 +14,13 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{GROUP_RULES, OwnedSituation, account, capabilities, present, source_group, user},
+    fixtures::{GROUP_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup, Operation, Pair, TargetGroupId,
-        UserState,
+        Account, AccountRules, AccountTemplates, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup,
+        Operation, Pair, TargetGroupId, UserState,
     },
     policy,
 };
@@ -45,6 +45,20 @@ static RULES: LazyLock<AttributeRules> = LazyLock::new(|| {
         "locale": { "template": "en", "when": "create" },
     }))
     .expect("rules")
+});
+
+/// No templates, templates for all values, and templates for new accounts only.
+static TEMPLATES: LazyLock<[AccountTemplates; 3]> = LazyLock::new(|| {
+    let always = serde_json::json!({
+        "login": "{{ username }}.{{ attributes.title | default('none', true) }}",
+        "display_name": "{{ last_name | default('-', true) }}, {{ first_name }}",
+        "email": "{{ email | upper }}",
+    });
+    let create = |template: &str| serde_json::json!({ "template": template, "when": "create" });
+    let once = serde_json::json!({
+        "login": create("new-{{ username }}"), "display_name": create("New"), "email": create("new@example.org"),
+    });
+    [serde_json::json!({}), always, once].map(|json| serde_json::from_value(json).expect("templates"))
 });
 
 fn pair() -> Pair {
@@ -79,12 +93,20 @@ struct Case {
     user: UserState,
     there: Option<(Account, Link)>,
     access: bool,
+    /// The index of its templates.
+    templates: usize,
 }
 
 impl Case {
     fn capabilities(&self) -> Capabilities {
         let deactivate = if self.access { Deactivation::Access } else { Deactivation::Switch };
         Capabilities { deactivate, attributes: true, ..capabilities() }
+    }
+
+    fn rules(&self) -> AccountRules<'static> {
+        let AccountTemplates { login, display_name, email } = &TEMPLATES[self.templates];
+        let (login, display_name, email) = (login.as_ref(), display_name.as_ref(), email.as_ref());
+        AccountRules { login, display_name, email, attributes: &RULES }
     }
 
     fn decide(&self, presence: &Presence) -> Decision {
@@ -98,7 +120,8 @@ impl Case {
             account_gone: false,
             holder: &NameHolder::Free,
             groups: &table(),
-            attributes: &RULES,
+            rules: self.rules(),
+            same_login_as: None,
             group_rules: &GROUP_RULES,
             adopt_freely: true,
             wanted_by_other: false,
@@ -185,7 +208,7 @@ fn cases(always: bool) -> impl Strategy<Value = Case> {
     let given = btree_set(0..GROUPS, 0..=GROUPS);
     let there = (strings(), strings(), option::of(strings()), any::<[bool; 3]>(), attributes(), present, given);
     let there = if always { there.prop_map(Some).boxed() } else { option::of(there).boxed() };
-    (users(), there, any::<bool>()).prop_map(|(user, there, access)| {
+    (users(), there, any::<bool>(), 0..TEMPLATES.len()).prop_map(|(user, there, access, templates)| {
         let there = there.map(|(name, display_name, email, [active, by_us, adopted], attributes, present, given)| {
             let account = Account {
                 id: "a".into(),
@@ -209,7 +232,7 @@ fn cases(always: bool) -> impl Strategy<Value = Case> {
             link.given = given.into_iter().map(group).collect();
             (account, link)
         });
-        Case { user, there, access }
+        Case { user, there, access, templates }
     })
 }
 
@@ -233,13 +256,18 @@ proptest! {
             return Ok(());
         }
         let new = before.there.is_none();
-        let desired = policy::desired_user(&case.user, &case.capabilities(), &RULES, new);
+        let desired = policy::desired_user(&case.user, &case.capabilities(), case.rules(), new);
         for (name, wanted) in &desired.attributes {
             prop_assert_eq!(account.attributes.get(name).map_or("", String::as_str), wanted.as_str());
         }
         prop_assert_eq!(account.attributes.get("other"), before.shown("other"), "nobody speaks of it");
         prop_assert_eq!(account.attributes.contains_key("locale"), new);
-        prop_assert_eq!((&account.name, &account.display_name, &account.email), (&desired.login, &desired.display_name, &desired.email));
+        prop_assert_eq!(&desired.faults, &[] as &[String]);
+        // A value without a wanted one stays.
+        let was = before.there.as_ref().map(|(account, _)| account);
+        prop_assert_eq!(Some(&account.name), desired.login.as_ref().or(was.map(|was| &was.name)));
+        prop_assert_eq!(Some(&account.display_name), desired.display_name.as_ref().or(was.map(|was| &was.display_name)));
+        prop_assert_eq!(account.email.as_ref(), desired.email.as_ref().or(was.and_then(|was| was.email.as_ref())));
         // A deactivation outside usersync stands until an operator decides; all other accounts are active.
         let by_others = before.there.as_ref().is_some_and(|(account, link)| !account.active && !link.deactivated_by_us);
         prop_assert_eq!(account.active, !by_others);
@@ -313,7 +341,8 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         account_gone: false,
         holder: &NameHolder::Own,
         groups: &table(),
-        attributes: &RULES,
+        rules: AccountRules::of_attributes(&RULES),
+        same_login_as: None,
         group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,
@@ -412,7 +441,8 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             account_gone: false,
             holder: &NameHolder::Own,
             groups: &table(),
-            attributes: &RULES,
+            rules: AccountRules::of_attributes(&RULES),
+            same_login_as: None,
             group_rules: &GROUP_RULES,
             adopt_freely: true,
             wanted_by_other: false,
@@ -426,7 +456,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
     assert_eq!(reported(&account, &link), "", "an address that nobody knows may be the right one");
     let renamed = Account { display_name: "Alice".into(), ..account.clone() };
     let text = reported(&renamed, &link);
-    assert!(text.contains("alice: its display name in Keycloak is now Alice Ng"), "{text}");
+    assert!(text.contains("alice: its display name should be Alice Ng"), "{text}");
     assert!(text.contains("manually at the target"), "{text}");
     let mut written = link;
     written.written.email = Some("old@example.org".into());
@@ -478,7 +508,8 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         account_gone: false,
         holder: &NameHolder::Unlinked(other),
         groups: &table(),
-        attributes: &AttributeRules::default(),
+        rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
+        same_login_as: None,
         group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,
@@ -513,7 +544,8 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         account_gone: false,
         holder: &NameHolder::Free,
         groups: &table(),
-        attributes: &AttributeRules::default(),
+        rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
+        same_login_as: None,
         group_rules: &GROUP_RULES,
         adopt_freely: true,
         wanted_by_other: false,

@@ -8,7 +8,7 @@ use super::GroupTable;
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, GroupRules, GroupState, Link, Operation, Pair,
+        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, Link, Operation, Pair,
         TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
@@ -91,8 +91,10 @@ pub struct Situation<'a> {
     pub holder: &'a NameHolder,
     /// The groups of the pair.
     pub groups: &'a GroupTable,
-    /// The rules for further attributes.
-    pub attributes: &'a AttributeRules,
+    /// The rules for the user's account.
+    pub rules: AccountRules<'a>,
+    /// Another user to whom the policy gives the same login.
+    pub same_login_as: Option<&'a str>,
     /// The rules for groups.
     pub group_rules: &'a GroupRules,
     /// Whether accounts that existed before usersync are adopted without approval.
@@ -215,13 +217,14 @@ pub fn wanted_name(
     link: Option<&Link>,
     account: Option<&Account>,
     capabilities: &Capabilities,
+    rules: AccountRules<'_>,
 ) -> Option<String> {
     let Presence::Present(user, Verdict::In) = presence else { return None };
-    let login = policy::login(user, capabilities);
+    let login = |new| policy::login(user, capabilities, rules, new).ok().flatten();
     match (link, account) {
-        (None, _) => user.enabled.then_some(login),
-        (Some(_), Some(account)) => (account.name != login).then_some(login),
-        (Some(_), None) => None,
+        (None, _) if user.enabled => login(true),
+        (Some(_), Some(account)) => login(false).filter(|login| *login != account.name),
+        (None, _) | (Some(_), None) => None,
     }
 }
 
@@ -243,21 +246,24 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     if leaving(situation.presence).is_some() {
         return Decision::Plan(Planned::default());
     }
-    let desired = policy::desired_user(user, situation.capabilities, situation.attributes, true);
+    let desired = policy::desired_user(user, situation.capabilities, situation.rules, true);
+    let (Some(login), true) = (desired.login.clone(), desired.faults.is_empty()) else {
+        return Decision::Plan(unsupported(desired.faults));
+    };
+    if let Some(other) = situation.same_login_as {
+        return Decision::Conflict(same_login(user, &login, other));
+    }
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {
             if let Some(why) = policy::unusable_user(&desired, situation.capabilities) {
-                return Decision::Plan(unsupported(format!("{}: {why}", user.username)));
+                return Decision::Plan(unsupported([format!("{}: {why}", user.username)]));
             }
-            let fields = UserFields {
-                display_name: Some(desired.display_name),
-                email: desired.email,
-                attributes: desired.attributes,
-            };
+            let fields =
+                UserFields { display_name: desired.display_name, email: desired.email, attributes: desired.attributes };
             let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
             let resolved = situation.groups.resolve(&user.groups);
             let mut planned = Planned {
-                operations: vec![Operation::CreateUser { name: desired.login, fields, external_id }],
+                operations: vec![Operation::CreateUser { name: login, fields, external_id }],
                 adds_after_create: resolved
                     .wanted
                     .iter()
@@ -268,14 +274,14 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 missing_groups: resolved.missing.into_iter().cloned().collect(),
                 ..Planned::default()
             };
-            planned.findings.unsupported.extend(desired.faults);
+            planned.findings.unsupported.extend(desired.attribute_faults);
             report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
             Decision::Plan(planned)
         }
-        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported(format!(
+        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported([format!(
             "{}: this login is usersync's own account, which it never changes",
             user.username
-        ))),
+        )])),
         NameHolder::Unlinked(account) if is_another_user(&desired, account) => {
             let email = |email: Option<&String>| email.map(|email| format!(", {email}")).unwrap_or_default();
             Decision::Conflict(format!(
@@ -285,9 +291,9 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 account.name,
                 account.display_name,
                 email(account.email.as_ref()),
-                desired.display_name,
+                desired.display_name.unwrap_or_default(),
                 email(desired.email.as_ref()),
-                link_command(situation, user, account),
+                link_command(situation.pair, &user.id, &account.name),
             ))
         }
         NameHolder::Unlinked(account) if situation.adopt_freely && account.active => Decision::Adopt(account.clone()),
@@ -306,7 +312,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                  automatically. If it is the same person, run: {}. If not, rename the account in the target.",
                 user.username,
                 account.name,
-                link_command(situation, user, account),
+                link_command(situation.pair, &user.id, &account.name),
             ))
         }
         NameHolder::Theirs(connector) => Decision::Conflict(format!(
@@ -320,29 +326,35 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     }
 }
 
+fn same_login(user: &UserState, login: &str, other: &str) -> String {
+    format!(
+        "{}: the policy gives this user the login {login}, and the user {other} as well. Correct the template of the \
+         login, or change one of the two users in Keycloak",
+        user.username
+    )
+}
+
 /// Returns whether an account with the user's login belongs to a different person: both name and e-mail address differ.
 /// A value that the target does not show proves nothing.
 fn is_another_user(desired: &policy::DesiredUser, account: &Account) -> bool {
     let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
     let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
-    differs(&words(&account.display_name), &words(&desired.display_name))
+    let name = desired.display_name.as_deref().unwrap_or_default();
+    differs(&name_words(&account.display_name), &name_words(name))
         && differs(&email(&account.email), &email(&desired.email))
 }
 
 /// Returns the words of a name in a fixed order, so that `Liddell, Alice` equals `Alice Liddell`.
-fn words(name: &str) -> String {
+pub fn name_words(name: &str) -> String {
     let folded = name.to_lowercase();
     let mut words: Vec<&str> = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     words.sort_unstable();
     words.join(" ")
 }
 
-fn link_command(situation: &Situation<'_>, user: &UserState, account: &Account) -> String {
-    link_command_of(&user.id, &account.name, situation)
-}
-
-fn link_command_of(user: &UserId, account: &str, situation: &Situation<'_>) -> String {
-    let Pair { connector, target } = situation.pair;
+/// Returns the command that links a user to the account with this login.
+pub fn link_command(pair: &Pair, user: &UserId, account: &str) -> String {
+    let Pair { connector, target } = pair;
     format!("usersync link {} {} --connector {connector} --target {target}", word(user.as_str()), word(account))
 }
 
@@ -373,9 +385,9 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.findings.unsupported.push(format!("{}: {why}", account.name));
         return Decision::Plan(planned);
     }
-    let desired = policy::desired_user(user, situation.capabilities, situation.attributes, false);
-    planned.findings.unsupported.extend(desired.faults.iter().cloned());
-    match rename(situation, account, &desired.login) {
+    let desired = policy::desired_user(user, situation.capabilities, situation.rules, false);
+    planned.findings.unsupported.extend(desired.faults.iter().chain(&desired.attribute_faults).cloned());
+    match rename(situation, account, desired.login.as_deref()) {
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::Unsupported(why) => planned.findings.unsupported.push(why),
@@ -506,8 +518,8 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
             planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
         }
         Presence::Present(user, Verdict::In) => {
-            let login = policy::login(user, situation.capabilities);
-            match rename(situation, account, &login) {
+            let login = policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
+            match rename(situation, account, login.as_deref()) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
                 Rename::Unsupported(why) => planned.findings.unsupported.push(why),
                 // A user that may not sign in is deactivated before it waits for its login.
@@ -530,10 +542,8 @@ enum Rename {
     Instead(Decision),
 }
 
-fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
-    if account.name == login {
-        return Rename::None;
-    }
+fn rename(situation: &Situation<'_>, account: &Account, login: Option<&str>) -> Rename {
+    let Some(login) = login.filter(|login| *login != account.name) else { return Rename::None };
     if !situation.capabilities.rename {
         return Rename::Unsupported(format!(
             "{}: the target cannot rename it to {login}; rename it there manually",
@@ -541,19 +551,22 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
         ));
     }
     if let Some(why) = policy::unusable_login(login, situation.capabilities) {
-        return Rename::Unsupported(format!("{}: its login in Keycloak is now {login}, but {why}", account.name));
+        return Rename::Unsupported(format!("{}: its login should be {login}, but {why}", account.name));
+    }
+    if let (Some(other), Some(user)) = (situation.same_login_as, situation.presence.user()) {
+        return Rename::Instead(Decision::Conflict(same_login(user, login, other)));
     }
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => Rename::To(login.to_owned()),
         NameHolder::Unlinked(other) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which the unmanaged account {} holds in the target. Free that \
+            "{}: its login should be {login}, which the unmanaged account {} holds in the target. Free that \
              login there, or link the user to that account: {}",
             account.name,
             other.name,
-            situation.link.map_or_else(String::new, |link| link_command_of(&link.user, &other.name, situation)),
+            situation.link.map_or_else(String::new, |link| link_command(situation.pair, &link.user, &other.name)),
         ))),
         NameHolder::Theirs(connector) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target. \
+            "{}: its login should be {login}, which an account of connector {connector} holds in the target. \
              Change the login of one of the two users, or remove that link: usersync unlink {} --connector \
              {connector} --target {}",
             account.name,
@@ -563,6 +576,10 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
         NameHolder::BeingCreated => Rename::Instead(Decision::Later),
         NameHolder::Ours { .. } if situation.in_ring && !is_temporary(account) => {
             Rename::To(temporary_name(account, situation.capabilities))
+        }
+        // Two usernames differ, but a template can give both the same login.
+        NameHolder::Ours { user, standing: None, .. } if situation.rules.login.is_some() => {
+            Rename::Instead(Decision::ReadOwner(user.clone()))
         }
         NameHolder::Ours { user, .. } => Rename::Instead(Decision::WaitFor(user.clone())),
     }
@@ -601,7 +618,7 @@ fn changed_fields(
     // An address that was neither read nor written may be correct.
     let unknown = !capabilities.update && !capabilities.reads_email && present_email.is_none();
     UserFields {
-        display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
+        display_name: desired.display_name.clone().filter(|name| account.display_name != *name),
         // An empty address keeps the current one: some targets require an address.
         email: desired.email.clone().filter(|email| !unknown && present_email.as_ref() != Some(email)),
         attributes: BTreeMap::new(),
@@ -620,8 +637,8 @@ fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &L
 
 /// Describes the differences, for a target that cannot change them.
 fn differing(fields: &UserFields) -> String {
-    let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
-    let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak has changed".to_owned());
+    let name = fields.display_name.as_ref().map(|name| format!("its display name should be {name}"));
+    let email = fields.email.as_ref().map(|_| "its e-mail address is out of date".to_owned());
     name.into_iter().chain(email).collect::<Vec<_>>().join(", ")
 }
 
@@ -705,8 +722,8 @@ fn unconfirmed(why: &str) -> Planned {
     Planned { findings: Findings { unconfirmed: vec![why.to_owned()], ..Findings::default() }, ..Planned::default() }
 }
 
-fn unsupported(why: String) -> Planned {
-    Planned { findings: Findings { unsupported: vec![why], ..Findings::default() }, ..Planned::default() }
+fn unsupported(whys: impl Into<Vec<String>>) -> Planned {
+    Planned { findings: Findings { unsupported: whys.into(), ..Findings::default() }, ..Planned::default() }
 }
 
 fn report_unmapped(findings: &mut Findings, situation: &Situation<'_>, unmapped: &[(&GroupState, &str)]) {

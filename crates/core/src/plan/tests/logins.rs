@@ -2,10 +2,10 @@
 
 use super::operations;
 use crate::{
-    model::{Account, UserState},
+    model::{Account, AccountRules, UserState},
     plan::{
         Decision, Findings, NameHolder, OwnerStanding, Planned, Presence,
-        fixtures::{OwnedSituation, account, capabilities, present, user},
+        fixtures::{NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, user},
         wanted_name,
     },
 };
@@ -46,8 +46,9 @@ fn the_holder_of_a_login_must_be_known_for_a_new_account_and_for_a_rename() {
         (Presence::Gone, link.as_ref(), &other, None),
         (enabled(), link.as_ref(), &None, None),
     ];
+    let rules = AccountRules::of_attributes(&NO_ATTRIBUTES);
     for (presence, link, account, expected) in table {
-        let wanted = wanted_name(&presence, link, account.as_ref(), &capabilities());
+        let wanted = wanted_name(&presence, link, account.as_ref(), &capabilities(), rules);
         assert_eq!(wanted.as_deref(), expected, "{presence:?} {account:?}");
     }
 }
@@ -56,7 +57,7 @@ fn the_holder_of_a_login_must_be_known_for_a_new_account_and_for_a_rename() {
 fn a_login_that_the_target_forbids_is_reported_and_not_sent() {
     let mut situation = renamed(NameHolder::Free);
     situation.capabilities.login_forbids = vec!['c'];
-    let why = "alice: its login in Keycloak is now alicia, but the target does not allow 'c' in a login; change the \
+    let why = "alice: its login should be alicia, but the target does not allow 'c' in a login; change the \
                login in Keycloak";
     let findings = Findings { unsupported: vec![why.to_owned()], ..Findings::default() };
     assert_eq!(situation.plan(), Planned { findings, ..Planned::default() });
@@ -80,7 +81,7 @@ fn an_account_keeps_its_login_while_another_account_holds_the_new_one() {
         (
             NameHolder::Unlinked(unlinked),
             Decision::Conflict(
-                "alice: its login in Keycloak is now alicia, which the unmanaged account alicia holds in the target. \
+                "alice: its login should be alicia, which the unmanaged account alicia holds in the target. \
                  Free that login there, or link the user to that account: usersync link 1 alicia --connector acme \
                  --target target"
                     .into(),
@@ -89,7 +90,7 @@ fn an_account_keeps_its_login_while_another_account_holds_the_new_one() {
         (
             NameHolder::Theirs("other".into()),
             Decision::Conflict(
-                "alice: its login in Keycloak is now alicia, which an account of connector other holds in the target. \
+                "alice: its login should be alicia, which an account of connector other holds in the target. \
                  Change the login of one of the two users, or remove that link: usersync unlink alicia --connector \
                  other --target target"
                     .into(),
