@@ -59,7 +59,7 @@ pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     *out = bytes.expect("values of these types can be written to memory");
 }
 
-/// Reads a value that [`write`] wrote.
+/// Reads a value that [`write()`] wrote.
 ///
 /// # Panics
 /// If the bytes were written as another type.
@@ -67,7 +67,7 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
     postcard::from_bytes(bytes).expect("it was written as this type")
 }
 
-/// Reads the first of the values that [`write`] wrote one after the other, and moves past it.
+/// Reads the first of the values that [`write()`] wrote one after the other, and moves past it.
 ///
 /// # Panics
 /// If the bytes were written as another type.
