@@ -15,10 +15,14 @@ use super::{
 };
 use crate::{
     engine::Report,
-    model::{Approval, ApprovalItem, ApprovalItemState, ApprovalKind, ConnectorName, TargetName},
+    model::{
+        Approval, ApprovalItem, ApprovalItemState, ApprovalKind, ConnectorName, Pair, RunMode, RunRecord, TargetName,
+    },
     store::{Decision, OperatorStore, StoreReads},
 };
 
+/// Number of full reconciles among which one with a changed policy is looked for.
+const RUNS_LOOKED_AT: usize = 20;
 /// Number of items shown without `--limit`.
 const SHOWN: usize = 50;
 
@@ -195,8 +199,29 @@ async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
         out.document(&json!({ "approval": set, "items": items }));
     } else {
         whole(out, &set, &items, limit);
+        let newest = items.iter().map(|item| item.since).max().unwrap_or(set.since);
+        if let Some(run) = policy_change(opened.store.as_ref(), &set.pair).await?.filter(|run| run.started_at <= newest)
+        {
+            out.prose(
+                0,
+                format!(
+                    "The policy was changed before full reconcile {} ({}); operations that wait since then may follow from \
+                     that. See: usersync runs show {}",
+                    run.id,
+                    out.when(run.started_at),
+                    run.id
+                ),
+            );
+        }
     }
     Ok(if set.open { Exit::Held } else { Exit::Done })
+}
+
+/// Returns the newest full reconcile whose policy differed from the one before.
+async fn policy_change(store: &dyn StoreReads, pair: &Pair) -> Result<Option<RunRecord>, Failure> {
+    let runs = store.runs(Some(pair), RUNS_LOOKED_AT).await?;
+    let changed = |run: &RunRecord| run.mode == RunMode::Apply && run.report["policy_changed"] == json!(true);
+    Ok(runs.into_iter().find(changed))
 }
 
 fn unknown(id: i64, error: crate::store::StoreError) -> Failure {

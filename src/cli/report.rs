@@ -76,6 +76,12 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
         ),
     );
     out.prose(4, format!("in scope {} of {}", thin(report.in_scope), thin(report.users)));
+    if report.policy_changed {
+        out.prose(
+            4,
+            "The policy was changed since the last full reconcile; what follows from that is included.".to_owned(),
+        );
+    }
 }
 
 /// Prints the counts by verb, with some names if they are known.

@@ -179,6 +179,7 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
         RunTrigger::Missed => "missed schedule",
         RunTrigger::Operator => "requested by an operator",
         RunTrigger::Event => "requested by an event",
+        RunTrigger::PolicyChanged => "changed policy",
         RunTrigger::First => "first plan",
         RunTrigger::Approved => "first run, approved",
     }

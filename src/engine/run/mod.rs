@@ -43,8 +43,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
-        TargetGroupId, UserId,
+        Action, Cause, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, Scope,
+        Subject, TargetGroupId, UserId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
@@ -54,6 +54,9 @@ use crate::{
 
 /// Maximum number of members recorded by one write.
 const MEMBERS_AT_ONCE: usize = 50_000;
+
+/// Number of earlier runs among which the last one with a policy is looked for.
+const RUNS_LOOKED_AT: usize = 20;
 
 /// Options of a run.
 #[derive(Clone)]
@@ -271,11 +274,25 @@ impl Engine {
             approved: HashMap::new(),
             report: std::mem::take(report),
         };
+        run.report.policy = connector.policy.fingerprint();
+        run.report.policy_changed = self.policy_changed(pair, &run.report.policy).await?;
         let observed = Arc::clone(&run.port);
         let ended = Box::pin(run.go()).await;
         *report = run.report;
         report.unsupported.extend_once(observed.target.observed().into_iter().map(|note| note.text));
         ended.map_err(noted)
+    }
+}
+
+impl Engine {
+    /// Returns whether the last run that applied its plan had another policy than the one with this fingerprint.
+    pub(super) async fn policy_changed(&self, pair: &Pair, policy: &str) -> Result<bool, StoreError> {
+        let runs = self.store.runs(Some(pair), RUNS_LOOKED_AT).await?;
+        let is_complete =
+            |run: &&RunRecord| matches!(run.outcome, RunOutcome::Done | RunOutcome::Problems | RunOutcome::Held);
+        let applied = runs.iter().filter(|run| run.mode == RunMode::Apply).filter(is_complete);
+        let before = applied.filter_map(|run| run.report.get("policy")?.as_str()).find(|before| !before.is_empty());
+        Ok(before.is_some_and(|before| before != policy))
     }
 }
 

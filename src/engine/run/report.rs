@@ -68,6 +68,12 @@ pub struct Report {
     pub incomplete: Option<String>,
     /// Number of users in scope.
     pub in_scope: usize,
+    /// Fingerprint of the policy, see [`crate::model::Policy::fingerprint`]; empty in reports from before it was kept.
+    #[serde(default)]
+    pub policy: String,
+    /// Whether the policy was changed since the last run that applied its plan.
+    #[serde(default)]
+    pub policy_changed: bool,
     /// Planned operations, by verb, including links and operations that wait for approval.
     pub planned: Counts,
     /// Completed operations, by verb; empty for a dry run.

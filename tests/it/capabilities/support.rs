@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
     engine::{EngineTimes, Report, RunOptions},
-    model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunTrigger, Subject, TaskRecord},
+    model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunRecord, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, OperatorStore, StoreReads, TaskFilter},
 };
 use usersync_simulators::{
@@ -122,6 +122,20 @@ impl World {
         let report = self.try_run().await.expect("the run ends well");
         self.calm().await;
         report
+    }
+
+    /// Waits for the full reconcile that a changed policy causes at the start, and returns it.
+    pub async fn run_of_changed_policy(&self) -> RunRecord {
+        for _ in 0..500 {
+            let run = self.stack.store.runs(Some(&Stack::pair()), 1).await.expect("readable").remove(0);
+            if run.trigger == RunTrigger::PolicyChanged && run.ended_at.is_some() {
+                assert_eq!(run.report["policy_changed"], true, "{run:?}");
+                self.calm().await;
+                return run;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the changed policy caused no full reconcile");
     }
 
     pub async fn try_run(&self) -> Result<Report, usersync::engine::WorkError> {

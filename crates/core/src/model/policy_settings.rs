@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, Scope, TargetName};
 
@@ -81,6 +82,21 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Returns a fingerprint of what decides which users, accounts and groups a target should have. Settings that only
+    /// decide what waits for approval are not part of it.
+    pub fn fingerprint(&self) -> String {
+        let defaults = Self::default();
+        let what = Self {
+            first_run: defaults.first_run,
+            adopt: defaults.adopt,
+            safety: defaults.safety,
+            same_person_within: defaults.same_person_within,
+            ..self.clone()
+        };
+        let json = serde_json::to_vec(&what).unwrap_or_default();
+        hex::encode(&Sha256::digest(json)[..8])
+    }
+
     /// Returns the rules for accounts in a target.
     pub fn account_rules(&self, target: &TargetName) -> AccountRules<'_> {
         static NONE: AttributeRules = AttributeRules::new();
@@ -123,6 +139,22 @@ mod tests {
         assert_eq!(policy.safety, Safety { count: 20, percent: 5.0, remove_members_percent: 10.0 });
         assert_eq!(policy.same_person_within, SignedDuration::from_hours(24));
         assert!(policy.targets.is_empty());
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_what_is_wanted_and_not_with_the_limits() {
+        let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint();
+        assert_eq!(of("{}"), Policy::default().fingerprint());
+        assert_eq!(of("{}").len(), 16);
+        assert_eq!(of(r#"{"first_run": "apply", "adopt": "always", "safety": {"count": 1}}"#), of("{}"));
+        for json in [
+            r#"{"scope": {"required_groups": ["/staff"]}}"#,
+            r#"{"groups": {"prefix": "kc-"}}"#,
+            r#"{"account": {"login": "{{ email }}"}}"#,
+            r#"{"targets": {"jira": {"attributes": {"a": "b"}}}}"#,
+        ] {
+            assert_ne!(of(json), of("{}"), "{json}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum RunTrigger {
     Operator,
     /// An event that reports a change of unknown size.
     Event,
+    /// The policy was changed since the last run.
+    PolicyChanged,
     /// The first run of this connector on this target.
     First,
     /// An operator's approval of the first run.
