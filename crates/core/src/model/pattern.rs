@@ -5,6 +5,9 @@ use std::{fmt, sync::Arc};
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
+/// The characters with a meaning in a pattern.
+const WILDCARDS: [char; 5] = ['*', '?', '[', '{', '\\'];
+
 /// A pattern of group paths, such as `/staff`, `/staff/*` or `/staff/**`. `*` does not match `/`, `**` does.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
@@ -47,12 +50,19 @@ impl PathPattern {
 
     /// Returns whether a group or one of the groups above it has such a path.
     pub fn matches_within(&self, path: &str) -> bool {
-        self.matches(path) || parents(path).any(|parent| self.matches(parent))
+        // Most groups differ from the beginning, which is cheaper to see than to match.
+        path.starts_with(self.start()) && (self.matches(path) || parents(path).any(|parent| self.matches(parent)))
+    }
+
+    /// Returns the text before the first wildcard.
+    fn start(&self) -> &str {
+        let text = &self.0.text;
+        &text[..text.find(WILDCARDS).unwrap_or(text.len())]
     }
 
     /// Returns the path if the pattern stands for just one.
     pub fn literal(&self) -> Option<&str> {
-        (!self.0.text.contains(['*', '?', '[', '{', '\\'])).then_some(&self.0.text)
+        (!self.0.text.contains(WILDCARDS)).then_some(&self.0.text)
     }
 }
 

@@ -1,13 +1,8 @@
 //! Templates that render a text from the user at the source: Jinja's `{{ … }}`, with a few filters of usersync.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::Serde};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::{Deserialize, Serialize};
 
 mod filters;
@@ -29,6 +24,8 @@ const KNOWN: [&str; 9] =
 pub struct Template {
     text: Arc<str>,
     compiled: Arc<Environment<'static>>,
+    /// The known names that it uses.
+    uses: Arc<[&'static str]>,
 }
 
 /// Why a template does not work, and what to do.
@@ -66,6 +63,7 @@ impl Template {
         filters::add_to(&mut environment);
         environment.add_template_owned(NAME, text.to_string())?;
         let unknown = environment.get_template(NAME)?.undeclared_variables(false);
+        let uses = KNOWN.into_iter().filter(|name| unknown.contains(*name)).collect();
         let mut unknown: Vec<_> = unknown.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
         unknown.sort();
         if let Some(name) = unknown.first() {
@@ -73,14 +71,14 @@ impl Template {
             let hint = format!("custom attributes are written as attributes.{name}; also available: {known}");
             return Err(TemplateError(format!("unknown variable {name}: {hint}")));
         }
-        let template = Self { text, compiled: Arc::new(environment) };
+        let template = Self { text, compiled: Arc::new(environment), uses };
         template.render(&nobody())?;
         Ok(template)
     }
 
     /// Renders the template for a user, and trims white space around the text.
     pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
-        let made = self.compiled.get_template(NAME)?.render(context(user))?;
+        let made = self.compiled.get_template(NAME)?.render(context(user, &self.uses))?;
         if made.len() > LONGEST {
             return Err(TemplateError(format!("its result is longer than {LONGEST} bytes")));
         }
@@ -103,36 +101,29 @@ fn nobody() -> UserState {
     }
 }
 
-/// Returns the values that a template can use. For an attribute with several values, `attributes` has the first and
-/// `values` has all.
-fn context(user: &UserState) -> Value {
-    #[derive(Serialize)]
-    struct Known<'u> {
-        id: &'u str,
-        username: &'u str,
-        first_name: &'u str,
-        last_name: &'u str,
-        email: &'u str,
-        enabled: bool,
-        attributes: HashMap<&'u str, &'u str>,
-        values: &'u BTreeMap<String, Vec<String>>,
-        groups: Vec<Cow<'u, str>>,
-    }
-    let mut attributes = HashMap::with_capacity(user.attributes.len());
-    for (name, values) in &user.attributes {
-        attributes.extend(values.first().map(|first| (name.as_str(), first.as_str())));
-    }
-    Value::from(Serde(Known {
-        id: user.id.as_str(),
-        username: &user.username,
-        first_name: user.first_name.as_deref().unwrap_or_default(),
-        last_name: user.last_name.as_deref().unwrap_or_default(),
-        email: user.email.as_deref().unwrap_or_default(),
-        enabled: user.enabled,
-        attributes,
-        values: &user.attributes,
-        groups: user.groups.iter().map(|group| group.own_name()).collect(),
-    }))
+/// Returns the values with these names. For an attribute with several values, `attributes` has the first and `values` has
+/// all.
+fn context(user: &UserState, names: &[&'static str]) -> Value {
+    let text = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
+    let value = |name: &'static str| match name {
+        "id" => Value::from(user.id.as_str()),
+        "username" => Value::from(user.username.as_str()),
+        "first_name" => text(&user.first_name),
+        "last_name" => text(&user.last_name),
+        "email" => text(&user.email),
+        "enabled" => Value::from(user.enabled),
+        "attributes" => {
+            let first =
+                user.attributes.iter().filter_map(|(name, values)| Some((name.as_str(), values.first()?.as_str())));
+            Value::from_pairs(first)
+        }
+        "values" => {
+            Value::from_pairs(user.attributes.iter().map(|(name, values)| (name.as_str(), Value::from(values.clone()))))
+        }
+        "groups" => user.groups.iter().map(|group| Value::from(group.own_name().as_ref())).collect(),
+        _ => Value::UNDEFINED,
+    };
+    Value::from_pairs(names.iter().map(|name| (*name, value(name))))
 }
 
 impl PartialEq for Template {
