@@ -537,6 +537,31 @@ pub(super) const KEYS: &[Key] = &[
         "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
     ),
     key(
+        "connector.policy.leavers.disabled",
+        "`nothing`, `remove_groups` or `deactivate`",
+        Value(r#""deactivate""#),
+        "What happens to the account of a user that is disabled in Keycloak: nothing, its removal from all managed groups, or \
+         its deactivation, which keeps its groups. If two of these keys apply to a user, the stricter action is taken.",
+    ),
+    key(
+        "connector.policy.leavers.deleted",
+        "`nothing`, `remove_groups` or `deactivate`",
+        Value(r#""deactivate""#),
+        "The same for a user that is deleted in Keycloak.",
+    ),
+    key(
+        "connector.policy.leavers.out_of_scope",
+        "`nothing`, `remove_groups` or `deactivate`",
+        Value(r#""deactivate""#),
+        "The same for a linked user that is no longer in scope.",
+    ),
+    key(
+        "connector.policy.leavers.kept_groups",
+        "list of patterns",
+        Value("[]"),
+        "Groups in the target from which `remove_groups` removes nobody, by name, such as `[\"alumni-*\"]`.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),

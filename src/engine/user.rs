@@ -120,6 +120,7 @@ impl Case<'_> {
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
                 group_rules: &self.connector.policy.groups,
+                leavers: &self.connector.policy.leavers,
                 adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
                 in_ring,
@@ -496,5 +497,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
     findings.kept.extend(more.kept);
+    findings.left = findings.left.or(more.left);
     findings
 }

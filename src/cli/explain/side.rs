@@ -159,6 +159,7 @@ pub(super) async fn read_sides(
         groups: &groups,
         attributes,
         group_rules: &policy.groups,
+        leavers: &policy.leavers,
         adopt_freely: policy.adopt == AdoptRule::Always || state != PairState::InService,
         wanted_by_other: false,
         in_ring: false,
@@ -380,7 +381,8 @@ fn plan_words(planned: &Planned) -> Vec<String> {
 }
 
 fn findings(planned: &Planned) -> Vec<String> {
-    let mut words: Vec<String> = planned.findings.protected.clone().into_iter().collect();
+    let mut words: Vec<String> = planned.findings.left.clone().into_iter().collect();
+    words.extend(planned.findings.protected.clone());
     words.extend(planned.findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
     words.extend(planned.findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
     words

@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Item, Run,
+    own_groups::loses,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -142,28 +143,29 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Pending>, WorkError> {
         let incomplete = source.users_incomplete.is_some();
-        let is_active = |link: &Link| target.account(&link.account).is_none_or(|account| account.active);
-        let mut active: Vec<Link> = Vec::new();
+        let action = self.connector.policy.leavers.deleted;
+        let may_lose = |link: &Link| target.account(&link.account).is_none_or(|account| loses(&account, action));
+        let mut absent: Vec<Link> = Vec::new();
         for place in target.links_absent_from(source) {
             let link = target.link_at(place);
-            if is_active(&link) {
-                active.push(link);
+            if may_lose(&link) {
+                absent.push(link);
             } else if !incomplete {
                 self.in_sync.absent.push(number(place));
             }
         }
         let returned = target.dropped.keys().filter(|user| !target.is_linked(user) && !source.holds(user));
         for link in returned.filter_map(|user| target.returned(user)) {
-            if is_active(link) {
-                active.push(link.clone());
+            if may_lose(link) {
+                absent.push(link.clone());
             } else if !incomplete {
                 self.in_sync.others.push(planned(&link.user, target.observation, None));
             }
         }
-        active.sort_by(|one, other| one.user.cmp(&other.user));
-        let gone = self.gone_by_search(&active, source).await?;
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
+        let gone = self.gone_by_search(&absent, source).await?;
         let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
-        let mut reads = stream::iter(active)
+        let mut reads = stream::iter(absent)
             .map(|link| {
                 let (connector, gone) = (&connector, gone.contains(&link.user));
                 async move {
@@ -361,6 +363,7 @@ impl Run<'_> {
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
             group_rules: &self.connector.policy.groups,
+            leavers: &self.connector.policy.leavers,
             adopt_freely: !was_unlinked && (self.options.first || self.connector.policy.adopt == AdoptRule::Always),
             wanted_by_other: false,
             in_ring: false,
@@ -471,6 +474,7 @@ impl Run<'_> {
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
             group_rules: &self.connector.policy.groups,
+            leavers: &self.connector.policy.leavers,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,

@@ -11,7 +11,7 @@ use serde::{
     },
 };
 
-use super::{GroupRules, Scope, TargetName, Template};
+use super::{GroupRules, LeaverRules, Scope, TargetName, Template};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,8 @@ pub struct Policy {
     pub scope: Scope,
     /// The groups that are synced, and their names; default all under their own names.
     pub groups: GroupRules,
+    /// What happens to the accounts of users that have left; default: they are deactivated.
+    pub leavers: LeaverRules,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
@@ -168,6 +170,7 @@ impl Default for Policy {
             same_person_within: SignedDuration::from_hours(24),
             scope: Scope::default(),
             groups: GroupRules::default(),
+            leavers: LeaverRules::default(),
             targets: BTreeMap::new(),
         }
     }

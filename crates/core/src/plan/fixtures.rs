@@ -8,12 +8,15 @@ use std::{
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AttributeRules, GroupRules, GroupState, Link, Pair, Scope, UserState},
+    model::{Account, AttributeRules, GroupRules, GroupState, LeaverRules, Link, Pair, Scope, UserState},
     policy,
 };
 
 /// The rules that sync all groups under their own names.
 pub(crate) static GROUP_RULES: LazyLock<GroupRules> = LazyLock::new(GroupRules::default);
+
+/// The rules that deactivate the accounts of all leavers.
+pub(crate) static LEAVER_RULES: LazyLock<LeaverRules> = LazyLock::new(LeaverRules::default);
 
 /// Returns the user as read, judged by the scope that has all users.
 pub(crate) fn present(user: UserState) -> Presence {
@@ -75,6 +78,7 @@ pub(crate) struct OwnedSituation {
     pub(crate) holder: NameHolder,
     pub(crate) groups: GroupTable,
     pub(crate) attributes: AttributeRules,
+    pub(crate) leavers: LeaverRules,
     pub(crate) adopt_freely: bool,
     pub(crate) wanted_by_other: bool,
     pub(crate) in_ring: bool,
@@ -93,6 +97,7 @@ impl OwnedSituation {
             holder,
             groups: GroupTable::default(),
             attributes: AttributeRules::new(),
+            leavers: LeaverRules::default(),
             adopt_freely: false,
             wanted_by_other: false,
             in_ring: false,
@@ -122,6 +127,7 @@ impl OwnedSituation {
             groups: &self.groups,
             attributes: &self.attributes,
             group_rules: &GROUP_RULES,
+            leavers: &self.leavers,
             adopt_freely: self.adopt_freely,
             wanted_by_other: self.wanted_by_other,
             in_ring: self.in_ring,

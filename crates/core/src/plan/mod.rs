@@ -3,16 +3,16 @@
 
 mod cause;
 mod groups;
+mod leaver;
 mod safety_limit;
 mod user;
 
 pub use cause::cause;
 pub use groups::{GroupTable, Resolved};
+pub use leaver::{has_left, leaver_action};
 pub use safety_limit::{Measure, limit};
-use user::leaving;
 pub use user::{
-    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,
-    wanted_name,
+    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, wanted_name,
 };
 
 #[cfg(test)]

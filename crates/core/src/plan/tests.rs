@@ -14,7 +14,7 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{GROUP_RULES, OwnedSituation, account, capabilities, present, source_group, user},
+    fixtures::{GROUP_RULES, LEAVER_RULES, OwnedSituation, account, capabilities, present, source_group, user},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
@@ -100,6 +100,7 @@ impl Case {
             groups: &table(),
             attributes: &RULES,
             group_rules: &GROUP_RULES,
+            leavers: &LEAVER_RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -315,6 +316,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         groups: &table(),
         attributes: &RULES,
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -414,6 +416,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             groups: &table(),
             attributes: &RULES,
             group_rules: &GROUP_RULES,
+            leavers: &LEAVER_RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -480,6 +483,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         groups: &table(),
         attributes: &AttributeRules::default(),
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -515,6 +519,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         groups: &table(),
         attributes: &AttributeRules::default(),
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,

@@ -1,14 +1,15 @@
 //! Linked users that have left: deleted, disabled, or out of scope.
 
-use super::operations;
+use super::{group, operations, source_group_of, table as table_of_groups};
 use crate::{
     capabilities::Deactivation,
-    model::{Account, ApprovalKind, Operation, UserState},
+    model::{Account, ApprovalKind, LeaverAction, LeaverRules, ManagedGroup, NamePattern, Operation, UserState},
     plan::{
-        Decision, Findings, Hold, NameHolder, Planned, Presence, Then,
+        Decision, Findings, GroupTable, Hold, NameHolder, Planned, Presence, Then, cause,
         fixtures::{OwnedSituation, account, present, user},
-        has_left,
+        has_left, leaver_action,
     },
+    policy::Verdict,
 };
 
 fn disabled() -> UserState {
@@ -157,10 +158,28 @@ fn the_account_of_a_disabled_user_takes_a_new_login() {
 }
 
 #[test]
-fn the_account_of_a_user_out_of_scope_keeps_its_login() {
+fn the_account_of_a_user_out_of_scope_keeps_its_login_until_another_user_waits_for_it() {
     let service_account = UserState { username: "service-account-alice".into(), ..user() };
-    let given = OwnedSituation::linked(service_account, account());
+    let mut given = OwnedSituation::linked(service_account, account());
     assert_eq!(operations(&given.plan()), ["deactivate alice"]);
+    given.wanted_by_other = true;
+    assert_eq!(operations(&given.plan()), ["deactivate alice", "rename alice → alice.moved-ca978112"]);
+    given.account = Some(Account { active: false, ..account() });
+    assert_eq!(operations(&given.plan()), ["rename alice → alice.moved-ca978112"]);
+    given.account = Some(Account { name: "alice.moved-ca978112".into(), active: false, ..account() });
+    assert_eq!(given.plan(), Planned::default());
+}
+
+#[test]
+fn an_account_to_which_nothing_is_done_still_releases_its_login() {
+    let alicia = present(UserState { username: "alicia".into(), ..disabled() });
+    for (presence, _) in leavers().into_iter().chain([(alicia, "disabled in Keycloak")]) {
+        let mut given = leaver(presence, account());
+        given.leavers = all(LeaverAction::Nothing);
+        assert_eq!(operations(&given.plan()), [""; 0]);
+        given.wanted_by_other = true;
+        assert_eq!(operations(&given.plan()), ["rename alice → alice.moved-ca978112"]);
+    }
 }
 
 #[test]
@@ -172,4 +191,171 @@ fn a_disabled_user_is_deactivated_before_it_waits_for_its_login() {
     assert_eq!(given.decide(), Decision::Plan(deactivated));
     given.account = Some(Account { active: false, ..account() });
     assert_eq!(given.decide(), Decision::Later);
+}
+
+/// Returns rules with the same action for all leavers.
+fn all(action: LeaverAction) -> LeaverRules {
+    LeaverRules { disabled: action, deleted: action, out_of_scope: action, ..LeaverRules::default() }
+}
+
+fn pattern(text: &str) -> NamePattern {
+    text.to_owned().try_into().expect("a pattern")
+}
+
+/// Returns a plan in words: its operations, holds and findings.
+fn words(planned: &Planned) -> Vec<String> {
+    let findings = &planned.findings;
+    let mut words = operations(planned);
+    words.extend(planned.holds.iter().map(|hold| match &hold.then {
+        Then::Do(operation) => format!("hold: {operation}"),
+        Then::Adopt(account) => format!("hold: adopt {}", account.name),
+    }));
+    words.extend(findings.left.clone());
+    words.extend(findings.protected.clone());
+    words.extend(findings.kept.iter().map(|why| format!("kept: {why}")));
+    words.extend(findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
+    words.extend(findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
+    words.extend(planned.groups_unread.then(|| "groups not read".to_owned()));
+    words
+}
+
+#[test]
+fn each_action_on_each_leaver_and_each_account() {
+    const DOUBT: &str =
+        "but the user is federated: the state of the federation is not confirmed, so nothing is removed";
+    let keys = ["leavers.deleted", "leavers.disabled", "leavers.out_of_scope"];
+    let there = || Account { groups: Some(vec!["g0".into(), "g5".into()]), ..account() };
+    let is = |text: &str| Some(text.to_owned());
+    for ((presence, why), key) in leavers().into_iter().zip(keys) {
+        let nothing = vec![format!("left: nothing is done ({key})")];
+        let plans = |account: Account, federated: bool| {
+            [LeaverAction::Nothing, LeaverAction::RemoveGroups, LeaverAction::Deactivate].map(|action| {
+                let mut given = leaver(presence.clone(), account.clone());
+                given.groups = table_of_groups();
+                given.leavers = all(action);
+                given.link_mut().given = ["g0".into()].into();
+                given.link_mut().federation_link = federated.then(|| "ldap".to_owned());
+                words(&given.plan())
+            })
+        };
+        let words = |of: &[String]| of.to_vec();
+        let removed = ["remove alice from G0".to_owned()];
+        let deactivated = ["deactivate alice".to_owned()];
+        // The account, whether the user is federated, and what the last two actions do.
+        let table = [
+            (there(), false, words(&removed), words(&deactivated)),
+            (Account { active: false, ..there() }, false, words(&removed), vec![]),
+            (Account { groups: Some(vec!["g5".into()]), ..there() }, false, vec![], words(&deactivated)),
+            (Account { groups: None, ..there() }, false, vec!["groups not read".to_owned()], words(&deactivated)),
+            (
+                Account { protected: is("it is an administrator"), ..there() },
+                false,
+                vec!["alice: it is an administrator; never changed".to_owned()],
+                vec!["hold: deactivate alice".to_owned()],
+            ),
+            (
+                there(),
+                true,
+                vec![format!("not confirmed: alice: {why}, {DOUBT}")],
+                vec![format!("not confirmed: alice: {why}, {DOUBT}")],
+            ),
+            (Account { active: false, ..there() }, true, vec![format!("not confirmed: alice: {why}, {DOUBT}")], vec![]),
+            (
+                Account { immutable: is("its directory is read-only"), ..there() },
+                false,
+                vec![format!("unsupported: alice: {why}, but its directory is read-only")],
+                vec![format!("unsupported: alice: {why}, but its directory is read-only")],
+            ),
+            (
+                Account { immutable: is("its directory is read-only"), active: false, groups: Some(vec![]), ..there() },
+                false,
+                vec![],
+                vec![],
+            ),
+        ];
+        for (account, federated, removals, deactivation) in table {
+            let shown = format!("{why}, federated: {federated}, {account:?}");
+            assert_eq!(plans(account, federated), [nothing.clone(), removals, deactivation], "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_leaver_is_removed_only_from_groups_that_usersync_may_change() {
+    let mut given = leaver(Presence::Gone, Account { groups: Some((0..6).map(group).collect()), ..account() });
+    given.leavers = LeaverRules { kept_groups: vec![pattern("G1")], ..all(LeaverAction::RemoveGroups) };
+    let adopted = |nth: usize| ManagedGroup {
+        id: group(nth),
+        name: format!("G{nth}"),
+        adopted: nth == 3,
+        removals_approved: false,
+        sources: vec![("acme".into(), nth.to_string().into())],
+    };
+    given.groups = GroupTable::new((0..5).map(adopted).collect(), Vec::new());
+    given.capabilities.protected_groups.by_name.insert("g2".to_owned(), "protected_groups names it".to_owned());
+    given.capabilities.access_groups.insert(group(4), "application access".to_owned());
+    let kept_access = "kept: G4 grants application access: members that usersync did not add are not removed. To remove \
+                       them, add the group to the target's managed_access_groups";
+    let expected = [
+        "remove alice from G0",
+        "hold: remove alice from G3",
+        "kept: G2: protected_groups names it; no member is removed",
+        kept_access,
+    ];
+    assert_eq!(words(&given.plan()), expected);
+    // What usersync granted itself is removed without approval.
+    given.link_mut().given = [group(3), group(4)].into();
+    let expected = [
+        "remove alice from G0",
+        "remove alice from G3",
+        "remove alice from G4",
+        "kept: G2: protected_groups names it; no member is removed",
+    ];
+    assert_eq!(words(&given.plan()), expected);
+}
+
+#[test]
+fn the_stricter_action_is_taken_for_a_disabled_user_out_of_scope() {
+    use LeaverAction::{Deactivate, Nothing, RemoveGroups};
+    let out = Verdict::Out { why: "it is elsewhere".into(), lacks_group: false };
+    let presence = Presence::Present(disabled(), out);
+    let table = [
+        (Nothing, Nothing, "left: nothing is done (leavers.disabled)"),
+        (Nothing, RemoveGroups, "remove alice from G0"),
+        (Nothing, Deactivate, "deactivate alice"),
+        (RemoveGroups, Nothing, "remove alice from G0"),
+        (RemoveGroups, Deactivate, "deactivate alice"),
+        (Deactivate, Nothing, "deactivate alice"),
+        (Deactivate, RemoveGroups, "deactivate alice"),
+    ];
+    for (disabled, out_of_scope, expected) in table {
+        let mut given = leaver(presence.clone(), Account { groups: Some(vec![group(0)]), ..account() });
+        given.groups = table_of_groups();
+        given.leavers = LeaverRules { disabled, out_of_scope, ..LeaverRules::default() };
+        assert_eq!(words(&given.plan()), [expected], "{disabled:?} {out_of_scope:?}");
+        assert_eq!(leaver_action(&presence, &given.leavers), Some(disabled.max(out_of_scope)));
+    }
+    assert_eq!(leaver_action(&present(user()), &LeaverRules::default()), None);
+}
+
+#[test]
+fn a_user_that_comes_back_gets_its_groups_again() {
+    let in_group = UserState { groups: vec![source_group_of(0)], ..user() };
+    let mut given = OwnedSituation::linked(in_group, account());
+    given.groups = table_of_groups();
+    given.leavers = all(LeaverAction::RemoveGroups);
+    assert_eq!(words(&given.plan()), ["add alice to G0"]);
+}
+
+#[test]
+fn the_cause_of_a_leavers_removal_is_how_it_left() {
+    for (presence, why) in leavers() {
+        let mut given = leaver(presence, Account { groups: Some(vec![group(0)]), ..account() });
+        given.groups = table_of_groups();
+        given.leavers = all(LeaverAction::RemoveGroups);
+        let planned = given.plan();
+        let causes: Vec<String> =
+            planned.operations.iter().map(|one| cause(&one.clone().into(), &given.situation())).collect();
+        assert_eq!(causes, [why]);
+    }
 }

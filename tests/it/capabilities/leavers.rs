@@ -1,0 +1,167 @@
+//! What happens to the accounts of users that leave: disabled, deleted or out of scope.
+
+use usersync::model::{ApprovalKind, LeaverAction, LeaverRules, Limited};
+use usersync_simulators::keycloak::{NewUser, UserChange};
+
+use super::support::{STAFF, World, policy, world_with};
+
+/// Starts a realm with its staff, all of them also in `all`, where these are the rules for leavers. Members of the
+/// group `left` are out of scope.
+async fn with_rules(rules: LeaverRules) -> World {
+    let w = world_with(policy(|policy| {
+        policy.leavers = rules;
+        policy.scope = serde_json::from_str(r#"{"excluded_groups": ["/left"]}"#).expect("a scope");
+    }))
+    .await;
+    w.realm().create_group(None, "left").await.expect("created");
+    let all = w.realm().create_group(None, "all").await.expect("created");
+    for number in 0..STAFF {
+        w.realm().join(&w.id(&format!("staff{number}")), &all).await.expect("joined");
+    }
+    w.settled().await;
+    w
+}
+
+fn rules(json: &str) -> LeaverRules {
+    serde_json::from_str(json).expect("rules")
+}
+
+/// Returns rules with one action for all leavers.
+fn always(action: LeaverAction) -> LeaverRules {
+    LeaverRules { disabled: action, deleted: action, out_of_scope: action, ..LeaverRules::default() }
+}
+
+fn group(w: &World, path: &str) -> String {
+    w.realm().snapshot().group(path).expect("it exists").id.clone()
+}
+
+/// Disables staff1, deletes staff2, and puts staff3 out of scope.
+async fn leave(w: &World) {
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.expect("disabled");
+    w.realm().delete_user(&w.id("staff2")).await.expect("deleted");
+    w.realm().join(&w.id("staff3"), &group(w, "/left")).await.expect("joined");
+}
+
+const LEAVERS: [&str; 3] = ["staff1", "staff2", "staff3"];
+
+fn groups_of(w: &World, login: &str) -> Vec<String> {
+    let ours = |name: &String| !name.starts_with("jira-");
+    w.account(login).groups.iter().filter(|name| ours(name)).cloned().collect()
+}
+
+/// Checks that a further full reconcile finds nothing to do and no problem.
+async fn nothing_is_left(w: &World) {
+    let plan = w.dry_run().await;
+    assert!(plan.planned.is_empty() && !plan.has_problems() && plan.unsupported.total() == 0, "{plan:?}");
+    let report = w.run().await;
+    assert!(report.done.is_empty() && !report.has_problems(), "{report:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_done_to_leavers_and_it_is_no_problem() {
+    for events in [true, false] {
+        let w = with_rules(always(LeaverAction::Nothing)).await;
+        w.realm().switch_webhook(events);
+        let before = w.jira().snapshot();
+        leave(&w).await;
+        w.settled().await;
+        nothing_is_left(&w).await;
+        assert_eq!(w.jira().snapshot(), before, "{events}");
+    }
+}
+
+#[tokio::test]
+async fn leavers_lose_their_groups_and_stay_active() {
+    for events in [true, false] {
+        let w = with_rules(rules(
+            r#"{"disabled": "remove_groups", "deleted": "remove_groups", "out_of_scope": "remove_groups",
+                "kept_groups": ["ALL"]}"#,
+        ))
+        .await;
+        w.realm().switch_webhook(events);
+        leave(&w).await;
+        w.settled().await;
+        if !events {
+            let plan = w.dry_run().await;
+            assert_eq!(plan.planned.get("remove_member"), Some(&3), "{plan:?}");
+            let report = w.run().await;
+            assert!(report.done.get("remove_member") == Some(&3) && !report.has_problems(), "{report:?}");
+        }
+        for login in LEAVERS {
+            assert!(w.account(login).active, "{login}, {events}");
+            assert_eq!(groups_of(&w, login), ["all"], "{login}, {events}");
+        }
+        nothing_is_left(&w).await;
+
+        // Both are back.
+        w.realm().switch_webhook(true);
+        w.realm().update_user(&w.id("staff1"), UserChange::enabled(true)).await.expect("enabled");
+        w.realm().leave(&w.id("staff3"), &group(&w, "/left")).await.expect("left");
+        w.settled().await;
+        for login in ["staff1", "staff3"] {
+            assert_eq!(groups_of(&w, login), ["all", "staff"], "{login}, {events}");
+        }
+        nothing_is_left(&w).await;
+    }
+}
+
+#[tokio::test]
+async fn each_way_of_leaving_has_its_own_action_and_the_stricter_one_is_taken() {
+    let w =
+        with_rules(rules(r#"{"disabled": "nothing", "deleted": "deactivate", "out_of_scope": "remove_groups"}"#)).await;
+    leave(&w).await;
+    w.settled().await;
+    let state = |login: &str| (w.account(login).active, groups_of(&w, login).len());
+    assert_eq!(LEAVERS.map(state), [(true, 2), (false, 2), (true, 0)]);
+    // One that was only disabled leaves the scope too.
+    w.realm().join(&w.id("staff1"), &group(&w, "/left")).await.expect("joined");
+    w.settled().await;
+    assert_eq!(state("staff1"), (true, 0));
+    nothing_is_left(&w).await;
+}
+
+#[tokio::test]
+async fn removals_of_leavers_count_towards_the_safety_limit() {
+    let w = with_rules(always(LeaverAction::RemoveGroups)).await;
+    w.realm().switch_webhook(false);
+    for number in 0..STAFF {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.expect("disabled");
+    }
+    let report = w.run().await;
+    assert!(report.held >= STAFF, "{report:?}");
+    assert_eq!(w.waiting(ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.len(), 2 * STAFF);
+    assert_eq!(w.members("all").len(), STAFF);
+}
+
+#[tokio::test]
+async fn an_account_of_a_user_out_of_scope_releases_a_login_that_another_user_takes() {
+    for action in [LeaverAction::Nothing, LeaverAction::RemoveGroups, LeaverAction::Deactivate] {
+        for events in [true, false] {
+            let w = with_rules(always(action)).await;
+            let (gone, key) = (w.id("staff3"), w.account("staff3").key);
+            w.realm().join(&gone, &group(&w, "/left")).await.expect("joined");
+            w.settled().await;
+            w.realm().switch_webhook(events);
+            w.realm().update_user(&gone, UserChange::username("former")).await.expect("renamed");
+            let email = Some("newcomer@example.org".to_owned());
+            w.realm().create_user(NewUser { email, ..NewUser::named("staff3") }).await.expect("created");
+            w.settled().await;
+            if !events {
+                w.run().await;
+            }
+            let new = w.account("staff3");
+            assert!(new.active && new.key != key && new.email == "newcomer@example.org", "{action:?}: {new:?}");
+            let jira = w.jira().snapshot();
+            let old = jira.accounts.values().find(|account| account.key == key).expect("it is there");
+            assert!(old.name.starts_with("staff3.moved-"), "{action:?}: {old:?}");
+            nothing_is_left(&w).await;
+
+            // Back in scope, the account has the login of its user again.
+            w.realm().switch_webhook(true);
+            w.realm().leave(&gone, &group(&w, "/left")).await.expect("left");
+            w.settled().await;
+            let back = w.account("former");
+            assert!(back.active && back.key == key, "{action:?}: {back:?}");
+        }
+    }
+}
