@@ -562,6 +562,13 @@ pub(super) const KEYS: &[Key] = &[
         "Groups in the target from which `remove_groups` removes nobody, by name, such as `[\"alumni-*\"]`.",
     ),
     key(
+        "connector.policy.leavers.grace",
+        "duration",
+        Value(r#""0s""#),
+        "How long after usersync first saw that a user has left the action happens, such as `\"7d\"`. Nothing is done before, and \
+         nothing at all if the user returns in time.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),

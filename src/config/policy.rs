@@ -32,6 +32,11 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         fine = false;
     }
     let leavers = &policy.leavers;
+    if leavers.grace.is_negative() {
+        let place = place_in_policy(connector, &["leavers", "grace"]);
+        connector.wrong("policy.leavers.grace", place, Wrong::new("a grace period cannot be negative"));
+        fine = false;
+    }
     let actions = [leavers.disabled, leavers.deleted, leavers.out_of_scope];
     if !leavers.kept_groups.is_empty() && !actions.contains(&LeaverAction::RemoveGroups) {
         let place = place_in_policy(connector, &["leavers", "kept_groups"]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 
 use super::{
     Item, Run,
@@ -269,7 +270,7 @@ impl Run<'_> {
         decided: Decided,
         of: Of<'_>,
     ) -> WalkDecision {
-        let Of { presence, link, account, target, subject } = of;
+        let Of { presence, link, account, target, subject, leaving_since } = of;
         let apply = self.options.mode == RunMode::Apply;
         let report = &mut self.report;
         let protected = planned.findings.protected.is_some();
@@ -280,6 +281,9 @@ impl Run<'_> {
             planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
         report.unsupported.extend_once(planned.findings.unsupported);
         report.unconfirmed.extend_once(planned.findings.unconfirmed);
+        if let (Some(when), Some(link), Some(_)) = (planned.findings.left, link, planned.leaves_at) {
+            report.leaving.push_with(|| format!("{}: {when}", link.name));
+        }
         for why in planned.findings.kept {
             *report.kept.entry(why).or_default() += 1;
         }
@@ -296,6 +300,9 @@ impl Run<'_> {
         let forgotten = link.is_some_and(|link| {
             link.missing_since.is_some() || link.deactivated_by_us && account.is_some_and(|account| account.active)
         }) && apply;
+        if link.is_some_and(|link| link.leaving_since != leaving_since) && apply {
+            return WalkDecision::ReadAgain(actions);
+        }
         let unnoted = protected != target.protected.contains(subject) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());
@@ -364,12 +371,14 @@ impl Run<'_> {
             attributes: self.connector.policy.attributes_of(&self.pair.target),
             group_rules: &self.connector.policy.groups,
             leavers: &self.connector.policy.leavers,
+            now: self.engine.clock.now(),
             adopt_freely: !was_unlinked && (self.options.first || self.connector.policy.adopt == AdoptRule::Always),
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
         };
         let mut decision = plan::decide(&situation);
+        let leaving_since = plan::leaving_since(&situation, &decision);
         let user = presence.user();
         let report = &mut self.report;
         let mut decided = Decided::default();
@@ -401,7 +410,7 @@ impl Run<'_> {
         }
         match decision {
             Decision::Plan(planned) => {
-                let of = Of { presence, link, account, target, subject };
+                let of = Of { presence, link, account, target, subject, leaving_since };
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account) => {
@@ -475,6 +484,7 @@ impl Run<'_> {
             attributes: self.connector.policy.attributes_of(&self.pair.target),
             group_rules: &self.connector.policy.groups,
             leavers: &self.connector.policy.leavers,
+            now: self.engine.clock.now(),
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -532,6 +542,8 @@ struct Of<'a> {
     account: Option<&'a Account>,
     target: &'a TargetWalk,
     subject: &'a Subject,
+    /// Since when the user counts as leaving, to be recorded in its link.
+    leaving_since: Option<Timestamp>,
 }
 
 /// Operators' decisions about a plan.

@@ -898,6 +898,16 @@ fn each_mistake_has_its_location_and_its_message() {
              `remove_groups`?",
         ),
         (
+            with_connector("policy.leavers.grace = \"1 month\""),
+            "usersync.toml:13:24: connector acme: policy.leavers.grace: this is not a duration\n    \
+             policy.leavers.grace = \"1 month\"\n                           ^^^^^^^^^\n    write it in days or less, as \"7d\" or \
+             \"12h\"",
+        ),
+        (
+            with_connector("policy.leavers.grace = \"-1h\""),
+            "usersync.toml:13:16: connector acme: policy.leavers.grace: a grace period cannot be negative",
+        ),
+        (
             with_connector("policy.leavers.kept_groups = [\"a[\"]"),
             "usersync.toml:13:30: connector acme: policy.leavers.kept_groups: this pattern is invalid: a[: unclosed \
              character class; missing ']'",

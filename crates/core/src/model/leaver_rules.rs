@@ -1,6 +1,7 @@
 //! What happens to the accounts of users that have left.
 
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::NamePattern;
 
@@ -50,6 +51,16 @@ pub struct LeaverRules {
     pub out_of_scope: LeaverAction,
     /// Groups in the target from which no leaver is removed.
     pub kept_groups: Vec<NamePattern>,
+    /// Time between the first read that shows that a user has left and the action; default: none.
+    #[serde(deserialize_with = "up_to_days")]
+    pub grace: SignedDuration,
+}
+
+/// Reads a duration with units up to days of 24 hours.
+fn up_to_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let span: Span = text.parse().map_err(|_| de::Error::custom(LeaverRules::NO_DURATION))?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| de::Error::custom(LeaverRules::NO_DURATION))
 }
 
 impl Default for LeaverRules {
@@ -59,11 +70,15 @@ impl Default for LeaverRules {
             deleted: LeaverAction::Deactivate,
             out_of_scope: LeaverAction::Deactivate,
             kept_groups: Vec::new(),
+            grace: SignedDuration::ZERO,
         }
     }
 }
 
 impl LeaverRules {
+    /// The message about a grace period that is no duration.
+    pub const NO_DURATION: &str = "not a duration in days or less";
+
     /// Returns what happens to the account of a user that has left in this way.
     pub fn action(&self, departure: Departure) -> LeaverAction {
         match departure {
@@ -94,6 +109,20 @@ mod tests {
         );
         let keys = ["leavers.disabled", "leavers.deleted", "leavers.out_of_scope"];
         assert_eq!(departures.map(Departure::key), keys);
+    }
+
+    #[test]
+    fn a_grace_period_has_units_up_to_days() {
+        let read = |text: &str| serde_json::from_value::<LeaverRules>(serde_json::json!({ "grace": text }));
+        for (text, hours) in [("0s", 0), ("12h", 12), ("7d", 168), ("1w", 168), ("1 day 2 hours", 26)] {
+            let rules = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(rules.grace, SignedDuration::from_hours(hours), "{text}");
+            let written = serde_json::to_value(&rules).expect("written");
+            assert_eq!(serde_json::from_value::<LeaverRules>(written).expect("read again"), rules);
+        }
+        for text in ["", "7", "1 month", "1y"] {
+            assert!(read(text).unwrap_err().to_string().starts_with(LeaverRules::NO_DURATION), "{text}");
+        }
     }
 
     #[test]

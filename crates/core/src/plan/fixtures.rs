@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::Timestamp;
+
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
@@ -79,6 +81,7 @@ pub(crate) struct OwnedSituation {
     pub(crate) groups: GroupTable,
     pub(crate) attributes: AttributeRules,
     pub(crate) leavers: LeaverRules,
+    pub(crate) now: Timestamp,
     pub(crate) adopt_freely: bool,
     pub(crate) wanted_by_other: bool,
     pub(crate) in_ring: bool,
@@ -98,6 +101,7 @@ impl OwnedSituation {
             groups: GroupTable::default(),
             attributes: AttributeRules::new(),
             leavers: LeaverRules::default(),
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: false,
             wanted_by_other: false,
             in_ring: false,
@@ -128,6 +132,7 @@ impl OwnedSituation {
             attributes: &self.attributes,
             group_rules: &GROUP_RULES,
             leavers: &self.leavers,
+            now: self.now,
             adopt_freely: self.adopt_freely,
             wanted_by_other: self.wanted_by_other,
             in_ring: self.in_ring,

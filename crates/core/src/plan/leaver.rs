@@ -1,5 +1,7 @@
 //! Plans the operations for the account of a user that has left.
 
+use jiff::Timestamp;
+
 use super::user::{
     Decision, Hold, Planned, Presence, Rename, Situation, Then, is_temporary, plan_removals, rename, rename_operation,
     temporary_name,
@@ -47,6 +49,31 @@ pub fn leaver_action(presence: &Presence, rules: &LeaverRules) -> Option<LeaverA
     leaving(presence, rules).map(|leaving| leaving.action)
 }
 
+/// Returns since when a user counts as leaving, to be recorded in its link; `None`: it has not left, or all is done.
+pub fn leaving_since(situation: &Situation<'_>, decision: &Decision) -> Option<Timestamp> {
+    let known = situation.link.and_then(|link| link.leaving_since);
+    let Decision::Plan(planned) = decision else { return known };
+    if planned.leaves_at.is_some() {
+        return known.or(Some(situation.now));
+    }
+    let undecided = matches!(situation.presence, Presence::Present(_, verdict) if verdict.undecided().is_some());
+    let left = has_left(situation.presence);
+    if undecided || left && (acts(planned) || !planned.findings.unconfirmed.is_empty()) { known } else { None }
+}
+
+/// Returns whether a plan changes anything, or would if the target supported it.
+fn acts(planned: &Planned) -> bool {
+    let nothing = planned.operations.is_empty() && planned.holds.is_empty() && planned.findings.unsupported.is_empty();
+    !nothing || planned.groups_unread
+}
+
+/// Returns when the grace period of a leaver ends; `None`: it has ended, or there is none.
+fn grace_ends(situation: &Situation<'_>, link: &Link) -> Option<Timestamp> {
+    let since = link.leaving_since.unwrap_or(situation.now);
+    let ends = since.checked_add(situation.leavers.grace).unwrap_or(Timestamp::MAX);
+    (situation.now < ends).then_some(ends)
+}
+
 /// Decides what to do about the account of a user that has left.
 pub(super) fn decide_leaver(
     situation: &Situation<'_>,
@@ -68,6 +95,10 @@ pub(super) fn decide_leaver(
             plan_group_removals(situation, link, account, federated, leaving.why, &mut planned);
         }
         LeaverAction::Deactivate => plan_deactivation(situation, account, federated, leaving.why, &mut planned),
+    }
+    if let Some(ends) = grace_ends(situation, link).filter(|_| acts(&planned)) {
+        planned = Planned { leaves_at: Some(ends), ..Planned::default() };
+        planned.findings.left = Some(format!("leaves on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
     }
     if (federated && account.active) || account.immutable.is_some() || account.protected.is_some() {
         return Decision::Plan(planned);
@@ -147,7 +178,7 @@ fn not_confirmed(account: &Account, why: &str) -> String {
 /// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.
 fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction, mut planned: Planned) -> Decision {
     match situation.presence {
-        Presence::Present(user, Verdict::In) if action > LeaverAction::Nothing => {
+        Presence::Present(user, Verdict::In) if action > LeaverAction::Nothing && planned.leaves_at.is_none() => {
             let login = policy::login(user, situation.capabilities);
             match rename(situation, account, &login) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),

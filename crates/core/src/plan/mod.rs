@@ -9,7 +9,7 @@ mod user;
 
 pub use cause::cause;
 pub use groups::{GroupTable, Resolved};
-pub use leaver::{has_left, leaver_action};
+pub use leaver::{has_left, leaver_action, leaving_since};
 pub use safety_limit::{Measure, limit};
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, wanted_name,

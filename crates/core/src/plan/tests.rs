@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::Timestamp;
 use proptest::{
     collection::{btree_map, btree_set},
     option,
@@ -101,6 +102,7 @@ impl Case {
             attributes: &RULES,
             group_rules: &GROUP_RULES,
             leavers: &LEAVER_RULES,
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -317,6 +319,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         attributes: &RULES,
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -417,6 +420,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             attributes: &RULES,
             group_rules: &GROUP_RULES,
             leavers: &LEAVER_RULES,
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -484,6 +488,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         attributes: &AttributeRules::default(),
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -520,6 +525,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         attributes: &AttributeRules::default(),
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,

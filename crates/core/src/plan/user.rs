@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -100,6 +101,8 @@ pub struct Situation<'a> {
     pub group_rules: &'a GroupRules,
     /// The rules for users that have left.
     pub leavers: &'a LeaverRules,
+    /// The current time, for the grace period of leavers.
+    pub now: Timestamp,
     /// Whether accounts that existed before usersync are adopted without approval.
     pub adopt_freely: bool,
     /// Whether another user waits for this account to release its login.
@@ -157,6 +160,8 @@ pub struct Planned {
     pub adds_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
+    /// When a leaver's grace period ends, before which nothing is done; `None`: nothing waits for that.
+    pub leaves_at: Option<Timestamp>,
     /// Whether the account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
     /// The decision about the login once all of this is done: a conflict, or a user to wait for.

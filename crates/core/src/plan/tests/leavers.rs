@@ -1,5 +1,7 @@
 //! Linked users that have left: deleted, disabled, or out of scope.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{group, operations, source_group_of, table as table_of_groups};
 use crate::{
     capabilities::Deactivation,
@@ -7,7 +9,7 @@ use crate::{
     plan::{
         Decision, Findings, GroupTable, Hold, NameHolder, Planned, Presence, Then, cause,
         fixtures::{OwnedSituation, account, present, user},
-        has_left, leaver_action,
+        has_left, leaver_action, leaving_since,
     },
     policy::Verdict,
 };
@@ -345,6 +347,85 @@ fn a_user_that_comes_back_gets_its_groups_again() {
     given.groups = table_of_groups();
     given.leavers = all(LeaverAction::RemoveGroups);
     assert_eq!(words(&given.plan()), ["add alice to G0"]);
+}
+
+fn hours(hours: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+}
+
+#[test]
+fn nothing_is_done_to_a_leaver_before_its_grace_period_ends() {
+    let there = || Account { groups: Some(vec![group(0)]), ..account() };
+    for ((presence, why), action) in leavers().into_iter().flat_map(|leaver| {
+        [LeaverAction::RemoveGroups, LeaverAction::Deactivate].map(|action| (leaver.clone(), action))
+    }) {
+        let mut given = leaver(presence, there());
+        given.groups = table_of_groups();
+        given.leavers = LeaverRules { grace: SignedDuration::from_hours(48), ..all(action) };
+        let since = |given: &OwnedSituation| leaving_since(&given.situation(), &given.decide());
+        let waits = |given: &OwnedSituation, hour: i64, day: &str| {
+            let planned = given.plan();
+            assert_eq!(words(&planned), [format!("leaves on {day} ({why})")]);
+            assert_eq!(planned.leaves_at, Some(hours(hour)));
+        };
+        // Seen for the first time, and later.
+        given.now = hours(10);
+        waits(&given, 58, "1970-01-03");
+        assert_eq!(since(&given), Some(hours(10)));
+        given.link_mut().leaving_since = Some(hours(9));
+        waits(&given, 57, "1970-01-03");
+        assert_eq!(since(&given), Some(hours(9)));
+        // The end, with the date kept until the work is done.
+        given.now = hours(57);
+        let acts = if action == LeaverAction::Deactivate { "deactivate alice" } else { "remove alice from G0" };
+        assert_eq!(words(&given.plan()), [acts]);
+        assert_eq!(since(&given), Some(hours(9)));
+        given.account = Some(Account { active: false, groups: Some(Vec::new()), ..account() });
+        assert_eq!((given.plan(), since(&given)), (Planned::default(), None));
+    }
+}
+
+#[test]
+fn a_grace_period_ends_if_the_user_returns_or_nothing_is_to_be_done() {
+    let since = |given: &OwnedSituation| leaving_since(&given.situation(), &given.decide());
+    let grace = |action| LeaverRules { grace: SignedDuration::from_hours(48), ..all(action) };
+    let mut given = leaver(present(disabled()), account());
+    given.link_mut().leaving_since = Some(hours(0));
+    given.leavers = grace(LeaverAction::Nothing);
+    assert_eq!(since(&given), None);
+    given.leavers = grace(LeaverAction::Deactivate);
+    given.presence = present(user());
+    assert_eq!(since(&given), None);
+    // A scope that cannot be applied proves neither.
+    given.presence = Presence::Present(user(), Verdict::Undecided("odd".into()));
+    assert_eq!(since(&given), Some(hours(0)));
+    // A federated user may not have left.
+    given.presence = present(disabled());
+    given.link_mut().federation_link = Some("ldap".into());
+    assert_eq!(since(&given), Some(hours(0)));
+    given.link_mut().leaving_since = None;
+    assert_eq!((since(&given), given.plan().leaves_at), (None, None));
+}
+
+#[test]
+fn an_account_within_its_grace_period_only_releases_its_login() {
+    let alicia = present(UserState { username: "alicia".into(), ..disabled() });
+    for (presence, _) in leavers().into_iter().chain([(alicia, "disabled in Keycloak")]) {
+        let mut given = leaver(presence, account());
+        given.leavers = LeaverRules { grace: SignedDuration::from_hours(1), ..LeaverRules::default() };
+        assert_eq!(operations(&given.plan()), [""; 0]);
+        given.wanted_by_other = true;
+        let planned = given.plan();
+        assert_eq!(operations(&planned), ["rename alice → alice.moved-ca978112"]);
+        assert_eq!(planned.leaves_at, Some(hours(1)));
+    }
+}
+
+#[test]
+fn the_longest_grace_period_never_ends() {
+    let mut given = leaver(Presence::Gone, account());
+    given.leavers = LeaverRules { grace: SignedDuration::MAX, ..LeaverRules::default() };
+    assert_eq!(given.plan().leaves_at, Some(Timestamp::MAX));
 }
 
 #[test]
