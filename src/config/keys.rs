@@ -538,20 +538,21 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "connector.policy.leavers.disabled",
-        "`nothing`, `remove_groups` or `deactivate`",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
         Value(r#""deactivate""#),
-        "What happens to the account of a user that is disabled in Keycloak: nothing, its removal from all managed groups, or \
-         its deactivation, which keeps its groups. If two of these keys apply to a user, the stricter action is taken.",
+        "What happens to the account of a user that is disabled in Keycloak: nothing, its removal from all managed groups, \
+         its deactivation, which keeps its groups, or its deactivation at once and its deletion after `grace`. If two of these \
+         keys apply to a user, the stricter action is taken.",
     ),
     key(
         "connector.policy.leavers.deleted",
-        "`nothing`, `remove_groups` or `deactivate`",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
         Value(r#""deactivate""#),
         "The same for a user that is deleted in Keycloak.",
     ),
     key(
         "connector.policy.leavers.out_of_scope",
-        "`nothing`, `remove_groups` or `deactivate`",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
         Value(r#""deactivate""#),
         "The same for a linked user that is no longer in scope.",
     ),
@@ -565,8 +566,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.leavers.grace",
         "duration",
         Value(r#""0s""#),
-        "How long after usersync first saw that a user has left the action happens, such as `\"7d\"`. Nothing is done before, and \
-         nothing at all if the user returns in time.",
+        "How long after usersync first saw that a user has left the action happens, such as `\"7d\"`. Nothing is done before \
+         (`delete` deactivates the account at once), and nothing at all if the user returns in time. `delete` requires it.",
     ),
     key(
         "connector.policy.safety.count",

@@ -38,6 +38,12 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         fine = false;
     }
     let actions = [leavers.disabled, leavers.deleted, leavers.out_of_scope];
+    if leavers.grace.is_zero() && actions.contains(&LeaverAction::Delete) {
+        let wrong = Wrong::new("accounts are deleted only after a grace period");
+        let place = place_in_policy(connector, &["leavers"]);
+        connector.wrong("policy.leavers", place, wrong.help("add grace = \"30d\" to [connector.policy.leavers]"));
+        fine = false;
+    }
     if !leavers.kept_groups.is_empty() && !actions.contains(&LeaverAction::RemoveGroups) {
         let place = place_in_policy(connector, &["leavers", "kept_groups"]);
         let help =

@@ -407,6 +407,10 @@ impl Case<'_> {
                 }
                 Sent::Done(_) => {
                     progressed = true;
+                    if matches!(operation, Operation::DeleteUser { .. }) {
+                        view.account = None;
+                        return Ok(Round::Again);
+                    }
                     if let Some(account) = view.account.as_mut() {
                         account.apply(operation);
                     }

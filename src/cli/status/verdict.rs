@@ -147,9 +147,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         verdict.add(Exit::Done, text);
     }
     if let (1.., Some(first)) = (facts.counts.leaving, facts.counts.leaves_at) {
-        let users = count(facts.counts.leaving, "user has left and keeps its", "users have left and keep their");
+        let users =
+            count(facts.counts.leaving, "user has left; its account changes", "users have left; their accounts change");
         let day = first.strftime("%Y-%m-%d");
-        let text = format!("{users} access until the grace period ends, the first on {day}: usersync tasks");
+        let text = format!("{users} when the grace period ends, the first on {day}: usersync tasks");
         verdict.add(Exit::Done, text);
     }
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.

@@ -115,7 +115,12 @@ fn is_contradicted(
 /// Returns whether an account has anything that this action removes, or is active.
 pub(super) fn loses(account: &Account, action: LeaverAction) -> bool {
     let has_groups = || account.groups.as_ref().is_some_and(|groups| !groups.is_empty());
-    account.active || action == LeaverAction::RemoveGroups && has_groups()
+    account.active
+        || match action {
+            LeaverAction::Nothing | LeaverAction::Deactivate => false,
+            LeaverAction::RemoveGroups => has_groups(),
+            LeaverAction::Delete => true,
+        }
 }
 
 fn some(names: &[String]) -> String {

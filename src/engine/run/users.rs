@@ -20,8 +20,8 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq, Operation,
-        RunMode, Scope, Subject, UserId, number,
+        Account, Action, AdoptRule, ApprovalKind, IdSet, Limited, Link, Linking, NewApprovalItem, ObservationSeq,
+        Operation, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -388,12 +388,8 @@ impl Run<'_> {
                 planned.findings.unsupported.extend(known);
                 decided = drop_rejected(planned, target, subject);
                 report.rejected += decided.rejected;
-                for operation in &planned.operations {
-                    if let Some(kind) = operation.limited()
-                        && target.is_approved(subject, &approval_item(ApprovalKind::SafetyLimit(kind), operation))
-                    {
-                        *self.approved.entry(kind).or_default() += 1;
-                    }
+                for kind in approved_kinds(planned, target, subject) {
+                    *self.approved.entry(kind).or_default() += 1;
                 }
             }
             Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
@@ -572,6 +568,16 @@ fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Sub
     planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, operation)));
     planned.holds.retain(|hold| stays(&hold_item(hold)));
     Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
+}
+
+/// Returns the kind of each operation that an operator approved above its safety limit.
+fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subject) -> Vec<Limited> {
+    let approved = |operation: &Operation| {
+        let kind = operation.limited()?;
+        let item = approval_item(ApprovalKind::SafetyLimit(kind), operation);
+        target.is_approved(subject, &item).then_some(kind)
+    };
+    planned.operations.iter().filter_map(approved).collect()
 }
 
 fn hold_item(hold: &plan::Hold) -> NewApprovalItem {

@@ -304,3 +304,61 @@ async fn a_full_reconcile_applies_a_shorter_grace_period() {
     assert_eq!(report.done.get("deactivate"), Some(&1), "{report:?}");
     assert!(!w.account("staff1").active);
 }
+
+#[tokio::test]
+async fn accounts_of_leavers_are_deactivated_at_once_and_deleted_after_the_grace_period() {
+    for events in [true, false] {
+        let (w, clock) = with_grace(always(LeaverAction::Delete)).await;
+        let ids = LEAVERS.map(|login| w.id(login));
+        w.realm().switch_webhook(events);
+        leave(&w).await;
+        w.settled().await;
+        w.run().await;
+        assert_eq!(LEAVERS.map(|login| w.account(login).active), [false; 3], "{events}");
+        let plan = w.dry_run().await;
+        assert!(plan.planned.is_empty() && !plan.has_problems() && plan.leaving.total() == 3, "{plan:?}");
+
+        // One is back before the end.
+        enable(&w, &clock, &ids[0], true, events).await;
+        assert!(w.account("staff1").active);
+        clock.advance(GRACE + SignedDuration::from_mins(1));
+        w.settled().await;
+        assert!(w.account("staff1").active);
+        assert!(!w.has_account("staff2") && !w.has_account("staff3"), "{events}");
+        for id in &ids[1..] {
+            let link = w.stack.store.link(&Stack::pair(), &id.as_str().into()).await.expect("readable");
+            assert_eq!(link, None);
+            let verbs: Vec<String> = w.changes_of(id).await.into_iter().map(|change| change.verb).collect();
+            assert!(verbs.ends_with(&["deactivate".to_owned(), "delete".to_owned()]), "{verbs:?}");
+        }
+        nothing_is_left(&w).await;
+
+        // One is back afterwards, with a new account.
+        w.realm().leave(&ids[2], &group(&w, "/left")).await.expect("left");
+        w.run().await;
+        assert!(w.account("staff3").active && groups_of(&w, "staff3") == ["all", "staff"]);
+    }
+}
+
+#[tokio::test]
+async fn deletions_have_a_safety_limit_of_their_own() {
+    let (w, clock) = with_grace(LeaverRules { deleted: LeaverAction::Delete, ..LeaverRules::default() }).await;
+    w.realm().switch_webhook(false);
+    // As many as are deactivated in an hour without an approval, in two hours.
+    for range in [0..4, 4..8] {
+        for number in range {
+            w.realm().delete_user(&w.id(&format!("staff{number}"))).await.expect("deleted");
+        }
+        w.run().await;
+        clock.advance(SignedDuration::from_hours(2));
+    }
+    assert!((0..8).all(|number| !w.account(&format!("staff{number}")).active));
+    clock.advance(GRACE);
+    w.calm().await;
+    w.run().await;
+    let waiting = w.waiting(ApprovalKind::SafetyLimit(Limited::Delete)).await;
+    let left = (0..8).filter(|number| w.has_account(&format!("staff{number}"))).count();
+    assert_eq!((waiting.len(), left), (3, 3), "{waiting:?}");
+    w.decide(ApprovalKind::SafetyLimit(Limited::Delete), true).await;
+    assert!((0..8).all(|number| !w.has_account(&format!("staff{number}"))));
+}

@@ -43,7 +43,7 @@ async fn a_leaver_within_its_grace_period_is_shown_with_the_date() {
         .await
         .ended(0)
         .says("In sync. Last change")
-        .says("1 user has left and keeps its access until the grace period ends, the first on 20");
+        .says("1 user has left; its account changes when the grace period ends, the first on 20");
     place.run(&["sync"]).await.ended(0).says("staff1: leaves on 20");
     let (_, status) = place.json(&["status"]).await;
     assert_eq!(status["pairs"][0]["counts"]["leaving"], 1);

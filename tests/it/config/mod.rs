@@ -908,6 +908,10 @@ fn each_mistake_has_its_location_and_its_message() {
             "usersync.toml:13:16: connector acme: policy.leavers.grace: a grace period cannot be negative",
         ),
         (
+            with_connector("policy.leavers.deleted = \"delete\""),
+            "usersync.toml:13:8: connector acme: policy.leavers: accounts are deleted only after a grace period",
+        ),
+        (
             with_connector("policy.leavers.kept_groups = [\"a[\"]"),
             "usersync.toml:13:30: connector acme: policy.leavers.kept_groups: this pattern is invalid: a[: unclosed \
              character class; missing ']'",

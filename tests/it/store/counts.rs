@@ -23,9 +23,12 @@ fn pick<T: Clone>(jitter: &mut Jitter, of: &[T]) -> T {
     of[usize::try_from(jitter.roll(i64::try_from(of.len()).unwrap())).unwrap()].clone()
 }
 
+/// Numbers of rows, and the earliest times of tasks.
+type Row = (i64, i64, Option<i64>, i64, i64, i64, i64, i64, i64, Option<i64>);
+
 /// Counts the rows.
 async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> PairCounts {
-    let row: (i64, i64, Option<i64>, i64, i64, i64, i64, i64, i64, Option<i64>) = sqlx::query_as(
+    let row: Row = sqlx::query_as(
         "WITH p AS (SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector WHERE c.name = ?1)
          SELECT (SELECT count(*) FROM task, p WHERE pair = no AND dead = 0),
             (SELECT count(*) FROM task, p WHERE pair = no AND dead = 0 AND not_before <= ?2),

@@ -15,6 +15,8 @@ pub enum LeaverAction {
     RemoveGroups,
     /// It is deactivated, and keeps its groups.
     Deactivate,
+    /// It is deactivated at once, and deleted after the grace period.
+    Delete,
 }
 
 /// How a user has left.

@@ -94,11 +94,19 @@ pub(super) fn decide_leaver(
         LeaverAction::RemoveGroups => {
             plan_group_removals(situation, link, account, federated, leaving.why, &mut planned);
         }
-        LeaverAction::Deactivate => plan_deactivation(situation, account, federated, leaving.why, &mut planned),
+        LeaverAction::Delete if !account.active => {
+            plan_deletion(situation, link, account, federated, leaving.why, &mut planned);
+        }
+        LeaverAction::Deactivate | LeaverAction::Delete => {
+            plan_deactivation(situation, account, federated, leaving.why, &mut planned);
+        }
     }
-    if let Some(ends) = grace_ends(situation, link).filter(|_| acts(&planned)) {
+    // The grace period of a deletion is the one of the deactivated account.
+    let waits = acts(&planned) && !(leaving.action == LeaverAction::Delete && account.active);
+    if let Some(ends) = grace_ends(situation, link).filter(|_| waits) {
         planned = Planned { leaves_at: Some(ends), ..Planned::default() };
-        planned.findings.left = Some(format!("leaves on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
+        let what = if leaving.action == LeaverAction::Delete { "its account is deleted" } else { "leaves" };
+        planned.findings.left = Some(format!("{what} on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
     }
     if (federated && account.active) || account.immutable.is_some() || account.protected.is_some() {
         return Decision::Plan(planned);
@@ -130,6 +138,33 @@ fn plan_deactivation(situation: &Situation<'_>, account: &Account, federated: bo
         planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
     } else {
         planned.operations.push(deactivate);
+    }
+}
+
+/// Plans the deletion of a leaver's account that usersync deactivated.
+fn plan_deletion(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    federated: bool,
+    why: &str,
+    planned: &mut Planned,
+) {
+    let findings = &mut planned.findings;
+    if let Some(why) = &account.protected {
+        findings.protected = Some(format!("{}: {why}; never deleted", account.name));
+    } else if !link.deactivated_by_us {
+        findings.left = Some("left: usersync did not deactivate the account, so it does not delete it".to_owned());
+    } else if federated {
+        findings.unconfirmed.push(not_confirmed(account, why));
+    } else if let Some(reason) = &account.immutable {
+        findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
+    } else if !situation.capabilities.delete {
+        findings
+            .unsupported
+            .push(format!("{}: {why}, but the target cannot delete accounts; delete it there manually", account.name));
+    } else {
+        planned.operations.push(Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() });
     }
 }
 
@@ -178,6 +213,8 @@ fn not_confirmed(account: &Account, why: &str) -> String {
 /// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.
 fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction, mut planned: Planned) -> Decision {
     match situation.presence {
+        // A deleted account has no login.
+        _ if planned.operations.iter().any(|one| matches!(one, Operation::DeleteUser { .. })) => {}
         Presence::Present(user, Verdict::In) if action > LeaverAction::Nothing && planned.leaves_at.is_none() => {
             let login = policy::login(user, situation.capabilities);
             match rename(situation, account, &login) {

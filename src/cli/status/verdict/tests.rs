@@ -415,13 +415,10 @@ fn leavers_within_their_grace_period_are_counted_with_the_first_date() {
     let mut facts = quiet();
     let leaves_at = Some("2026-10-09T12:00:00Z".parse().unwrap());
     for (leaving, text) in [
-        (
-            1,
-            "1 user has left and keeps its access until the grace period ends, the first on 2026-10-09: usersync tasks",
-        ),
+        (1, "1 user has left; its account changes when the grace period ends, the first on 2026-10-09: usersync tasks"),
         (
             3,
-            "3 users have left and keep their access until the grace period ends, the first on 2026-10-09: usersync tasks",
+            "3 users have left; their accounts change when the grace period ends, the first on 2026-10-09: usersync tasks",
         ),
     ] {
         facts.counts = PairCounts { tasks: leaving, leaving, leaves_at, ..facts.counts };

@@ -226,60 +226,82 @@ fn each_action_on_each_leaver_and_each_account() {
     const DOUBT: &str =
         "but the user is federated: the state of the federation is not confirmed, so nothing is removed";
     let keys = ["leavers.deleted", "leavers.disabled", "leavers.out_of_scope"];
-    let there = || Account { groups: Some(vec!["g0".into(), "g5".into()]), ..account() };
-    let is = |text: &str| Some(text.to_owned());
+    let active = || Account { groups: Some(vec!["g0".into(), "g5".into()]), ..account() };
+    let inactive = || Account { active: false, ..active() };
+    let protected = |account| Account { protected: Some("it is an administrator".into()), ..account };
+    let read_only = |account| Account { immutable: Some("its directory is read-only".into()), ..account };
+    let text = |text: &str| vec![text.to_owned()];
     for ((presence, why), key) in leavers().into_iter().zip(keys) {
-        let nothing = vec![format!("left: nothing is done ({key})")];
-        let plans = |account: Account, federated: bool| {
-            [LeaverAction::Nothing, LeaverAction::RemoveGroups, LeaverAction::Deactivate].map(|action| {
-                let mut given = leaver(presence.clone(), account.clone());
-                given.groups = table_of_groups();
-                given.leavers = all(action);
-                given.link_mut().given = ["g0".into()].into();
-                given.link_mut().federation_link = federated.then(|| "ldap".to_owned());
-                words(&given.plan())
-            })
+        let plan = |account: &Account, federated: bool, action| {
+            let mut given = leaver(presence.clone(), account.clone());
+            given.groups = table_of_groups();
+            given.leavers = all(action);
+            let link = given.link_mut();
+            link.given = ["g0".into()].into();
+            link.deactivated_by_us = !account.active;
+            link.federation_link = federated.then(|| "ldap".to_owned());
+            words(&given.plan())
         };
-        let words = |of: &[String]| of.to_vec();
-        let removed = ["remove alice from G0".to_owned()];
-        let deactivated = ["deactivate alice".to_owned()];
-        // The account, whether the user is federated, and what the last two actions do.
+        let (removed, deactivated, deleted) =
+            (|| text("remove alice from G0"), || text("deactivate alice"), || text("delete alice"));
+        let doubt = || vec![format!("not confirmed: alice: {why}, {DOUBT}")];
+        let refused = || vec![format!("unsupported: alice: {why}, but its directory is read-only")];
+        let never = |what: &str| vec![format!("alice: it is an administrator; never {what}")];
+        let held = || text("hold: deactivate alice");
+        let unread = Account { groups: None, ..active() };
+        // The account, whether the user is federated, and the plans to remove from groups, to deactivate and to delete.
         let table = [
-            (there(), false, words(&removed), words(&deactivated)),
-            (Account { active: false, ..there() }, false, words(&removed), vec![]),
-            (Account { groups: Some(vec!["g5".into()]), ..there() }, false, vec![], words(&deactivated)),
-            (Account { groups: None, ..there() }, false, vec!["groups not read".to_owned()], words(&deactivated)),
-            (
-                Account { protected: is("it is an administrator"), ..there() },
-                false,
-                vec!["alice: it is an administrator; never changed".to_owned()],
-                vec!["hold: deactivate alice".to_owned()],
-            ),
-            (
-                there(),
-                true,
-                vec![format!("not confirmed: alice: {why}, {DOUBT}")],
-                vec![format!("not confirmed: alice: {why}, {DOUBT}")],
-            ),
-            (Account { active: false, ..there() }, true, vec![format!("not confirmed: alice: {why}, {DOUBT}")], vec![]),
-            (
-                Account { immutable: is("its directory is read-only"), ..there() },
-                false,
-                vec![format!("unsupported: alice: {why}, but its directory is read-only")],
-                vec![format!("unsupported: alice: {why}, but its directory is read-only")],
-            ),
-            (
-                Account { immutable: is("its directory is read-only"), active: false, groups: Some(vec![]), ..there() },
-                false,
-                vec![],
-                vec![],
-            ),
+            (active(), false, removed(), deactivated(), deactivated()),
+            (inactive(), false, removed(), vec![], deleted()),
+            (Account { groups: Some(vec!["g5".into()]), ..active() }, false, vec![], deactivated(), deactivated()),
+            (unread, false, text("groups not read"), deactivated(), deactivated()),
+            (protected(active()), false, never("changed"), held(), held()),
+            (protected(inactive()), false, never("changed"), vec![], never("deleted")),
+            (active(), true, doubt(), doubt(), doubt()),
+            (inactive(), true, doubt(), vec![], doubt()),
+            (read_only(active()), false, refused(), refused(), refused()),
+            (read_only(inactive()), false, refused(), vec![], refused()),
+            (read_only(Account { groups: Some(vec![]), ..active() }), false, vec![], refused(), refused()),
         ];
-        for (account, federated, removals, deactivation) in table {
+        for (account, federated, removals, deactivation, deletion) in table {
+            let nothing = vec![format!("left: nothing is done ({key})")];
+            let actions =
+                [LeaverAction::Nothing, LeaverAction::RemoveGroups, LeaverAction::Deactivate, LeaverAction::Delete];
+            let plans = actions.map(|action| plan(&account, federated, action));
             let shown = format!("{why}, federated: {federated}, {account:?}");
-            assert_eq!(plans(account, federated), [nothing.clone(), removals, deactivation], "{shown}");
+            assert_eq!(plans, [nothing, removals, deactivation, deletion], "{shown}");
         }
     }
+}
+
+#[test]
+fn only_an_account_that_usersync_deactivated_is_deleted_and_only_where_the_target_can() {
+    let mut given = leaver(Presence::Gone, Account { active: false, ..account() });
+    given.leavers = all(LeaverAction::Delete);
+    assert_eq!(words(&given.plan()), ["left: usersync did not deactivate the account, so it does not delete it"]);
+    given.link_mut().deactivated_by_us = true;
+    given.wanted_by_other = true;
+    assert_eq!(words(&given.plan()), ["delete alice"]);
+    given.wanted_by_other = false;
+    given.capabilities.delete = false;
+    let why =
+        "unsupported: alice: deleted in Keycloak, but the target cannot delete accounts; delete it there manually";
+    assert_eq!(words(&given.plan()), [why]);
+}
+
+#[test]
+fn an_account_is_deactivated_at_once_and_deleted_after_the_grace_period() {
+    let mut given = leaver(Presence::Gone, account());
+    given.leavers = LeaverRules { grace: SignedDuration::from_hours(48), ..all(LeaverAction::Delete) };
+    assert_eq!(words(&given.plan()), ["deactivate alice"]);
+    given.account = Some(Account { active: false, ..account() });
+    given.link_mut().deactivated_by_us = true;
+    assert_eq!(words(&given.plan()), ["its account is deleted on 1970-01-03 (deleted in Keycloak)"]);
+    assert_eq!(given.plan().leaves_at, Some(hours(48)));
+    assert_eq!(leaving_since(&given.situation(), &given.decide()), Some(hours(0)));
+    given.link_mut().leaving_since = Some(hours(0));
+    given.now = hours(48);
+    assert_eq!(words(&given.plan()), ["delete alice"]);
 }
 
 #[test]
