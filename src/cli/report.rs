@@ -144,6 +144,7 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     }
     print_finding(out, State::Note, "link dropped", &report.dropped_links, all);
     print_finding(out, State::Note, "protected", &report.not_changed, all);
+    print_finding(out, State::Note, "leaving", &report.leaving, all);
     print_finding(out, State::Note, "unsupported", &report.unsupported, all);
     print_finding(out, State::Wait, "conflict", &report.conflicts, all);
     print_finding(out, State::No, "not confirmed", &report.unconfirmed, all);

@@ -557,6 +557,39 @@ pub(super) const KEYS: &[Key] = &[
         "The template of the e-mail address; without it, the address is the one in Keycloak. If it is empty for a user, an existing account keeps its address.",
     ),
     key(
+        "connector.policy.leavers.disabled",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        Value(r#""deactivate""#),
+        "What happens to the account of a user that is disabled in Keycloak: nothing, its removal from all managed groups, \
+         its deactivation, which keeps its groups, or its deactivation at once and its deletion after `grace`. If two of these \
+         keys apply to a user, the stricter action is taken.",
+    ),
+    key(
+        "connector.policy.leavers.deleted",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        Value(r#""deactivate""#),
+        "The same for a user that is deleted in Keycloak.",
+    ),
+    key(
+        "connector.policy.leavers.out_of_scope",
+        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        Value(r#""deactivate""#),
+        "The same for a linked user that is no longer in scope.",
+    ),
+    key(
+        "connector.policy.leavers.kept_groups",
+        "list of patterns",
+        Value("[]"),
+        "Groups in the target from which `remove_groups` removes nobody, by name, such as `[\"alumni-*\"]`.",
+    ),
+    key(
+        "connector.policy.leavers.grace",
+        "duration",
+        Value(r#""0s""#),
+        "How long after usersync first saw that a user has left the action happens, such as `\"7d\"`. Nothing is done before \
+         (`delete` deactivates the account at once), and nothing at all if the user returns in time. `delete` requires it.",
+    ),
+    key(
         "connector.policy.safety.count",
         "number",
         Value("20"),

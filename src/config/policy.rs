@@ -10,7 +10,7 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, NamedBy, Policy};
+use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -41,6 +41,25 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         let place = place_in_policy(connector, &["groups", key]);
         connector.wrong(&format!("policy.groups.{key}"), place, wrong);
         fine = false;
+    }
+    let leavers = &policy.leavers;
+    if leavers.grace.is_negative() {
+        let place = place_in_policy(connector, &["leavers", "grace"]);
+        connector.wrong("policy.leavers.grace", place, Wrong::new("a grace period cannot be negative"));
+        fine = false;
+    }
+    let actions = [leavers.disabled, leavers.deleted, leavers.out_of_scope];
+    if leavers.grace.is_zero() && actions.contains(&LeaverAction::Delete) {
+        let wrong = Wrong::new("accounts are deleted only after a grace period");
+        let place = place_in_policy(connector, &["leavers"]);
+        connector.wrong("policy.leavers", place, wrong.help("add grace = \"30d\" to [connector.policy.leavers]"));
+        fine = false;
+    }
+    if !leavers.kept_groups.is_empty() && !actions.contains(&LeaverAction::RemoveGroups) {
+        let place = place_in_policy(connector, &["leavers", "kept_groups"]);
+        let help =
+            "set disabled, deleted or out_of_scope to \"remove_groups\"; the other actions remove nobody from a group";
+        connector.reader.warn(place, "policy.leavers.kept_groups is not used", Some(help.to_owned()));
     }
     fine.then_some(policy)
 }

@@ -14,7 +14,7 @@ use super::{
     suggest::did_you_mean,
     values::{Wrong, kind_of, quoted},
 };
-use crate::model::{PatternError, TemplateError};
+use crate::model::{LeaverRules, PatternError, TemplateError};
 
 /// Reads the table under this key, the default if it is missing, and whether it is valid; all errors are reported.
 pub(super) fn typed<T>(table: &Table<'_>, key: &'static str, help: &str) -> Option<(T, bool)>
@@ -97,6 +97,9 @@ fn explain(message: &str) -> Wrong {
         let help =
             did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("known here: {}", known.join(", ")));
         return Wrong::new(format!("{} is not known here", quoted(written))).help(help);
+    }
+    if first_line.starts_with(LeaverRules::NO_DURATION) {
+        return Wrong::new("this is not a duration").help("write it in days or less, as \"7d\" or \"12h\"");
     }
     if first_line.contains("duration") {
         return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");

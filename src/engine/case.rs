@@ -253,6 +253,11 @@ impl<'e> Case<'e> {
     /// Records how a completed operation changes the link.
     pub fn learn(&mut self, operation: &Operation) {
         self.renamed_group |= matches!(operation, Operation::RenameGroup { .. });
+        let is_linked = self.link.as_ref().is_some_and(|link| operation.account() == Some(&link.account));
+        if is_linked && matches!(operation, Operation::DeleteUser { .. }) {
+            self.link = None;
+            self.step.link = Some(LinkWrite::Remove);
+        }
         if self.link.as_mut().is_some_and(|link| link.learn(operation)) {
             self.keep_link();
         }

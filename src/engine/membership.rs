@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{Account, Action, ApprovalKind, ErrorClass, Limited, Operation, TargetGroupId},
-    plan::Presence,
+    model::{Account, Action, ApprovalKind, ErrorClass, LeaverAction, Limited, Operation, TargetGroupId},
+    plan::{self, Presence},
     targets::{TargetError, TargetErrorKind},
 };
 
@@ -57,10 +57,16 @@ impl Case<'_> {
                 let resolved = table.resolve(&user.groups);
                 Reading::Leaving(link.given.iter().filter(|group| !resolved.wanted.contains(*group)).cloned().collect())
             }
+            (_, Some(link)) if !waits && self.loses_groups(presence) => Reading::Leaving(link.given.clone()),
             (_, Some(_)) if !waits => Reading::Leaving(BTreeSet::new()),
             _ => Reading::All,
         };
         Ok(())
+    }
+
+    /// Returns whether the user has left and is to be removed from its groups.
+    fn loses_groups(&self, presence: &Presence) -> bool {
+        plan::leaver_action(presence, &self.connector.policy.leavers) == Some(LeaverAction::RemoveGroups)
     }
 
     /// Completes an account from the member lists of groups. Where the target shows no memberships at all, the record

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{case::Case, error::WorkError, ledger::Fate, user::Round};
 use crate::{
-    model::{Action, Limited, Link, Linking, NewApprovalItem},
+    model::{Action, LeaverAction, Limited, Link, Linking, NewApprovalItem},
     plan::{self, Presence},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
@@ -105,13 +105,14 @@ impl Case<'_> {
         Ok(true)
     }
 
-    /// Ends the work on a user. The account of a user that left may come back active, so it is read again for a limited
-    /// time.
+    /// Ends the work on a user. The account of a user that left may come back with access, so it is read again for a
+    /// limited time.
     pub(super) async fn unless_it_may_return(&mut self, presence: &Presence) -> Result<Round, WorkError> {
         let (now, times) = (self.engine.clock.now(), &self.engine.times);
         let seen_recently =
             |link: &Link| link.missing_since.is_some_and(|since| now.duration_since(since) < times.dropped_believed);
-        if self.link.is_some() || !plan::has_left(presence) || !self.claim.dropped.iter().any(seen_recently) {
+        let acts = plan::leaver_action(presence, &self.connector.policy.leavers) > Some(LeaverAction::Nothing);
+        if self.link.is_some() || !acts || !self.claim.dropped.iter().any(seen_recently) {
             return Ok(Round::Complete);
         }
         self.defer(times.dropped_recheck).await?;

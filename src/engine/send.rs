@@ -606,9 +606,10 @@ impl Case<'_> {
         }
     }
 
-    /// Measures the time from an event to the write for it.
+    /// Measures the time from an event to the write for it, unless a grace period was in between.
     fn count_written(&self, written: bool) {
-        if written && matches!(self.claim.cause, Cause::Event { .. }) {
+        let at_once = self.link.as_ref().is_none_or(|link| link.leaving_since.is_none());
+        if written && at_once && matches!(self.claim.cause, Cause::Event { .. }) {
             self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
         }
     }

@@ -113,7 +113,7 @@ impl Case<'_> {
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
-            let decision = plan::decide(&Situation {
+            let situation = Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
                 presence: &view.presence,
@@ -125,11 +125,16 @@ impl Case<'_> {
                 rules: self.connector.policy.account_rules(&self.claim.pair.target),
                 same_login_as: self.same_login_as.as_deref(),
                 group_rules: &self.connector.policy.groups,
+                leavers: &self.connector.policy.leavers,
+                now: self.engine.clock.now(),
                 adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
                 in_ring,
                 own_login: &self.info.signed_in_as,
-            });
+            };
+            let decision = plan::decide(&situation);
+            let leaving_since = plan::leaving_since(&situation, &decision);
+            self.note_leaving(leaving_since);
             self.plan(&decision, &view.presence);
             // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
@@ -228,6 +233,14 @@ impl Case<'_> {
                 link.seen_alive = Some(now);
             }
             link.federation_link = user.federation().map(str::to_owned);
+            self.keep_link();
+        }
+    }
+
+    /// Records since when the user counts as leaving.
+    fn note_leaving(&mut self, since: Option<Timestamp>) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.leaving_since != since) {
+            link.leaving_since = since;
             self.keep_link();
         }
     }
@@ -389,6 +402,7 @@ impl Case<'_> {
         in_ring: &mut bool,
     ) -> Result<Round, WorkError> {
         self.note_protected(planned.findings.protected.as_deref());
+        let leaves_at = planned.leaves_at;
         let mut progressed = false;
         let is_addition = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for batch in planned.operations.chunk_by(|one, next| is_addition(one) && is_addition(next)) {
@@ -415,6 +429,10 @@ impl Case<'_> {
                 }
                 Sent::Done(_) => {
                     progressed = true;
+                    if matches!(operation, Operation::DeleteUser { .. }) {
+                        view.account = None;
+                        return Ok(Round::Again);
+                    }
                     if let Some(account) = view.account.as_mut() {
                         account.apply(operation);
                     }
@@ -479,6 +497,7 @@ impl Case<'_> {
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
+            self.step.due_again = leaves_at;
             return self.unless_it_may_return(&view.presence).await;
         }
         let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
@@ -518,5 +537,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
     findings.kept.extend(more.kept);
+    findings.left = findings.left.or(more.left);
     findings
 }

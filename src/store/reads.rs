@@ -129,6 +129,12 @@ pub struct PairCounts {
     pub due: u64,
     /// When the oldest live task was raised; `None`: there is none.
     pub oldest: Option<Timestamp>,
+    /// Tasks of leavers within their grace period.
+    #[serde(default)]
+    pub leaving: u64,
+    /// When the first of these grace periods ends; `None`: there is none.
+    #[serde(default)]
+    pub leaves_at: Option<Timestamp>,
     /// Dead letters.
     pub dead: u64,
     /// Links.

@@ -238,6 +238,9 @@ pub struct Step {
     pub unsent: Vec<IntentId>,
     /// The operations to send next.
     pub next: Vec<NewIntent>,
+    /// When the subject is due again after a claim that is completed with this step: then its task does not end, or one
+    /// is created. `None`: there is nothing to wait for.
+    pub due_again: Option<Timestamp>,
 }
 
 /// Result of a step.

@@ -86,7 +86,9 @@ fn target(out: &Out, on: &OnTarget) {
             TaskState::Ready => "due now".to_owned(),
         };
         let error = task.error.as_ref().map(|(_, text)| format!("; last error: {text}")).unwrap_or_default();
-        out.prose(16, format!("  {:<12}  {state}, raised {}{error}", "open task", out.ago(task.since)));
+        // A task that was put off counts as raised when it is due.
+        let raised = if task.since > out.now { String::new() } else { format!(", raised {}", out.ago(task.since)) };
+        out.prose(16, format!("  {:<12}  {state}{raised}{error}", "open task"));
     }
     for (set, item) in &on.held {
         let state = match item.state {

@@ -1,5 +1,6 @@
 //! The state of one user on one target.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -67,7 +68,7 @@ pub(super) struct OnTarget {
 pub(in crate::cli) struct Undone {
     /// Operations of the current plan.
     pub planned: Vec<String>,
-    /// Why further changes are not done: unsupported, protected, not confirmed.
+    /// Why further changes are not done: unsupported, protected, not confirmed, left.
     pub reasons: Vec<String>,
     /// Why the target could not be read; `None`: it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +161,8 @@ pub(super) async fn read_sides(
         rules,
         same_login_as: None,
         group_rules: &policy.groups,
+        leavers: &policy.leavers,
+        now: Timestamp::now(),
         adopt_freely: policy.adopt == AdoptRule::Always || state != PairState::InService,
         wanted_by_other: false,
         in_ring: false,
@@ -370,7 +373,8 @@ fn plan_words(planned: &Planned) -> Vec<String> {
 }
 
 fn findings(planned: &Planned) -> Vec<String> {
-    let mut words: Vec<String> = planned.findings.protected.clone().into_iter().collect();
+    let mut words: Vec<String> = planned.findings.left.clone().into_iter().collect();
+    words.extend(planned.findings.protected.clone());
     words.extend(planned.findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
     words.extend(planned.findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
     words

@@ -146,6 +146,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let text = format!("{users} not changed, because the account is protected: usersync plan --list");
         verdict.add(Exit::Done, text);
     }
+    if let (1.., Some(first)) = (facts.counts.leaving, facts.counts.leaves_at) {
+        let users =
+            count(facts.counts.leaving, "user has left; its account changes", "users have left; their accounts change");
+        let day = first.strftime("%Y-%m-%d");
+        let text = format!("{users} when the grace period ends, the first on {day}: usersync tasks");
+        verdict.add(Exit::Done, text);
+    }
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.
     let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);
     if let Some(text) = last_run.and_then(last_run_trouble) {
@@ -388,8 +395,9 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
         // The further sentences determine the exit code.
         return Verdict::new(Standing::OutOfSync, Exit::Done, text);
     }
-    if counts.tasks > 0 {
-        let tasks = count(counts.tasks, "task is", "tasks are");
+    let later = counts.tasks.saturating_sub(counts.leaving);
+    if later > 0 {
+        let tasks = count(later, "task is", "tasks are");
         let work = if facts.server { "usersync tasks" } else { "No server works them: usersync sync" };
         return Verdict::new(Standing::Working, Exit::Done, format!("Working: {tasks} due later. {work}"));
     }

@@ -86,7 +86,8 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
             }
             let task = task(work, pair, &subject).await?;
             let held = held(work, pair, &subject).await?;
-            let undone = if task.is_none() && held.is_empty() {
+            let ended = task.as_ref().is_none_or(is_put_off);
+            let undone = if ended && held.is_empty() {
                 let (store, user) = (work.opened.store.as_ref(), person.user.as_ref());
                 undone(work.config, work.sides, store, pair, &person.id, user).await?
             } else {
@@ -203,11 +204,16 @@ async fn wait(
         match task(work, pair, subject).await? {
             None => return Ok(()),
             Some(task) if task.error.is_some() && task.not_before > Timestamp::now() => return Ok(()),
-            Some(task) if task.state == TaskState::Dead => return Ok(()),
+            Some(task) if task.state == TaskState::Dead || is_put_off(&task) => return Ok(()),
             Some(_) => tokio::time::sleep(EVERY).await,
         }
     }
     Ok(())
+}
+
+/// Returns whether a task was put off to a later date, when it counts as raised.
+fn is_put_off(task: &TaskRecord) -> bool {
+    task.since > Timestamp::now()
 }
 
 fn exit_of(worked: &Worked) -> Exit {
@@ -216,7 +222,8 @@ fn exit_of(worked: &Worked) -> Exit {
         Exit::of_task(*class)
     } else if worked.undone.trouble.is_some() {
         Exit::Unreachable
-    } else if worked.task.is_some() || refused || !worked.undone.planned.is_empty() {
+    } else if worked.task.as_ref().is_some_and(|task| !is_put_off(task)) || refused || !worked.undone.planned.is_empty()
+    {
         Exit::Problems
     } else if !worked.held.is_empty() {
         Exit::Held
@@ -248,6 +255,8 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         Some(TaskRecord { state: TaskState::Waiting { on }, .. }) => {
             out.error(format!("{pair}: {who} waits for {on}: usersync tasks"));
         }
+        // The reasons below name the date.
+        Some(task) if is_put_off(task) => {}
         Some(task) => {
             let again = match &work.opened.server {
                 Some(_) => format!("; re-read {}", out.when(task.not_before)),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::error::WorkError,
-    model::{GroupMapping, IdSet, Scope, TargetGroupId, UserId, UserState},
+    model::{Account, GroupMapping, IdSet, LeaverAction, Policy, TargetGroupId, UserId, UserState},
     plan::GroupTable,
     policy::{self, Verdict},
 };
@@ -31,7 +31,7 @@ impl Run<'_> {
         let fed = self.fed_groups(groups);
         let contradicted: Vec<(usize, UserId)> = (0..source.users())
             .map(|place| (place, source.user(place)))
-            .filter(|(_, user)| is_contradicted(user, &self.connector.policy.scope, target, groups, &fed))
+            .filter(|(_, user)| is_contradicted(user, &self.connector.policy, target, groups, &fed))
             .map(|(place, user)| (place, user.id))
             .collect();
         let (engine, connector) = (self.engine, Arc::clone(&self.connector));
@@ -89,19 +89,19 @@ impl Run<'_> {
 /// Returns whether the member lists contradict a membership that usersync granted or that exists at the target.
 fn is_contradicted(
     user: &UserState,
-    scope: &Scope,
+    policy: &Policy,
     target: &TargetWalk,
     groups: &GroupTable,
     fed: &IdSet<TargetGroupId>,
 ) -> bool {
-    match policy::verdict(user, scope) {
-        _ if !user.enabled => return false,
-        Verdict::In => {}
-        Verdict::Out { lacks_group: true, .. } => {
+    let leavers = &policy.leavers;
+    match policy::verdict(user, &policy.scope) {
+        Verdict::Out { lacks_group: true, .. } if user.enabled || leavers.out_of_scope > leavers.disabled => {
             let account = target.link(&user.id).and_then(|link| target.account(&link.account));
-            return account.is_some_and(|account| account.active);
+            return account.is_some_and(|account| loses(&account, leavers.out_of_scope));
         }
-        Verdict::Out { .. } | Verdict::Undecided(_) => return false,
+        Verdict::In if user.enabled => {}
+        _ => return false,
     }
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);
@@ -110,6 +110,17 @@ fn is_contradicted(
         fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
     };
     link.given.iter().chain(held.iter().flatten()).any(lacks)
+}
+
+/// Returns whether an account has anything that this action removes, or is active.
+pub(super) fn loses(account: &Account, action: LeaverAction) -> bool {
+    let has_groups = || account.groups.as_ref().is_some_and(|groups| !groups.is_empty());
+    account.active
+        || match action {
+            LeaverAction::Nothing | LeaverAction::Deactivate => false,
+            LeaverAction::RemoveGroups => has_groups(),
+            LeaverAction::Delete => true,
+        }
 }
 
 fn some(names: &[String]) -> String {

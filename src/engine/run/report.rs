@@ -87,6 +87,9 @@ pub struct Report {
     /// These accounts, each with the reason.
     #[serde(default)]
     pub not_changed: Listed<String>,
+    /// Leavers within their grace period, each with its end.
+    #[serde(default)]
+    pub leaving: Listed<String>,
     /// Number of planned operations and the hourly limit, by limited kind.
     pub limits: BTreeMap<Limited, (u32, u32)>,
     /// Kinds that are held as a whole.
@@ -138,6 +141,7 @@ impl Report {
     pub(super) fn keeping(keep: usize) -> Self {
         Self {
             not_changed: Listed::keeping(keep),
+            leaving: Listed::keeping(keep),
             unsupported: Listed::keeping(keep),
             conflicts: Listed::keeping(keep),
             unconfirmed: Listed::keeping(keep),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 
 use super::{
     Item, Run,
+    own_groups::loses,
     same_logins::same_logins,
     walk::{SourceWalk, TargetWalk},
 };
@@ -19,8 +21,8 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq,
-        Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
+        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdSet, Limited, Link, Linking, NewApprovalItem,
+        ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -156,28 +158,29 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Pending>, WorkError> {
         let incomplete = source.users_incomplete.is_some();
-        let is_active = |link: &Link| target.account(&link.account).is_none_or(|account| account.active);
-        let mut active: Vec<Link> = Vec::new();
+        let action = self.connector.policy.leavers.deleted;
+        let may_lose = |link: &Link| target.account(&link.account).is_none_or(|account| loses(&account, action));
+        let mut absent: Vec<Link> = Vec::new();
         for place in target.links_absent_from(source) {
             let link = target.link_at(place);
-            if is_active(&link) {
-                active.push(link);
+            if may_lose(&link) {
+                absent.push(link);
             } else if !incomplete {
                 self.in_sync.absent.push(number(place));
             }
         }
         let returned = target.dropped.keys().filter(|user| !target.is_linked(user) && !source.holds(user));
         for link in returned.filter_map(|user| target.returned(user)) {
-            if is_active(link) {
-                active.push(link.clone());
+            if may_lose(link) {
+                absent.push(link.clone());
             } else if !incomplete {
                 self.in_sync.others.push(planned(&link.user, target.observation, None));
             }
         }
-        active.sort_by(|one, other| one.user.cmp(&other.user));
-        let gone = self.gone_by_search(&active, source).await?;
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
+        let gone = self.gone_by_search(&absent, source).await?;
         let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
-        let mut reads = stream::iter(active)
+        let mut reads = stream::iter(absent)
             .map(|link| {
                 let (connector, gone) = (&connector, gone.contains(&link.user));
                 async move {
@@ -281,7 +284,7 @@ impl Run<'_> {
         decided: Decided,
         of: Of<'_>,
     ) -> WalkDecision {
-        let Of { presence, link, account, target, subject } = of;
+        let Of { presence, link, account, target, subject, leaving_since } = of;
         let apply = self.options.mode == RunMode::Apply;
         let report = &mut self.report;
         let protected = planned.findings.protected.is_some();
@@ -292,6 +295,9 @@ impl Run<'_> {
             planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
         report.unsupported.extend_once(planned.findings.unsupported);
         report.unconfirmed.extend_once(planned.findings.unconfirmed);
+        if let (Some(when), Some(link), Some(_)) = (planned.findings.left, link, planned.leaves_at) {
+            report.leaving.push_with(|| format!("{}: {when}", link.name));
+        }
         for why in planned.findings.kept {
             *report.kept.entry(why).or_default() += 1;
         }
@@ -308,6 +314,9 @@ impl Run<'_> {
         let forgotten = link.is_some_and(|link| {
             link.missing_since.is_some() || link.deactivated_by_us && account.is_some_and(|account| account.active)
         }) && apply;
+        if link.is_some_and(|link| link.leaving_since != leaving_since) && apply {
+            return WalkDecision::ReadAgain(actions);
+        }
         let unnoted = protected != target.protected.contains(subject) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());
@@ -377,12 +386,15 @@ impl Run<'_> {
             rules,
             same_login_as: presence.user().and_then(|user| self.same_logins.get(&user.id)).map(String::as_str),
             group_rules: &self.connector.policy.groups,
+            leavers: &self.connector.policy.leavers,
+            now: self.engine.clock.now(),
             adopt_freely: !was_unlinked && (self.options.first || self.connector.policy.adopt == AdoptRule::Always),
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
         };
         let mut decision = plan::decide(&situation);
+        let leaving_since = plan::leaving_since(&situation, &decision);
         let user = presence.user();
         let report = &mut self.report;
         let mut decided = Decided::default();
@@ -392,12 +404,8 @@ impl Run<'_> {
                 planned.findings.unsupported.extend(known);
                 decided = drop_rejected(planned, target, subject);
                 report.rejected += decided.rejected;
-                for operation in &planned.operations {
-                    if let Some(kind) = operation.limited()
-                        && target.is_approved(subject, &approval_item(ApprovalKind::SafetyLimit(kind), operation))
-                    {
-                        *self.approved.entry(kind).or_default() += 1;
-                    }
+                for kind in approved_kinds(planned, target, subject) {
+                    *self.approved.entry(kind).or_default() += 1;
                 }
             }
             Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
@@ -414,7 +422,7 @@ impl Run<'_> {
         }
         match decision {
             Decision::Plan(planned) => {
-                let of = Of { presence, link, account, target, subject };
+                let of = Of { presence, link, account, target, subject, leaving_since };
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account) => {
@@ -488,6 +496,8 @@ impl Run<'_> {
             rules: self.connector.policy.account_rules(&self.pair.target),
             same_login_as: None,
             group_rules: &self.connector.policy.groups,
+            leavers: &self.connector.policy.leavers,
+            now: self.engine.clock.now(),
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -553,6 +563,8 @@ struct Of<'a> {
     account: Option<&'a Account>,
     target: &'a TargetWalk,
     subject: &'a Subject,
+    /// Since when the user counts as leaving, to be recorded in its link.
+    leaving_since: Option<Timestamp>,
 }
 
 /// Operators' decisions about a plan.
@@ -581,6 +593,16 @@ fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Sub
     planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, operation)));
     planned.holds.retain(|hold| stays(&hold_item(hold)));
     Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
+}
+
+/// Returns the kind of each operation that an operator approved above its safety limit.
+fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subject) -> Vec<Limited> {
+    let approved = |operation: &Operation| {
+        let kind = operation.limited()?;
+        let item = approval_item(ApprovalKind::SafetyLimit(kind), operation);
+        target.is_approved(subject, &item).then_some(kind)
+    };
+    planned.operations.iter().filter_map(approved).collect()
 }
 
 fn hold_item(hold: &plan::Hold) -> NewApprovalItem {

@@ -79,10 +79,13 @@ impl Tx {
             return Err(StoreError::Failed("work that is done sends nothing more".to_owned()));
         }
         // The step has recorded a new observation if it resolved intents.
-        let observed = !last.resolved.is_empty();
+        let (observed, due_again) = (!last.resolved.is_empty(), last.due_again);
         let stepped = self.step(token, last, now).await?;
         if stepped == Stepped::Written {
-            self.end_done(token, observed, held, recheck_at, now).await?;
+            let claim = self.end_done(token, observed, held, recheck_at, now).await?;
+            if let Some(at) = due_again {
+                self.put_off_until(&claim, at).await?;
+            }
         }
         Ok(stepped)
     }
@@ -94,7 +97,7 @@ impl Tx {
         held: &[NewApprovalItem],
         recheck_at: Timestamp,
         now: Timestamp,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<Claim> {
         let claim = self.release(token)?;
         let stored = self.stored_at_end(&claim).await?;
         if !observed {
@@ -113,14 +116,14 @@ impl Tx {
             // A claim that ends with its intent open raises the subject's task, even a claim of a run.
             self.raise(claim.no, [&claim.subject], Priority::Retry, &claim.cause, now).await?;
             self.wake = true;
-            return Ok(());
+            return Ok(claim);
         }
         if claim.generation == 0 {
             if stored.dead {
                 self.end_dead(claim.no, [&claim.subject]).await?;
             }
             self.wake = true;
-            return Ok(());
+            return Ok(claim);
         }
         // Ends only the claimed generation; a task that is marked for a recheck stays.
         let ended =
@@ -147,6 +150,24 @@ impl Tx {
             .await?;
             self.wake = true;
         }
+        Ok(claim)
+    }
+
+    /// Creates a task that is due later. A task that is left is due earlier, and decides again when it is worked.
+    async fn put_off_until(&mut self, claim: &Claim, at: Timestamp) -> StoreResult<()> {
+        // It counts as raised when it is due, so that it is no delayed work until then.
+        sqlx::query(
+            "INSERT INTO task (pair, subject, priority, not_before, since, cause, caused_at, last_cause, last_at) \
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?5, ?6) ON CONFLICT DO NOTHING",
+        )
+        .bind(claim.no.pair)
+        .bind(claim.subject.to_string())
+        .bind(rank(Priority::Run))
+        .bind(millis(at))
+        .bind(codec::to_json(&claim.cause)?)
+        .bind(millis(claim.caused_at))
+        .execute(&mut self.conn)
+        .await?;
         Ok(())
     }
 
@@ -260,11 +281,14 @@ impl Tx {
         }
         let cause = codec::to_json(&Cause::Other { what: format!("{} waits for it", claim.subject) })?;
         for other in others.iter().filter(|other| **other != claim.subject) {
-            // An existing task is not raised, or it would be worked twice; it only gets at least this task's priority.
+            // An existing task is not raised, or it would be worked twice; it only gets at least this task's priority. One
+            // that was put off is due now.
             sqlx::query(
                 "INSERT INTO task (pair, subject, priority, not_before, since, cause, caused_at, last_cause, last_at) \
                  VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?5, ?4) \
-                 ON CONFLICT DO UPDATE SET priority = min(priority, excluded.priority)",
+                 ON CONFLICT DO UPDATE SET priority = min(priority, excluded.priority), \
+                 not_before = iif(since > excluded.since, excluded.not_before, not_before), \
+                 since = min(since, excluded.since)",
             )
             .bind(claim.no.pair)
             .bind(other.to_string())

@@ -16,7 +16,7 @@ use crate::{
 macro_rules! link_columns {
     () => {
         "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.taken, \
-         k.adopted, k.given, k.missing_since"
+         k.adopted, k.given, k.missing_since, k.leaving_since"
     };
 }
 
@@ -45,6 +45,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
             given: BTreeSet::new(),
             adopted: row.try_get("adopted")?,
             missing_since: codec::some_time(row.try_get("missing_since")?).map_err(undone)?,
+            leaving_since: codec::some_time(row.try_get("leaving_since")?).map_err(undone)?,
         };
         Ok(Self { link, given: row.try_get("given")? })
     }
@@ -73,6 +74,7 @@ struct Listed(
     u8,
     String,
     Option<i64>,
+    Option<i64>,
 );
 
 impl TryFrom<Listed> for LinkRow {
@@ -91,6 +93,7 @@ impl TryFrom<Listed> for LinkRow {
             adopted,
             given,
             missing,
+            leaving,
         ) = listed;
         let link = Link {
             user: user.into(),
@@ -104,6 +107,7 @@ impl TryFrom<Listed> for LinkRow {
             given: BTreeSet::new(),
             adopted: adopted != 0,
             missing_since: codec::some_time(missing)?,
+            leaving_since: codec::some_time(leaving)?,
         };
         Ok(Self { link, given: hex::decode(given).map_err(damaged)? })
     }
@@ -187,12 +191,13 @@ impl Tx {
         let given = self.group_numbers(no.target, &link.given).await?;
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
-             taken, adopted, given, given_count, missing_since) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+             taken, adopted, given, given_count, missing_since, leaving_since) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
              written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
-             given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since RETURNING id",
+             given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since, \
+             leaving_since = excluded.leaving_since RETURNING id",
         )
         .bind(no.pair)
         .bind(no.target)
@@ -209,6 +214,7 @@ impl Tx {
         .bind(codec::pack(&given))
         .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
         .bind(link.missing_since.map(millis))
+        .bind(link.leaving_since.map(millis))
         .fetch_one(&mut self.conn)
         .await?;
         self.index_memberships(id, before, &given).await
@@ -313,7 +319,7 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<P
     loop {
         let (list, end): (String, Option<i64>) = sqlx::query_as(
             "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), \
-             deactivated, json(coalesce(taken, '[]')), adopted, hex(given), missing_since)), max(id) \
+             deactivated, json(coalesce(taken, '[]')), adopted, hex(given), missing_since, leaving_since)), max(id) \
              FROM (SELECT * FROM link WHERE id > ?2 AND +pair = ?1 ORDER BY id LIMIT 500)",
         )
         .bind(pair)

@@ -373,8 +373,16 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
     let (later, oldest, last): (i64, Option<i64>, Option<i64>) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM json_each('[0,1,2,3,4,5]') p CROSS JOIN task t INDEXED BY task_due \
              ON t.dead = 0 AND t.pair = ?1 AND t.priority = p.value AND t.not_before > ?2), \
-         (SELECT since FROM task INDEXED BY task_oldest WHERE pair = ?1 AND dead = 0 ORDER BY since LIMIT 1), \
+         (SELECT since FROM task INDEXED BY task_oldest WHERE pair = ?1 AND dead = 0 AND since <= ?2 ORDER BY since LIMIT 1), \
          (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
+    )
+    .bind(pair)
+    .bind(millis(now))
+    .fetch_one(&mut *conn)
+    .await?;
+    // A task that was put off counts as raised when it is due.
+    let (leaving, leaves_at): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT count(*), min(since) FROM task INDEXED BY task_oldest WHERE pair = ?1 AND dead = 0 AND since > ?2",
     )
     .bind(pair)
     .bind(millis(now))
@@ -388,6 +396,8 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
         // The numbers are read one after the other while the writer goes on, so the difference can be negative.
         due: (tasks - later).max(0).unsigned_abs(),
         oldest: codec::some_time(oldest)?,
+        leaving: leaving.unsigned_abs(),
+        leaves_at: codec::some_time(leaves_at)?,
         dead: dead.unsigned_abs(),
         missing: missing.unsigned_abs(),
         links: links.unsigned_abs(),

@@ -46,17 +46,17 @@ const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
 const BUMP: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
     last_cause = excluded.last_cause, last_at = excluded.last_at WHERE ";
 
-/// Conflict clause of the other rows: an earlier time and a higher priority win, and a dead letter becomes a live task
-/// again.
+/// Conflict clause of the other rows: an earlier time and a higher priority win. A dead letter becomes a live task again,
+/// and a task that was put off counts as raised now.
 const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
     last_cause = excluded.last_cause, last_at = excluded.last_at, \
     priority = iif(task.dead, excluded.priority, min(task.priority, excluded.priority)), \
     not_before = iif(task.dead, excluded.not_before, min(task.not_before, excluded.not_before)), \
     recheck = max(task.recheck, excluded.recheck), \
     attempts = iif(task.dead, 0, task.attempts), \
-    since = iif(task.dead, excluded.since, task.since), \
-    cause = iif(task.dead, excluded.cause, task.cause), \
-    caused_at = iif(task.dead, excluded.caused_at, task.caused_at), \
+    since = iif(task.dead, excluded.since, min(task.since, excluded.since)), \
+    cause = iif(task.dead OR task.since > excluded.since, excluded.cause, task.cause), \
+    caused_at = iif(task.dead OR task.since > excluded.since, excluded.caused_at, task.caused_at), \
     dead = 0 WHERE NOT ";
 
 /// Number of waiting tasks of one priority that is treated as a bulk.

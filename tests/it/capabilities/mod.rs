@@ -16,6 +16,7 @@ mod group_rules;
 mod groups;
 mod hook;
 mod hostile;
+mod leavers;
 mod limits;
 mod link_orders;
 mod memberships;

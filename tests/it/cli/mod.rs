@@ -5,6 +5,7 @@ mod beside_server;
 mod demo;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod leavers;
 mod named;
 mod place;
 mod realm;

@@ -487,6 +487,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.groups]",
             "[connector.policy.groups.names]",
             "[connector.policy.account]",
+            "[connector.policy.leavers]",
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.account]",
             "[connector.policy.targets.TARGET.attributes]",
@@ -898,6 +899,31 @@ fn each_mistake_has_its_location_and_its_message() {
         (
             with_connector("policy.same_person_within = \"1 lightyear\""),
             "usersync.toml:13:29: connector acme: policy.same_person_within: this is not a duration",
+        ),
+        (
+            with_connector("policy.leavers.disabled = \"remove_group\""),
+            "usersync.toml:13:27: connector acme: policy.leavers.disabled: `remove_group` is not known here\n    \
+             policy.leavers.disabled = \"remove_group\"\n                              ^^^^^^^^^^^^^^\n    did you mean \
+             `remove_groups`?",
+        ),
+        (
+            with_connector("policy.leavers.grace = \"1 month\""),
+            "usersync.toml:13:24: connector acme: policy.leavers.grace: this is not a duration\n    \
+             policy.leavers.grace = \"1 month\"\n                           ^^^^^^^^^\n    write it in days or less, as \"7d\" or \
+             \"12h\"",
+        ),
+        (
+            with_connector("policy.leavers.grace = \"-1h\""),
+            "usersync.toml:13:16: connector acme: policy.leavers.grace: a grace period cannot be negative",
+        ),
+        (
+            with_connector("policy.leavers.deleted = \"delete\""),
+            "usersync.toml:13:8: connector acme: policy.leavers: accounts are deleted only after a grace period",
+        ),
+        (
+            with_connector("policy.leavers.kept_groups = [\"a[\"]"),
+            "usersync.toml:13:30: connector acme: policy.leavers.kept_groups: this pattern is invalid: a[: unclosed \
+             character class; missing ']'",
         ),
         (
             with_connector("policy.scope.required_groups = [\"/staff\", \"staff\"]"),

@@ -23,18 +23,23 @@ fn pick<T: Clone>(jitter: &mut Jitter, of: &[T]) -> T {
     of[usize::try_from(jitter.roll(i64::try_from(of.len()).unwrap())).unwrap()].clone()
 }
 
+/// Numbers of rows, and the earliest times of tasks.
+type Row = (i64, i64, Option<i64>, i64, i64, i64, i64, i64, i64, Option<i64>);
+
 /// Counts the rows.
 async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> PairCounts {
-    let row: (i64, i64, Option<i64>, i64, i64, i64, i64, i64) = sqlx::query_as(
+    let row: Row = sqlx::query_as(
         "WITH p AS (SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector WHERE c.name = ?1)
          SELECT (SELECT count(*) FROM task, p WHERE pair = no AND dead = 0),
             (SELECT count(*) FROM task, p WHERE pair = no AND dead = 0 AND not_before <= ?2),
-            (SELECT min(since) FROM task, p WHERE pair = no AND dead = 0),
+            (SELECT min(since) FROM task, p WHERE pair = no AND dead = 0 AND since <= ?2),
             (SELECT count(*) FROM task, p WHERE pair = no AND dead = 1),
             (SELECT count(*) FROM link, p WHERE pair = no AND missing_since IS NOT NULL),
             (SELECT count(*) FROM link, p WHERE pair = no),
             (SELECT count(DISTINCT managed) FROM source_group, p WHERE pair = no),
-            (SELECT count(*) FROM approval_item, p WHERE pair = no AND state = 'open')",
+            (SELECT count(*) FROM approval_item, p WHERE pair = no AND state = 'open'),
+            (SELECT count(*) FROM task, p WHERE pair = no AND dead = 0 AND since > ?2),
+            (SELECT min(since) FROM task, p WHERE pair = no AND dead = 0 AND since > ?2)",
     )
     .bind(pair.connector.as_str())
     .bind(now.as_millisecond())
@@ -61,6 +66,8 @@ async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> Pa
         managed_groups: row.6.unsigned_abs(),
         held: row.7.unsigned_abs(),
         last_change: None,
+        leaving: row.8.unsigned_abs(),
+        leaves_at: row.9.map(|at| Timestamp::from_millisecond(at).unwrap()),
     }
 }
 
@@ -214,6 +221,7 @@ async fn counts_of_an_older_store_are_created_when_it_is_opened() {
         undo.push(format!("DROP TABLE {table}"));
     }
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
+    undo.push("ALTER TABLE link DROP COLUMN leaving_since".into());
     undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
     undo.push("ALTER TABLE pair DROP COLUMN stopped_from".into());
     let former = [

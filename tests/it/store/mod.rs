@@ -58,6 +58,7 @@ macro_rules! every_expectation {
                 deferring_uses_up_no_attempt,
                 a_deferred_task_has_its_reason,
                 a_recheck_event_has_its_subject_read_once_more,
+                a_subject_that_is_due_again_has_a_task_that_counts_as_raised_then,
                 it_returns_when_the_next_task_is_due,
                 a_waiting_worker_is_woken,
                 tasks_are_filtered,

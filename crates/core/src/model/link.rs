@@ -72,6 +72,10 @@ pub struct Link {
     /// When the account was first not found at the target; `None`: it exists.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub missing_since: Option<Timestamp>,
+    /// When a read first showed that the user has left, while its account is still to be changed for that; `None`: the
+    /// user has not left, or all is done.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub leaving_since: Option<Timestamp>,
 }
 
 /// A group of a target that usersync manages.
@@ -134,6 +138,7 @@ impl Link {
             given: BTreeSet::new(),
             adopted: false,
             missing_since: None,
+            leaving_since: None,
         }
     }
 }
@@ -153,20 +158,22 @@ impl Packable for Link {
         let written = (written_name, &self.written.display_name, &self.written.email, attributes);
         let taken: Vec<u32> = self.taken.iter().map(|one| names.number(one)).collect();
         let given: Vec<u32> = self.given.iter().map(|group| names.number(group.as_str())).collect();
-        let times = [self.seen_alive, self.missing_since].map(|at| at.map(Timestamp::as_microsecond));
+        let times =
+            [self.seen_alive, self.missing_since, self.leaving_since].map(|at| at.map(Timestamp::as_microsecond));
         let flags = (self.deactivated_by_us, self.adopted);
         packed::write(&(account, &self.name, federation, written, (taken, given), times, flags), out);
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
         type Packed<'a> =
-            (Compact<'a>, String, Option<u32>, PackedWritten, (Vec<u32>, Vec<u32>), [Option<i64>; 2], (bool, bool));
+            (Compact<'a>, String, Option<u32>, PackedWritten, (Vec<u32>, Vec<u32>), [Option<i64>; 3], (bool, bool));
         type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
         let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted)): Packed<'_> =
             packed::read(bytes);
         let (written_name, display_name, email, attributes) = written;
         let text = |number: u32| names.name(number).to_string();
-        let [seen_alive, missing_since] = times.map(|at| at.and_then(|at| Timestamp::from_microsecond(at).ok()));
+        let [seen_alive, missing_since, leaving_since] =
+            times.map(|at| at.and_then(|at| Timestamp::from_microsecond(at).ok()));
         Self {
             user: key.into(),
             account: account.to_string().into(),
@@ -184,6 +191,7 @@ impl Packable for Link {
             given: given.into_iter().map(|group| names.name(group).into()).collect(),
             adopted,
             missing_since,
+            leaving_since,
         }
     }
 }
@@ -300,6 +308,7 @@ mod tests {
             given: ["g1".into(), "g2".into()].into(),
             adopted: false,
             missing_since: Some(at(2)),
+            leaving_since: Some(at(3)),
         };
         let renamed = Written { name: Some("alice.old".to_owned()), ..Written::default() };
         let other = Link { user: "u2".into(), written: renamed, adopted: true, ..link() };

@@ -12,6 +12,7 @@ mod group_rules;
 mod hook_refusal;
 mod hook_secret;
 mod ids;
+mod leaver_rules;
 mod limited;
 mod link;
 mod operation;
@@ -49,11 +50,12 @@ pub use ids::{
     AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName,
     Token, UserId,
 };
+pub use leaver_rules::{Departure, LeaverAction, LeaverRules};
 pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
-pub use pattern::{LoginPattern, PathPattern, PatternError, path_names};
+pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, path_names};
 pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};

@@ -1,4 +1,4 @@
-//! Patterns of group paths and logins: globs, where `*` stands for any text and `?` for one character.
+//! Patterns of group paths, logins and names: globs, where `*` stands for any text and `?` for one character.
 
 use std::{fmt, sync::Arc};
 
@@ -17,6 +17,11 @@ pub struct PathPattern(Glob);
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct LoginPattern(Glob);
+
+/// A pattern of names of groups in a target, such as `alumni-*`. Upper and lower case are the same.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NamePattern(Glob);
 
 #[derive(Clone)]
 struct Glob {
@@ -93,6 +98,13 @@ impl LoginPattern {
     }
 }
 
+impl NamePattern {
+    /// Returns whether a group has such a name.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matcher.is_match(name)
+    }
+}
+
 impl TryFrom<String> for PathPattern {
     type Error = PatternError;
 
@@ -110,6 +122,17 @@ impl TryFrom<String> for LoginPattern {
     fn try_from(text: String) -> Result<Self, PatternError> {
         if text.trim().is_empty() {
             return Err(PatternError("an empty pattern matches no login".to_owned()));
+        }
+        Glob::new(&text, false).map(Self)
+    }
+}
+
+impl TryFrom<String> for NamePattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        if text.trim().is_empty() {
+            return Err(PatternError("an empty pattern matches no name".to_owned()));
         }
         Glob::new(&text, false).map(Self)
     }
@@ -144,7 +167,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(PathPattern, LoginPattern);
+shown_as_text!(PathPattern, LoginPattern, NamePattern);
 
 #[cfg(test)]
 mod tests {

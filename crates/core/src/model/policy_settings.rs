@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, Scope, TargetName};
+use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, Scope, TargetName};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub struct Policy {
     pub groups: GroupRules,
     /// Templates of the login, display name and e-mail address in all targets.
     pub account: AccountTemplates,
+    /// What happens to the accounts of users that have left; default: they are deactivated.
+    pub leavers: LeaverRules,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
@@ -121,6 +123,7 @@ impl Default for Policy {
             scope: Scope::default(),
             groups: GroupRules::default(),
             account: AccountTemplates::default(),
+            leavers: LeaverRules::default(),
             targets: BTreeMap::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Situation, leaving};
+use super::{Situation, leaver::leaving};
 use crate::{
     model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState},
     policy,
@@ -12,6 +12,7 @@ use crate::{
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     let present = situation.presence.user();
     let given = |group: &TargetGroupId| situation.link.is_some_and(|link| link.given.contains(group));
+    let left = leaving(situation.presence, situation.leavers).map(|leaving| leaving.why);
     let operation = match action {
         Action::Write(operation) => operation,
         Action::Link(Linking::AdoptUser { .. }) => return "the account has the user's login".to_owned(),
@@ -28,14 +29,17 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
         Operation::DeactivateUser { .. } | Operation::DeleteUser { .. } => {
-            leaving(situation.presence).unwrap_or("no longer wanted").to_owned()
+            left.unwrap_or("no longer wanted").to_owned()
         }
         Operation::AddMember { group, .. } if given(group) => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
-        Operation::RemoveMember { group, .. } if given(group) => "no longer a member in Keycloak".to_owned(),
-        Operation::RemoveMember { .. } => "not a member in Keycloak".to_owned(),
+        Operation::RemoveMember { group, .. } => match left {
+            Some(why) => why.to_owned(),
+            None if given(group) => "no longer a member in Keycloak".to_owned(),
+            None => "not a member in Keycloak".to_owned(),
+        },
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
         }

@@ -5,17 +5,23 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::Timestamp;
+
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AccountRules, AttributeRules, GroupRules, GroupState, Link, Pair, Scope, UserState},
+    model::{Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, Pair, Scope, UserState},
     policy,
 };
 
 /// The rules that sync all groups under their own names.
 pub(crate) static GROUP_RULES: LazyLock<GroupRules> = LazyLock::new(GroupRules::default);
 
+/// No rules for further attributes.
 pub(crate) static NO_ATTRIBUTES: AttributeRules = AttributeRules::new();
+
+/// The rules that deactivate the accounts of all leavers.
+pub(crate) static LEAVER_RULES: LazyLock<LeaverRules> = LazyLock::new(LeaverRules::default);
 
 /// Returns the user as read, judged by the scope that has all users.
 pub(crate) fn present(user: UserState) -> Presence {
@@ -77,6 +83,8 @@ pub(crate) struct OwnedSituation {
     pub(crate) holder: NameHolder,
     pub(crate) groups: GroupTable,
     pub(crate) attributes: AttributeRules,
+    pub(crate) leavers: LeaverRules,
+    pub(crate) now: Timestamp,
     pub(crate) adopt_freely: bool,
     pub(crate) wanted_by_other: bool,
     pub(crate) in_ring: bool,
@@ -95,6 +103,8 @@ impl OwnedSituation {
             holder,
             groups: GroupTable::default(),
             attributes: AttributeRules::new(),
+            leavers: LeaverRules::default(),
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: false,
             wanted_by_other: false,
             in_ring: false,
@@ -125,6 +135,8 @@ impl OwnedSituation {
             rules: AccountRules::of_attributes(&self.attributes),
             same_login_as: None,
             group_rules: &GROUP_RULES,
+            leavers: &self.leavers,
+            now: self.now,
             adopt_freely: self.adopt_freely,
             wanted_by_other: self.wanted_by_other,
             in_ring: self.in_ring,

@@ -3,16 +3,17 @@
 
 mod cause;
 mod groups;
+mod leaver;
 mod safety_limit;
 mod user;
 
 pub use cause::cause;
 pub use groups::{GroupTable, Resolved};
+pub use leaver::{has_left, leaver_action, leaving_since};
 pub use safety_limit::{Measure, limit};
-use user::leaving;
 pub use user::{
-    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,
-    link_command, name_words, wanted_name,
+    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, link_command,
+    name_words, wanted_name,
 };
 
 #[cfg(test)]

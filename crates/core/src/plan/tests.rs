@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::Timestamp;
 use proptest::{
     collection::{btree_map, btree_set},
     option,
@@ -14,7 +15,7 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{GROUP_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user},
+    fixtures::{GROUP_RULES, LEAVER_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
@@ -123,6 +124,8 @@ impl Case {
             rules: self.rules(),
             same_login_as: None,
             group_rules: &GROUP_RULES,
+            leavers: &LEAVER_RULES,
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -344,6 +347,8 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         rules: AccountRules::of_attributes(&RULES),
         same_login_as: None,
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -444,6 +449,8 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             rules: AccountRules::of_attributes(&RULES),
             same_login_as: None,
             group_rules: &GROUP_RULES,
+            leavers: &LEAVER_RULES,
+            now: Timestamp::UNIX_EPOCH,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -511,6 +518,8 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
         same_login_as: None,
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,
@@ -547,6 +556,8 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
         same_login_as: None,
         group_rules: &GROUP_RULES,
+        leavers: &LEAVER_RULES,
+        now: Timestamp::UNIX_EPOCH,
         adopt_freely: true,
         wanted_by_other: false,
         in_ring: false,

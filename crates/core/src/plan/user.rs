@@ -2,14 +2,18 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::GroupTable;
+use super::{
+    GroupTable,
+    leaver::{decide_leaver, has_left, leaving},
+};
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, Link, Operation, Pair,
-        TargetGroupId, UserFields, UserId, UserState, count,
+        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link,
+        Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
 };
@@ -97,6 +101,10 @@ pub struct Situation<'a> {
     pub same_login_as: Option<&'a str>,
     /// The rules for groups.
     pub group_rules: &'a GroupRules,
+    /// The rules for users that have left.
+    pub leavers: &'a LeaverRules,
+    /// The current time, for the grace period of leavers.
+    pub now: Timestamp,
     /// Whether accounts that existed before usersync are adopted without approval.
     pub adopt_freely: bool,
     /// Whether another user waits for this account to release its login.
@@ -119,6 +127,8 @@ pub struct Findings {
     /// Memberships that stay because their group is protected or gives access to the product. One text for each; the
     /// text is the same for each group.
     pub kept: Vec<String>,
+    /// What happens to the account of a user that has left, if it is nothing now; `None`: anything else.
+    pub left: Option<String>,
     /// Operations that are planned again although they were done last time.
     pub repeated: Vec<String>,
 }
@@ -152,6 +162,8 @@ pub struct Planned {
     pub adds_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
+    /// When a leaver's grace period ends, before which nothing is done; `None`: nothing waits for that.
+    pub leaves_at: Option<Timestamp>,
     /// Whether the account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
     /// The decision about the login once all of this is done: a conflict, or a user to wait for.
@@ -196,20 +208,6 @@ pub enum Decision {
     Conflict(String),
 }
 
-/// Returns why a linked user's account is to be deactivated; `None`: it is not.
-pub(super) fn leaving(presence: &Presence) -> Option<&str> {
-    match presence {
-        Presence::Gone => Some("deleted in Keycloak"),
-        Presence::Present(user, _) if !user.enabled => Some("disabled in Keycloak"),
-        Presence::Present(_, verdict) => verdict.out(),
-    }
-}
-
-/// Returns whether an account of this user would have to be deactivated.
-pub fn has_left(presence: &Presence) -> bool {
-    leaving(presence).is_some()
-}
-
 /// Returns the login with a holder that must be known before deciding: that of a new account, or of a rename. `None`:
 /// no holder has to be known.
 pub fn wanted_name(
@@ -243,7 +241,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     if let Some(why) = verdict.undecided() {
         return Decision::Plan(unconfirmed(why));
     }
-    if leaving(situation.presence).is_some() {
+    if has_left(situation.presence) {
         return Decision::Plan(Planned::default());
     }
     let desired = policy::desired_user(user, situation.capabilities, situation.rules, true);
@@ -370,8 +368,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.findings.protected = Some(format!("{} is usersync's own account: never changed", account.name));
         return Decision::Plan(planned);
     }
-    if let Some(why) = leaving(situation.presence) {
-        return decide_leaver(situation, link, account, why);
+    if let Some(leaving) = leaving(situation.presence, situation.leavers) {
+        return decide_leaver(situation, link, account, leaving);
     }
     let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(planned) };
     if let Some(why) = verdict.undecided() {
@@ -475,74 +473,15 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
     }
 }
 
-fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
-    let mut planned = Planned::default();
-    let federation = match situation.presence {
-        Presence::Present(user, _) => user.federation().or(link.federation()),
-        Presence::Gone => link.federation(),
-    };
-    // A federation that is down shows its users as disabled or gone, with HTTP 200.
-    if federation.is_some() && account.active {
-        let incomplete = format!(
-            "{}: {why}, but the user is federated: the state of the federation is not confirmed, so nothing is removed",
-            account.name
-        );
-        planned.findings.unconfirmed.push(incomplete);
-        return Decision::Plan(planned);
-    }
-    if let Some(reason) = &account.immutable {
-        if account.active {
-            planned.findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
-        }
-        return Decision::Plan(planned);
-    }
-    if account.active {
-        let (id, name) = (account.id.clone(), account.name.clone());
-        let deactivate = Operation::DeactivateUser { account: id, name, takes: account.access.clone() };
-        if situation.capabilities.deactivate == Deactivation::Never {
-            planned.findings.unsupported.push(format!(
-                "{}: {why}, but the target cannot deactivate accounts; deactivate it there manually",
-                account.name
-            ));
-        } else if account.protected.is_some() {
-            planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
-        } else {
-            planned.operations.push(deactivate);
-        }
-    }
-    if account.protected.is_some() {
-        return Decision::Plan(planned);
-    }
-    match situation.presence {
-        Presence::Gone if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
-            planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
-        }
-        Presence::Present(user, Verdict::In) => {
-            let login = policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
-            match rename(situation, account, login.as_deref()) {
-                Rename::To(to) => planned.operations.push(rename_operation(account, to)),
-                Rename::Unsupported(why) => planned.findings.unsupported.push(why),
-                // A user that may not sign in is deactivated before it waits for its login.
-                Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
-                    return decision;
-                }
-                Rename::None | Rename::Instead(_) => {}
-            }
-        }
-        _ => {}
-    }
-    Decision::Plan(planned)
-}
-
 #[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
-enum Rename {
+pub(super) enum Rename {
     None,
     To(String),
     Unsupported(String),
     Instead(Decision),
 }
 
-fn rename(situation: &Situation<'_>, account: &Account, login: Option<&str>) -> Rename {
+pub(super) fn rename(situation: &Situation<'_>, account: &Account, login: Option<&str>) -> Rename {
     let Some(login) = login.filter(|login| *login != account.name) else { return Rename::None };
     if !situation.capabilities.rename {
         return Rename::Unsupported(format!(
@@ -585,7 +524,7 @@ fn rename(situation: &Situation<'_>, account: &Account, login: Option<&str>) -> 
     }
 }
 
-fn rename_operation(account: &Account, to: String) -> Operation {
+pub(super) fn rename_operation(account: &Account, to: String) -> Operation {
     Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to }
 }
 
@@ -595,12 +534,12 @@ fn temporary_mark(account: &Account) -> String {
     format!(".moved-{}", hex::encode(&digest[..4]))
 }
 
-fn is_temporary(account: &Account) -> bool {
+pub(super) fn is_temporary(account: &Account) -> bool {
     account.name.ends_with(&temporary_mark(account))
 }
 
 /// Returns the name that an account takes while another user needs its own.
-fn temporary_name(account: &Account, capabilities: &Capabilities) -> String {
+pub(super) fn temporary_name(account: &Account, capabilities: &Capabilities) -> String {
     let mark = temporary_mark(account);
     let room = capabilities.login_max.saturating_sub(mark.len());
     let head: String = account.name.chars().take(room).collect();
@@ -672,8 +611,32 @@ fn plan_memberships(
             name: account.name.clone(),
         });
     }
+    let leaves = present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group));
+    let federated = user.federation().or(link.federation()).is_some();
+    let doubtful = plan_removals(situation, link, account, leaves, federated, planned);
+    if doubtful > 0 {
+        planned.findings.unconfirmed.push(format!(
+            "{}: in {} that Keycloak does not return, but the user is federated: the state of the \
+             federation is not confirmed, so nothing is removed",
+            account.name,
+            count(doubtful, "group", "groups"),
+        ));
+    }
+}
+
+/// Plans the removals from those of these groups that usersync manages or granted. Returns the number of groups that are
+/// kept because the user is federated.
+pub(super) fn plan_removals<'g>(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    groups: impl Iterator<Item = &'g TargetGroupId>,
+    federated: bool,
+    planned: &mut Planned,
+) -> usize {
+    let protected = &situation.capabilities.protected_groups;
     let mut doubtful = 0;
-    for group in present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group)) {
+    for group in groups {
         let managed = situation.groups.managed(group);
         let given = link.given.contains(group);
         let ours = given || managed.is_some_and(|managed| managed.fed_by(situation.pair));
@@ -692,7 +655,7 @@ fn plan_memberships(
             ));
             continue;
         }
-        if user.federation().or(link.federation()).is_some() {
+        if federated {
             doubtful += 1;
             continue;
         }
@@ -708,14 +671,7 @@ fn plan_memberships(
             planned.operations.push(leave);
         }
     }
-    if doubtful > 0 {
-        planned.findings.unconfirmed.push(format!(
-            "{}: in {} that Keycloak does not return, but the user is federated: the state of the \
-             federation is not confirmed, so nothing is removed",
-            account.name,
-            count(doubtful, "group", "groups"),
-        ));
-    }
+    doubtful
 }
 
 fn unconfirmed(why: &str) -> Planned {

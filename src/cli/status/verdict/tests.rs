@@ -107,6 +107,12 @@ fn each_state_has_its_sentence_and_exit_code() {
             Exit::Done,
         ),
         (
+            |facts| (facts.counts.tasks, facts.counts.leaving) = (2, 2),
+            Standing::InSync,
+            "In sync. Last change 12 s ago, next full reconcile in 38 min.",
+            Exit::Done,
+        ),
+        (
             |facts| facts.counts.tasks = 2,
             Standing::Working,
             "Working: 2 tasks are due later. usersync tasks",
@@ -402,4 +408,24 @@ fn tasks_that_wait_for_the_first_run_say_what_an_operator_has_to_do() {
     let empty = Facts { state: PairState::NoUsers, ..quiet() };
     assert_eq!(waits(empty), [format!("{before}plan it: usersync sync; then {approve}")]);
     assert_eq!(waits(Facts { state: PairState::New, ..quiet() }), [format!("{before}{approve}")]);
+}
+
+#[test]
+fn leavers_within_their_grace_period_are_counted_with_the_first_date() {
+    let mut facts = quiet();
+    let leaves_at = Some("2026-10-09T12:00:00Z".parse().unwrap());
+    for (leaving, text) in [
+        (1, "1 user has left; its account changes when the grace period ends, the first on 2026-10-09: usersync tasks"),
+        (
+            3,
+            "3 users have left; their accounts change when the grace period ends, the first on 2026-10-09: usersync tasks",
+        ),
+    ] {
+        facts.counts = PairCounts { tasks: leaving, leaving, leaves_at, ..facts.counts };
+        let verdict = judge(&facts);
+        assert_eq!(
+            (verdict.standing, verdict.exit, verdict.more),
+            (Standing::InSync, Exit::Done, vec![text.to_owned()])
+        );
+    }
 }

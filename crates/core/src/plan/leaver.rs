@@ -1,0 +1,236 @@
+//! Plans the operations for the account of a user that has left.
+
+use jiff::Timestamp;
+
+use super::user::{
+    Decision, Hold, Planned, Presence, Rename, Situation, Then, is_temporary, plan_removals, rename, rename_operation,
+    temporary_name,
+};
+use crate::{
+    capabilities::Deactivation,
+    model::{Account, ApprovalKind, Departure, LeaverAction, LeaverRules, Link, Operation},
+    policy::{self, Verdict},
+};
+
+/// How a user has left, and what happens to its account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving<'p> {
+    /// The reason, as text.
+    pub why: &'p str,
+    departure: Departure,
+    action: LeaverAction,
+}
+
+/// Returns how a user has left; `None`: it has not.
+pub(super) fn leaving<'p>(presence: &'p Presence, rules: &LeaverRules) -> Option<Leaving<'p>> {
+    let of = |departure, why| Leaving { why, departure, action: rules.action(departure) };
+    let Presence::Present(user, verdict) = presence else {
+        return Some(of(Departure::Deleted, "deleted in Keycloak"));
+    };
+    let disabled = (!user.enabled).then(|| of(Departure::Disabled, "disabled in Keycloak"));
+    let out = verdict.out().map(|why| of(Departure::OutOfScope, why));
+    match (disabled, out) {
+        (Some(disabled), Some(out)) if out.action > disabled.action => Some(out),
+        (disabled, out) => disabled.or(out),
+    }
+}
+
+/// Returns whether a user has left: it is deleted, disabled or out of scope.
+pub fn has_left(presence: &Presence) -> bool {
+    match presence {
+        Presence::Present(user, verdict) => !user.enabled || verdict.out().is_some(),
+        Presence::Gone => true,
+    }
+}
+
+/// Returns what happens to the account of a user that has left; `None`: the user has not left. The stricter action
+/// applies to a user that is both disabled and out of scope.
+pub fn leaver_action(presence: &Presence, rules: &LeaverRules) -> Option<LeaverAction> {
+    leaving(presence, rules).map(|leaving| leaving.action)
+}
+
+/// Returns since when a user counts as leaving, to be recorded in its link; `None`: it has not left, or all is done.
+pub fn leaving_since(situation: &Situation<'_>, decision: &Decision) -> Option<Timestamp> {
+    let known = situation.link.and_then(|link| link.leaving_since);
+    let Decision::Plan(planned) = decision else { return known };
+    if planned.leaves_at.is_some() {
+        return known.or(Some(situation.now));
+    }
+    let undecided = matches!(situation.presence, Presence::Present(_, verdict) if verdict.undecided().is_some());
+    let left = has_left(situation.presence);
+    if undecided || left && (acts(planned) || !planned.findings.unconfirmed.is_empty()) { known } else { None }
+}
+
+/// Returns whether a plan changes anything, or would if the target supported it.
+fn acts(planned: &Planned) -> bool {
+    let nothing = planned.operations.is_empty() && planned.holds.is_empty() && planned.findings.unsupported.is_empty();
+    !nothing || planned.groups_unread
+}
+
+/// Returns when the grace period of a leaver ends; `None`: it has ended, or there is none.
+fn grace_ends(situation: &Situation<'_>, link: &Link) -> Option<Timestamp> {
+    let since = link.leaving_since.unwrap_or(situation.now);
+    let ends = since.checked_add(situation.leavers.grace).unwrap_or(Timestamp::MAX);
+    (situation.now < ends).then_some(ends)
+}
+
+/// Decides what to do about the account of a user that has left.
+pub(super) fn decide_leaver(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    leaving: Leaving<'_>,
+) -> Decision {
+    let mut planned = Planned::default();
+    let federation = match situation.presence {
+        Presence::Present(user, _) => user.federation().or(link.federation()),
+        Presence::Gone => link.federation(),
+    };
+    let federated = federation.is_some();
+    match leaving.action {
+        LeaverAction::Nothing => {
+            planned.findings.left = Some(format!("left: nothing is done ({})", leaving.departure.key()));
+        }
+        LeaverAction::RemoveGroups => {
+            plan_group_removals(situation, link, account, federated, leaving.why, &mut planned);
+        }
+        LeaverAction::Delete if !account.active => {
+            plan_deletion(situation, link, account, federated, leaving.why, &mut planned);
+        }
+        LeaverAction::Deactivate | LeaverAction::Delete => {
+            plan_deactivation(situation, account, federated, leaving.why, &mut planned);
+        }
+    }
+    // The grace period of a deletion is the one of the deactivated account.
+    let waits = acts(&planned) && !(leaving.action == LeaverAction::Delete && account.active);
+    if let Some(ends) = grace_ends(situation, link).filter(|_| waits) {
+        planned = Planned { leaves_at: Some(ends), ..Planned::default() };
+        let what = if leaving.action == LeaverAction::Delete { "its account is deleted" } else { "leaves" };
+        planned.findings.left = Some(format!("{what} on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
+    }
+    if (federated && account.active) || account.immutable.is_some() || account.protected.is_some() {
+        return Decision::Plan(planned);
+    }
+    plan_login(situation, account, leaving.action, planned)
+}
+
+/// Plans the deactivation of a leaver's account.
+fn plan_deactivation(situation: &Situation<'_>, account: &Account, federated: bool, why: &str, planned: &mut Planned) {
+    if !account.active {
+        return;
+    }
+    if federated {
+        planned.findings.unconfirmed.push(not_confirmed(account, why));
+        return;
+    }
+    if let Some(reason) = &account.immutable {
+        planned.findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
+        return;
+    }
+    let (id, name) = (account.id.clone(), account.name.clone());
+    let deactivate = Operation::DeactivateUser { account: id, name, takes: account.access.clone() };
+    if situation.capabilities.deactivate == Deactivation::Never {
+        planned.findings.unsupported.push(format!(
+            "{}: {why}, but the target cannot deactivate accounts; deactivate it there manually",
+            account.name
+        ));
+    } else if account.protected.is_some() {
+        planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
+    } else {
+        planned.operations.push(deactivate);
+    }
+}
+
+/// Plans the deletion of a leaver's account that usersync deactivated.
+fn plan_deletion(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    federated: bool,
+    why: &str,
+    planned: &mut Planned,
+) {
+    let findings = &mut planned.findings;
+    if let Some(why) = &account.protected {
+        findings.protected = Some(format!("{}: {why}; never deleted", account.name));
+    } else if !link.deactivated_by_us {
+        findings.left = Some("left: usersync did not deactivate the account, so it does not delete it".to_owned());
+    } else if federated {
+        findings.unconfirmed.push(not_confirmed(account, why));
+    } else if let Some(reason) = &account.immutable {
+        findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
+    } else if !situation.capabilities.delete {
+        findings
+            .unsupported
+            .push(format!("{}: {why}, but the target cannot delete accounts; delete it there manually", account.name));
+    } else {
+        planned.operations.push(Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() });
+    }
+}
+
+/// Plans the removal of a leaver's account from all managed groups that a leaver does not keep.
+fn plan_group_removals(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    federated: bool,
+    why: &str,
+    planned: &mut Planned,
+) {
+    if let Some(why) = &account.protected {
+        planned.findings.protected = Some(format!("{}: {why}; never changed", account.name));
+        return;
+    }
+    let Some(present) = &account.groups else {
+        planned.groups_unread = true;
+        return;
+    };
+    let mut removals = Planned::default();
+    let leaves = present.iter().filter(|group| {
+        let managed = situation.groups.managed(group);
+        !situation.leavers.keeps(managed.map_or(group.as_str(), |managed| &managed.name))
+    });
+    let doubtful = plan_removals(situation, link, account, leaves, federated, &mut removals);
+    if doubtful > 0 {
+        removals.findings.unconfirmed.push(not_confirmed(account, why));
+    }
+    match &account.immutable {
+        Some(_) if removals.operations.is_empty() && removals.holds.is_empty() => {}
+        Some(reason) => planned.findings.unsupported.push(format!("{}: {why}, but {reason}", account.name)),
+        None => *planned = removals,
+    }
+}
+
+/// Returns the finding that a federated user may not have left: a federation that is down shows its users as disabled
+/// or gone, with HTTP 200.
+fn not_confirmed(account: &Account, why: &str) -> String {
+    format!(
+        "{}: {why}, but the user is federated: the state of the federation is not confirmed, so nothing is removed",
+        account.name
+    )
+}
+
+/// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.
+fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction, mut planned: Planned) -> Decision {
+    match situation.presence {
+        // A deleted account has no login.
+        _ if planned.operations.iter().any(|one| matches!(one, Operation::DeleteUser { .. })) => {}
+        Presence::Present(user, Verdict::In) if action > LeaverAction::Nothing && planned.leaves_at.is_none() => {
+            let login = policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
+            match rename(situation, account, login.as_deref()) {
+                Rename::To(to) => planned.operations.push(rename_operation(account, to)),
+                Rename::Unsupported(why) => planned.findings.unsupported.push(why),
+                // A user that may not sign in is deactivated before it waits for its login.
+                Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
+                    return decision;
+                }
+                Rename::None | Rename::Instead(_) => {}
+            }
+        }
+        _ if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
+            planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
+        }
+        _ => {}
+    }
+    Decision::Plan(planned)
+}
