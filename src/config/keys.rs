@@ -512,6 +512,19 @@ pub(super) const KEYS: &[Key] = &[
         "Groups that are not synced; `/hr/**` for all groups below `/hr`. Memberships that usersync added to them are removed.",
     ),
     key(
+        "connector.policy.groups.members",
+        "`direct` or `with_subgroups`",
+        Value(r#""direct""#),
+        "Who is a member of a group: its direct members, or also the members of all groups below it. These count even \
+         if they are not synced themselves.",
+    ),
+    key(
+        "connector.policy.groups.create",
+        "true or false",
+        Value("true"),
+        "Whether groups that a target lacks are created. If not, they are reported, and synced once they exist there.",
+    ),
+    key(
         "connector.policy.groups.named_by",
         "`leaf` or `path`",
         Value(r#""leaf""#),

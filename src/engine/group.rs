@@ -114,7 +114,12 @@ impl Case<'_> {
         let table = self.engine.group_table(&self.claim.pair).await?;
         let former = table.mapping(id).cloned();
         match group {
-            Some(group) => self.reconcile_present_group(&group, former).await,
+            Some(group) => {
+                if former.is_some() {
+                    self.follow_move(&group).await?;
+                }
+                self.reconcile_present_group(&group, former).await
+            }
             None => self.let_go(id, former).await.map(|()| true),
         }
     }
@@ -231,6 +236,10 @@ impl Case<'_> {
             return Ok(true);
         }
         if self.rename_with_source(group, &name, former.as_ref()).await? {
+            return Ok(true);
+        }
+        if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) {
+            self.unmap(group, why, former).await?;
             return Ok(true);
         }
         // Before the creation: a failure in between would leave a group that is not known as managed.
@@ -405,11 +414,12 @@ impl Case<'_> {
             return Ok(());
         }
         let mut concerned = self.concerned(id, former.as_ref()).await?;
-        let present: HashSet<GroupId> =
-            self.connector.source.groups().await?.items.into_iter().map(|group| group.id).collect();
+        let listed = self.connector.source.groups().await?.items;
+        let present: HashSet<&GroupId> = listed.iter().map(|group| &group.id).collect();
         let table = self.engine.group_table(&self.claim.pair).await?;
         let absent = table.sources().filter(|(source, _)| *source != id && !present.contains(*source));
         concerned.extend(absent.map(|(source, _)| Subject::Group(source.clone())));
+        concerned.extend(self.groups_above_gone(id, &listed).await?);
         self.step.raise = concerned;
         self.step.group = Some(GroupWrite::Forget { source: id.clone() });
         self.flush().await
@@ -442,14 +452,7 @@ impl Case<'_> {
         Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }
 
-    /// Returns all listed direct members; none for a group that is gone. They only select the users to read: each
-    /// user's own task uses the user's own groups.
-    async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
-        let Some(walked) = self.connector.source.members(id).await? else { return Ok(HashSet::new()) };
-        Ok(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())
-    }
-
-    async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {
+    pub(super) async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {
         // A run works all users itself, after the groups.
         let subjects: Vec<Subject> =
             subjects.into_iter().filter(|subject| !self.rules.in_run || subject.as_user().is_none()).collect();

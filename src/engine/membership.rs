@@ -54,7 +54,7 @@ impl Case<'_> {
         self.reading = match (presence, &self.link) {
             (Presence::Present(user, verdict), Some(link)) if !waits && user.enabled && verdict.is_in() => {
                 let table = self.engine.group_table(pair).await?;
-                let resolved = table.resolve(&user.groups);
+                let resolved = table.resolve(user);
                 Reading::Leaving(link.given.iter().filter(|group| !resolved.wanted.contains(*group)).cloned().collect())
             }
             (_, Some(_)) if !waits => Reading::Leaving(BTreeSet::new()),

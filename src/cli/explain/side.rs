@@ -298,7 +298,7 @@ fn fields(
             wanted,
         }
     }));
-    fields.extend(user.groups.iter().map(|group| {
+    fields.extend(user.all_groups().map(|group| {
         let (wanted, there) = match groups.mapping(&group.id) {
             Some(GroupMapping::Managed { group: id, name }) => {
                 let present = account.and_then(|account| account.groups.as_ref());
@@ -314,7 +314,7 @@ fn fields(
         };
         Field { about: "group".into(), wanted, from: group.path.clone(), there }
     }));
-    let wanted = groups.resolve(&user.groups).wanted;
+    let wanted = groups.resolve(user).wanted;
     let present = account.and_then(|account| account.groups.as_ref()).into_iter().flatten();
     fields.extend(present.filter(|group| !wanted.contains(group)).map(|group| {
         let given = link.is_some_and(|link| link.given.contains(group));

@@ -25,7 +25,7 @@ use crate::{
         error::WorkError,
     },
     model::{Link, Subject, UserId},
-    store::StoreError,
+    store::{MovedGroup, StoreError},
 };
 
 /// Age at which the record of when a linked user was last seen alive is renewed.
@@ -256,6 +256,7 @@ impl Run<'_> {
             self.report.raised += raised;
         }
         drop(verdicts);
+        self.keep_group_paths(source).await?;
         let now = engine.clock.now();
         let mut seen: Vec<(UserId, Option<String>)> = Vec::with_capacity(BATCH);
         for place in 0..source.users() {
@@ -275,6 +276,21 @@ impl Run<'_> {
         }
         if !seen.is_empty() {
             store.record_seen(pair, seen, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Records the paths of groups, as all that depends on them is done.
+    async fn keep_group_paths(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
+        let mut moved = Vec::new();
+        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
+            let from = self.paths.remove(&group.id);
+            if from.as_ref() != Some(&group.path) {
+                moved.push(MovedGroup { group: group.id.clone(), from, to: group.path.clone() });
+            }
+        }
+        for batch in moved.chunks(BATCH) {
+            self.engine.store.keep_group_paths(self.pair, batch).await?;
         }
         Ok(())
     }

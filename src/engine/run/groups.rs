@@ -188,6 +188,10 @@ impl Run<'_> {
                 return Ok(());
             }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),
+            None if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) => {
+                self.model_unmapped(table, group, why);
+                return Ok(());
+            }
             None => {
                 let make = Operation::CreateGroup { name: name.clone() };
                 if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
@@ -231,6 +235,16 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// Models a managed group that was deleted outside usersync and is not created again.
+    fn model_lost(&mut self, table: &mut GroupTable, group: &ManagedGroup, why: &str) {
+        for (_, id) in group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector) {
+            let Some(GroupMapping::Managed { name, .. }) = table.mapping(id) else { continue };
+            let path = self.paths.get(id).cloned().unwrap_or_else(|| format!("/{name}"));
+            let source = GroupState { id: id.clone(), name: name.clone(), path };
+            self.model_unmapped(table, &source, why.to_owned());
+        }
+    }
+
     async fn apply_groups(
         &mut self,
         work: Vec<Subject>,
@@ -249,11 +263,18 @@ impl Run<'_> {
     pub(super) async fn restore_groups(
         &mut self,
         absent: Vec<TargetGroupId>,
-        table: GroupTable,
+        mut table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
         let mut sources: Vec<Subject> = Vec::new();
-        for group in absent.iter().filter_map(|group| table.managed(group)) {
+        let absent: Vec<ManagedGroup> = absent.iter().filter_map(|group| table.managed(group).cloned()).collect();
+        for group in absent {
+            if self.options.mode == RunMode::DryRun
+                && let Some(why) = policy::not_created(&group.name, &self.connector.policy.groups)
+            {
+                self.model_lost(&mut table, &group, &why);
+                continue;
+            }
             let ours = group.sources.iter().filter(|(connector, source)| {
                 *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
             });

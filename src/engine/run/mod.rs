@@ -42,7 +42,7 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
+        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
         TargetGroupId,
     },
     plan::{self, Presence},
@@ -134,6 +134,8 @@ struct Run<'e> {
     rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
+    /// The recorded paths of groups.
+    paths: IdMap<GroupId, String>,
     report: Report,
 }
 
@@ -265,6 +267,7 @@ impl Engine {
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),
+            paths: IdMap::default(),
             report: std::mem::take(report),
         };
         let observed = Arc::clone(&run.port);
@@ -279,6 +282,7 @@ impl Run<'_> {
     async fn go(&mut self) -> Result<(), WorkError> {
         let engine = self.engine;
         let trusts = counted::trusts_records(self.options);
+        self.paths = engine.store.group_paths(self.pair).await?.into_iter().collect();
         let reading = async {
             tokio::try_join!(
                 engine.walk_source(self.pair, &self.connector, self.options),

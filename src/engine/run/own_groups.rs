@@ -105,7 +105,7 @@ fn is_contradicted(
     }
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);
-    let resolved = groups.resolve(&user.groups);
+    let resolved = groups.resolve(user);
     let lacks = |group: &TargetGroupId| {
         fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
     };

@@ -42,6 +42,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (18, "contact orders", include_str!("migrations/0018_contact_order.sql")),
     (20, "stopped from", include_str!("migrations/0020_stopped_from.sql")),
     (21, "standard terms", include_str!("migrations/0021_standard_terms.sql")),
+    (22, "group paths", include_str!("migrations/0022_group_paths.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.

@@ -117,3 +117,118 @@ async fn a_selected_group_that_is_renamed_keeps_its_members_until_the_policy_is_
     assert!(reported.is_some(), "{report:?}");
     assert_eq!(w.members("admins"), ["ann"]);
 }
+
+/// Starts a realm where cas is a member of the lowest of three groups, where these are the rules for groups.
+async fn nested(rules: &str) -> World {
+    let w = world_with(policy(|policy| policy.groups = self::rules(rules))).await;
+    w.realm().import_users([NewUser::named("cas").in_groups(&["/eng/core/red"])]).expect("imported");
+    w.realm().import_group("/ops").expect("imported");
+    w
+}
+
+#[tokio::test]
+async fn with_sub_groups_a_member_is_in_the_selected_groups_above_by_run_and_by_event() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/eng/core", "/ops", "/staff"]}"#).await;
+    let report = w.run().await;
+    assert!(!report.has_problems(), "{report:?}");
+    assert_eq!(groups_of(&w), ["core", "eng", "ops", "staff"]);
+    assert_eq!((w.members("core"), w.members("eng")), (vec!["cas".into()], vec!["cas".to_owned()]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    w.realm().join(&w.id("staff1"), &group(&w, "/eng/core/red")).await.expect("joined");
+    w.realm().leave(&w.id("cas"), &group(&w, "/eng/core/red")).await.expect("left");
+    w.settled().await;
+    assert_eq!((w.members("core"), w.members("eng")), (vec!["staff1".into()], vec!["staff1".to_owned()]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    let changes = w.changes_of(&w.id("staff1")).await;
+    assert!(!changes.is_empty());
+}
+
+#[tokio::test]
+async fn by_default_only_direct_members_count() {
+    let w = nested("{}").await;
+    w.run().await;
+    assert_eq!((w.members("red"), w.members("core"), w.members("eng")), (vec!["cas".into()], vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_members_of_a_moved_sub_group_follow_it() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/ops", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec!["cas".into()], vec![]));
+    let moved = w.realm().move_group(&group(&w, "/eng/core"), Some(&group(&w, "/ops"))).await;
+    moved.expect("moved");
+    w.settled().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec![], vec!["cas".into()]));
+    w.realm().move_group(&group(&w, "/ops/core"), Some(&group(&w, "/eng"))).await.expect("moved");
+    w.settled().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec!["cas".into()], vec![]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_groups_above_a_deleted_sub_group_lose_its_members() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng"), ["cas"]);
+    w.realm().delete_group(&group(&w, "/eng/core/red")).await.expect("deleted");
+    w.settled().await;
+    assert!(w.members("eng").is_empty());
+}
+
+#[tokio::test]
+async fn the_sub_groups_of_a_renamed_group_get_their_new_names() {
+    let w = nested(r#"{"named_by": "path"}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng-core-red"), ["cas"]);
+    w.realm().rename_group(&group(&w, "/eng"), "dev").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("dev-core-red"), w.members("eng-core-red")), (vec!["cas".into()], vec![]));
+}
+
+#[tokio::test]
+async fn the_members_below_a_renamed_group_may_leave_the_scope() {
+    let scope = serde_json::from_str(r#"{"excluded_groups": ["/left"]}"#).expect("a scope");
+    let w = world_with(policy(|policy| policy.scope = scope)).await;
+    w.realm().import_users([NewUser::named("cas").in_groups(&["/eng/core/red"])]).expect("imported");
+    w.run().await;
+    assert!(w.account("cas").active);
+    w.realm().rename_group(&group(&w, "/eng"), "left").await.expect("renamed");
+    w.settled().await;
+    assert!(!w.account("cas").active);
+}
+
+#[tokio::test]
+async fn a_group_that_is_missing_at_the_target_is_not_created_if_the_policy_forbids_it() {
+    let adopting = policy(|policy| {
+        policy.groups = rules(r#"{"create": false}"#);
+        policy.adopt = usersync::model::AdoptRule::Always;
+    });
+    let w = ruled_with(adopting).await;
+    let plan = w.dry_run().await;
+    assert_eq!((plan.planned.get("create_group"), plan.planned.get("create")), (None, Some(&2)), "{plan:?}");
+    for report in [plan, w.run().await] {
+        let why =
+            "group /eng: the target has no group eng; create it there, or set groups.create = true in the policy";
+        assert!(report.unsupported.iter().any(|text| text == why), "{report:?}");
+    }
+    assert!(groups_of(&w).is_empty() && w.has_account("ann"));
+    w.jira().add_group("eng");
+    let report = w.run().await;
+    assert!(!report.unsupported.iter().any(|text| text.starts_with("group /eng:")), "{report:?}");
+    assert_eq!((w.members("eng"), groups_of(&w)), (vec!["ann".into(), "ben".into()], vec!["eng".to_owned()]));
+    // Deleted outside usersync: neither planned nor created.
+    w.jira().remove_group("eng");
+    let plan = w.dry_run().await;
+    assert!(plan.planned.is_empty(), "{plan:?}");
+    w.run().await;
+    assert!(groups_of(&w).is_empty());
+    w.jira().add_group("eng");
+    // A member's event is enough.
+    let first = w.realm().join(&w.id("staff1"), &group(&w, "/eng")).await;
+    first.expect("joined");
+    w.run().await;
+    assert_eq!(w.members("eng"), ["ann", "ben", "staff1"]);
+}

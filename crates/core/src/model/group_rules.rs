@@ -17,6 +17,17 @@ pub enum NamedBy {
     Path,
 }
 
+/// Who is a member of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Members {
+    /// Its direct members.
+    #[default]
+    Direct,
+    /// Also the members of the groups below it, whether these are synced or not.
+    WithSubgroups,
+}
+
 /// The groups that a connector syncs, and their names in the targets. The default is all groups under their own names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +46,10 @@ pub struct GroupRules {
     pub suffix: String,
     /// Names of single groups, by path; without prefix and suffix.
     pub names: BTreeMap<String, String>,
+    /// Who is a member of a group.
+    pub members: Members,
+    /// Whether groups that the target lacks are created.
+    pub create: bool,
 }
 
 impl Default for GroupRules {
@@ -47,6 +62,8 @@ impl Default for GroupRules {
             prefix: String::new(),
             suffix: String::new(),
             names: BTreeMap::new(),
+            members: Members::Direct,
+            create: true,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Situation, leaving};
-use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState};
+use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState, parent_paths};
 
 /// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
@@ -50,8 +50,13 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
             Some(GroupMapping::Managed { group: fed, .. }) if fed == group
         )
     };
-    let paths: Vec<&str> =
-        user.into_iter().flat_map(|user| &user.groups).filter(feeds).map(|group| group.path.as_str()).collect();
+    let Some(user) = user else { return "member in Keycloak".to_owned() };
+    let direct = user.groups.iter().filter(feeds).map(|group| group.path.clone());
+    let above = user.parent_groups.iter().filter(feeds).flat_map(|above| {
+        let within = user.groups.iter().filter(|group| parent_paths(&group.path).any(|path| path == above.path));
+        within.map(|group| format!("{} (below {})", group.path, above.path))
+    });
+    let paths: Vec<String> = direct.chain(above).collect();
     if paths.is_empty() {
         "member in Keycloak".to_owned()
     } else {

@@ -1,13 +1,10 @@
 //! The mapping of source groups to target groups.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     capabilities::CaseRule,
-    model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId},
+    model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId, UserState},
 };
 
 /// The groups of one connector on one target.
@@ -168,9 +165,9 @@ impl GroupTable {
     }
 
     /// Resolves a user's source groups to target groups.
-    pub fn resolve<'a>(&'a self, groups: &'a [Arc<GroupState>]) -> Resolved<'a> {
+    pub fn resolve<'a>(&'a self, user: &'a UserState) -> Resolved<'a> {
         let mut resolved = Resolved::default();
-        for group in groups {
+        for group in user.all_groups() {
             match self.mapping(&group.id) {
                 Some(mapping) if mapping.name() != group.name => {
                     resolved.missing.push(&group.id);
@@ -191,7 +188,14 @@ impl GroupTable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::plan::fixtures::user;
+
+    fn in_groups(groups: &[Arc<GroupState>]) -> UserState {
+        UserState { groups: groups.to_vec(), ..user() }
+    }
 
     fn group(id: &str, name: &str) -> Arc<GroupState> {
         Arc::new(GroupState { id: id.into(), name: name.into(), path: format!("/{name}") })
@@ -215,12 +219,21 @@ mod tests {
 
     #[test]
     fn known_groups_are_wanted_unknown_ones_are_missing() {
-        let (table, groups) = (table(), [group("1", "Eng"), group("2", "Ops"), group("3", "New")]);
-        let resolved = table.resolve(&groups);
+        let (table, user) = (table(), in_groups(&[group("1", "Eng"), group("2", "Ops"), group("3", "New")]));
+        let resolved = table.resolve(&user);
         assert_eq!(resolved.wanted.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
         assert_eq!(resolved.missing, [&"3".into()]);
         assert_eq!(resolved.unmapped.len(), 1);
         assert!(resolved.keep.is_empty());
+    }
+
+    #[test]
+    fn groups_above_are_resolved_like_direct_ones() {
+        let (table, user) =
+            (table(), UserState { parent_groups: vec![group("1", "Eng"), group("3", "New")], ..user() });
+        let resolved = table.resolve(&user);
+        assert_eq!(resolved.wanted.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
+        assert_eq!(resolved.missing, [&"3".into()]);
     }
 
     #[test]
@@ -248,7 +261,7 @@ mod tests {
             (table.managed_named("eng", case), table.others_feeding(&"9".into(), "Eng", case).next()),
             (None, None)
         );
-        assert!(table.resolve(&[group("1", "Dev")]).missing.is_empty());
+        assert!(table.resolve(&in_groups(&[group("1", "Dev")])).missing.is_empty());
         let other = ("other".into(), "7".into());
         let shared = ManagedGroup { sources: eng.sources.iter().cloned().chain([other]).collect(), ..eng.clone() };
         for group in [shared, ManagedGroup { adopted: true, ..eng }] {
@@ -329,8 +342,8 @@ mod tests {
 
     #[test]
     fn a_renamed_group_is_missing_and_its_former_group_is_kept() {
-        let (table, groups) = (table(), [group("1", "Engineering")]);
-        let resolved = table.resolve(&groups);
+        let (table, user) = (table(), in_groups(&[group("1", "Engineering")]));
+        let resolved = table.resolve(&user);
         assert!(resolved.wanted.is_empty());
         assert_eq!(resolved.missing, [&"1".into()]);
         assert_eq!(resolved.keep.into_iter().collect::<Vec<_>>(), [&"eng".into()]);

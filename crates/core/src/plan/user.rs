@@ -255,7 +255,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 attributes: desired.attributes,
             };
             let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
-            let resolved = situation.groups.resolve(&user.groups);
+            let resolved = situation.groups.resolve(user);
             let mut planned = Planned {
                 operations: vec![Operation::CreateUser { name: desired.login, fields, external_id }],
                 adds_after_create: resolved
@@ -632,7 +632,7 @@ fn plan_memberships(
     user: &UserState,
     planned: &mut Planned,
 ) {
-    let resolved = situation.groups.resolve(&user.groups);
+    let resolved = situation.groups.resolve(user);
     report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
     // Groups that were not read are not an empty list of groups.

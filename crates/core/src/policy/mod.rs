@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub use groups::{
-    left_out, named_group, own_names, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
+    left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups, paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
 };
 pub use scope::{Verdict, verdict};
 
@@ -132,6 +132,7 @@ mod tests {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups: Vec::new(),
+            parent_groups: Vec::new(),
         }
     }
 

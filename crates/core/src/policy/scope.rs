@@ -128,6 +128,7 @@ mod tests {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups: paths.iter().map(group).collect(),
+            parent_groups: Vec::new(),
         }
     }
 
