@@ -136,6 +136,7 @@ read_only! {
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
+        fn request_run(&self, pair: &Pair) -> ();
         fn keep_group_paths(&self, pair: &Pair, moved: &[MovedGroup]) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
         fn prune(&self, before: Timestamp, limit: usize) -> usize;

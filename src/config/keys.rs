@@ -49,7 +49,7 @@ impl Key {
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
 /// Sections that are arrays of tables, `[[name]]`.
-pub(super) const REPEATED: [&str; 2] = ["target", "connector"];
+pub(super) const REPEATED: [&str; 3] = ["target", "connector", "connector.policy.groups.constant"];
 
 const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
     Key { path, kind, fallback, meaning }
@@ -548,6 +548,25 @@ pub(super) const KEYS: &[Key] = &[
         "string",
         Absent,
         "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
+    ),
+    key(
+        "connector.policy.groups.constant.name",
+        "string",
+        Required,
+        "The name of a group of the targets that users get from the policy, not from a group in Keycloak. usersync \
+         removes only memberships that it added; without the entry they stay.",
+    ),
+    key(
+        "connector.policy.groups.constant.for",
+        "`all` or `new`",
+        Value(r#""all""#),
+        "Whether all users in scope get it, or only those whose account usersync creates; these keep it.",
+    ),
+    key(
+        "connector.policy.groups.constant.condition",
+        "template",
+        Absent,
+        "A template that renders `true` for the users that get the group and `false` for the others.",
     ),
     key(
         "connector.policy.safety.count",

@@ -103,7 +103,7 @@ impl Case<'_> {
     async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
-        if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
+        if group.is_none() && !id.is_constant() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
             group = self.connector.source.group(id).await?;
         }
         self.engine.source_answered(&self.connector);
@@ -115,11 +115,12 @@ impl Case<'_> {
         let former = table.mapping(id).cloned();
         match group {
             Some(group) => {
-                if former.is_some() {
+                if former.is_some() && !id.is_constant() {
                     self.follow_move(&group).await?;
                 }
                 self.reconcile_present_group(&group, former).await
             }
+            None if id.is_constant() => self.let_constant_go(id, former).await.map(|()| true),
             None => self.let_go(id, former).await.map(|()| true),
         }
     }
@@ -197,6 +198,9 @@ impl Case<'_> {
                 self.flush().await?;
             }
         }
+        if group.id.is_constant() {
+            return Ok(true);
+        }
         let members = self.members(&group.id).await?;
         let given: HashSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
         let differ =
@@ -217,7 +221,7 @@ impl Case<'_> {
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
         namesakes.retain(|other| {
             let is_synced = policy::left_out(&other.path, &self.connector.policy.groups).is_none();
-            is_synced && other.id != group.id && case.fold(&other.name) == case.fold(&group.name)
+            is_synced && !group.id.is_constant() && other.id != group.id && case.fold(&other.name) == case.fold(&group.name)
         });
         if !namesakes.is_empty() {
             let table = self.engine.group_table(&self.claim.pair).await?;
@@ -425,6 +429,18 @@ impl Case<'_> {
         self.flush().await
     }
 
+    /// Releases a constant group that is no longer in the policy, once usersync has granted it to nobody any more.
+    async fn let_constant_go(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        if let Some(GroupMapping::Managed { group, .. }) = &former
+            && !self.engine.store.given(&self.claim.pair, group).await?.is_empty()
+        {
+            return Ok(());
+        }
+        self.step.raise = self.waiting_for_name(id, former.as_ref()).await?;
+        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
+        self.flush().await
+    }
+
     /// Returns the subjects that a changed mapping concerns: the members, and groups that could not get the name that
     /// is now free. They are raised in the same transaction as the change; the store adds the members of the former
     /// group. A run works all users itself after the groups. If it ends early, no other record shows which users need
@@ -434,6 +450,13 @@ impl Case<'_> {
         id: &GroupId,
         former: Option<&GroupMapping>,
     ) -> Result<Vec<Subject>, WorkError> {
+        if id.is_constant() {
+            // It may concern all users.
+            if !self.rules.in_run {
+                self.engine.store.request_run(&self.claim.pair).await?;
+            }
+            return self.waiting_for_name(id, former).await;
+        }
         let moved = matches!(former, Some(GroupMapping::Managed { .. }));
         let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
         let users = users.into_iter().map(Subject::User);

@@ -1,4 +1,5 @@
-//! A source that applies the policy's rules for groups: their names, and memberships in the groups above.
+//! A source that applies the policy's rules for groups: their names, memberships in the groups above, and constant
+//! groups.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +9,10 @@ use usersync_clients::meter::CallMeter;
 
 use crate::{
     keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
-    model::{ErrorClass, GroupId, GroupRules, GroupState, IdSet, Members, Packed, UserId, UserState, path_names},
+    model::{
+        ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Members, Packed, UserId, UserState,
+        path_names,
+    },
     policy,
 };
 
@@ -23,7 +27,7 @@ type KnownPaths = Mutex<HashMap<String, GroupId>>;
 
 /// Returns the source with these rules applied, or the source itself if the rules change nothing.
 pub(super) fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
-    if policy::renames_groups(rules) || rules.members != Members::Direct {
+    if policy::renames_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
         Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default() })
     } else {
         source
@@ -130,6 +134,9 @@ impl Source for RuledGroups {
     }
 
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
+        if id.is_constant() {
+            return Ok(self.rules.constant(id).map(ConstantGroup::group));
+        }
         Ok(self.source.group(id).await?.map(|group| policy::named_group(group, &self.rules)))
     }
 

@@ -306,6 +306,9 @@ pub trait EngineStore: StoreReads {
     /// `oldest`.
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
 
+    /// Requests a run of the pair, as an event does that reports a change of unknown size.
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()>;
+
     /// Returns the paths of source groups as last recorded; a group without a recorded path is absent.
     async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>>;
 

@@ -566,6 +566,10 @@ impl EngineStore for WatchedStore {
         self.quietly(self.inner.pin_target(target, identity)).await
     }
 
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()> {
+        self.quietly(self.inner.request_run(pair)).await
+    }
+
     async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>> {
         self.quietly(self.inner.group_paths(pair)).await
     }

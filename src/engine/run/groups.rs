@@ -15,7 +15,7 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem,
         ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
@@ -51,9 +51,11 @@ impl Run<'_> {
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
-        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
+        let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
+        let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
+        for group in readable.chain(&constants) {
             let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
-            let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
+            let clash = !group.id.is_constant() && names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             let is_left_out = policy::left_out(&group.path, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
@@ -89,7 +91,8 @@ impl Run<'_> {
             }
         }
         let mut absent: Vec<GroupId> =
-            table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
+            table.sources().map(|(id, _)| id).filter(|id| !id.is_constant() && !present.contains(id)).cloned().collect();
+        work.extend(self.former_constants(&table).await?);
         if source.groups_incomplete.is_some() {
             self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
                 let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
@@ -118,6 +121,30 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Reports constant groups that are no longer in the policy: they keep their members. Returns those without members
+    /// that usersync added.
+    async fn former_constants(&mut self, table: &GroupTable) -> Result<Vec<Subject>, WorkError> {
+        let mut empty = Vec::new();
+        let rules = &self.connector.policy.groups;
+        for (id, mapping) in table.sources().filter(|(id, _)| id.is_constant() && rules.constant(id).is_none()) {
+            let members = match mapping {
+                GroupMapping::Managed { group, .. } => self.engine.store.given(self.pair, group).await?.len(),
+                GroupMapping::Unmapped { .. } => 0,
+            };
+            if members == 0 {
+                empty.push(Subject::Group(id.clone()));
+                continue;
+            }
+            let why = format!(
+                "{}: groups.constant of the policy no longer lists it; members that usersync added stay. To remove \
+                 them, list it with condition = \"{{{{ false }}}}\"",
+                mapping.name()
+            );
+            *self.report.kept.entry(why).or_default() += members;
+        }
+        Ok(empty)
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {

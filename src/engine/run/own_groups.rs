@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::error::WorkError,
-    model::{GroupMapping, IdSet, Scope, TargetGroupId, UserId, UserState},
+    model::{GroupMapping, IdSet, Policy, TargetGroupId, UserId, UserState},
     plan::GroupTable,
     policy::{self, Verdict},
 };
@@ -31,7 +31,7 @@ impl Run<'_> {
         let fed = self.fed_groups(groups);
         let contradicted: Vec<(usize, UserId)> = (0..source.users())
             .map(|place| (place, source.user(place)))
-            .filter(|(_, user)| is_contradicted(user, &self.connector.policy.scope, target, groups, &fed))
+            .filter(|(_, user)| is_contradicted(user, &self.connector.policy, target, groups, &fed))
             .map(|(place, user)| (place, user.id))
             .collect();
         let (engine, connector) = (self.engine, Arc::clone(&self.connector));
@@ -72,10 +72,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns the target groups that groups of this connector feed.
+    /// Returns the target groups that groups of this connector's realm feed.
     fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
         let connector = &self.pair.connector;
-        let fed = groups.sources().filter_map(|(source, mapping)| match mapping {
+        let fed = groups.sources().filter(|(source, _)| !source.is_constant()).filter_map(|(source, mapping)| match mapping {
             GroupMapping::Managed { group, .. } => {
                 let stands = |(by, fed): &(_, _)| by == connector && fed == source;
                 groups.managed(group).filter(|managed| managed.sources.iter().any(stands)).map(|_| group.clone())
@@ -89,12 +89,12 @@ impl Run<'_> {
 /// Returns whether the member lists contradict a membership that usersync granted or that exists at the target.
 fn is_contradicted(
     user: &UserState,
-    scope: &Scope,
+    policy: &Policy,
     target: &TargetWalk,
     groups: &GroupTable,
     fed: &IdSet<TargetGroupId>,
 ) -> bool {
-    match policy::verdict(user, scope) {
+    match policy::verdict(user, &policy.scope) {
         _ if !user.enabled => return false,
         Verdict::In => {}
         Verdict::Out { lacks_group: true, .. } => {
@@ -105,7 +105,7 @@ fn is_contradicted(
     }
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);
-    let resolved = groups.resolve(user);
+    let resolved = groups.resolve(user, &policy.groups, link.written.is_new);
     let lacks = |group: &TargetGroupId| {
         fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
     };

@@ -89,14 +89,18 @@ impl Tx {
 
     /// Returns whether another source group of the pair feeds this managed group under the same name.
     async fn has_namesake(&mut self, no: PairNo, source: &GroupId, name: &str, managed: i64) -> StoreResult<bool> {
-        let others: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
+        let others: Vec<(String, String)> =
+            sqlx::query_as("SELECT source, name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
                 .bind(no.pair)
                 .bind(managed)
                 .bind(source.as_str())
                 .fetch_all(&mut self.conn)
                 .await?;
-        Ok(others.iter().any(|other| codec::fold(other) == codec::fold(name)))
+        // A constant group may share its target group.
+        let same = |(other, called): &(String, String)| {
+            !GroupId::from(other.as_str()).is_constant() && codec::fold(called) == codec::fold(name)
+        };
+        Ok(!source.is_constant() && others.iter().any(same))
     }
 
     /// Returns the current name of a managed group if it differs from this one.

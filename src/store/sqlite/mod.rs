@@ -622,6 +622,10 @@ impl EngineStore for SqliteStore {
         job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
     }
 
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.request_run(&pair))
+    }
+
     async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>> {
         of_pair!(self, pair, Vec::new(), |conn, no| groups::paths(conn, no))
     }

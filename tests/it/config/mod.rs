@@ -481,6 +481,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.scope]",
             "[connector.policy.groups]",
             "[connector.policy.groups.names]",
+            "[[connector.policy.groups.constant]]",
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.attributes]",
         ];
@@ -490,6 +491,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[target.token_parameters]",
                 "[target.habits]",
                 "[connector.policy.groups.names]",
+                "[[connector.policy.groups.constant]]",
                 "[connector.policy.targets.TARGET.attributes]",
             ];
             if optional.contains(&section) && row.section != section {
@@ -536,7 +538,7 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
     let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
     // Keys that an administrator names freely have no default.
-    let is_free = |row: &Row| row.section.contains(".targets.") || row.section.ends_with(".names]");
+    let is_free = |row: &Row| row.section.contains(".targets.") || row.section.ends_with(".names]") || row.section.ends_with(".constant]]");
     let rows: Vec<_> = rows.filter(|row| !is_free(row)).collect();
     let listed: BTreeSet<String> =
         rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();

@@ -29,6 +29,7 @@ pub async fn a_link_is_read_back_as_it_was_written(store: World) {
             display_name: Some("Ann".into()),
             email: None,
             attributes: [("title".into(), "Dr".into())].into(),
+            is_new: true,
         },
         deactivated_by_us: true,
         taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),

@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use super::condition::meets;
 use crate::model::{
-    GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState, parent_paths, path_names,
+    ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState, parent_paths, path_names,
 };
 
 /// Returns why a group is not synced; `None`: it is.
 pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
+    // A constant group.
+    if !path.starts_with('/') {
+        return None;
+    }
     if let Some(pattern) = rules.excluded.iter().find(|pattern| pattern.matches(path)) {
         return Some(format!("left out by groups.excluded of the policy ({pattern})"));
     }
@@ -28,6 +33,18 @@ pub fn paths_above_user<'u>(user: &'u UserState, rules: &'u GroupRules) -> BTree
         paths.remove(group.path.as_str());
     }
     paths
+}
+
+/// Returns whether a constant group is granted to a user; `is_new`: its account is created.
+///
+/// # Errors
+/// The group's condition cannot be applied to the user; the error says why.
+pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Result<bool, String> {
+    if constant.granted_to == GrantedTo::New && !is_new {
+        return Ok(false);
+    }
+    let cannot = |why| format!("{}: cannot apply the condition of {}: {why}", user.username, constant.group().path);
+    constant.condition.as_ref().map_or(Ok(true), |template| meets(template, user).map_err(cannot))
 }
 
 /// Returns why a group that the target lacks is not created; `None`: it is.

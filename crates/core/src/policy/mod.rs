@@ -3,6 +3,7 @@
 //! The rules: the users in scope but service accounts, the display name from the names, the selected groups under the
 //! names that the rules give them, and the templates of further attributes.
 
+mod condition;
 mod groups;
 mod scope;
 
@@ -14,7 +15,7 @@ use crate::{
 };
 
 pub use groups::{
-    left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups, paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
+    grants, left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups, paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
 };
 pub use scope::{Verdict, verdict};
 
