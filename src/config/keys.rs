@@ -509,7 +509,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.excluded",
         "list of path patterns",
         Value("[]"),
-        "Groups that are not synced; `/hr/**` for all groups below `/hr`. Memberships that usersync added to them are removed.",
+        "Groups that are not synced, with all groups below them except those that `only` names by their exact paths. \
+         Memberships that usersync added to them are removed.",
     ),
     key(
         "connector.policy.groups.members",

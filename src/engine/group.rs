@@ -82,6 +82,13 @@ pub(super) fn two_paths(name: &str) -> String {
     )
 }
 
+/// Returns the name that the managed group of a source group should get by a rename; `None`: none.
+pub(super) fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capabilities) -> Option<String> {
+    let (case, own) = (capabilities.group_case, table.renamable(&group.id).filter(|_| capabilities.rename_group)?);
+    let name = policy::group_name(group, case);
+    (case.fold(&own.name) != case.fold(&name)).then_some(name)
+}
+
 impl Engine {
     /// Works on one claimed group.
     pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
@@ -182,6 +189,15 @@ impl Case<'_> {
         target: &TargetGroupId,
         table: &GroupTable,
     ) -> Result<bool, WorkError> {
+        // A rename that waits for approval.
+        if let Some(wanted) = wanted_rename(group, table, &self.info.capabilities)
+            && self.rename_with_source(group, &wanted, table.mapping(&group.id)).await?
+        {
+            let table = self.engine.group_table(&self.claim.pair).await?;
+            if wanted_rename(group, &table, &self.info.capabilities).is_none() {
+                return Ok(true);
+            }
+        }
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         if self.port.target.group_named(&name).await?.is_none() {
             // It was deleted outside usersync.
@@ -307,7 +323,15 @@ impl Case<'_> {
                 Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
                 None => Ok(false),
             },
-            Sent::Held | Sent::Unsupported => Ok(false),
+            Sent::Held => {
+                // Until the rename is approved, the group keeps its former name and its members.
+                if former.is_none_or(|former| former.name() != group.name) {
+                    let own = TargetGroup { id: own.id.clone(), name: own.name.clone(), protected: None };
+                    self.manage(group, own, NameFrom::Store, false, waiting).await?;
+                }
+                Ok(true)
+            }
+            Sent::Unsupported => Ok(false),
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
                 self.keep_unsupported(approval_key(&rename), why);

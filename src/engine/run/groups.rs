@@ -11,14 +11,14 @@ use crate::{
     engine::{
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend, two_paths},
+        group::{Intended, intend, two_paths, wanted_rename},
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, Limited, ManagedGroup, NewApprovalItem,
         ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
-    plan::GroupTable,
+    plan::{self, GroupTable},
     policy,
     store::Planned,
 };
@@ -51,6 +51,7 @@ impl Run<'_> {
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
+        let mut renames = 0;
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
@@ -60,7 +61,16 @@ impl Run<'_> {
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
             }
+            let renamed = wanted_rename(group, &table, &self.info.capabilities).is_some();
+            renames += u32::from(renamed && matches!(intended, Intended::InSync(_) | Intended::Create(_)));
             match intended {
+                Intended::InSync(_) if renamed => {
+                    let name = policy::group_name(group, case);
+                    match self.options.mode {
+                        RunMode::Apply => work.push(Subject::Group(group.id.clone())),
+                        RunMode::DryRun => drop(self.model_rename(&mut table, target, group, &name).await?),
+                    }
+                }
                 Intended::InSync(_) => {
                     let subject = Subject::Group(group.id.clone());
                     self.in_sync.others.push(Planned { subject, observation: source.observation, account: None });
@@ -114,6 +124,7 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
+        let rules = &self.limit_group_renames(renames, rules).await?;
         self.apply_groups(work, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.report_progress("re-reading deleted groups", 0, gone.len(), 0);
@@ -121,6 +132,22 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Returns the rules for the work on groups: all renames are held if they would exceed their limit.
+    async fn limit_group_renames(&mut self, renames: u32, rules: &RunRules) -> Result<RunRules, WorkError> {
+        let (kind, mut rules) = (Limited::RenameGroup, rules.clone());
+        if renames > 0 {
+            let engine = self.engine;
+            let limit = plan::limit(kind, &self.connector.policy.safety, engine.measure(self.pair).await?);
+            let done = engine.store.done_in_last_hour(self.pair, kind, engine.clock.now()).await?;
+            self.report.limits.insert(kind, (renames, limit));
+            if renames.saturating_add(done) > limit {
+                rules.hold.insert(kind);
+                self.report.hold(kind);
+            }
+        }
+        Ok(rules)
     }
 
     /// Reports constant groups that are no longer in the policy: they keep their members. Returns those without members
@@ -225,7 +252,8 @@ impl Run<'_> {
                     self.model_unmapped(table, group, why);
                     return Ok(());
                 }
-                self.report.plan(&subject, make.into(), None, || format!("{} in Keycloak", group.path));
+                let side = if group.id.is_constant() { "the policy" } else { "Keycloak" };
+                self.report.plan(&subject, make.into(), None, || format!("{} in {side}", group.path));
                 let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
                 self.planned.insert(id.clone());
                 (id, name, false)
@@ -257,7 +285,13 @@ impl Run<'_> {
         {
             return Ok(false);
         }
-        self.report.plan(&subject, rename.into(), None, || format!("renamed in Keycloak: {}", group.path));
+        let path = &group.path;
+        let cause = match self.paths.get(&group.id) {
+            Some(known) if known == path => format!("named by the policy: {path}"),
+            Some(_) => format!("renamed in Keycloak: {path}"),
+            None => format!("renamed in Keycloak or by the policy: {path}"),
+        };
+        self.report.plan(&subject, rename.into(), None, || cause);
         table.assume_renamed(group, name.to_owned());
         Ok(true)
     }

@@ -400,6 +400,10 @@ impl Run<'_> {
             rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
         }
         for (kind, planned) in std::mem::take(&mut self.report.limited) {
+            // A run that applies its plan has worked the groups by now.
+            if kind == Limited::RenameGroup && self.options.mode == RunMode::Apply {
+                continue;
+            }
             let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;

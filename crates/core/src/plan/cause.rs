@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use super::{Situation, leaving};
-use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState, parent_paths};
+use crate::{
+    model::{
+        Action, ConstantGroup, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState,
+        parent_paths,
+    },
+    policy,
+};
 
 /// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
@@ -34,11 +40,32 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
-        Operation::RemoveMember { group, .. } if given(group) => "no longer a member in Keycloak".to_owned(),
+        Operation::RemoveMember { group, group_name, .. } if given(group) => lost(present, situation, group, group_name),
         Operation::RemoveMember { .. } => "not a member in Keycloak".to_owned(),
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
         }
+    }
+}
+
+/// Returns why a membership that usersync granted is no longer wanted.
+fn lost(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroupId, name: &str) -> String {
+    // The group that fed the target group so far, unless the policy or Keycloak gave it another name since.
+    let unmapped = user.into_iter().flat_map(UserState::all_groups).find_map(|source| {
+        let mapping = situation.groups.mapping(&source.id)?;
+        let GroupMapping::Unmapped { name: former, why } = mapping else { return None };
+        (former.to_lowercase() == name.to_lowercase()).then(|| format!("the group {} is {why}", source.path))
+    });
+    let managed = situation.groups.managed(group);
+    match unmapped {
+        Some(why) => why,
+        None if managed.is_some_and(|managed| situation.groups.is_constant(situation.pair, managed)) => {
+            "no longer granted by groups.constant of the policy".to_owned()
+        }
+        None if managed.is_some_and(|managed| managed.sources.is_empty()) => {
+            "no synced group in Keycloak has this name any more".to_owned()
+        }
+        None => "no longer a member in Keycloak".to_owned(),
     }
 }
 
@@ -57,7 +84,14 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
         within.map(|group| format!("{} (below {})", group.path, above.path))
     });
     let paths: Vec<String> = direct.chain(above).collect();
-    if paths.is_empty() {
+    let is_new = situation.link.is_none_or(|link| link.written.is_new);
+    let grants = |constant: &ConstantGroup| {
+        policy::grants(constant, user, is_new) == Ok(true)
+            && matches!(situation.groups.mapping(&constant.id()), Some(GroupMapping::Managed { group: fed, .. }) if fed == group)
+    };
+    if paths.is_empty() && situation.group_rules.constant.iter().any(grants) {
+        "granted by groups.constant of the policy".to_owned()
+    } else if paths.is_empty() {
         "member in Keycloak".to_owned()
     } else {
         format!("member of {} in Keycloak", paths.join(", "))

@@ -7,13 +7,16 @@ use crate::model::{
     ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState, parent_paths, path_names,
 };
 
-/// Returns why a group is not synced; `None`: it is.
+/// Returns why a group is not synced; `None`: it is. An excluded group is left out with all groups below it, except those
+/// that the selection names by their exact paths.
 pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
     // A constant group.
     if !path.starts_with('/') {
         return None;
     }
-    if let Some(pattern) = rules.excluded.iter().find(|pattern| pattern.matches(path)) {
+    let is_named = rules.only.iter().any(|pattern| pattern.literal() == Some(path));
+    let excludes = |pattern: &&PathPattern| pattern.matches(path) || !is_named && pattern.matches_within(path);
+    if let Some(pattern) = rules.excluded.iter().find(excludes) {
         return Some(format!("left out by groups.excluded of the policy ({pattern})"));
     }
     let chosen = rules.only.is_empty() || rules.only.iter().any(|pattern| pattern.matches(path));
@@ -158,6 +161,13 @@ mod tests {
         }
         let excluded = left_out("/eng/secret/red", &chosen);
         assert_eq!(excluded.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret/**)"));
+        let below = left_out("/eng/secret/blue", &rules(r#"{"excluded": ["/eng/secret"]}"#));
+        assert_eq!(below.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret)"));
+        let named = r#"{"only": ["/eng/**", "/eng/secret/blue"], "excluded": ["/eng/secret"]}"#;
+        assert_eq!(left_out("/eng/secret/blue", &rules(named)), None);
+        assert!(left_out("/eng/secret/red", &rules(named)).is_some());
+        let named = r#"{"only": ["/eng/secret/blue"], "excluded": ["/eng/*/blue"]}"#;
+        assert!(left_out("/eng/secret/blue", &rules(named)).is_some());
         let other = left_out("/hr", &chosen);
         assert_eq!(other.as_deref(), Some("not selected by groups.only of the policy"));
         assert_eq!(left_out("/hr", &GroupRules::default()), None);
