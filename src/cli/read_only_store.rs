@@ -21,8 +21,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
-        Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
+        Step, Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 

@@ -110,7 +110,10 @@ impl Case<'_> {
     async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
-        if group.is_none() && !id.is_constant() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
+        if group.is_none()
+            && !id.is_constant()
+            && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await?
+        {
             group = self.connector.source.group(id).await?;
         }
         self.engine.source_answered(&self.connector);
@@ -237,7 +240,10 @@ impl Case<'_> {
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
         namesakes.retain(|other| {
             let is_synced = policy::left_out(&other.path, &self.connector.policy.groups).is_none();
-            is_synced && !group.id.is_constant() && other.id != group.id && case.fold(&other.name) == case.fold(&group.name)
+            is_synced
+                && !group.id.is_constant()
+                && other.id != group.id
+                && case.fold(&other.name) == case.fold(&group.name)
         });
         if !namesakes.is_empty() {
             let table = self.engine.group_table(&self.claim.pair).await?;

@@ -91,9 +91,8 @@ async fn listed_at(source: &dyn Source, paths: &[&str], user: &UserState) -> Res
         let text = format!("{}: the groups above its groups are not known: {why}", user.username);
         return error(ErrorClass::Unconfirmed, text);
     }
-    let stands = |group: &Arc<GroupState>| {
-        listed.items.iter().any(|listed| listed.id == group.id && listed.path == group.path)
-    };
+    let stands =
+        |group: &Arc<GroupState>| listed.items.iter().any(|listed| listed.id == group.id && listed.path == group.path);
     if let Some(moved) = user.groups.iter().find(|group| !stands(group)) {
         let text = format!(
             "{}: the group {} was moved, renamed or deleted while its groups were read; usersync reads them again",

@@ -457,7 +457,8 @@ impl Case<'_> {
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
-            if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new) {
+            let has_left = plan::has_left(&view.presence);
+            if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && !has_left) {
                 link.written.is_new = false;
                 self.keep_link();
             }
@@ -472,7 +473,8 @@ impl Case<'_> {
         let Some(user) = self.claim.subject.as_user().cloned() else { return };
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
         if let Operation::CreateUser { name, fields, .. } = operation {
-            link.written = Written { is_new: self.connector.policy.groups.grants_to_new(), ..Written::new(name, fields) };
+            link.written =
+                Written { is_new: self.connector.policy.groups.grants_to_new(), ..Written::new(name, fields) };
         }
         self.link = Some(link);
         self.keep_link();

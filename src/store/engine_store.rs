@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    Adopted, Claimed, ContactOrder, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairRecord,
-    PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
+    Adopted, Claimed, ContactOrder, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue,
+    PairRecord, PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
 };
 use crate::model::{
-    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, GroupId, Limited, Link, NewApprovalItem,
-    NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger, SourceIdentity,
-    Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, GroupId, Limited, Link,
+    NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger,
+    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
 };
 
 /// Result of appending events.

@@ -18,8 +18,8 @@ pub use reads::{
     ChangeFilter, EventCounts, EventFilter, Overdue, PairCounts, PairRecord, PairState, StoreReads, TaskFilter,
 };
 pub use work::{
-    Adopted, Claimed, ContactOrder, Failure, GroupWrite, Holder, IntentOutcome, LinkOrder, LinkWrite, MembersRead, MovedGroup,
-    NameFrom, NewIntent, OpenIntent, Planned, Step, Stepped, Waiting,
+    Adopted, Claimed, ContactOrder, Failure, GroupWrite, Holder, IntentOutcome, LinkOrder, LinkWrite, MembersRead,
+    MovedGroup, NameFrom, NewIntent, OpenIntent, Planned, Step, Stepped, Waiting,
 };
 
 /// A whole store.

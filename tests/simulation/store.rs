@@ -19,8 +19,8 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
-        Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
+        Step, Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 

@@ -245,12 +245,7 @@ async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHo
 /// A value that is the same on both sides.
 const AS_THERE: &str = "in sync";
 
-fn fields(
-    user: &UserState,
-    link: Option<&Link>,
-    there: &TargetState,
-    attributes: &AttributeRules,
-) -> Vec<Field> {
+fn fields(user: &UserState, link: Option<&Link>, there: &TargetState, attributes: &AttributeRules) -> Vec<Field> {
     let capabilities = &there.info.capabilities;
     let desired = policy::desired_user(user, capabilities, attributes, there.account.is_none());
     let account = there.account.as_ref();

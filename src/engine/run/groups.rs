@@ -15,8 +15,8 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, Limited, ManagedGroup, NewApprovalItem,
-        ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, Limited, ManagedGroup,
+        NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
@@ -49,7 +49,6 @@ impl Run<'_> {
             );
         }
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
-        let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
         let mut renames = 0;
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
@@ -68,7 +67,9 @@ impl Run<'_> {
                     let name = policy::group_name(group, case);
                     match self.options.mode {
                         RunMode::Apply => work.push(Subject::Group(group.id.clone())),
-                        RunMode::DryRun => drop(self.model_rename(&mut table, target, group, &name).await?),
+                        RunMode::DryRun => {
+                            self.model_rename(&mut table, target, group, &name).await?;
+                        }
                     }
                 }
                 Intended::InSync(_) => {
@@ -100,18 +101,8 @@ impl Run<'_> {
                 }
             }
         }
-        let mut absent: Vec<GroupId> =
-            table.sources().map(|(id, _)| id).filter(|id| !id.is_constant() && !present.contains(id)).cloned().collect();
         work.extend(self.former_constants(&table).await?);
-        if source.groups_incomplete.is_some() {
-            self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
-                let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
-                format!(
-                    "group {name}: not listed by Keycloak, but the listing is incomplete. This group is not \
-                         changed"
-                )
-            }));
-        }
+        let absent = self.absent_groups(source, &table);
         let mut gone = Vec::new();
         for id in absent {
             // A group with an unknown state fails in its own work.
@@ -132,6 +123,23 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Returns the mapped groups that were not listed, if the listing is complete; reports them otherwise.
+    fn absent_groups(&mut self, source: &SourceWalk, table: &GroupTable) -> Vec<GroupId> {
+        let present = source.group_ids();
+        let is_absent = |id: &&GroupId| !id.is_constant() && !present.contains(id);
+        let mut absent: Vec<GroupId> = table.sources().map(|(id, _)| id).filter(is_absent).cloned().collect();
+        if source.groups_incomplete.is_some() {
+            self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
+                let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
+                format!(
+                    "group {name}: not listed by Keycloak, but the listing is incomplete. This group is not \
+                         changed"
+                )
+            }));
+        }
+        absent
     }
 
     /// Returns the rules for the work on groups: all renames are held if they would exceed their limit.

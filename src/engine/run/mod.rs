@@ -42,8 +42,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope, Subject,
-        TargetGroupId,
+        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Scope,
+        Subject, TargetGroupId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},

@@ -75,13 +75,19 @@ impl Run<'_> {
     /// Returns the target groups that groups of this connector's realm feed.
     fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
         let connector = &self.pair.connector;
-        let fed = groups.sources().filter(|(source, _)| !source.is_constant()).filter_map(|(source, mapping)| match mapping {
-            GroupMapping::Managed { group, .. } => {
-                let stands = |(by, fed): &(_, _)| by == connector && fed == source;
-                groups.managed(group).filter(|managed| managed.sources.iter().any(stands)).map(|_| group.clone())
-            }
-            GroupMapping::Unmapped { .. } => None,
-        });
+        let fed =
+            groups.sources().filter(|(source, _)| !source.is_constant()).filter_map(
+                |(source, mapping)| match mapping {
+                    GroupMapping::Managed { group, .. } => {
+                        let stands = |(by, fed): &(_, _)| by == connector && fed == source;
+                        groups
+                            .managed(group)
+                            .filter(|managed| managed.sources.iter().any(stands))
+                            .map(|_| group.clone())
+                    }
+                    GroupMapping::Unmapped { .. } => None,
+                },
+            );
         fed.collect()
     }
 }

@@ -25,9 +25,9 @@ use crate::{
     },
     keycloak::SourceError,
     model::{
-        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules, GroupState,
-        IdMap, IdSet, Link, Members, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject, TargetGroupId, Unsupported,
-        UserId, UserState, number,
+        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
+        GroupState, IdMap, IdSet, Link, Members, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
+        TargetGroupId, Unsupported, UserId, UserState, number,
     },
     plan::{GroupTable, NameHolder},
     policy,
@@ -524,8 +524,7 @@ impl SourceWalk {
 
     /// Returns the groups above the direct groups of the user at an index.
     fn groups_above(&self, place: usize) -> Vec<Arc<GroupState>> {
-        let direct: IdSet<&GroupId> =
-            self.memberships.of(place).map(|group| &self.joined[group as usize].id).collect();
+        let direct: IdSet<&GroupId> = self.memberships.of(place).map(|group| &self.joined[group as usize].id).collect();
         let above = self.memberships.of(place).flat_map(|group| &self.above[group as usize]);
         let mut above: Vec<_> = above.filter(|group| !direct.contains(&group.id)).cloned().collect();
         above.sort();

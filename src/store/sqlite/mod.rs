@@ -70,9 +70,9 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EngineStore, EventCounts,
-        EventFilter, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OperatorStore, OrderEnd, Overdue, PairCounts,
-        PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads, StoreResult,
-        TaskFilter, Totals, Waiting,
+        EventFilter, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OperatorStore, OrderEnd, Overdue,
+        PairCounts, PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 

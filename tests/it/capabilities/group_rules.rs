@@ -6,7 +6,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::NewUser;
 
-use super::support::{World, on, policy, world_with};
+use super::support::{STAFF, World, on, policy, world_with};
 
 /// Starts a realm with its staff and users in two teams, where these are the rules for groups.
 async fn ruled(json: &str) -> World {
@@ -101,6 +101,8 @@ async fn a_group_that_is_left_out_later_loses_the_memberships_that_usersync_adde
     let report = w.run().await;
     assert!(!report.has_problems(), "{report:?}");
     assert_eq!(report.planned.get("remove_member"), Some(&1), "{report:?}");
+    let causes: Vec<_> = report.lines.iter().filter_map(|line| line.cause.as_deref()).collect();
+    assert!(causes.contains(&"/eng/admins: left out by groups.excluded of the policy (/eng/admins)"), "{causes:?}");
     assert!(w.members("admins").is_empty() && groups_of(&w).contains(&"admins".to_owned()));
     assert_eq!(w.members("eng"), ["ann", "ben"]);
 }
@@ -210,8 +212,7 @@ async fn a_group_that_is_missing_at_the_target_is_not_created_if_the_policy_forb
     let plan = w.dry_run().await;
     assert_eq!((plan.planned.get("create_group"), plan.planned.get("create")), (None, Some(&2)), "{plan:?}");
     for report in [plan, w.run().await] {
-        let why =
-            "group /eng: the target has no group eng; create it there, or set groups.create = true in the policy";
+        let why = "group /eng: the target has no group eng; create it there, or set groups.create = true in the policy";
         assert!(report.unsupported.iter().any(|text| text == why), "{report:?}");
     }
     assert!(groups_of(&w).is_empty() && w.has_account("ann"));
@@ -231,4 +232,124 @@ async fn a_group_that_is_missing_at_the_target_is_not_created_if_the_policy_forb
     first.expect("joined");
     w.run().await;
     assert_eq!(w.members("eng"), ["ann", "ben", "staff1"]);
+}
+
+/// Starts a realm with ann, ben and the staff, where these are the constant groups, and a store that outlives it.
+async fn constants(json: &str, folder: &tempfile::TempDir) -> World {
+    let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));
+    let store = Some(folder.path().join("usersync.db"));
+    ruled_with(StackOptions { store, ..policy(|policy| policy.groups = groups) }).await
+}
+
+/// Restarts usersync with other constant groups.
+async fn restarted(w: World, json: &str) -> World {
+    let World { mut servers, stack } = w;
+    stack.stop().await;
+    let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));
+    servers.set_policy(Policy { first_run: FirstRun::Apply, groups, ..Policy::default() });
+    on(servers).await
+}
+
+#[tokio::test]
+async fn everybody_in_scope_gets_a_constant_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "everyone"}]"#, &folder).await;
+    let report = w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 2, "{report:?}");
+    w.realm().create_user(NewUser::named("new")).await.expect("created");
+    w.settled().await;
+    assert!(w.members("everyone").contains(&"new".to_owned()));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty() && again.unsupported.total() == 0, "{again:?}");
+    // Deleted outside usersync, it is created again.
+    w.jira().remove_group("everyone");
+    w.run().await;
+    w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 3);
+}
+
+#[tokio::test]
+async fn a_condition_grants_and_withdraws_only_what_usersync_added() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gold = r#"[{"name": "gold", "condition": "{{ attributes.level == 'gold' }}"}]"#;
+    let w = constants(gold, &folder).await;
+    w.run().await;
+    assert!(w.members("gold").is_empty() && groups_of(&w).contains(&"gold".to_owned()));
+    w.jira().add_member("gold", "ben");
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("gold"), ["ann", "ben"]);
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
+    w.realm().set_attribute(&w.id("ann"), "level", &["silver"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("gold"), ["ben"], "a member that usersync did not add stays");
+}
+
+#[tokio::test]
+async fn a_membership_stays_as_long_as_a_group_or_a_constant_grants_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gold = r#"[{"name": "eng", "condition": "{{ attributes.level == 'gold' }}"}]"#;
+    let w = constants(gold, &folder).await;
+    let report = w.run().await;
+    assert_eq!((report.unsupported.total(), w.members("eng")), (0, vec!["ann".into(), "ben".into()]), "{report:?}");
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    for login in ["ann", "ben"] {
+        w.realm().leave(&w.id(login), &group(&w, "/eng")).await.expect("left");
+    }
+    w.settled().await;
+    assert_eq!(w.members("eng"), ["ann"]);
+    w.realm().set_attribute(&w.id("ann"), "level", &[]).await.expect("cleared");
+    w.settled().await;
+    assert!(w.members("eng").is_empty());
+    let report = w.run().await;
+    assert!(report.planned.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn new_accounts_get_a_constant_group_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants("[]", &folder).await;
+    w.run().await;
+    let w = restarted(w, r#"[{"name": "newcomers", "for": "new"}]"#).await;
+    let report = w.run().await;
+    assert!(w.members("newcomers").is_empty(), "{report:?}");
+    w.realm().create_user(NewUser::named("new")).await.expect("created");
+    w.settled().await;
+    assert_eq!(w.members("newcomers"), ["new"]);
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    // What an administrator takes away is not given again.
+    w.jira().remove_member("newcomers", "new");
+    w.run().await;
+    assert!(w.members("newcomers").is_empty());
+}
+
+#[tokio::test]
+async fn a_constant_group_that_is_no_longer_listed_keeps_its_members() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "everyone"}]"#, &folder).await;
+    w.run().await;
+    let everyone = w.members("everyone");
+    let w = restarted(w, "[]").await;
+    let report = w.run().await;
+    assert!(report.planned.is_empty(), "{report:?}");
+    assert!(report.kept.keys().any(|why| why.contains("groups.constant of the policy no longer lists it")));
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("everyone"), everyone);
+    // Withdrawn on purpose, by a limited number of removals.
+    let w = restarted(w, r#"[{"name": "everyone", "condition": "{{ false }}"}]"#).await;
+    let report = w.run().await;
+    assert_eq!((w.members("everyone").len(), report.planned.get("remove_member")), (report.held, Some(&12)));
+}
+
+#[tokio::test]
+async fn an_excluded_group_is_left_out_with_all_groups_below_it() {
+    let w = nested(r#"{"excluded": ["/eng"]}"#).await;
+    w.run().await;
+    assert_eq!(groups_of(&w), ["ops", "staff"]);
+    let w = nested(r#"{"only": ["/eng/**", "/eng/core/red"], "excluded": ["/eng/core"]}"#).await;
+    w.run().await;
+    assert_eq!((groups_of(&w), w.members("red")), (vec!["red".to_owned()], vec!["cas".to_owned()]));
 }

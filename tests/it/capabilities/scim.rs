@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{Report, RunOptions},
-    model::{ApprovalKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
+    model::{ApprovalKind, Limited, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
     store::StoreReads,
     targets::{
         Credentials, Target,
@@ -341,4 +341,32 @@ async fn one_odd_account_or_group_keeps_no_leaver_active() {
             run.unsupported.iter().chain(run.errors.iter()).chain(run.unconfirmed.iter()).collect::<Vec<_>>();
         assert!(!reported.is_empty(), "{path}: it is named");
     }
+}
+
+#[tokio::test]
+async fn many_renames_of_groups_wait_and_the_groups_keep_their_names_and_members() {
+    let wiki = Wiki::start().await;
+    let (realm, alice) = (wiki.w.realm(), wiki.w.id("alice"));
+    let mut groups = Vec::new();
+    for number in 0..7 {
+        let group = realm.create_group(None, &format!("g{number}")).await.expect("made");
+        realm.join(&alice, &group).await.expect("joined");
+        groups.push(group);
+    }
+    wiki.w.settled().await;
+    realm.switch_webhook(false);
+    for (number, group) in groups.iter().enumerate() {
+        realm.rename_group(group, &format!("r{number}")).await.expect("renamed");
+    }
+    assert_eq!(wiki.run(RunOptions::dry(RunTrigger::Operator)).await.held, 7);
+    for _ in 0..2 {
+        let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+        assert_eq!((run.done.len(), run.held), (0, 7), "{run:?}");
+        wiki.w.calm().await;
+        assert_eq!(wiki.server.snapshot().groups["g0"], ["alice".to_owned()].into());
+    }
+    wiki.w.decide(ApprovalKind::SafetyLimit(Limited::RenameGroup), true).await;
+    let groups = wiki.server.snapshot().groups;
+    assert_eq!((groups.get("g6"), &groups["r6"]), (None, &["alice".to_owned()].into()));
+    assert_eq!(wiki.plan().await, [""; 0]);
 }

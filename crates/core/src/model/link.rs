@@ -162,11 +162,19 @@ impl Packable for Link {
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
-        type Packed<'a> =
-            (Compact<'a>, String, Option<u32>, PackedWritten, (Vec<u32>, Vec<u32>), [Option<i64>; 2], (bool, bool, bool));
+        type Packed<'a> = (
+            Compact<'a>,
+            String,
+            Option<u32>,
+            PackedWritten,
+            (Vec<u32>, Vec<u32>),
+            [Option<i64>; 2],
+            (bool, bool, bool),
+        );
         type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
-        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted, is_new)): Packed<'_> =
-            packed::read(bytes);
+        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted, is_new)): Packed<
+            '_,
+        > = packed::read(bytes);
         let (written_name, display_name, email, attributes) = written;
         let text = |number: u32| names.name(number).to_string();
         let [seen_alive, missing_since] = times.map(|at| at.and_then(|at| Timestamp::from_microsecond(at).ok()));

@@ -40,7 +40,9 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
-        Operation::RemoveMember { group, group_name, .. } if given(group) => lost(present, situation, group, group_name),
+        Operation::RemoveMember { group, group_name, .. } if given(group) => {
+            lost(present, situation, group, group_name)
+        }
         Operation::RemoveMember { .. } => "not a member in Keycloak".to_owned(),
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
@@ -54,7 +56,7 @@ fn lost(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroup
     let unmapped = user.into_iter().flat_map(UserState::all_groups).find_map(|source| {
         let mapping = situation.groups.mapping(&source.id)?;
         let GroupMapping::Unmapped { name: former, why } = mapping else { return None };
-        (former.to_lowercase() == name.to_lowercase()).then(|| format!("the group {} is {why}", source.path))
+        (former.to_lowercase() == name.to_lowercase()).then(|| format!("{}: {why}", source.path))
     });
     let managed = situation.groups.managed(group);
     match unmapped {
@@ -120,7 +122,7 @@ fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Account, GroupMapping},
+        model::{Account, GroupId, GroupMapping, ManagedGroup},
         plan::{
             GroupTable, NameHolder,
             fixtures::{OwnedSituation, account, source_group, user},
@@ -266,5 +268,63 @@ mod tests {
         }
         let deleted = OwnedSituation::deleted(Account { active: false, ..account() });
         assert_eq!(cause(&created, &deleted.situation()), "member in Keycloak");
+    }
+
+    #[test]
+    fn a_membership_of_a_group_that_the_policy_names_or_leaves_out_is_not_lost_in_keycloak() {
+        let remove: Action = Operation::RemoveMember {
+            group: "eng".into(),
+            group_name: "Eng".to_owned(),
+            account: "a".into(),
+            name: "alice".to_owned(),
+        }
+        .into();
+        let mut given =
+            OwnedSituation::linked(UserState { groups: vec![source_group("1", "Eng")], ..user() }, account());
+        given.link_mut().given.insert("eng".into());
+        let managed = |sources: Vec<GroupId>| ManagedGroup {
+            id: "eng".into(),
+            name: "Eng".into(),
+            adopted: false,
+            removals_approved: false,
+            sources: sources.into_iter().map(|id| ("acme".into(), id)).collect(),
+        };
+        let unmapped = |name: &str, why: &str| GroupMapping::Unmapped { name: name.into(), why: why.into() };
+        let out = "left out by groups.excluded of the policy (/Eng)";
+        for (sources, mapping, expected) in [
+            (vec![], unmapped("eng", out), format!("/Eng: {out}")),
+            (vec![], unmapped("kc-Eng", out), "no synced group in Keycloak has this name any more".to_owned()),
+            (vec!["9".into()], unmapped("kc-Eng", out), "no longer a member in Keycloak".to_owned()),
+            (
+                vec!["constant:Eng".into()],
+                unmapped("kc-Eng", out),
+                "no longer granted by groups.constant of the policy".to_owned(),
+            ),
+        ] {
+            given.groups = GroupTable::new(vec![managed(sources)], vec![("1".into(), mapping)]);
+            assert_eq!(cause(&remove, &given.situation()), expected);
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_membership_names_the_way_to_it() {
+        let add: Action = Operation::AddMember {
+            group: "eng".into(),
+            group_name: "Eng".to_owned(),
+            account: "a".into(),
+            name: "alice".to_owned(),
+        }
+        .into();
+        let core = Arc::new(GroupState { id: "2".into(), name: "core".into(), path: "/Eng/core".into() });
+        let user = UserState { groups: vec![core], parent_groups: vec![source_group("1", "Eng")], ..user() };
+        let mut given = OwnedSituation::linked(user, account());
+        let managed = |id: &str| (id.into(), GroupMapping::Managed { group: "eng".into(), name: "Eng".into() });
+        given.groups = GroupTable::new(Vec::new(), vec![managed("1")]);
+        assert_eq!(cause(&add, &given.situation()), "member of /Eng/core (below /Eng) in Keycloak");
+        given.groups = GroupTable::new(Vec::new(), vec![managed("constant:Eng")]);
+        assert_eq!(cause(&add, &given.situation()), "member in Keycloak");
+        let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng"}]}"#).unwrap();
+        let granted = Situation { group_rules: &rules, ..given.situation() };
+        assert_eq!(cause(&add, &granted), "granted by groups.constant of the policy");
     }
 }

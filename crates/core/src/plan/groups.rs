@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     capabilities::CaseRule,
-    model::{GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId, UserState},
+    model::{
+        GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId,
+        UserState,
+    },
     policy,
 };
 
@@ -278,6 +281,42 @@ mod tests {
         let resolved = table.resolve(&user, &GROUP_RULES, false);
         assert_eq!(resolved.wanted.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
         assert_eq!(resolved.missing, ["3".into()]);
+    }
+
+    #[test]
+    fn a_constant_group_is_wanted_kept_or_removed_as_the_rules_say() {
+        let rules = |json: &str| serde_json::from_str::<GroupRules>(&format!(r#"{{"constant": [{json}]}}"#)).unwrap();
+        let managed = GroupMapping::Managed { group: "everyone".into(), name: "everyone".into() };
+        let known = GroupTable::new(Vec::new(), vec![("constant:everyone".into(), managed)]);
+        let (unknown, user) = (GroupTable::default(), user());
+        // The entry, whether the account is created, and whether the group is wanted, kept, missing and undecided.
+        for (entry, is_new, expected) in [
+            (r#"{"name": "everyone"}"#, false, (true, false, true, false)),
+            (r#"{"name": "everyone", "condition": "{{ username == 'alice' }}"}"#, false, (true, false, true, false)),
+            (r#"{"name": "everyone", "condition": "{{ username == 'bob' }}"}"#, false, (false, false, false, false)),
+            (r#"{"name": "everyone", "condition": "{{ username }}"}"#, false, (false, true, false, true)),
+            (r#"{"name": "everyone", "for": "new"}"#, true, (true, false, true, false)),
+            (r#"{"name": "everyone", "for": "new"}"#, false, (false, true, false, false)),
+            ("", false, (false, true, false, false)),
+        ] {
+            let rules = rules(entry);
+            let (known, unknown) = (known.resolve(&user, &rules, is_new), unknown.resolve(&user, &rules, is_new));
+            let group = TargetGroupId::from("everyone");
+            let missing = unknown.missing == ["constant:everyone".into()];
+            let found =
+                (known.wanted.contains(&group), known.keep.contains(&group), missing, !known.undecided.is_empty());
+            assert_eq!(found, expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_constant_group_shares_its_target_group() {
+        let managed = |id: &str| (id.into(), GroupMapping::Managed { group: "eng".into(), name: "Eng".into() });
+        let table = GroupTable::new(Vec::new(), vec![managed("1"), managed("constant:Eng")]);
+        for id in ["1", "constant:Eng"] {
+            assert_eq!(table.others_feeding(&id.into(), "Eng", CaseRule::Insensitive).next(), None, "{id}");
+        }
+        assert!(table.others_feeding(&"2".into(), "Eng", CaseRule::Insensitive).next().is_some());
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::GroupTable;
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, GroupRules, GroupState, Link, ManagedGroup, Operation,
-        Pair, TargetGroupId, UserFields, UserId, UserState, count,
+        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, GroupRules, GroupState, Link, ManagedGroup,
+        Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
 };

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::condition::meets;
 use crate::model::{
-    ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState, parent_paths, path_names,
+    ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState,
+    parent_paths, path_names,
 };
 
 /// Returns why a group is not synced; `None`: it is. An excluded group is left out with all groups below it, except those
@@ -26,7 +27,7 @@ pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
 /// Returns the paths of the selected groups above a group, of which the rules make its members members too.
 pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<Item = &'p str> {
     let above = (rules.members == Members::WithSubgroups).then(|| parent_paths(path));
-    above.into_iter().flatten().filter(|path| left_out(path, rules).is_none())
+    above.into_iter().flatten().filter(move |path| left_out(path, rules).is_none())
 }
 
 /// Returns the paths of the selected groups above a user's groups, of which the rules make it a member too.
@@ -52,9 +53,8 @@ pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Resul
 
 /// Returns why a group that the target lacks is not created; `None`: it is.
 pub fn not_created(name: &str, rules: &GroupRules) -> Option<String> {
-    (!rules.create).then(|| {
-        format!("the target has no group {name}; create it there, or set groups.create = true in the policy")
-    })
+    (!rules.create)
+        .then(|| format!("the target has no group {name}; create it there, or set groups.create = true in the policy"))
 }
 
 /// Returns whether the names or the selection of groups follow from their paths.
