@@ -526,6 +526,13 @@ pub(super) const KEYS: &[Key] = &[
         "Whether groups that a target lacks are created. If not, they are reported, and synced once they exist there.",
     ),
     key(
+        "connector.policy.groups.unmanaged_members",
+        "`keep` or `report`",
+        Value(r#""keep""#),
+        "Members of managed groups whose accounts no user is linked to always stay; `report` lists them in each full \
+         reconcile.",
+    ),
+    key(
         "connector.policy.groups.named_by",
         "`leaf` or `path`",
         Value(r#""leaf""#),

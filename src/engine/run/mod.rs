@@ -12,6 +12,7 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod unmanaged;
 mod users;
 mod walk;
 
@@ -318,6 +319,7 @@ impl Run<'_> {
         // A missing membership may put a user into the scope, so such users are read alone.
         let is_incomplete = !source.members_incomplete.is_empty() || source.groups_incomplete.is_some();
         self.rereads = is_incomplete && self.connector.policy.scope != Scope::default();
+        self.report_unmanaged(&source, &target, &groups);
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();

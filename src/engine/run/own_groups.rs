@@ -118,7 +118,8 @@ fn is_contradicted(
     link.given.iter().chain(held.iter().flatten()).any(lacks)
 }
 
-fn some(names: &[String]) -> String {
+/// Returns the first names, and how many there are in addition.
+pub(super) fn some(names: &[String]) -> String {
     let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > NAMES { format!("{shown} and {} more", names.len() - NAMES) } else { shown }
 }

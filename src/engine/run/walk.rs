@@ -390,6 +390,11 @@ impl TargetWalk {
         self.links.contains(user.as_str()) && !self.unlinked.contains(user)
     }
 
+    /// Returns whether another connector links an account.
+    pub fn is_linked_elsewhere(&self, account: &AccountId) -> bool {
+        self.elsewhere.contains_key(account)
+    }
+
     /// Returns the indexes of links to users that were not listed at the source.
     pub fn links_absent_from<'a>(&'a self, source: &'a SourceWalk) -> impl Iterator<Item = usize> + 'a {
         (0..self.links.len()).filter(|place| {

@@ -2,9 +2,9 @@
 
 use usersync::{
     demo::stack::StackOptions,
-    model::{FirstRun, GroupRules, Policy},
+    model::{ApprovalKind, FirstRun, GroupRules, Policy},
 };
-use usersync_simulators::keycloak::NewUser;
+use usersync_simulators::{Fault, jira::NewAccount, keycloak::NewUser};
 
 use super::support::{STAFF, World, on, policy, world_with};
 
@@ -352,4 +352,65 @@ async fn an_excluded_group_is_left_out_with_all_groups_below_it() {
     let w = nested(r#"{"only": ["/eng/**", "/eng/core/red"], "excluded": ["/eng/core"]}"#).await;
     w.run().await;
     assert_eq!((groups_of(&w), w.members("red")), (vec!["red".to_owned()], vec!["cas".to_owned()]));
+}
+
+#[tokio::test]
+async fn incomplete_lists_remove_nobody_from_a_group_above() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng"), ["cas"]);
+    let empty = || Fault::edit(|list| *list = serde_json::json!([]));
+    w.servers.keycloak.faults.add(empty().path("/members"));
+    let report = w.run().await;
+    assert_eq!((report.planned.get("remove_member"), w.members("eng")), (None, vec!["cas".into()]), "{report:?}");
+    w.servers.keycloak.faults.clear();
+    // Neither the listing nor the search shows the group above.
+    let eng = group(&w, "/eng");
+    let without = Fault::edit(move |list| {
+        if let Some(list) = list.as_array_mut() {
+            list.retain(|one| one["id"] != eng.as_str());
+        }
+    });
+    w.servers.keycloak.faults.add(without.path("populateHierarchy"));
+    let report = w.run().await;
+    assert_eq!((report.planned.get("remove_member"), w.members("eng")), (None, vec!["cas".into()]), "{report:?}");
+    w.servers.keycloak.faults.clear();
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_constant_group_that_exists_waits_for_its_adoption_and_keeps_its_members() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants("[]", &folder).await;
+    w.jira().add_group("everyone");
+    w.jira().add_member("everyone", "staff1");
+    let w = restarted(w, r#"[{"name": "everyone"}]"#).await;
+    let report = w.run().await;
+    assert_eq!((report.held, w.members("everyone")), (1, vec!["staff1".into()]), "{report:?}");
+    // The approval requests a full reconcile, as all users are concerned.
+    w.decide(ApprovalKind::Adoption, true).await;
+    w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 2);
+}
+
+#[tokio::test]
+async fn a_protected_group_is_granted_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "jira-administrators"}]"#, &folder).await;
+    let before = w.members("jira-administrators");
+    let report = w.run().await;
+    assert!(report.unsupported.iter().any(|why| why.starts_with("group jira-administrators (groups.constant): ")));
+    assert_eq!(w.members("jira-administrators"), before);
+}
+
+#[tokio::test]
+async fn unmanaged_members_stay_and_are_reported_if_the_policy_says_so() {
+    let w = ruled(r#"{"named_by": "path", "unmanaged_members": "report"}"#).await;
+    w.run().await;
+    w.jira().add_account(NewAccount::named("visitor").in_groups(&["eng", "ops"]));
+    let report = w.run().await;
+    let kept: Vec<_> = report.kept.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["eng: unmanaged members stay: visitor", "ops: unmanaged members stay: visitor"]);
+    assert_eq!(w.members("eng"), ["ann", "ben", "visitor"]);
 }

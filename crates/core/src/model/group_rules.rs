@@ -28,6 +28,17 @@ pub enum Members {
     WithSubgroups,
 }
 
+/// What happens to members of managed groups whose accounts no user is linked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmanagedMembers {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They stay, and each full reconcile reports them.
+    Report,
+}
+
 /// The users that a constant group is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +109,8 @@ pub struct GroupRules {
     pub members: Members,
     /// Whether groups that the target lacks are created.
     pub create: bool,
+    /// What happens to members whose accounts no user is linked to.
+    pub unmanaged_members: UnmanagedMembers,
     /// Groups of the targets that the policy grants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constant: Vec<ConstantGroup>,
@@ -128,6 +141,7 @@ impl Default for GroupRules {
             names: BTreeMap::new(),
             members: Members::Direct,
             create: true,
+            unmanaged_members: UnmanagedMembers::Keep,
             constant: Vec::new(),
         }
     }
