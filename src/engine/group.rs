@@ -125,10 +125,15 @@ impl Case<'_> {
         let former = table.mapping(id).cloned();
         match group {
             Some(group) => {
-                if former.is_some() && !id.is_constant() {
+                let is_new = former.is_none();
+                if !is_new {
                     self.follow_move(&group).await?;
                 }
-                self.reconcile_present_group(&group, former).await
+                let ended = self.reconcile_present_group(&group, former).await?;
+                if is_new {
+                    self.note_place(&group).await?;
+                }
+                Ok(ended)
             }
             None if id.is_constant() => self.let_constant_go(id, former).await.map(|()| true),
             None => self.let_go(id, former).await.map(|()| true),

@@ -54,7 +54,7 @@ impl Case<'_> {
         let (groups, users) =
             (policy::paths_decide_groups(&self.connector.policy), policy::paths_decide_users(&self.connector.policy));
         // A run works all subjects itself, and records the paths at its end.
-        if self.rules.in_run || !(groups || users) {
+        if self.rules.in_run || group.id.is_constant() || !(groups || users) {
             return Ok(());
         }
         let recorded = self.engine.store.group_paths(&self.claim.pair).await?;
@@ -79,6 +79,15 @@ impl Case<'_> {
         let moved: Vec<MovedGroup> = std::iter::once(group).chain(below).map(record).collect();
         self.engine.store.keep_group_paths(&self.claim.pair, &moved).await?;
         Ok(())
+    }
+
+    /// Records the path of a group that is mapped now.
+    pub(super) async fn note_place(&self, group: &GroupState) -> Result<(), WorkError> {
+        if self.rules.in_run || group.id.is_constant() {
+            return Ok(());
+        }
+        let placed = MovedGroup { group: group.id.clone(), from: None, to: group.path.clone() };
+        Ok(self.engine.store.keep_group_paths(&self.claim.pair, &[placed]).await?)
     }
 
     /// Returns the groups that lose the members of a group that is gone: those above its recorded path.

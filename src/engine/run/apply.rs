@@ -23,8 +23,9 @@ use crate::{
         additions::{Additions, Part, Waves},
         case::RunRules,
         error::WorkError,
+        group::wanted_rename,
     },
-    model::{Link, Subject, UserId},
+    model::{GroupState, Link, Subject, UserId},
     store::{MovedGroup, StoreError},
 };
 
@@ -282,8 +283,11 @@ impl Run<'_> {
 
     /// Records the paths of groups, as all that depends on them is done.
     async fn keep_group_paths(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
+        let table = self.engine.group_table(self.pair).await?;
+        // The path explains a rename that waits for approval.
+        let waits = |group: &GroupState| wanted_rename(group, &table, &self.info.capabilities).is_some();
         let mut moved = Vec::new();
-        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
+        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id) && !waits(group)) {
             let from = self.paths.remove(&group.id);
             if from.as_ref() != Some(&group.path) {
                 moved.push(MovedGroup { group: group.id.clone(), from, to: group.path.clone() });

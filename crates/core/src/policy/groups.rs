@@ -67,7 +67,8 @@ pub fn paths_decide_groups(policy: &Policy) -> bool {
 pub fn paths_decide_users(policy: &Policy) -> bool {
     let Scope { required_groups, excluded_groups, condition, .. } = &policy.scope;
     let scoped = !(required_groups.is_empty() && excluded_groups.is_empty() && condition.is_none());
-    scoped || policy.groups.members != Members::Direct
+    let granted = policy.groups.constant.iter().any(|constant| constant.condition.is_some());
+    scoped || granted || policy.groups.members != Members::Direct
 }
 
 /// Returns the patterns and paths of the rules that fit none of these groups, each with its setting.
