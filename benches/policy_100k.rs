@@ -5,6 +5,7 @@ mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usersync::{
     model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserState},
@@ -106,6 +107,8 @@ impl Realm {
                 rules,
                 same_login_as: None,
                 group_rules: &self.policy.groups,
+                leavers: &self.policy.leavers,
+                now: Timestamp::UNIX_EPOCH,
                 adopt_freely: false,
                 wanted_by_other: false,
                 in_ring: false,
@@ -148,6 +151,7 @@ fn state(user: Listed, groups: &[Arc<GroupState>]) -> UserState {
         federation_link: None,
         attributes: user.attributes,
         groups: user.groups.into_iter().map(|number| Arc::clone(&groups[number])).collect(),
+        parent_groups: Vec::new(),
     }
 }
 

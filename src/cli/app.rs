@@ -9,7 +9,6 @@ use crate::{
     keycloak::{KeycloakSettings, KeycloakSource, SourceError},
     model::{ConnectorName, Pair, Policy, TargetName, UserState},
     plan::Presence,
-    policy,
     store::{
         EngineStore, PairState,
         sqlite::{OpenOptions, SqliteStore},
@@ -99,15 +98,14 @@ impl Sides {
         Ok(sides)
     }
 
-    /// Returns a user of a connector's realm, with whether it is in scope.
+    /// Returns a user of a connector's realm, with the groups that the policy gives it, and with whether it is in scope.
     pub async fn judge(
         &self,
         connector: &ConnectorName,
         policy: &Policy,
         user: UserState,
     ) -> Result<Presence, SourceError> {
-        let user = policy::with_named_groups(user, &policy.groups);
-        engine::judge(self.sources[connector].as_ref(), &policy.scope, user).await
+        engine::judge(self.sources[connector].as_ref(), policy, user).await
     }
 
     /// Creates the engine for these sources and targets.

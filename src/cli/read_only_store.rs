@@ -21,8 +21,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
-        Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
+        Step, Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -109,6 +109,7 @@ read_only! {
         fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
         fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
+        fn group_paths(&self, pair: &Pair) -> Vec<(GroupId, String)>;
         fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
         fn standing_items(&self, pair: &Pair) -> Vec<ApprovalItem>;
@@ -135,6 +136,8 @@ read_only! {
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
+        fn request_run(&self, pair: &Pair) -> ();
+        fn keep_group_paths(&self, pair: &Pair, moved: &[MovedGroup]) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
         fn prune(&self, before: Timestamp, limit: usize) -> usize;
     }

@@ -55,6 +55,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
         Limited::Rename => "renames",
         Limited::ChangeEmail => "changes of e-mail addresses",
         Limited::ClearAttributes => "cleared attributes",
+        Limited::RenameGroup => "renames of groups",
         Limited::DeleteGroup => "deletions of groups",
         Limited::RemoveMember => "removed memberships",
         Limited::DropLink => "dropped links",

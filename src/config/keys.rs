@@ -49,7 +49,7 @@ impl Key {
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
 /// Sections that are arrays of tables, `[[name]]`.
-pub(super) const REPEATED: [&str; 2] = ["target", "connector"];
+pub(super) const REPEATED: [&str; 3] = ["target", "connector", "connector.policy.groups.constant"];
 
 const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
     Key { path, kind, fallback, meaning }
@@ -509,7 +509,28 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.excluded",
         "list of path patterns",
         Value("[]"),
-        "Groups that are not synced; `/hr/**` for all groups below `/hr`. Memberships that usersync added to them are removed.",
+        "Groups that are not synced, with all groups below them except those that `only` names by their exact paths. \
+         Memberships that usersync added to them are removed.",
+    ),
+    key(
+        "connector.policy.groups.members",
+        "`direct` or `with_subgroups`",
+        Value(r#""direct""#),
+        "Who is a member of a group: its direct members, or also the members of all groups below it. These count even \
+         if they are not synced themselves.",
+    ),
+    key(
+        "connector.policy.groups.create",
+        "true or false",
+        Value("true"),
+        "Whether groups that a target lacks are created. If not, they are reported, and synced once they exist there.",
+    ),
+    key(
+        "connector.policy.groups.unmanaged_members",
+        "`keep` or `report`",
+        Value(r#""keep""#),
+        "Members of managed groups whose accounts no user is linked to always stay; `report` lists them in each full \
+         reconcile.",
     ),
     key(
         "connector.policy.groups.named_by",
@@ -535,6 +556,25 @@ pub(super) const KEYS: &[Key] = &[
         "string",
         Absent,
         "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
+    ),
+    key(
+        "connector.policy.groups.constant.name",
+        "string",
+        Required,
+        "The name of a group of the targets that users get from the policy, not from a group in Keycloak. usersync \
+         removes only memberships that it added; without the entry they stay.",
+    ),
+    key(
+        "connector.policy.groups.constant.for",
+        "`all` or `new`",
+        Value(r#""all""#),
+        "Whether all users in scope get it, or only those whose account usersync creates; these keep it.",
+    ),
+    key(
+        "connector.policy.groups.constant.condition",
+        "template",
+        Absent,
+        "A template that renders `true` for the users that get the group and `false` for the others.",
     ),
     key(
         "connector.policy.account.login",

@@ -1,6 +1,6 @@
 //! Reads `[connector.policy]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Spanned, de::DeValue};
 
@@ -90,6 +90,16 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
         }
         if let Some(other) = given.insert(name.to_lowercase(), path) {
             mistakes.push(("names", Wrong::new(format!("{other} and {path} have the same name {}", quoted(name)))));
+        }
+    }
+    let mut constants: BTreeSet<String> = BTreeSet::new();
+    for constant in &rules.constant {
+        if constant.name.trim().is_empty() {
+            mistakes.push(("constant", Wrong::new("a group has an empty name")));
+        }
+        if !constants.insert(constant.name.to_lowercase()) {
+            let wrong = Wrong::new(format!("{} is listed twice", quoted(&constant.name)));
+            mistakes.push(("constant", wrong.help("combine the two conditions in one entry")));
         }
     }
     mistakes

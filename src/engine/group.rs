@@ -82,6 +82,13 @@ pub(super) fn two_paths(name: &str) -> String {
     )
 }
 
+/// Returns the name that the managed group of a source group should get by a rename; `None`: none.
+pub(super) fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capabilities) -> Option<String> {
+    let (case, own) = (capabilities.group_case, table.renamable(&group.id).filter(|_| capabilities.rename_group)?);
+    let name = policy::group_name(group, case);
+    (case.fold(&own.name) != case.fold(&name)).then_some(name)
+}
+
 impl Engine {
     /// Works on one claimed group.
     pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
@@ -103,7 +110,10 @@ impl Case<'_> {
     async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
-        if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
+        if group.is_none()
+            && !id.is_constant()
+            && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await?
+        {
             group = self.connector.source.group(id).await?;
         }
         self.engine.source_answered(&self.connector);
@@ -114,7 +124,18 @@ impl Case<'_> {
         let table = self.engine.group_table(&self.claim.pair).await?;
         let former = table.mapping(id).cloned();
         match group {
-            Some(group) => self.reconcile_present_group(&group, former).await,
+            Some(group) => {
+                let is_new = former.is_none();
+                if !is_new {
+                    self.follow_move(&group).await?;
+                }
+                let ended = self.reconcile_present_group(&group, former).await?;
+                if is_new {
+                    self.note_place(&group).await?;
+                }
+                Ok(ended)
+            }
+            None if id.is_constant() => self.let_constant_go(id, former).await.map(|()| true),
             None => self.let_go(id, former).await.map(|()| true),
         }
     }
@@ -176,6 +197,15 @@ impl Case<'_> {
         target: &TargetGroupId,
         table: &GroupTable,
     ) -> Result<bool, WorkError> {
+        // A rename that waits for approval.
+        if let Some(wanted) = wanted_rename(group, table, &self.info.capabilities)
+            && self.rename_with_source(group, &wanted, table.mapping(&group.id)).await?
+        {
+            let table = self.engine.group_table(&self.claim.pair).await?;
+            if wanted_rename(group, &table, &self.info.capabilities).is_none() {
+                return Ok(true);
+            }
+        }
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         if self.port.target.group_named(&name).await?.is_none() {
             // It was deleted outside usersync.
@@ -191,6 +221,9 @@ impl Case<'_> {
                 self.step.group = Some(GroupWrite::Manage { source, name: spelled, group, named: NameFrom::Store });
                 self.flush().await?;
             }
+        }
+        if group.id.is_constant() {
+            return Ok(true);
         }
         let members = self.members(&group.id).await?;
         let given: HashSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
@@ -212,7 +245,10 @@ impl Case<'_> {
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
         namesakes.retain(|other| {
             let is_synced = policy::left_out(&other.path, &self.connector.policy.groups).is_none();
-            is_synced && other.id != group.id && case.fold(&other.name) == case.fold(&group.name)
+            is_synced
+                && !group.id.is_constant()
+                && other.id != group.id
+                && case.fold(&other.name) == case.fold(&group.name)
         });
         if !namesakes.is_empty() {
             let table = self.engine.group_table(&self.claim.pair).await?;
@@ -231,6 +267,10 @@ impl Case<'_> {
             return Ok(true);
         }
         if self.rename_with_source(group, &name, former.as_ref()).await? {
+            return Ok(true);
+        }
+        if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) {
+            self.unmap(group, why, former).await?;
             return Ok(true);
         }
         // Before the creation: a failure in between would leave a group that is not known as managed.
@@ -294,7 +334,15 @@ impl Case<'_> {
                 Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
                 None => Ok(false),
             },
-            Sent::Held | Sent::Unsupported => Ok(false),
+            Sent::Held => {
+                // Until the rename is approved, the group keeps its former name and its members.
+                if former.is_none_or(|former| former.name() != group.name) {
+                    let own = TargetGroup { id: own.id.clone(), name: own.name.clone(), protected: None };
+                    self.manage(group, own, NameFrom::Store, false, waiting).await?;
+                }
+                Ok(true)
+            }
+            Sent::Unsupported => Ok(false),
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
                 self.keep_unsupported(approval_key(&rename), why);
@@ -405,12 +453,25 @@ impl Case<'_> {
             return Ok(());
         }
         let mut concerned = self.concerned(id, former.as_ref()).await?;
-        let present: HashSet<GroupId> =
-            self.connector.source.groups().await?.items.into_iter().map(|group| group.id).collect();
+        let listed = self.connector.source.groups().await?.items;
+        let present: HashSet<&GroupId> = listed.iter().map(|group| &group.id).collect();
         let table = self.engine.group_table(&self.claim.pair).await?;
         let absent = table.sources().filter(|(source, _)| *source != id && !present.contains(*source));
         concerned.extend(absent.map(|(source, _)| Subject::Group(source.clone())));
+        concerned.extend(self.groups_above_gone(id, &listed).await?);
         self.step.raise = concerned;
+        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
+        self.flush().await
+    }
+
+    /// Releases a constant group that is no longer in the policy, once usersync has granted it to nobody any more.
+    async fn let_constant_go(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        if let Some(GroupMapping::Managed { group, .. }) = &former
+            && !self.engine.store.given(&self.claim.pair, group).await?.is_empty()
+        {
+            return Ok(());
+        }
+        self.step.raise = self.waiting_for_name(id, former.as_ref()).await?;
         self.step.group = Some(GroupWrite::Forget { source: id.clone() });
         self.flush().await
     }
@@ -424,6 +485,13 @@ impl Case<'_> {
         id: &GroupId,
         former: Option<&GroupMapping>,
     ) -> Result<Vec<Subject>, WorkError> {
+        if id.is_constant() {
+            // It may concern all users.
+            if !self.rules.in_run {
+                self.engine.store.request_run(&self.claim.pair).await?;
+            }
+            return self.waiting_for_name(id, former).await;
+        }
         let moved = matches!(former, Some(GroupMapping::Managed { .. }));
         let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
         let users = users.into_iter().map(Subject::User);
@@ -442,14 +510,7 @@ impl Case<'_> {
         Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }
 
-    /// Returns all listed direct members; none for a group that is gone. They only select the users to read: each
-    /// user's own task uses the user's own groups.
-    async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
-        let Some(walked) = self.connector.source.members(id).await? else { return Ok(HashSet::new()) };
-        Ok(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())
-    }
-
-    async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {
+    pub(super) async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {
         // A run works all users itself, after the groups.
         let subjects: Vec<Subject> =
             subjects.into_iter().filter(|subject| !self.rules.in_run || subject.as_user().is_none()).collect();

@@ -54,8 +54,10 @@ impl Case<'_> {
         self.reading = match (presence, &self.link) {
             (Presence::Present(user, verdict), Some(link)) if !waits && user.enabled && verdict.is_in() => {
                 let table = self.engine.group_table(pair).await?;
-                let resolved = table.resolve(&user.groups);
-                Reading::Leaving(link.given.iter().filter(|group| !resolved.wanted.contains(*group)).cloned().collect())
+                let rules = &self.connector.policy.groups;
+                let resolved = table.resolve(user, rules, link.written.is_new);
+                let stays = |group: &&TargetGroupId| resolved.wanted.contains(group) || resolved.keep.contains(group);
+                Reading::Leaving(link.given.iter().filter(|group| !stays(group)).cloned().collect())
             }
             (_, Some(link)) if !waits && self.loses_groups(presence) => Reading::Leaving(link.given.clone()),
             (_, Some(_)) if !waits => Reading::Leaving(BTreeSet::new()),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    additions::Additions, breaker::Breaker, error::WorkError, named_groups::with_named_groups, run::EndedRun,
+    additions::Additions, breaker::Breaker, error::WorkError, ruled_groups::with_group_rules, run::EndedRun,
     times::EngineTimes,
 };
 use crate::{
@@ -67,7 +67,7 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        let source = with_named_groups(source, &policy.groups);
+        let source = with_group_rules(source, &policy.groups);
         Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
     }
 }

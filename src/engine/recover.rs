@@ -74,7 +74,8 @@ impl Case<'_> {
         }
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
         if let Operation::CreateUser { fields, .. } = &intent.operation {
-            link.written = Written::new(name, fields);
+            link.written =
+                Written { is_new: self.connector.policy.groups.grants_to_new(), ..Written::new(name, fields) };
         }
         match self.engine.store.adopt(self.claim.token, link.clone(), None, self.engine.clock.now()).await? {
             Adopted::Linked => {

@@ -1,9 +1,12 @@
 //! Judges users by a connector's scope. An absent required group is not a reason to remove a user.
 
-use super::ports::{Connector, Engine};
+use super::{
+    ports::{Connector, Engine},
+    ruled_groups::ruled_user,
+};
 use crate::{
     keycloak::{Source, SourceError},
-    model::{GroupRules, GroupState, PathPattern, Scope, UserState, path_names},
+    model::{GroupRules, GroupState, PathPattern, Policy, Scope, UserState, path_names},
     plan::Presence,
     policy::{self, Verdict},
 };
@@ -65,12 +68,14 @@ async fn read_absent_groups(
     Ok(absent_groups(scope, &source.groups().await?.items))
 }
 
-/// Returns a user that a command read from Keycloak, with whether it is in scope.
+/// Returns a user that a command read from Keycloak, with the groups that the policy gives it, and with whether it is
+/// in scope.
 ///
 /// # Errors
-/// The user lacks a required group, and the source could not be asked whether that group exists.
-pub async fn judge(source: &dyn Source, scope: &Scope, user: UserState) -> Result<Presence, SourceError> {
-    judge_named(source, scope, &GroupRules::default(), user).await
+/// The source could not be asked for the groups above the user's groups, or whether a required group exists.
+pub async fn judge(source: &dyn Source, policy: &Policy, user: UserState) -> Result<Presence, SourceError> {
+    let user = ruled_user(source, &policy.groups, user).await?;
+    judge_named(source, &policy.scope, &GroupRules::default(), user).await
 }
 
 async fn judge_named(

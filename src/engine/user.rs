@@ -498,6 +498,11 @@ impl Case<'_> {
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
             self.step.due_again = leaves_at;
+            let has_left = plan::has_left(&view.presence);
+            if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && !has_left) {
+                link.written.is_new = false;
+                self.keep_link();
+            }
             return self.unless_it_may_return(&view.presence).await;
         }
         let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
@@ -509,7 +514,8 @@ impl Case<'_> {
         let Some(user) = self.claim.subject.as_user().cloned() else { return };
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
         if let Operation::CreateUser { name, fields, .. } = operation {
-            link.written = Written::new(name, fields);
+            link.written =
+                Written { is_new: self.connector.policy.groups.grants_to_new(), ..Written::new(name, fields) };
         }
         self.link = Some(link);
         self.keep_link();

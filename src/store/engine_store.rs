@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    Adopted, Claimed, ContactOrder, Failure, Holder, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairRecord,
-    PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
+    Adopted, Claimed, ContactOrder, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue,
+    PairRecord, PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
 };
 use crate::model::{
-    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, Limited, Link, NewApprovalItem,
-    NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger, SourceIdentity,
-    Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, GroupId, Limited, Link,
+    NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger,
+    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
 };
 
 /// Result of appending events.
@@ -305,6 +305,16 @@ pub trait EngineStore: StoreReads {
     /// Stores results of complete member reads, replacing those of the same groups. Forgets results older than
     /// `oldest`.
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
+
+    /// Requests a run of the pair, as an event does that reports a change of unknown size.
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()>;
+
+    /// Returns the paths of source groups as last recorded; a group without a recorded path is absent.
+    async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>>;
+
+    /// Records the paths of source groups that have a mapping. Each replaces the path that was read before; if another
+    /// one is recorded by now, that one stays.
+    async fn keep_group_paths(&self, pair: &Pair, moved: &[MovedGroup]) -> StoreResult<()>;
 
     /// Returns users with a link that was created with the previous server and not compared since another one was
     /// confirmed.

@@ -19,7 +19,7 @@ pub use reads::{
 };
 pub use work::{
     Adopted, Claimed, ContactOrder, Failure, GroupWrite, Holder, IntentOutcome, LinkOrder, LinkWrite, MembersRead,
-    NameFrom, NewIntent, OpenIntent, Planned, Step, Stepped, Waiting,
+    MovedGroup, NameFrom, NewIntent, OpenIntent, Planned, Step, Stepped, Waiting,
 };
 
 /// A whole store.

@@ -60,6 +60,17 @@ pub struct MembersRead {
     pub at: Timestamp,
 }
 
+/// A source group at another place than recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedGroup {
+    /// The group.
+    pub group: GroupId,
+    /// The recorded path; `None`: none was recorded.
+    pub from: Option<String>,
+    /// Its path.
+    pub to: String,
+}
+
 /// An operator's order about a user's link. The next worker on the user carries it out, after it has re-read both
 /// sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,8 +19,8 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Step,
-        Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
+        Step, Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -564,6 +564,18 @@ impl EngineStore for WatchedStore {
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
         self.quietly(self.inner.pin_target(target, identity)).await
+    }
+
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()> {
+        self.quietly(self.inner.request_run(pair)).await
+    }
+
+    async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>> {
+        self.quietly(self.inner.group_paths(pair)).await
+    }
+
+    async fn keep_group_paths(&self, pair: &Pair, moved: &[MovedGroup]) -> StoreResult<()> {
+        self.quietly(self.inner.keep_group_paths(pair, moved)).await
     }
 
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {

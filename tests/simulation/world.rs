@@ -236,6 +236,7 @@ impl World {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups,
+            parent_groups: Vec::new(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! The state of one user on one target.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,7 +11,8 @@ use crate::{
     engine::approval_key,
     model::{
         Account, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change, ConnectorName,
-        GroupMapping, Link, Pair, Policy, Subject, TaskRecord, Unsupported, UserId, UserState,
+        ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord, Unsupported, UserId,
+        UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -177,7 +180,8 @@ pub(super) async fn read_sides(
     }
     on.to_do = words(&decision);
     if let Presence::Present(user, Verdict::In) = &presence {
-        on.fields = fields(user, link.as_ref(), &there, &groups, rules);
+        on.fields = fields(user, link.as_ref(), &there, rules);
+        on.fields.extend(group_fields(user, link.as_ref(), &there, &groups, &policy.groups));
     }
     if is_leaver(&presence, link.as_ref(), there.account.as_ref()) {
         on.left_open = left_open(target.kind());
@@ -244,14 +248,10 @@ async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHo
     Ok(NameHolder::Unlinked(found))
 }
 
-fn fields(
-    user: &UserState,
-    link: Option<&Link>,
-    there: &TargetState,
-    groups: &GroupTable,
-    rules: AccountRules<'_>,
-) -> Vec<Field> {
-    const AS_THERE: &str = "in sync";
+/// A value that is the same on both sides.
+const AS_THERE: &str = "in sync";
+
+fn fields(user: &UserState, link: Option<&Link>, there: &TargetState, rules: AccountRules<'_>) -> Vec<Field> {
     let capabilities = &there.info.capabilities;
     let desired = policy::desired_user(user, capabilities, rules, there.account.is_none());
     let account = there.account.as_ref();
@@ -291,7 +291,23 @@ fn fields(
             wanted,
         }
     }));
-    fields.extend(user.groups.iter().map(|group| {
+    fields
+}
+
+/// Returns the memberships that the user should have, and those that it has without need.
+fn group_fields(
+    user: &UserState,
+    link: Option<&Link>,
+    there: &TargetState,
+    groups: &GroupTable,
+    rules: &GroupRules,
+) -> Vec<Field> {
+    let (capabilities, account) = (&there.info.capabilities, there.account.as_ref());
+    let is_new = link.is_none_or(|link| link.written.is_new);
+    let granted = |constant: &&ConstantGroup| policy::grants(constant, user, is_new) == Ok(true);
+    let constants: Vec<Arc<GroupState>> =
+        rules.constant.iter().filter(granted).map(|constant| Arc::new(constant.group())).collect();
+    let wanted = user.all_groups().chain(&constants).map(|group| {
         let (wanted, there) = match groups.mapping(&group.id) {
             Some(GroupMapping::Managed { group: id, name }) => {
                 let present = account.and_then(|account| account.groups.as_ref());
@@ -306,13 +322,14 @@ fn fields(
             None => (policy::group_name(group, capabilities.group_case), "the group does not exist yet".to_owned()),
         };
         Field { about: "group".into(), wanted, from: group.path.clone(), there }
-    }));
-    let wanted = groups.resolve(&user.groups).wanted;
+    });
+    let resolved = groups.resolve(user, rules, is_new);
     let present = account.and_then(|account| account.groups.as_ref()).into_iter().flatten();
-    fields.extend(present.filter(|group| !wanted.contains(group)).map(|group| {
+    let unwanted = present.filter(|group| !resolved.wanted.contains(group)).map(|group| {
         let given = link.is_some_and(|link| link.given.contains(group));
         let managed = groups.managed(group);
         let there = match (given, managed) {
+            (true, _) if resolved.keep.contains(group) => "added by usersync; stays",
             (true, _) => "added by usersync; no longer wanted",
             (false, Some(_)) => "not a member in Keycloak",
             (false, None) => "not managed by usersync: left as it is",
@@ -323,8 +340,8 @@ fn fields(
             from: "nothing".to_owned(),
             there: there.to_owned(),
         }
-    }));
-    fields
+    });
+    wanted.chain(unwanted).collect()
 }
 
 /// Describes a decision in words.

@@ -23,9 +23,10 @@ use crate::{
         additions::{Additions, Part, Waves},
         case::RunRules,
         error::WorkError,
+        group::wanted_rename,
     },
-    model::{Link, Subject, UserId},
-    store::StoreError,
+    model::{GroupState, Link, Subject, UserId},
+    store::{MovedGroup, StoreError},
 };
 
 /// Age at which the record of when a linked user was last seen alive is renewed.
@@ -257,6 +258,7 @@ impl Run<'_> {
             self.report.raised += raised;
         }
         drop(verdicts);
+        self.keep_group_paths(source).await?;
         let now = engine.clock.now();
         let mut seen: Vec<(UserId, Option<String>)> = Vec::with_capacity(BATCH);
         for place in 0..source.users() {
@@ -276,6 +278,24 @@ impl Run<'_> {
         }
         if !seen.is_empty() {
             store.record_seen(pair, seen, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Records the paths of groups, as all that depends on them is done.
+    async fn keep_group_paths(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
+        let table = self.engine.group_table(self.pair).await?;
+        // The path explains a rename that waits for approval.
+        let waits = |group: &GroupState| wanted_rename(group, &table, &self.info.capabilities).is_some();
+        let mut moved = Vec::new();
+        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id) && !waits(group)) {
+            let from = self.paths.remove(&group.id);
+            if from.as_ref() != Some(&group.path) {
+                moved.push(MovedGroup { group: group.id.clone(), from, to: group.path.clone() });
+            }
+        }
+        for batch in moved.chunks(BATCH) {
+            self.engine.store.keep_group_paths(self.pair, batch).await?;
         }
         Ok(())
     }

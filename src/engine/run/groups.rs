@@ -11,14 +11,14 @@ use crate::{
     engine::{
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend, two_paths},
+        group::{Intended, intend, two_paths, wanted_rename},
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem,
-        ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, Limited, ManagedGroup,
+        NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
-    plan::GroupTable,
+    plan::{self, GroupTable},
     policy,
     store::Planned,
 };
@@ -49,16 +49,29 @@ impl Run<'_> {
             );
         }
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
-        let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
-        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
+        let mut renames = 0;
+        let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
+        let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
+        for group in readable.chain(&constants) {
             let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
-            let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
+            let clash = !group.id.is_constant() && names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             let is_left_out = policy::left_out(&group.path, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
             }
+            let renamed = wanted_rename(group, &table, &self.info.capabilities).is_some();
+            renames += u32::from(renamed && matches!(intended, Intended::InSync(_) | Intended::Create(_)));
             match intended {
+                Intended::InSync(_) if renamed => {
+                    let name = policy::group_name(group, case);
+                    match self.options.mode {
+                        RunMode::Apply => work.push(Subject::Group(group.id.clone())),
+                        RunMode::DryRun => {
+                            self.model_rename(&mut table, target, group, &name).await?;
+                        }
+                    }
+                }
                 Intended::InSync(_) => {
                     let subject = Subject::Group(group.id.clone());
                     self.in_sync.others.push(Planned { subject, observation: source.observation, account: None });
@@ -88,17 +101,8 @@ impl Run<'_> {
                 }
             }
         }
-        let mut absent: Vec<GroupId> =
-            table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
-        if source.groups_incomplete.is_some() {
-            self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
-                let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
-                format!(
-                    "group {name}: not listed by Keycloak, but the listing is incomplete. This group is not \
-                         changed"
-                )
-            }));
-        }
+        work.extend(self.former_constants(&table).await?);
+        let absent = self.absent_groups(source, &table);
         let mut gone = Vec::new();
         for id in absent {
             // A group with an unknown state fails in its own work.
@@ -111,6 +115,7 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
+        let rules = &self.limit_group_renames(renames, rules).await?;
         self.apply_groups(work, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.report_progress("re-reading deleted groups", 0, gone.len(), 0);
@@ -118,6 +123,63 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Returns the mapped groups that were not listed, if the listing is complete; reports them otherwise.
+    fn absent_groups(&mut self, source: &SourceWalk, table: &GroupTable) -> Vec<GroupId> {
+        let present = source.group_ids();
+        let is_absent = |id: &&GroupId| !id.is_constant() && !present.contains(id);
+        let mut absent: Vec<GroupId> = table.sources().map(|(id, _)| id).filter(is_absent).cloned().collect();
+        if source.groups_incomplete.is_some() {
+            self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
+                let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
+                format!(
+                    "group {name}: not listed by Keycloak, but the listing is incomplete. This group is not \
+                         changed"
+                )
+            }));
+        }
+        absent
+    }
+
+    /// Returns the rules for the work on groups: all renames are held if they would exceed their limit.
+    async fn limit_group_renames(&mut self, renames: u32, rules: &RunRules) -> Result<RunRules, WorkError> {
+        let (kind, mut rules) = (Limited::RenameGroup, rules.clone());
+        if renames > 0 {
+            let engine = self.engine;
+            let limit = plan::limit(kind, &self.connector.policy.safety, engine.measure(self.pair).await?);
+            let done = engine.store.done_in_last_hour(self.pair, kind, engine.clock.now()).await?;
+            self.report.limits.insert(kind, (renames, limit));
+            if renames.saturating_add(done) > limit {
+                rules.hold.insert(kind);
+                self.report.hold(kind);
+            }
+        }
+        Ok(rules)
+    }
+
+    /// Reports constant groups that are no longer in the policy: they keep their members. Returns those without members
+    /// that usersync added.
+    async fn former_constants(&mut self, table: &GroupTable) -> Result<Vec<Subject>, WorkError> {
+        let mut empty = Vec::new();
+        let rules = &self.connector.policy.groups;
+        for (id, mapping) in table.sources().filter(|(id, _)| id.is_constant() && rules.constant(id).is_none()) {
+            let members = match mapping {
+                GroupMapping::Managed { group, .. } => self.engine.store.given(self.pair, group).await?.len(),
+                GroupMapping::Unmapped { .. } => 0,
+            };
+            if members == 0 {
+                empty.push(Subject::Group(id.clone()));
+                continue;
+            }
+            let why = format!(
+                "{}: groups.constant of the policy no longer lists it; members that usersync added stay. To remove \
+                 them, list it with condition = \"{{{{ false }}}}\"",
+                mapping.name()
+            );
+            *self.report.kept.entry(why).or_default() += members;
+        }
+        Ok(empty)
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
@@ -188,13 +250,18 @@ impl Run<'_> {
                 return Ok(());
             }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),
+            None if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) => {
+                self.model_unmapped(table, group, why);
+                return Ok(());
+            }
             None => {
                 let make = Operation::CreateGroup { name: name.clone() };
                 if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
                     self.model_unmapped(table, group, why);
                     return Ok(());
                 }
-                self.report.plan(&subject, make.into(), None, || format!("{} in Keycloak", group.path));
+                let side = if group.id.is_constant() { "the policy" } else { "Keycloak" };
+                self.report.plan(&subject, make.into(), None, || format!("{} in {side}", group.path));
                 let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
                 self.planned.insert(id.clone());
                 (id, name, false)
@@ -226,9 +293,25 @@ impl Run<'_> {
         {
             return Ok(false);
         }
-        self.report.plan(&subject, rename.into(), None, || format!("renamed in Keycloak: {}", group.path));
+        let path = &group.path;
+        let cause = match self.paths.get(&group.id) {
+            Some(known) if known == path => format!("named by the policy: {path}"),
+            Some(_) => format!("renamed in Keycloak: {path}"),
+            None => format!("renamed in Keycloak or by the policy: {path}"),
+        };
+        self.report.plan(&subject, rename.into(), None, || cause);
         table.assume_renamed(group, name.to_owned());
         Ok(true)
+    }
+
+    /// Models a managed group that was deleted outside usersync and is not created again.
+    fn model_lost(&mut self, table: &mut GroupTable, group: &ManagedGroup, why: &str) {
+        for (_, id) in group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector) {
+            let Some(GroupMapping::Managed { name, .. }) = table.mapping(id) else { continue };
+            let path = self.paths.get(id).cloned().unwrap_or_else(|| format!("/{name}"));
+            let source = GroupState { id: id.clone(), name: name.clone(), path };
+            self.model_unmapped(table, &source, why.to_owned());
+        }
     }
 
     async fn apply_groups(
@@ -249,11 +332,18 @@ impl Run<'_> {
     pub(super) async fn restore_groups(
         &mut self,
         absent: Vec<TargetGroupId>,
-        table: GroupTable,
+        mut table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
         let mut sources: Vec<Subject> = Vec::new();
-        for group in absent.iter().filter_map(|group| table.managed(group)) {
+        let absent: Vec<ManagedGroup> = absent.iter().filter_map(|group| table.managed(group).cloned()).collect();
+        for group in absent {
+            if self.options.mode == RunMode::DryRun
+                && let Some(why) = policy::not_created(&group.name, &self.connector.policy.groups)
+            {
+                self.model_lost(&mut table, &group, &why);
+                continue;
+            }
             let ours = group.sources.iter().filter(|(connector, source)| {
                 *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
             });

@@ -13,6 +13,7 @@ mod own_groups;
 mod pages;
 mod report;
 mod same_logins;
+mod unmanaged;
 mod users;
 mod walk;
 
@@ -43,8 +44,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, Scope,
-        Subject, TargetGroupId, UserId,
+        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        Scope, Subject, TargetGroupId, UserId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
@@ -140,6 +141,8 @@ struct Run<'e> {
     rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
+    /// The recorded paths of groups.
+    paths: IdMap<GroupId, String>,
     report: Report,
 }
 
@@ -272,6 +275,7 @@ impl Engine {
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),
+            paths: IdMap::default(),
             report: std::mem::take(report),
         };
         run.report.policy = connector.policy.fingerprint();
@@ -300,6 +304,7 @@ impl Run<'_> {
     async fn go(&mut self) -> Result<(), WorkError> {
         let engine = self.engine;
         let trusts = counted::trusts_records(self.options);
+        self.paths = engine.store.group_paths(self.pair).await?.into_iter().collect();
         let reading = async {
             tokio::try_join!(
                 engine.walk_source(self.pair, &self.connector, self.options),
@@ -335,6 +340,7 @@ impl Run<'_> {
         // A missing membership may put a user into the scope, so such users are read alone.
         let is_incomplete = !source.members_incomplete.is_empty() || source.groups_incomplete.is_some();
         self.rereads = is_incomplete && self.connector.policy.scope != Scope::default();
+        self.report_unmanaged(&source, &target, &groups);
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
@@ -417,6 +423,10 @@ impl Run<'_> {
             rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
         }
         for (kind, planned) in std::mem::take(&mut self.report.limited) {
+            // A run that applies its plan has worked the groups by now.
+            if kind == Limited::RenameGroup && self.options.mode == RunMode::Apply {
+                continue;
+            }
             let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;

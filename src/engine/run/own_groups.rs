@@ -72,16 +72,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns the target groups that groups of this connector feed.
+    /// Returns the target groups that groups of this connector's realm feed.
     fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
         let connector = &self.pair.connector;
-        let fed = groups.sources().filter_map(|(source, mapping)| match mapping {
-            GroupMapping::Managed { group, .. } => {
-                let stands = |(by, fed): &(_, _)| by == connector && fed == source;
-                groups.managed(group).filter(|managed| managed.sources.iter().any(stands)).map(|_| group.clone())
-            }
-            GroupMapping::Unmapped { .. } => None,
-        });
+        let fed =
+            groups.sources().filter(|(source, _)| !source.is_constant()).filter_map(
+                |(source, mapping)| match mapping {
+                    GroupMapping::Managed { group, .. } => {
+                        let stands = |(by, fed): &(_, _)| by == connector && fed == source;
+                        groups
+                            .managed(group)
+                            .filter(|managed| managed.sources.iter().any(stands))
+                            .map(|_| group.clone())
+                    }
+                    GroupMapping::Unmapped { .. } => None,
+                },
+            );
         fed.collect()
     }
 }
@@ -105,7 +111,7 @@ fn is_contradicted(
     }
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);
-    let resolved = groups.resolve(&user.groups);
+    let resolved = groups.resolve(user, &policy.groups, link.written.is_new);
     let lacks = |group: &TargetGroupId| {
         fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
     };
@@ -123,7 +129,8 @@ pub(super) fn loses(account: &Account, action: LeaverAction) -> bool {
         }
 }
 
-fn some(names: &[String]) -> String {
+/// Returns the first names, and how many there are in addition.
+pub(super) fn some(names: &[String]) -> String {
     let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > NAMES { format!("{shown} and {} more", names.len() - NAMES) } else { shown }
 }

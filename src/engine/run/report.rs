@@ -224,7 +224,9 @@ impl Report {
         if subject.as_user().is_none() {
             // A run works groups without a separate plan, as users are planned on the resulting groups.
             for (operation, fate) in worked.ledger.entries() {
-                let held = (fate == Fate::Held).then_some(ApprovalKind::Adoption);
+                let limited = operation.operation().and_then(crate::model::Operation::limited);
+                let kind = limited.map_or(ApprovalKind::Adoption, ApprovalKind::SafetyLimit);
+                let held = (fate == Fate::Held).then_some(kind);
                 self.plan(subject, operation.clone(), held, || "the group in Keycloak".to_owned());
             }
         }

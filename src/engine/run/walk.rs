@@ -25,11 +25,12 @@ use crate::{
     },
     keycloak::SourceError,
     model::{
-        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupState, IdMap,
-        IdSet, Link, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject, TargetGroupId, Unsupported,
-        UserId, UserState, number,
+        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
+        GroupState, IdMap, IdSet, Link, Members, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
+        TargetGroupId, Unsupported, UserId, UserState, number,
     },
     plan::{GroupTable, NameHolder},
+    policy,
     store::LinkOrder,
     targets::CaseRule,
 };
@@ -44,6 +45,8 @@ pub(super) struct SourceWalk {
     read_again: HashMap<usize, UserState>,
     /// Groups with members that were read, by number.
     joined: Vec<Arc<GroupState>>,
+    /// The groups above each of these of which the policy makes their members members too; empty: none at all.
+    above: Vec<Vec<Arc<GroupState>>>,
     memberships: Memberships,
     /// Users and groups that exist but could not be read, each with its error.
     pub failed: Vec<(Subject, String)>,
@@ -120,6 +123,7 @@ impl Engine {
             users: users.items,
             read_again: HashMap::new(),
             joined: Vec::new(),
+            above: Vec::new(),
             memberships: Memberships::default(),
             failed: Vec::new(),
             failed_ids: IdSet::default(),
@@ -182,6 +186,9 @@ impl Engine {
             }
         }
         drop(walks);
+        if connector.policy.groups.members == Members::WithSubgroups {
+            walk.above = above(&joined, &walk.groups, &connector.policy.groups);
+        }
         walk.joined = joined;
         walk.memberships.add(walk.users.len(), lists);
         Ok(())
@@ -337,6 +344,16 @@ impl Engine {
     }
 }
 
+/// Returns the groups above each group of which the rules make its members members too.
+fn above(joined: &[Arc<GroupState>], groups: &[GroupState], rules: &GroupRules) -> Vec<Vec<Arc<GroupState>>> {
+    let by_path: HashMap<&str, Arc<GroupState>> =
+        groups.iter().map(|group| (group.path.as_str(), Arc::new(group.clone()))).collect();
+    let above = |group: &Arc<GroupState>| {
+        policy::paths_above(&group.path, rules).filter_map(|path| by_path.get(path).cloned()).collect()
+    };
+    joined.iter().map(above).collect()
+}
+
 /// Adds the memberships that usersync granted to incomplete member lists.
 fn given_count(walk: &TargetWalk, partly: &IdSet<TargetGroupId>, joined: &[TargetGroupId], lists: &mut [(u32, Rows)]) {
     let mut given: IdMap<TargetGroupId, Vec<u32>> = IdMap::default();
@@ -371,6 +388,11 @@ impl TargetWalk {
     /// Returns whether a user is linked.
     pub fn is_linked(&self, user: &UserId) -> bool {
         self.links.contains(user.as_str()) && !self.unlinked.contains(user)
+    }
+
+    /// Returns whether another connector links an account.
+    pub fn is_linked_elsewhere(&self, account: &AccountId) -> bool {
+        self.elsewhere.contains_key(account)
     }
 
     /// Returns the indexes of links to users that were not listed at the source.
@@ -500,8 +522,19 @@ impl SourceWalk {
         if let Some(user) = self.read_again.get(&place) {
             return user.clone();
         }
-        let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize]));
-        UserState { groups: groups.collect(), ..self.users.get(place) }
+        let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
+        let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
+        UserState { groups, parent_groups, ..self.users.get(place) }
+    }
+
+    /// Returns the groups above the direct groups of the user at an index.
+    fn groups_above(&self, place: usize) -> Vec<Arc<GroupState>> {
+        let direct: IdSet<&GroupId> = self.memberships.of(place).map(|group| &self.joined[group as usize].id).collect();
+        let above = self.memberships.of(place).flat_map(|group| &self.above[group as usize]);
+        let mut above: Vec<_> = above.filter(|group| !direct.contains(&group.id)).cloned().collect();
+        above.sort();
+        above.dedup();
+        above
     }
 
     /// Replaces a listed user by the result of a separate read.

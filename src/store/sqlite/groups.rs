@@ -7,8 +7,10 @@ use sqlx::SqliteConnection;
 
 use super::{codec, links, memory::Claim, numbers::PairNo, tx::Tx};
 use crate::{
-    model::{Cause, ConnectorName, GroupId, GroupMapping, ManagedGroup, Priority, Subject, TargetGroupId, TargetName},
-    store::{GroupWrite, NameFrom, StoreResult},
+    model::{
+        Cause, ConnectorName, GroupId, GroupMapping, ManagedGroup, Pair, Priority, Subject, TargetGroupId, TargetName,
+    },
+    store::{GroupWrite, MovedGroup, NameFrom, StoreResult},
 };
 
 impl Tx {
@@ -87,14 +89,18 @@ impl Tx {
 
     /// Returns whether another source group of the pair feeds this managed group under the same name.
     async fn has_namesake(&mut self, no: PairNo, source: &GroupId, name: &str, managed: i64) -> StoreResult<bool> {
-        let others: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
+        let others: Vec<(String, String)> =
+            sqlx::query_as("SELECT source, name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
                 .bind(no.pair)
                 .bind(managed)
                 .bind(source.as_str())
                 .fetch_all(&mut self.conn)
                 .await?;
-        Ok(others.iter().any(|other| codec::fold(other) == codec::fold(name)))
+        // A constant group may share its target group.
+        let same = |(other, called): &(String, String)| {
+            !GroupId::from(other.as_str()).is_constant() && codec::fold(called) == codec::fold(name)
+        };
+        Ok(!source.is_constant() && others.iter().any(same))
     }
 
     /// Returns the current name of a managed group if it differs from this one.
@@ -152,6 +158,21 @@ impl Tx {
         Ok(())
     }
 
+    /// Records paths of source groups; a path that was replaced since the caller read it stays.
+    pub(super) async fn keep_group_paths(&mut self, pair: &Pair, moved: &[MovedGroup]) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        for MovedGroup { group, from, to } in moved {
+            sqlx::query("UPDATE source_group SET path = ?4 WHERE pair = ?1 AND source = ?2 AND path IS ?3")
+                .bind(no.pair)
+                .bind(group.as_str())
+                .bind(from.as_deref())
+                .bind(to.as_str())
+                .execute(&mut self.conn)
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn map_group(
         &mut self,
         no: PairNo,
@@ -204,6 +225,16 @@ pub(super) async fn managed(conn: &mut SqliteConnection, target: &TargetName) ->
         sources: sources.remove(&no).unwrap_or_default(),
     };
     Ok(groups.into_iter().map(group).collect())
+}
+
+/// Returns the recorded paths of a pair's source groups.
+pub(super) async fn paths(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<(GroupId, String)>> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT source, path FROM source_group WHERE pair = ?1 AND path IS NOT NULL")
+            .bind(pair)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|(source, path)| (source.into(), path)).collect())
 }
 
 /// Returns the mappings of a pair's source groups.

@@ -70,9 +70,9 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EngineStore, EventCounts,
-        EventFilter, Failure, Holder, LinkOrder, MembersRead, OpenIntent, OperatorStore, OrderEnd, Overdue, PairCounts,
-        PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads, StoreResult,
-        TaskFilter, Totals, Waiting,
+        EventFilter, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OperatorStore, OrderEnd, Overdue,
+        PairCounts, PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -620,6 +620,18 @@ impl EngineStore for SqliteStore {
 
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
         job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
+    }
+
+    async fn request_run(&self, pair: &Pair) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.request_run(&pair))
+    }
+
+    async fn group_paths(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, String)>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| groups::paths(conn, no))
+    }
+
+    async fn keep_group_paths(&self, pair: &Pair, moved: &[MovedGroup]) -> StoreResult<()> {
+        job!(self, [pair, moved], |tx| tx.keep_group_paths(&pair, &moved))
     }
 
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {

@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (20, "stopped from", include_str!("migrations/0020_stopped_from.sql")),
     (21, "standard terms", include_str!("migrations/0021_standard_terms.sql")),
     (22, "leaving since", include_str!("migrations/0022_leaving_since.sql")),
+    (23, "group paths", include_str!("migrations/0023_group_paths.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.

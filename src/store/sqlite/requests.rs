@@ -23,6 +23,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Requests a run because of a change of unknown size, unless one is already requested.
+    pub(super) async fn request_run(&mut self, pair: &Pair) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        self.ask(no.pair, &RunTrigger::Event).await
+    }
+
     pub(super) async fn request(&mut self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
         let Request::Run { connector, target, trigger } = request;
         let pairs = if let Some(target) = target {

@@ -3,11 +3,11 @@
 use serde_json::json;
 use usersync::{
     demo::stack::StackOptions,
-    model::{FirstRun, GroupRules, Policy, RunOutcome},
+    model::{ApprovalKind, FirstRun, GroupRules, Policy, RunOutcome},
 };
-use usersync_simulators::keycloak::NewUser;
+use usersync_simulators::{Fault, jira::NewAccount, keycloak::NewUser};
 
-use super::support::{World, on, policy, world_with};
+use super::support::{STAFF, World, on, policy, world_with};
 
 /// Starts a realm with its staff and users in two teams, where these are the rules for groups.
 async fn ruled(json: &str) -> World {
@@ -101,6 +101,8 @@ async fn a_group_that_is_left_out_later_loses_the_memberships_that_usersync_adde
     let w = on(servers).await;
     let run = w.run_of_changed_policy().await;
     assert_eq!((&run.outcome, &run.report["planned"]["remove_member"]), (&RunOutcome::Done, &json!(1)), "{run:?}");
+    let cause = "/eng/admins: left out by groups.excluded of the policy (/eng/admins)";
+    assert!(run.report["lines"].to_string().contains(cause), "{run:?}");
     assert!(w.members("admins").is_empty() && groups_of(&w).contains(&"admins".to_owned()));
     assert_eq!(w.members("eng"), ["ann", "ben"]);
 }
@@ -116,4 +118,299 @@ async fn a_selected_group_that_is_renamed_keeps_its_members_until_the_policy_is_
     let reported = report.unconfirmed.iter().find(|why| why.contains("groups.only: /eng/admins fits no group"));
     assert!(reported.is_some(), "{report:?}");
     assert_eq!(w.members("admins"), ["ann"]);
+}
+
+/// Starts a realm where cas is a member of the lowest of three groups, where these are the rules for groups.
+async fn nested(rules: &str) -> World {
+    let w = world_with(policy(|policy| policy.groups = self::rules(rules))).await;
+    w.realm().import_users([NewUser::named("cas").in_groups(&["/eng/core/red"])]).expect("imported");
+    w.realm().import_group("/ops").expect("imported");
+    w
+}
+
+#[tokio::test]
+async fn with_sub_groups_a_member_is_in_the_selected_groups_above_by_run_and_by_event() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/eng/core", "/ops", "/staff"]}"#).await;
+    let report = w.run().await;
+    assert!(!report.has_problems(), "{report:?}");
+    assert_eq!(groups_of(&w), ["core", "eng", "ops", "staff"]);
+    assert_eq!((w.members("core"), w.members("eng")), (vec!["cas".into()], vec!["cas".to_owned()]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    w.realm().join(&w.id("staff1"), &group(&w, "/eng/core/red")).await.expect("joined");
+    w.realm().leave(&w.id("cas"), &group(&w, "/eng/core/red")).await.expect("left");
+    w.settled().await;
+    assert_eq!((w.members("core"), w.members("eng")), (vec!["staff1".into()], vec!["staff1".to_owned()]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    let changes = w.changes_of(&w.id("staff1")).await;
+    assert!(!changes.is_empty());
+}
+
+#[tokio::test]
+async fn by_default_only_direct_members_count() {
+    let w = nested("{}").await;
+    w.run().await;
+    assert_eq!((w.members("red"), w.members("core"), w.members("eng")), (vec!["cas".into()], vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_members_of_a_moved_sub_group_follow_it() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/ops", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec!["cas".into()], vec![]));
+    let moved = w.realm().move_group(&group(&w, "/eng/core"), Some(&group(&w, "/ops"))).await;
+    moved.expect("moved");
+    w.settled().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec![], vec!["cas".into()]));
+    w.realm().move_group(&group(&w, "/ops/core"), Some(&group(&w, "/eng"))).await.expect("moved");
+    w.settled().await;
+    assert_eq!((w.members("eng"), w.members("ops")), (vec!["cas".into()], vec![]));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_groups_above_a_deleted_sub_group_lose_its_members() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng"), ["cas"]);
+    w.realm().delete_group(&group(&w, "/eng/core/red")).await.expect("deleted");
+    w.settled().await;
+    assert!(w.members("eng").is_empty());
+}
+
+#[tokio::test]
+async fn the_sub_groups_of_a_renamed_group_get_their_new_names() {
+    let w = nested(r#"{"named_by": "path"}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng-core-red"), ["cas"]);
+    w.realm().rename_group(&group(&w, "/eng"), "dev").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("dev-core-red"), w.members("eng-core-red")), (vec!["cas".into()], vec![]));
+}
+
+#[tokio::test]
+async fn the_members_below_a_renamed_group_may_leave_the_scope() {
+    let scope = serde_json::from_str(r#"{"excluded_groups": ["/left"]}"#).expect("a scope");
+    let w = world_with(policy(|policy| policy.scope = scope)).await;
+    w.realm().import_users([NewUser::named("cas").in_groups(&["/eng/core/red"])]).expect("imported");
+    w.run().await;
+    assert!(w.account("cas").active);
+    w.realm().rename_group(&group(&w, "/eng"), "left").await.expect("renamed");
+    w.settled().await;
+    assert!(!w.account("cas").active);
+}
+
+#[tokio::test]
+async fn a_group_that_is_missing_at_the_target_is_not_created_if_the_policy_forbids_it() {
+    let adopting = policy(|policy| {
+        policy.groups = rules(r#"{"create": false}"#);
+        policy.adopt = usersync::model::AdoptRule::Always;
+    });
+    let w = ruled_with(adopting).await;
+    let plan = w.dry_run().await;
+    assert_eq!((plan.planned.get("create_group"), plan.planned.get("create")), (None, Some(&2)), "{plan:?}");
+    for report in [plan, w.run().await] {
+        let why = "group /eng: the target has no group eng; create it there, or set groups.create = true in the policy";
+        assert!(report.unsupported.iter().any(|text| text == why), "{report:?}");
+    }
+    assert!(groups_of(&w).is_empty() && w.has_account("ann"));
+    w.jira().add_group("eng");
+    let report = w.run().await;
+    assert!(!report.unsupported.iter().any(|text| text.starts_with("group /eng:")), "{report:?}");
+    assert_eq!((w.members("eng"), groups_of(&w)), (vec!["ann".into(), "ben".into()], vec!["eng".to_owned()]));
+    // Deleted outside usersync: neither planned nor created.
+    w.jira().remove_group("eng");
+    let plan = w.dry_run().await;
+    assert!(plan.planned.is_empty(), "{plan:?}");
+    w.run().await;
+    assert!(groups_of(&w).is_empty());
+    w.jira().add_group("eng");
+    // A member's event is enough.
+    let first = w.realm().join(&w.id("staff1"), &group(&w, "/eng")).await;
+    first.expect("joined");
+    w.run().await;
+    assert_eq!(w.members("eng"), ["ann", "ben", "staff1"]);
+}
+
+/// Starts a realm with ann, ben and the staff, where these are the constant groups, and a store that outlives it.
+async fn constants(json: &str, folder: &tempfile::TempDir) -> World {
+    let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));
+    let store = Some(folder.path().join("usersync.db"));
+    ruled_with(StackOptions { store, ..policy(|policy| policy.groups = groups) }).await
+}
+
+/// Restarts usersync with other constant groups.
+async fn restarted(w: World, json: &str) -> World {
+    let World { mut servers, stack } = w;
+    stack.stop().await;
+    let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));
+    servers.set_policy(Policy { first_run: FirstRun::Apply, groups, ..Policy::default() });
+    on(servers).await
+}
+
+#[tokio::test]
+async fn everybody_in_scope_gets_a_constant_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "everyone"}]"#, &folder).await;
+    let report = w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 2, "{report:?}");
+    w.realm().create_user(NewUser::named("new")).await.expect("created");
+    w.settled().await;
+    assert!(w.members("everyone").contains(&"new".to_owned()));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty() && again.unsupported.total() == 0, "{again:?}");
+    // Deleted outside usersync, it is created again.
+    w.jira().remove_group("everyone");
+    w.run().await;
+    w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 3);
+}
+
+#[tokio::test]
+async fn a_condition_grants_and_withdraws_only_what_usersync_added() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gold = r#"[{"name": "gold", "condition": "{{ attributes.level == 'gold' }}"}]"#;
+    let w = constants(gold, &folder).await;
+    w.run().await;
+    assert!(w.members("gold").is_empty() && groups_of(&w).contains(&"gold".to_owned()));
+    w.jira().add_member("gold", "ben");
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("gold"), ["ann", "ben"]);
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
+    w.realm().set_attribute(&w.id("ann"), "level", &["silver"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("gold"), ["ben"], "a member that usersync did not add stays");
+}
+
+#[tokio::test]
+async fn a_membership_stays_as_long_as_a_group_or_a_constant_grants_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gold = r#"[{"name": "eng", "condition": "{{ attributes.level == 'gold' }}"}]"#;
+    let w = constants(gold, &folder).await;
+    let report = w.run().await;
+    assert_eq!((report.unsupported.total(), w.members("eng")), (0, vec!["ann".into(), "ben".into()]), "{report:?}");
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    for login in ["ann", "ben"] {
+        w.realm().leave(&w.id(login), &group(&w, "/eng")).await.expect("left");
+    }
+    w.settled().await;
+    assert_eq!(w.members("eng"), ["ann"]);
+    w.realm().set_attribute(&w.id("ann"), "level", &[]).await.expect("cleared");
+    w.settled().await;
+    assert!(w.members("eng").is_empty());
+    let report = w.run().await;
+    assert!(report.planned.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn new_accounts_get_a_constant_group_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants("[]", &folder).await;
+    w.run().await;
+    let w = restarted(w, r#"[{"name": "newcomers", "for": "new"}]"#).await;
+    let report = w.run().await;
+    assert!(w.members("newcomers").is_empty(), "{report:?}");
+    w.realm().create_user(NewUser::named("new")).await.expect("created");
+    w.settled().await;
+    assert_eq!(w.members("newcomers"), ["new"]);
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
+    // What an administrator takes away is not given again.
+    w.jira().remove_member("newcomers", "new");
+    w.run().await;
+    assert!(w.members("newcomers").is_empty());
+}
+
+#[tokio::test]
+async fn a_constant_group_that_is_no_longer_listed_keeps_its_members() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "everyone"}]"#, &folder).await;
+    w.run().await;
+    let everyone = w.members("everyone");
+    let w = restarted(w, "[]").await;
+    let report = w.run().await;
+    assert!(report.planned.is_empty(), "{report:?}");
+    assert!(report.kept.keys().any(|why| why.contains("groups.constant of the policy no longer lists it")));
+    w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
+    w.settled().await;
+    assert_eq!(w.members("everyone"), everyone);
+    // Withdrawn on purpose, by a limited number of removals.
+    let w = restarted(w, r#"[{"name": "everyone", "condition": "{{ false }}"}]"#).await;
+    let report = w.run().await;
+    assert_eq!((w.members("everyone").len(), report.planned.get("remove_member")), (report.held, Some(&12)));
+}
+
+#[tokio::test]
+async fn an_excluded_group_is_left_out_with_all_groups_below_it() {
+    let w = nested(r#"{"excluded": ["/eng"]}"#).await;
+    w.run().await;
+    assert_eq!(groups_of(&w), ["ops", "staff"]);
+    let w = nested(r#"{"only": ["/eng/**", "/eng/core/red"], "excluded": ["/eng/core"]}"#).await;
+    w.run().await;
+    assert_eq!((groups_of(&w), w.members("red")), (vec!["red".to_owned()], vec!["cas".to_owned()]));
+}
+
+#[tokio::test]
+async fn incomplete_lists_remove_nobody_from_a_group_above() {
+    let w = nested(r#"{"members": "with_subgroups", "only": ["/eng", "/staff"]}"#).await;
+    w.run().await;
+    assert_eq!(w.members("eng"), ["cas"]);
+    let empty = || Fault::edit(|list| *list = serde_json::json!([]));
+    w.servers.keycloak.faults.add(empty().path("/members"));
+    let report = w.run().await;
+    assert_eq!((report.planned.get("remove_member"), w.members("eng")), (None, vec!["cas".into()]), "{report:?}");
+    w.servers.keycloak.faults.clear();
+    // Neither the listing nor the search shows the group above.
+    let eng = group(&w, "/eng");
+    let without = Fault::edit(move |list| {
+        if let Some(list) = list.as_array_mut() {
+            list.retain(|one| one["id"] != eng.as_str());
+        }
+    });
+    w.servers.keycloak.faults.add(without.path("populateHierarchy"));
+    let report = w.run().await;
+    assert_eq!((report.planned.get("remove_member"), w.members("eng")), (None, vec!["cas".into()]), "{report:?}");
+    w.servers.keycloak.faults.clear();
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_constant_group_that_exists_waits_for_its_adoption_and_keeps_its_members() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants("[]", &folder).await;
+    w.jira().add_group("everyone");
+    w.jira().add_member("everyone", "staff1");
+    let w = restarted(w, r#"[{"name": "everyone"}]"#).await;
+    let report = w.run().await;
+    assert_eq!((report.held, w.members("everyone")), (1, vec!["staff1".into()]), "{report:?}");
+    // The approval requests a full reconcile, as all users are concerned.
+    w.decide(ApprovalKind::Adoption, true).await;
+    w.run().await;
+    assert_eq!(w.members("everyone").len(), STAFF + 2);
+}
+
+#[tokio::test]
+async fn a_protected_group_is_granted_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = constants(r#"[{"name": "jira-administrators"}]"#, &folder).await;
+    let before = w.members("jira-administrators");
+    let report = w.run().await;
+    assert!(report.unsupported.iter().any(|why| why.starts_with("group jira-administrators (groups.constant): ")));
+    assert_eq!(w.members("jira-administrators"), before);
+}
+
+#[tokio::test]
+async fn unmanaged_members_stay_and_are_reported_if_the_policy_says_so() {
+    let w = ruled(r#"{"named_by": "path", "unmanaged_members": "report"}"#).await;
+    w.run().await;
+    w.jira().add_account(NewAccount::named("visitor").in_groups(&["eng", "ops"]));
+    let report = w.run().await;
+    let kept: Vec<_> = report.kept.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["eng: unmanaged members stay: visitor", "ops: unmanaged members stay: visitor"]);
+    assert_eq!(w.members("eng"), ["ann", "ben", "visitor"]);
 }

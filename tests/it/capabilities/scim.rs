@@ -1,13 +1,13 @@
 //! A SCIM service beside the Jira: further attributes from the policy's templates, and groups that are renamed in
 //! place.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
 use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{Report, RunOptions},
-    model::{ApprovalKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
+    model::{ApprovalKind, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, TargetGroupId, TargetPolicy},
     store::StoreReads,
     targets::{
         Credentials, Target,
@@ -42,6 +42,11 @@ impl Wiki {
 
     /// The same with a service that has these switches.
     async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
+        Self::stored(None, work).await
+    }
+
+    /// The same with a store that outlives the stack.
+    async fn stored(store: Option<PathBuf>, work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut options = ScimOptions::default();
         work(&mut options.switches);
         let server = Arc::new(SimulatedScim::start(options).await.expect("a free port"));
@@ -61,7 +66,7 @@ impl Wiki {
         let options = policy(|policy| {
             drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes, ..TargetPolicy::default() }))
         });
-        let servers = servers(StackOptions { other_targets, ..options }).await;
+        let servers = servers(StackOptions { other_targets, store, ..options }).await;
         let alice = NewUser::named("alice").in_groups(&["/dev"]).attribute("title", "Dr. Med").attribute("dept", "r&d");
         servers.realm.import_users([alice]).expect("imported");
         Self { w: on(servers).await, server, target }
@@ -343,4 +348,53 @@ async fn one_odd_account_or_group_keeps_no_leaver_active() {
             run.unsupported.iter().chain(run.errors.iter()).chain(run.unconfirmed.iter()).collect::<Vec<_>>();
         assert!(!reported.is_empty(), "{path}: it is named");
     }
+}
+
+#[tokio::test]
+async fn many_renames_of_groups_wait_and_the_groups_keep_their_names_and_members() {
+    let wiki = Wiki::start().await;
+    let (realm, alice) = (wiki.w.realm(), wiki.w.id("alice"));
+    let mut groups = Vec::new();
+    for number in 0..7 {
+        let group = realm.create_group(None, &format!("g{number}")).await.expect("made");
+        realm.join(&alice, &group).await.expect("joined");
+        groups.push(group);
+    }
+    wiki.w.settled().await;
+    realm.switch_webhook(false);
+    for (number, group) in groups.iter().enumerate() {
+        realm.rename_group(group, &format!("r{number}")).await.expect("renamed");
+    }
+    for _ in 0..2 {
+        let plan = wiki.run(RunOptions::dry(RunTrigger::Operator)).await;
+        assert_eq!((plan.held, plan.lines.len()), (7, 7), "{plan:?}");
+        let causes: Vec<_> = plan.lines.iter().filter_map(|line| line.cause.as_deref()).collect();
+        assert!(causes.contains(&"renamed in Keycloak: /r0"), "{causes:?}");
+        let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+        assert_eq!((run.done.len(), run.held), (0, 7), "{run:?}");
+        wiki.w.calm().await;
+        assert_eq!(wiki.server.snapshot().groups["g0"], ["alice".to_owned()].into());
+    }
+    wiki.w.decide(ApprovalKind::SafetyLimit(Limited::RenameGroup), true).await;
+    let groups = wiki.server.snapshot().groups;
+    assert_eq!((groups.get("g6"), &groups["r6"]), (None, &["alice".to_owned()].into()));
+    assert_eq!(wiki.plan().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_group_that_the_policy_names_anew_is_renamed_for_that_cause() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut wiki = Wiki::stored(Some(folder.path().join("usersync.db")), |_| {}).await;
+    wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    let World { mut servers, stack } = wiki.w;
+    stack.stop().await;
+    let groups = serde_json::from_str(r#"{"prefix": "kc-"}"#).expect("rules");
+    servers.set_policy(Policy { first_run: FirstRun::Apply, groups, ..Policy::default() });
+    wiki.w = on(servers).await;
+    let plan = wiki.run(RunOptions::dry(RunTrigger::Operator)).await;
+    let line = plan.lines.iter().find(|line| line.operation.to_string() == "rename group dev → kc-dev");
+    let cause = line.and_then(|line| line.cause.as_deref());
+    assert_eq!(cause, Some("named by the policy: /dev"), "{plan:?}");
+    wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!(wiki.server.snapshot().groups["kc-dev"], ["alice".to_owned()].into());
 }

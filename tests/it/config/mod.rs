@@ -486,6 +486,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.scope]",
             "[connector.policy.groups]",
             "[connector.policy.groups.names]",
+            "[[connector.policy.groups.constant]]",
             "[connector.policy.account]",
             "[connector.policy.leavers]",
             "[connector.policy.safety]",
@@ -498,6 +499,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[target.token_parameters]",
                 "[target.habits]",
                 "[connector.policy.groups.names]",
+                "[[connector.policy.groups.constant]]",
                 "[connector.policy.account]",
                 "[connector.policy.targets.TARGET.account]",
                 "[connector.policy.targets.TARGET.attributes]",
@@ -546,7 +548,9 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
     let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
     // Keys that an administrator names freely have no default.
-    let is_free = |row: &Row| row.section.contains(".targets.") || row.section.ends_with(".names]");
+    let is_free = |row: &Row| {
+        row.section.contains(".targets.") || row.section.ends_with(".names]") || row.section.ends_with(".constant]]")
+    };
     let rows: Vec<_> = rows.filter(|row| !is_free(row)).collect();
     let listed: BTreeSet<String> =
         rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();
@@ -929,6 +933,18 @@ fn each_mistake_has_its_location_and_its_message() {
             with_connector("policy.scope.required_groups = [\"/staff\", \"staff\"]"),
             "usersync.toml:13:32: connector acme: policy.scope.required_groups: this pattern is invalid: \"staff\" is not \
              a group's path; write it as /staff or /staff/**",
+        ),
+        (
+            with_connector("policy.groups.constant = [{ name = \"Users\" }, { name = \"users\", for = \"new\" }]"),
+            "usersync.toml:13:15: connector acme: policy.groups.constant: `users` is listed twice",
+        ),
+        (
+            with_connector("policy.groups.constant = [{ name = \" \" }]"),
+            "usersync.toml:13:15: connector acme: policy.groups.constant: a group has an empty name",
+        ),
+        (
+            with_connector("policy.groups.constant = [{ for = \"all\" }]"),
+            "usersync.toml:13:27: connector acme: policy.groups.constant: there is no `name`",
         ),
         (
             with_connector("policy.scope.condition = \"{{ nothing }}\""),

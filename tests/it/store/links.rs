@@ -29,6 +29,7 @@ pub async fn a_link_is_read_back_as_it_was_written(store: World) {
             display_name: Some("Ann".into()),
             email: None,
             attributes: [("title".into(), "Dr".into())].into(),
+            is_new: true,
         },
         deactivated_by_us: true,
         taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),
@@ -323,6 +324,38 @@ pub async fn a_dropped_link_leaves_a_change_and_is_restored_with_its_account(sto
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(back));
     assert_eq!(store.dropped_links(&pair()).await.unwrap(), []);
     assert_eq!(store.counts(&pair(), at(5)).await.unwrap().missing, 0);
+}
+
+pub async fn the_path_of_a_group_is_replaced_only_if_it_is_as_read(store: World) {
+    let subject = [Subject::group("g1")];
+    store.raise(&pair(), &subject, Priority::Event, &because("x"), at(0)).await.unwrap();
+    let claimed = store.claim_one(at(0)).await.unwrap();
+    let write = GroupWrite::Unmap { source: "g1".into(), name: "eng".into(), why: "left out".into() };
+    store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
+    let moved = |group: &str, from: Option<&str>, to: &str| MovedGroup {
+        group: group.into(),
+        from: from.map(str::to_owned),
+        to: to.to_owned(),
+    };
+    for (change, expected) in [
+        (moved("g1", None, "/eng"), "/eng"),
+        (moved("g1", None, "/old"), "/eng"),
+        (moved("g1", Some("/eng"), "/dev"), "/dev"),
+        // A group without a mapping.
+        (moved("g2", None, "/ops"), "/dev"),
+    ] {
+        store.keep_group_paths(&pair(), &[change]).await.unwrap();
+        assert_eq!(store.group_paths(&pair()).await.unwrap(), [("g1".into(), expected.to_owned())]);
+    }
+}
+
+pub async fn a_requested_run_is_requested_once(store: World) {
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
+    store.request_run(&pair()).await.unwrap();
+    store.request_run(&pair()).await.unwrap();
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), Some(RunTrigger::Event));
+    store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at(1)).await.unwrap();
+    assert_eq!(store.requested_run(&pair()).await.unwrap(), None);
 }
 
 pub async fn observed_members_are_kept_until_they_expire_or_the_server_changes(store: World) {

@@ -103,6 +103,8 @@ macro_rules! every_expectation {
                 a_dropped_link_leaves_a_change_and_is_restored_with_its_account,
                 a_link_is_read_back_as_it_was_written,
                 observed_members_are_kept_until_they_expire_or_the_server_changes,
+                the_path_of_a_group_is_replaced_only_if_it_is_as_read,
+                a_requested_run_is_requested_once,
                 links_are_listed_and_found,
                 a_link_can_move_to_another_account,
                 a_link_order_is_part_of_the_claim_of_its_user,

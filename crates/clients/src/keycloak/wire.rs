@@ -147,6 +147,7 @@ impl User {
             federation_link,
             attributes: self.attributes,
             groups: groups.into_iter().map(Arc::new).collect(),
+            parent_groups: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PathPattern;
+use super::{GroupId, GroupState, PathPattern, Template};
 
 /// The part of a group's path that names it in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,78 @@ pub enum NamedBy {
     Path,
 }
 
+/// Who is a member of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Members {
+    /// Its direct members.
+    #[default]
+    Direct,
+    /// Also the members of the groups below it, whether these are synced or not.
+    WithSubgroups,
+}
+
+/// What happens to members of managed groups whose accounts no user is linked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmanagedMembers {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They stay, and each full reconcile reports them.
+    Report,
+}
+
+/// The users that a constant group is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantedTo {
+    /// All users in scope.
+    #[default]
+    All,
+    /// Users whose account usersync creates, at its creation. Their memberships stay.
+    New,
+}
+
+/// A group of the targets that has no source group: the policy grants it to users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstantGroup {
+    /// Its name in the targets.
+    pub name: String,
+    /// The users that it is for.
+    #[serde(default, rename = "for")]
+    pub granted_to: GrantedTo,
+    /// A template that renders `true` for the users among these that are members, and `false` for the others; `None`:
+    /// all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Template>,
+}
+
+/// Start of the id that a constant group has among the source groups. Keycloak's ids contain no colon.
+const CONSTANT: &str = "constant:";
+
+impl ConstantGroup {
+    /// Returns its id among the source groups.
+    pub fn id(&self) -> GroupId {
+        format!("{CONSTANT}{}", self.name).into()
+    }
+
+    /// Returns the group that stands for it among the source groups. Its path begins with no slash, so no pattern fits.
+    pub fn group(&self) -> GroupState {
+        GroupState { id: self.id(), name: self.name.clone(), path: format!("{} (groups.constant)", self.name) }
+    }
+}
+
+impl GroupId {
+    /// Returns whether it is the id of a constant group.
+    pub fn is_constant(&self) -> bool {
+        self.as_str().starts_with(CONSTANT)
+    }
+}
+
 /// The groups that a connector syncs, and their names in the targets. The default is all groups under their own names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupRules {
     /// The groups that are synced; empty: all.
@@ -35,6 +105,28 @@ pub struct GroupRules {
     pub suffix: String,
     /// Names of single groups, by path; without prefix and suffix.
     pub names: BTreeMap<String, String>,
+    /// Who is a member of a group.
+    pub members: Members,
+    /// Whether groups that the target lacks are created.
+    pub create: bool,
+    /// What happens to members whose accounts no user is linked to.
+    pub unmanaged_members: UnmanagedMembers,
+    /// Groups of the targets that the policy grants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constant: Vec<ConstantGroup>,
+}
+
+impl GroupRules {
+    /// Returns the constant group with this id.
+    pub fn constant(&self, id: &GroupId) -> Option<&ConstantGroup> {
+        let name = id.as_str().strip_prefix(CONSTANT)?;
+        self.constant.iter().find(|constant| constant.name == name)
+    }
+
+    /// Returns whether new accounts are granted constant groups.
+    pub fn grants_to_new(&self) -> bool {
+        self.constant.iter().any(|constant| constant.granted_to == GrantedTo::New)
+    }
 }
 
 impl Default for GroupRules {
@@ -47,6 +139,10 @@ impl Default for GroupRules {
             prefix: String::new(),
             suffix: String::new(),
             names: BTreeMap::new(),
+            members: Members::Direct,
+            create: true,
+            unmanaged_members: UnmanagedMembers::Keep,
+            constant: Vec::new(),
         }
     }
 }

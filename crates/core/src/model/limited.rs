@@ -16,6 +16,8 @@ pub enum Limited {
     ChangeEmail,
     /// Clearing users' further attributes.
     ClearAttributes,
+    /// Renaming groups.
+    RenameGroup,
     /// Deleting groups.
     DeleteGroup,
     /// Removing memberships.
@@ -26,12 +28,13 @@ pub enum Limited {
 
 impl Limited {
     /// All kinds, in display order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deactivate,
         Self::Delete,
         Self::Rename,
         Self::ChangeEmail,
         Self::ClearAttributes,
+        Self::RenameGroup,
         Self::DeleteGroup,
         Self::RemoveMember,
         Self::DropLink,
@@ -45,6 +48,7 @@ impl Limited {
             Self::Rename => "rename",
             Self::ChangeEmail => "change_email",
             Self::ClearAttributes => "clear_attributes",
+            Self::RenameGroup => "rename_group",
             Self::DeleteGroup => "delete_group",
             Self::RemoveMember => "remove_member",
             Self::DropLink => "drop_link",
@@ -64,6 +68,7 @@ mod tests {
             "rename",
             "change_email",
             "clear_attributes",
+            "rename_group",
             "delete_group",
             "remove_member",
             "drop_link",

@@ -22,6 +22,9 @@ pub struct Written {
     /// Further attributes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub attributes: BTreeMap<String, String>,
+    /// Whether usersync created the account, and has not added it to all groups of new accounts yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_new: bool,
 }
 
 impl Written {
@@ -160,16 +163,24 @@ impl Packable for Link {
         let given: Vec<u32> = self.given.iter().map(|group| names.number(group.as_str())).collect();
         let times =
             [self.seen_alive, self.missing_since, self.leaving_since].map(|at| at.map(Timestamp::as_microsecond));
-        let flags = (self.deactivated_by_us, self.adopted);
+        let flags = (self.deactivated_by_us, self.adopted, self.written.is_new);
         packed::write(&(account, &self.name, federation, written, (taken, given), times, flags), out);
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
-        type Packed<'a> =
-            (Compact<'a>, String, Option<u32>, PackedWritten, (Vec<u32>, Vec<u32>), [Option<i64>; 3], (bool, bool));
+        type Packed<'a> = (
+            Compact<'a>,
+            String,
+            Option<u32>,
+            PackedWritten,
+            (Vec<u32>, Vec<u32>),
+            [Option<i64>; 3],
+            (bool, bool, bool),
+        );
         type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
-        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted)): Packed<'_> =
-            packed::read(bytes);
+        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted, is_new)): Packed<
+            '_,
+        > = packed::read(bytes);
         let (written_name, display_name, email, attributes) = written;
         let text = |number: u32| names.name(number).to_string();
         let [seen_alive, missing_since, leaving_since] =
@@ -184,6 +195,7 @@ impl Packable for Link {
                 display_name,
                 email,
                 attributes: attributes.into_iter().map(|(number, value)| (text(number), value)).collect(),
+                is_new,
             },
             name,
             deactivated_by_us,
@@ -285,6 +297,7 @@ mod tests {
             display_name: Some("Alice".to_owned()),
             email: None,
             attributes: fields(None, None, &[("city", "Bonn"), ("dept", "R&D")]).attributes,
+            is_new: false,
         };
         assert_eq!(written, expected);
         written.take(&fields(None, Some("a@example.org"), &[("dept", "")]));
@@ -302,7 +315,10 @@ mod tests {
             name: "alice".to_owned(),
             federation_link: Some("ldap".to_owned()),
             seen_alive: Some(at(1)),
-            written: Written::new("alice", &fields(Some("Alice"), Some("a@example.org"), &[("dept", "R&D")])),
+            written: Written {
+                is_new: true,
+                ..Written::new("alice", &fields(Some("Alice"), Some("a@example.org"), &[("dept", "R&D")]))
+            },
             deactivated_by_us: true,
             taken: ["jira-users".to_owned()].into(),
             given: ["g1".into(), "g2".into()].into(),

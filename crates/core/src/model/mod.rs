@@ -43,7 +43,7 @@ pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
-pub use group_rules::{GroupRules, NamedBy};
+pub use group_rules::{ConstantGroup, GrantedTo, GroupRules, Members, NamedBy, UnmanagedMembers};
 pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
@@ -55,7 +55,7 @@ pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
-pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, path_names};
+pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, parent_paths, path_names};
 pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};

@@ -56,7 +56,7 @@ impl PathPattern {
     /// Returns whether a group or one of the groups above it has such a path.
     pub fn matches_within(&self, path: &str) -> bool {
         // Most groups differ from the beginning, which is cheaper to see than to match.
-        path.starts_with(self.start()) && (self.matches(path) || parents(path).any(|parent| self.matches(parent)))
+        path.starts_with(self.start()) && (self.matches(path) || parent_paths(path).any(|parent| self.matches(parent)))
     }
 
     /// Returns the text before the first wildcard.
@@ -72,7 +72,7 @@ impl PathPattern {
 }
 
 /// Returns the paths of the groups above this one, the nearest first.
-fn parents(path: &str) -> impl Iterator<Item = &str> {
+pub fn parent_paths(path: &str) -> impl Iterator<Item = &str> {
     // In a path, Keycloak writes `~/` for a slash within a group's name.
     let is_separator = |at: &usize| *at > 0 && !path[..*at].ends_with('~');
     path.rmatch_indices('/').map(|(at, _)| at).filter(is_separator).map(|at| &path[..at])
@@ -80,7 +80,7 @@ fn parents(path: &str) -> impl Iterator<Item = &str> {
 
 /// Returns the names of the groups in a path, from the top down.
 pub fn path_names(path: &str) -> impl Iterator<Item = String> {
-    let starts = parents(path).map(str::len).collect::<Vec<_>>();
+    let starts = parent_paths(path).map(str::len).collect::<Vec<_>>();
     let mut ends: Vec<usize> = starts.into_iter().rev().collect();
     ends.push(path.len());
     let mut from = 0;
@@ -201,7 +201,7 @@ mod tests {
         assert!(path("/staff/*").matches_within("/staff/eng/core"));
         assert!(!path("/staff").matches_within("/staffing"));
         assert!(!path("/a~").matches_within("/a~/b"), "one group whose name has a slash");
-        assert_eq!(parents("/a/b~/c/d").collect::<Vec<_>>(), ["/a/b~/c", "/a"]);
+        assert_eq!(parent_paths("/a/b~/c/d").collect::<Vec<_>>(), ["/a/b~/c", "/a"]);
     }
 
     #[test]

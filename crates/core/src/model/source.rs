@@ -41,6 +41,10 @@ pub struct UserState {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Direct groups, ordered by id.
     pub groups: Vec<Arc<GroupState>>,
+    /// Groups above the direct ones of which the policy makes the user a member too, ordered by id. They count for
+    /// memberships only, not for the scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parent_groups: Vec<Arc<GroupState>>,
 }
 
 impl GroupState {
@@ -54,6 +58,11 @@ impl GroupState {
 }
 
 impl UserState {
+    /// Returns all groups of which the user is to be a member, direct ones first.
+    pub fn all_groups(&self) -> impl Iterator<Item = &Arc<GroupState>> {
+        self.groups.iter().chain(&self.parent_groups)
+    }
+
     /// Returns the federation component that the user comes from, if any.
     pub fn federation(&self) -> Option<&str> {
         federation(&self.id, self.federation_link.as_deref(), None)
@@ -90,6 +99,7 @@ impl Packable for UserState {
             federation_link: federation.map(name),
             attributes: attributes.into_iter().map(|(number, values)| (name(number), values)).collect(),
             groups: Vec::new(),
+            parent_groups: Vec::new(),
         }
     }
 }
@@ -158,6 +168,7 @@ mod tests {
             federation_link: Some("ldap".to_owned()),
             attributes: [dept, ("none".to_owned(), Vec::new())].into(),
             groups: vec![Arc::new(GroupState { id: "g1".into(), name: "eng".to_owned(), path: "/eng".to_owned() })],
+            parent_groups: Vec::new(),
         }
     }
 
@@ -173,6 +184,7 @@ mod tests {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups: Vec::new(),
+            parent_groups: Vec::new(),
         }
     }
 

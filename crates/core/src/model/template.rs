@@ -98,6 +98,7 @@ fn nobody() -> UserState {
         federation_link: None,
         attributes: BTreeMap::new(),
         groups: Vec::new(),
+        parent_groups: Vec::new(),
     }
 }
 

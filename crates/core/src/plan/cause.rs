@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{Situation, leaver::leaving};
 use crate::{
-    model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState},
+    model::{
+        Action, ConstantGroup, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState,
+        parent_paths,
+    },
     policy,
 };
 
@@ -35,9 +38,9 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
-        Operation::RemoveMember { group, .. } => match left {
+        Operation::RemoveMember { group, group_name, .. } => match left {
             Some(why) => why.to_owned(),
-            None if given(group) => "no longer a member in Keycloak".to_owned(),
+            None if given(group) => lost(present, situation, group, group_name),
             None => "not a member in Keycloak".to_owned(),
         },
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
@@ -56,6 +59,27 @@ fn renamed(to: &str, situation: &Situation<'_>) -> &'static str {
     }
 }
 
+/// Returns why a membership that usersync granted is no longer wanted.
+fn lost(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroupId, name: &str) -> String {
+    // The group that fed the target group so far, unless the policy or Keycloak gave it another name since.
+    let unmapped = user.into_iter().flat_map(UserState::all_groups).find_map(|source| {
+        let mapping = situation.groups.mapping(&source.id)?;
+        let GroupMapping::Unmapped { name: former, why } = mapping else { return None };
+        (former.to_lowercase() == name.to_lowercase()).then(|| format!("{}: {why}", source.path))
+    });
+    let managed = situation.groups.managed(group);
+    match unmapped {
+        Some(why) => why,
+        None if managed.is_some_and(|managed| situation.groups.is_constant(situation.pair, managed)) => {
+            "no longer granted by groups.constant of the policy".to_owned()
+        }
+        None if managed.is_some_and(|managed| managed.sources.is_empty()) => {
+            "no synced group in Keycloak has this name any more".to_owned()
+        }
+        None => "no longer a member in Keycloak".to_owned(),
+    }
+}
+
 /// Returns the source groups that require a membership.
 fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroupId) -> String {
     let feeds = |source: &&Arc<GroupState>| {
@@ -64,9 +88,21 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
             Some(GroupMapping::Managed { group: fed, .. }) if fed == group
         )
     };
-    let paths: Vec<&str> =
-        user.into_iter().flat_map(|user| &user.groups).filter(feeds).map(|group| group.path.as_str()).collect();
-    if paths.is_empty() {
+    let Some(user) = user else { return "member in Keycloak".to_owned() };
+    let direct = user.groups.iter().filter(feeds).map(|group| group.path.clone());
+    let above = user.parent_groups.iter().filter(feeds).flat_map(|above| {
+        let within = user.groups.iter().filter(|group| parent_paths(&group.path).any(|path| path == above.path));
+        within.map(|group| format!("{} (below {})", group.path, above.path))
+    });
+    let paths: Vec<String> = direct.chain(above).collect();
+    let is_new = situation.link.is_none_or(|link| link.written.is_new);
+    let grants = |constant: &ConstantGroup| {
+        policy::grants(constant, user, is_new) == Ok(true)
+            && matches!(situation.groups.mapping(&constant.id()), Some(GroupMapping::Managed { group: fed, .. }) if fed == group)
+    };
+    if paths.is_empty() && situation.group_rules.constant.iter().any(grants) {
+        "granted by groups.constant of the policy".to_owned()
+    } else if paths.is_empty() {
         "member in Keycloak".to_owned()
     } else {
         format!("member of {} in Keycloak", paths.join(", "))
@@ -95,7 +131,7 @@ fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Account, GroupMapping},
+        model::{Account, GroupId, GroupMapping, ManagedGroup},
         plan::{
             GroupTable, NameHolder,
             fixtures::{OwnedSituation, account, source_group, user},
@@ -241,5 +277,63 @@ mod tests {
         }
         let deleted = OwnedSituation::deleted(Account { active: false, ..account() });
         assert_eq!(cause(&created, &deleted.situation()), "member in Keycloak");
+    }
+
+    #[test]
+    fn a_membership_of_a_group_that_the_policy_names_or_leaves_out_is_not_lost_in_keycloak() {
+        let remove: Action = Operation::RemoveMember {
+            group: "eng".into(),
+            group_name: "Eng".to_owned(),
+            account: "a".into(),
+            name: "alice".to_owned(),
+        }
+        .into();
+        let mut given =
+            OwnedSituation::linked(UserState { groups: vec![source_group("1", "Eng")], ..user() }, account());
+        given.link_mut().given.insert("eng".into());
+        let managed = |sources: Vec<GroupId>| ManagedGroup {
+            id: "eng".into(),
+            name: "Eng".into(),
+            adopted: false,
+            removals_approved: false,
+            sources: sources.into_iter().map(|id| ("acme".into(), id)).collect(),
+        };
+        let unmapped = |name: &str, why: &str| GroupMapping::Unmapped { name: name.into(), why: why.into() };
+        let out = "left out by groups.excluded of the policy (/Eng)";
+        for (sources, mapping, expected) in [
+            (vec![], unmapped("eng", out), format!("/Eng: {out}")),
+            (vec![], unmapped("kc-Eng", out), "no synced group in Keycloak has this name any more".to_owned()),
+            (vec!["9".into()], unmapped("kc-Eng", out), "no longer a member in Keycloak".to_owned()),
+            (
+                vec!["constant:Eng".into()],
+                unmapped("kc-Eng", out),
+                "no longer granted by groups.constant of the policy".to_owned(),
+            ),
+        ] {
+            given.groups = GroupTable::new(vec![managed(sources)], vec![("1".into(), mapping)]);
+            assert_eq!(cause(&remove, &given.situation()), expected);
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_membership_names_the_way_to_it() {
+        let add: Action = Operation::AddMember {
+            group: "eng".into(),
+            group_name: "Eng".to_owned(),
+            account: "a".into(),
+            name: "alice".to_owned(),
+        }
+        .into();
+        let core = Arc::new(GroupState { id: "2".into(), name: "core".into(), path: "/Eng/core".into() });
+        let user = UserState { groups: vec![core], parent_groups: vec![source_group("1", "Eng")], ..user() };
+        let mut given = OwnedSituation::linked(user, account());
+        let managed = |id: &str| (id.into(), GroupMapping::Managed { group: "eng".into(), name: "Eng".into() });
+        given.groups = GroupTable::new(Vec::new(), vec![managed("1")]);
+        assert_eq!(cause(&add, &given.situation()), "member of /Eng/core (below /Eng) in Keycloak");
+        given.groups = GroupTable::new(Vec::new(), vec![managed("constant:Eng")]);
+        assert_eq!(cause(&add, &given.situation()), "member in Keycloak");
+        let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng"}]}"#).unwrap();
+        let granted = Situation { group_rules: &rules, ..given.situation() };
+        assert_eq!(cause(&add, &granted), "granted by groups.constant of the policy");
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn user() -> UserState {
         federation_link: None,
         attributes: BTreeMap::new(),
         groups: Vec::new(),
+        parent_groups: Vec::new(),
     }
 }
 

@@ -1,13 +1,17 @@
 //! The mapping of source groups to target groups.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
 };
 
 use crate::{
     capabilities::CaseRule,
-    model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId},
+    model::{
+        GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId,
+        UserState,
+    },
+    policy,
 };
 
 /// The groups of one connector on one target.
@@ -20,6 +24,8 @@ pub struct GroupTable {
     /// Source groups by the name that they feed under, and managed groups by their own, both in lower case: a run looks
     /// up the name of each group.
     feeding: HashMap<String, Vec<GroupId>>,
+    /// Indexes in `mappings` of constant groups.
+    constants: Vec<usize>,
     named: HashMap<String, Vec<TargetGroupId>>,
 }
 
@@ -29,11 +35,14 @@ pub struct Resolved<'a> {
     /// The target groups that the user should be a member of.
     pub wanted: BTreeSet<&'a TargetGroupId>,
     /// Source groups that have no target group yet, or have a new name: their tasks are worked first.
-    pub missing: Vec<&'a GroupId>,
-    /// Target groups of those under their former name: the user is not removed from them before the new groups exist.
+    pub missing: Vec<GroupId>,
+    /// Target groups that the user is not removed from: those of source groups under their former name, before the new
+    /// groups exist, and constant groups that are not decided for the user.
     pub keep: BTreeSet<&'a TargetGroupId>,
     /// Source groups that feed no target group, with the reason.
-    pub unmapped: Vec<(&'a GroupState, &'a str)>,
+    pub unmapped: Vec<(Cow<'a, GroupState>, &'a str)>,
+    /// Why constant groups are not decided for the user.
+    pub undecided: Vec<String>,
 }
 
 impl GroupTable {
@@ -57,7 +66,9 @@ impl GroupTable {
         case: CaseRule,
     ) -> impl Iterator<Item = (&'a GroupId, &'a TargetGroupId)> {
         let candidates = self.feeding.get(&name.to_lowercase()).into_iter().flatten();
-        candidates.filter(move |other| *other != group).filter_map(move |other| match self.mapping(other) {
+        // A constant group may share its target group.
+        let is_other = move |other: &&GroupId| *other != group && !other.is_constant() && !group.is_constant();
+        candidates.filter(is_other).filter_map(move |other| match self.mapping(other) {
             Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(name) => {
                 Some((other, id))
             }
@@ -162,36 +173,76 @@ impl GroupTable {
         if let Some(place) = self.places.get(source) {
             self.mappings[*place].1 = mapping;
         } else {
+            if source.is_constant() {
+                self.constants.push(self.mappings.len());
+            }
             self.places.insert(source.clone(), self.mappings.len());
             self.mappings.push((source.clone(), mapping));
         }
     }
 
-    /// Resolves a user's source groups to target groups.
-    pub fn resolve<'a>(&'a self, groups: &'a [Arc<GroupState>]) -> Resolved<'a> {
+    /// Returns whether a constant group of this pair's connector feeds a managed group. Its other members are not known
+    /// to be wrong there.
+    pub fn is_constant(&self, pair: &Pair, group: &ManagedGroup) -> bool {
+        group.sources.iter().any(|(connector, source)| *connector == pair.connector && source.is_constant())
+    }
+
+    /// Resolves a user's source groups, and the constant groups of the rules, to target groups. `is_new`: the user's
+    /// account is created.
+    pub fn resolve<'a>(&'a self, user: &'a UserState, rules: &GroupRules, is_new: bool) -> Resolved<'a> {
         let mut resolved = Resolved::default();
-        for group in groups {
-            match self.mapping(&group.id) {
-                Some(mapping) if mapping.name() != group.name => {
-                    resolved.missing.push(&group.id);
-                    if let GroupMapping::Managed { group, .. } = mapping {
-                        resolved.keep.insert(group);
-                    }
-                }
-                Some(GroupMapping::Managed { group: id, .. }) => {
-                    resolved.wanted.insert(id);
-                }
-                Some(GroupMapping::Unmapped { why, .. }) => resolved.unmapped.push((group, why)),
-                None => resolved.missing.push(&group.id),
+        for group in user.all_groups() {
+            self.resolve_group(Cow::Borrowed(group), &mut resolved);
+        }
+        for constant in &rules.constant {
+            let group = constant.group();
+            let granted = policy::grants(constant, user, is_new);
+            match granted {
+                Ok(true) => self.resolve_group(Cow::Owned(group), &mut resolved),
+                Ok(false) if constant.granted_to == GrantedTo::All => {}
+                Ok(false) | Err(_) => self.keep(&group.id, &mut resolved),
             }
+            resolved.undecided.extend(granted.err());
+        }
+        // An entry that was removed from the rules, perhaps by mistake, removes nobody.
+        let constants = self.constants.iter().map(|place| &self.mappings[*place].0);
+        for id in constants.filter(|id| rules.constant(id).is_none()) {
+            self.keep(id, &mut resolved);
         }
         resolved
+    }
+
+    fn resolve_group<'a>(&'a self, group: Cow<'a, GroupState>, resolved: &mut Resolved<'a>) {
+        match self.mapping(&group.id) {
+            Some(mapping) if mapping.name() != group.name => {
+                resolved.missing.push(group.id.clone());
+                self.keep(&group.id, resolved);
+            }
+            Some(GroupMapping::Managed { group: id, .. }) => {
+                resolved.wanted.insert(id);
+            }
+            Some(GroupMapping::Unmapped { why, .. }) => resolved.unmapped.push((group, why)),
+            None => resolved.missing.push(group.id.clone()),
+        }
+    }
+
+    fn keep<'a>(&'a self, source: &GroupId, resolved: &mut Resolved<'a>) {
+        if let Some(GroupMapping::Managed { group, .. }) = self.mapping(source) {
+            resolved.keep.insert(group);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::plan::fixtures::{GROUP_RULES, user};
+
+    fn in_groups(groups: &[Arc<GroupState>]) -> UserState {
+        UserState { groups: groups.to_vec(), ..user() }
+    }
 
     fn group(id: &str, name: &str) -> Arc<GroupState> {
         Arc::new(GroupState { id: id.into(), name: name.into(), path: format!("/{name}") })
@@ -215,12 +266,57 @@ mod tests {
 
     #[test]
     fn known_groups_are_wanted_unknown_ones_are_missing() {
-        let (table, groups) = (table(), [group("1", "Eng"), group("2", "Ops"), group("3", "New")]);
-        let resolved = table.resolve(&groups);
+        let (table, user) = (table(), in_groups(&[group("1", "Eng"), group("2", "Ops"), group("3", "New")]));
+        let resolved = table.resolve(&user, &GROUP_RULES, false);
         assert_eq!(resolved.wanted.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
-        assert_eq!(resolved.missing, [&"3".into()]);
+        assert_eq!(resolved.missing, ["3".into()]);
         assert_eq!(resolved.unmapped.len(), 1);
         assert!(resolved.keep.is_empty());
+    }
+
+    #[test]
+    fn groups_above_are_resolved_like_direct_ones() {
+        let (table, user) =
+            (table(), UserState { parent_groups: vec![group("1", "Eng"), group("3", "New")], ..user() });
+        let resolved = table.resolve(&user, &GROUP_RULES, false);
+        assert_eq!(resolved.wanted.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
+        assert_eq!(resolved.missing, ["3".into()]);
+    }
+
+    #[test]
+    fn a_constant_group_is_wanted_kept_or_removed_as_the_rules_say() {
+        let rules = |json: &str| serde_json::from_str::<GroupRules>(&format!(r#"{{"constant": [{json}]}}"#)).unwrap();
+        let managed = GroupMapping::Managed { group: "everyone".into(), name: "everyone".into() };
+        let known = GroupTable::new(Vec::new(), vec![("constant:everyone".into(), managed)]);
+        let (unknown, user) = (GroupTable::default(), user());
+        // The entry, whether the account is created, and whether the group is wanted, kept, missing and undecided.
+        for (entry, is_new, expected) in [
+            (r#"{"name": "everyone"}"#, false, (true, false, true, false)),
+            (r#"{"name": "everyone", "condition": "{{ username == 'alice' }}"}"#, false, (true, false, true, false)),
+            (r#"{"name": "everyone", "condition": "{{ username == 'bob' }}"}"#, false, (false, false, false, false)),
+            (r#"{"name": "everyone", "condition": "{{ username }}"}"#, false, (false, true, false, true)),
+            (r#"{"name": "everyone", "for": "new"}"#, true, (true, false, true, false)),
+            (r#"{"name": "everyone", "for": "new"}"#, false, (false, true, false, false)),
+            ("", false, (false, true, false, false)),
+        ] {
+            let rules = rules(entry);
+            let (known, unknown) = (known.resolve(&user, &rules, is_new), unknown.resolve(&user, &rules, is_new));
+            let group = TargetGroupId::from("everyone");
+            let missing = unknown.missing == ["constant:everyone".into()];
+            let found =
+                (known.wanted.contains(&group), known.keep.contains(&group), missing, !known.undecided.is_empty());
+            assert_eq!(found, expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_constant_group_shares_its_target_group() {
+        let managed = |id: &str| (id.into(), GroupMapping::Managed { group: "eng".into(), name: "Eng".into() });
+        let table = GroupTable::new(Vec::new(), vec![managed("1"), managed("constant:Eng")]);
+        for id in ["1", "constant:Eng"] {
+            assert_eq!(table.others_feeding(&id.into(), "Eng", CaseRule::Insensitive).next(), None, "{id}");
+        }
+        assert!(table.others_feeding(&"2".into(), "Eng", CaseRule::Insensitive).next().is_some());
     }
 
     #[test]
@@ -248,7 +344,7 @@ mod tests {
             (table.managed_named("eng", case), table.others_feeding(&"9".into(), "Eng", case).next()),
             (None, None)
         );
-        assert!(table.resolve(&[group("1", "Dev")]).missing.is_empty());
+        assert!(table.resolve(&in_groups(&[group("1", "Dev")]), &GROUP_RULES, false).missing.is_empty());
         let other = ("other".into(), "7".into());
         let shared = ManagedGroup { sources: eng.sources.iter().cloned().chain([other]).collect(), ..eng.clone() };
         for group in [shared, ManagedGroup { adopted: true, ..eng }] {
@@ -329,10 +425,10 @@ mod tests {
 
     #[test]
     fn a_renamed_group_is_missing_and_its_former_group_is_kept() {
-        let (table, groups) = (table(), [group("1", "Engineering")]);
-        let resolved = table.resolve(&groups);
+        let (table, user) = (table(), in_groups(&[group("1", "Engineering")]));
+        let resolved = table.resolve(&user, &GROUP_RULES, false);
         assert!(resolved.wanted.is_empty());
-        assert_eq!(resolved.missing, [&"1".into()]);
+        assert_eq!(resolved.missing, ["1".into()]);
         assert_eq!(resolved.keep.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
     }
 }

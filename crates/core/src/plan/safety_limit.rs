@@ -32,7 +32,7 @@ const SMALL: u64 = 5;
 pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
         Limited::RemoveMember => (measure.memberships, safety.remove_members_percent),
-        Limited::DeleteGroup => (measure.groups, safety.percent),
+        Limited::RenameGroup | Limited::DeleteGroup => (measure.groups, safety.percent),
         Limited::Deactivate
         | Limited::Delete
         | Limited::Rename

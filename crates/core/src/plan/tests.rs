@@ -200,6 +200,7 @@ fn users() -> impl Strategy<Value = UserState> {
             federation_link: None,
             attributes,
             groups: groups.into_iter().map(source_group_of).collect(),
+            parent_groups: Vec::new(),
         },
     )
 }
@@ -334,6 +335,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         federation_link: federated.then(|| "ldap".to_owned()),
         attributes: attributes.into(),
         groups: Vec::new(),
+        parent_groups: Vec::new(),
     };
     let decision = decide(&Situation {
         pair: &pair(),
@@ -422,6 +424,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         federation_link: None,
         attributes: [].into(),
         groups: Vec::new(),
+        parent_groups: Vec::new(),
     };
     let account = Account {
         id: "a".into(),
@@ -491,6 +494,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         federation_link: None,
         attributes: BTreeMap::new(),
         groups: Vec::new(),
+        parent_groups: Vec::new(),
     };
     let account = Account {
         id: "a".into(),
@@ -543,6 +547,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         federation_link: None,
         attributes: BTreeMap::new(),
         groups: groups.iter().copied().map(source_group_of).collect(),
+        parent_groups: Vec::new(),
     };
     let decision = decide(&Situation {
         pair: &pair(),

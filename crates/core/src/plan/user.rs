@@ -12,7 +12,7 @@ use super::{
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link,
+        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link, ManagedGroup,
         Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
@@ -259,7 +259,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             let fields =
                 UserFields { display_name: desired.display_name, email: desired.email, attributes: desired.attributes };
             let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
-            let resolved = situation.groups.resolve(&user.groups);
+            let resolved = situation.groups.resolve(user, situation.group_rules, true);
             let mut planned = Planned {
                 operations: vec![Operation::CreateUser { name: login, fields, external_id }],
                 adds_after_create: resolved
@@ -269,10 +269,11 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                     .filter(|group| situation.capabilities.protected_groups.why(&group.id, &group.name).is_none())
                     .map(|group| (group.id.clone(), group.name.clone()))
                     .collect(),
-                missing_groups: resolved.missing.into_iter().cloned().collect(),
+                missing_groups: resolved.missing,
                 ..Planned::default()
             };
             planned.findings.unsupported.extend(desired.attribute_faults);
+            planned.findings.unconfirmed.extend(resolved.undecided);
             report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
             Decision::Plan(planned)
         }
@@ -588,9 +589,10 @@ fn plan_memberships(
     user: &UserState,
     planned: &mut Planned,
 ) {
-    let resolved = situation.groups.resolve(&user.groups);
+    let resolved = situation.groups.resolve(user, situation.group_rules, link.written.is_new);
     report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
-    planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
+    planned.findings.unconfirmed.extend(resolved.undecided);
+    planned.missing_groups = resolved.missing;
     // Groups that were not read are not an empty list of groups.
     let Some(present) = &account.groups else {
         planned.groups_unread = true;
@@ -639,7 +641,10 @@ pub(super) fn plan_removals<'g>(
     for group in groups {
         let managed = situation.groups.managed(group);
         let given = link.given.contains(group);
-        let ours = given || managed.is_some_and(|managed| managed.fed_by(situation.pair));
+        let is_fed = |managed: &ManagedGroup| {
+            managed.fed_by(situation.pair) && !situation.groups.is_constant(situation.pair, managed)
+        };
+        let ours = given || managed.is_some_and(is_fed);
         if !ours {
             continue;
         }
@@ -682,7 +687,7 @@ fn unsupported(whys: impl Into<Vec<String>>) -> Planned {
     Planned { findings: Findings { unsupported: whys.into(), ..Findings::default() }, ..Planned::default() }
 }
 
-fn report_unmapped(findings: &mut Findings, situation: &Situation<'_>, unmapped: &[(&GroupState, &str)]) {
+fn report_unmapped(findings: &mut Findings, situation: &Situation<'_>, unmapped: &[(Cow<'_, GroupState>, &str)]) {
     let capabilities = situation.capabilities;
     for (group, why) in
         unmapped.iter().filter(|(group, _)| policy::left_out(&group.path, situation.group_rules).is_none())

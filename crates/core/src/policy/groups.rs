@@ -1,16 +1,74 @@
 //! Selects the groups that are synced, and names them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::model::{GroupRules, GroupState, NamedBy, PathPattern, UserState, path_names};
+use super::condition::meets;
+use crate::model::{
+    ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState,
+    parent_paths, path_names,
+};
 
-/// Returns why a group is not synced; `None`: it is.
+/// Returns why a group is not synced; `None`: it is. An excluded group is left out with all groups below it, except those
+/// that the selection names by their exact paths.
 pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
-    if let Some(pattern) = rules.excluded.iter().find(|pattern| pattern.matches(path)) {
+    // A constant group.
+    if !path.starts_with('/') {
+        return None;
+    }
+    let is_named = rules.only.iter().any(|pattern| pattern.literal() == Some(path));
+    let excludes = |pattern: &&PathPattern| pattern.matches(path) || !is_named && pattern.matches_within(path);
+    if let Some(pattern) = rules.excluded.iter().find(excludes) {
         return Some(format!("left out by groups.excluded of the policy ({pattern})"));
     }
     let chosen = rules.only.is_empty() || rules.only.iter().any(|pattern| pattern.matches(path));
     (!chosen).then(|| "not selected by groups.only of the policy".to_owned())
+}
+
+/// Returns the paths of the selected groups above a group, of which the rules make its members members too.
+pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<Item = &'p str> {
+    let above = (rules.members == Members::WithSubgroups).then(|| parent_paths(path));
+    above.into_iter().flatten().filter(move |path| left_out(path, rules).is_none())
+}
+
+/// Returns the paths of the selected groups above a user's groups, of which the rules make it a member too.
+pub fn paths_above_user<'u>(user: &'u UserState, rules: &'u GroupRules) -> BTreeSet<&'u str> {
+    let mut paths: BTreeSet<&str> = user.groups.iter().flat_map(|group| paths_above(&group.path, rules)).collect();
+    for group in &user.groups {
+        paths.remove(group.path.as_str());
+    }
+    paths
+}
+
+/// Returns whether a constant group is granted to a user; `is_new`: its account is created.
+///
+/// # Errors
+/// The group's condition cannot be applied to the user; the error says why.
+pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Result<bool, String> {
+    if constant.granted_to == GrantedTo::New && !is_new {
+        return Ok(false);
+    }
+    let cannot = |why| format!("{}: cannot apply the condition of {}: {why}", user.username, constant.group().path);
+    constant.condition.as_ref().map_or(Ok(true), |template| meets(template, user).map_err(cannot))
+}
+
+/// Returns why a group that the target lacks is not created; `None`: it is.
+pub fn not_created(name: &str, rules: &GroupRules) -> Option<String> {
+    (!rules.create)
+        .then(|| format!("the target has no group {name}; create it there, or set groups.create = true in the policy"))
+}
+
+/// Returns whether the names or the selection of groups follow from their paths.
+pub fn paths_decide_groups(policy: &Policy) -> bool {
+    let GroupRules { only, excluded, named_by, names, .. } = &policy.groups;
+    *named_by == NamedBy::Path || !(only.is_empty() && excluded.is_empty() && names.is_empty())
+}
+
+/// Returns whether the scope or the memberships of users follow from the paths of their groups.
+pub fn paths_decide_users(policy: &Policy) -> bool {
+    let Scope { required_groups, excluded_groups, condition, .. } = &policy.scope;
+    let scoped = !(required_groups.is_empty() && excluded_groups.is_empty() && condition.is_none());
+    let granted = policy.groups.constant.iter().any(|constant| constant.condition.is_some());
+    scoped || granted || policy.groups.members != Members::Direct
 }
 
 /// Returns the patterns and paths of the rules that fit none of these groups, each with its setting.
@@ -53,8 +111,10 @@ pub fn with_named_groups(user: UserState, rules: &GroupRules) -> UserState {
     if !renames_groups(rules) {
         return user;
     }
-    let groups = user.groups.iter().map(|group| Arc::new(named_group(GroupState::clone(group), rules))).collect();
-    UserState { groups, ..user }
+    let named = |groups: &[Arc<GroupState>]| {
+        groups.iter().map(|group| Arc::new(named_group(GroupState::clone(group), rules))).collect()
+    };
+    UserState { groups: named(&user.groups), parent_groups: named(&user.parent_groups), ..user }
 }
 
 /// Returns the own names of groups that the rules may give this name, to search for them.
@@ -102,6 +162,13 @@ mod tests {
         }
         let excluded = left_out("/eng/secret/red", &chosen);
         assert_eq!(excluded.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret/**)"));
+        let below = left_out("/eng/secret/blue", &rules(r#"{"excluded": ["/eng/secret"]}"#));
+        assert_eq!(below.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret)"));
+        let named = r#"{"only": ["/eng/**", "/eng/secret/blue"], "excluded": ["/eng/secret"]}"#;
+        assert_eq!(left_out("/eng/secret/blue", &rules(named)), None);
+        assert!(left_out("/eng/secret/red", &rules(named)).is_some());
+        let named = r#"{"only": ["/eng/secret/blue"], "excluded": ["/eng/*/blue"]}"#;
+        assert!(left_out("/eng/secret/blue", &rules(named)).is_some());
         let other = left_out("/hr", &chosen);
         assert_eq!(other.as_deref(), Some("not selected by groups.only of the policy"));
         assert_eq!(left_out("/hr", &GroupRules::default()), None);
@@ -156,6 +223,22 @@ mod tests {
         }
         assert_eq!(own_names("kc-", &rules(r#"{"prefix": "kc-"}"#)), [] as [String; 0]);
         assert_eq!(own_names("other", &rules(r#"{"prefix": "kc-"}"#)), [] as [String; 0]);
+    }
+
+    #[test]
+    fn with_sub_groups_a_user_is_a_member_of_the_selected_groups_above() {
+        let paths = ["/eng/core/red", "/eng/core", "/ops/night"];
+        let user =
+            UserState { groups: paths.map(|path| Arc::new(group(path))).to_vec(), ..crate::plan::fixtures::user() };
+        for (json, expected) in [
+            ("{}", &[] as &[&str]),
+            (r#"{"members": "with_subgroups"}"#, &["/eng", "/ops"]),
+            (r#"{"members": "with_subgroups", "excluded": ["/ops"]}"#, &["/eng"]),
+            (r#"{"members": "with_subgroups", "only": ["/ops"]}"#, &["/ops"]),
+        ] {
+            let rules = rules(json);
+            assert_eq!(paths_above_user(&user, &rules).into_iter().collect::<Vec<_>>(), expected, "{json}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! names that the rules give them.
 
 mod account;
+mod condition;
 mod groups;
 mod scope;
 
@@ -14,7 +15,8 @@ use crate::{
 
 pub use account::{DesiredUser, desired_user, login};
 pub use groups::{
-    left_out, named_group, own_names, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
+    grants, left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups,
+    paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
 };
 pub use scope::{Verdict, verdict};
 

@@ -1,5 +1,6 @@
 //! Decides whether a user is in the scope of a connector.
 
+use super::condition::meets;
 use crate::model::{GroupState, Origin, PathPattern, Required, Scope, UserState};
 
 /// Whether a user is in scope.
@@ -98,14 +99,10 @@ fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
 
 fn condition(user: &UserState, scope: &Scope) -> Verdict {
     let Some(template) = &scope.condition else { return Verdict::In };
-    let undecided =
-        |why: String| Verdict::Undecided(format!("{}: cannot apply the scope's condition: {why}", user.username));
-    // Jinja writes `True` and `False`.
-    match template.render(user).map(|text| text.to_lowercase()).as_deref() {
-        Ok("true") => Verdict::In,
-        Ok("false") => out("it does not meet the condition"),
-        Ok(other) => undecided(format!("it renders {other:?}, not true or false")),
-        Err(error) => undecided(error.to_string()),
+    match meets(template, user) {
+        Ok(true) => Verdict::In,
+        Ok(false) => out("it does not meet the condition"),
+        Err(why) => Verdict::Undecided(format!("{}: cannot apply the scope's condition: {why}", user.username)),
     }
 }
 
@@ -128,6 +125,7 @@ mod tests {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups: paths.iter().map(group).collect(),
+            parent_groups: Vec::new(),
         }
     }
 

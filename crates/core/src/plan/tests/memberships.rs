@@ -163,3 +163,19 @@ fn the_operations_of_a_membership_name_the_group_and_the_account() {
     let expected: [(TargetGroupId, _); 2] = [(group(1), "a".into()), (group(0), "a".into())];
     assert_eq!(planned.operations.iter().map(ids).collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn a_constant_group_loses_only_members_that_usersync_added() {
+    let mut given = members(&[], &[0]);
+    let managed = ManagedGroup {
+        id: group(0),
+        name: "G0".into(),
+        adopted: false,
+        removals_approved: false,
+        sources: vec![(given.pair.connector.clone(), "constant:G0".into())],
+    };
+    given.groups = GroupTable::new(vec![managed], Vec::new());
+    assert_eq!(operations(&given.plan()), [""; 0]);
+    granted(given.link_mut(), &[0]);
+    assert_eq!(operations(&given.plan()), ["remove alice from G0"]);
+}

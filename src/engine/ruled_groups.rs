@@ -1,0 +1,175 @@
+//! A source that applies the policy's rules for groups: their names, memberships in the groups above, and constant
+//! groups.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use usersync_clients::meter::CallMeter;
+
+use crate::{
+    keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
+    model::{
+        ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Members, Packed, UserId, UserState,
+        path_names,
+    },
+    policy,
+};
+
+struct RuledGroups {
+    source: Arc<dyn Source>,
+    rules: GroupRules,
+    known: KnownPaths,
+}
+
+/// Ids of groups by path. Each is confirmed by a read before it is used.
+type KnownPaths = Mutex<HashMap<String, GroupId>>;
+
+/// Returns the source with these rules applied, or the source itself if the rules change nothing.
+pub(super) fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
+    if policy::renames_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
+        Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default() })
+    } else {
+        source
+    }
+}
+
+/// Returns a user as read, with the groups that the rules give it and their names.
+pub(super) async fn ruled_user(
+    source: &dyn Source,
+    rules: &GroupRules,
+    user: UserState,
+) -> Result<UserState, SourceError> {
+    apply(source, rules, &KnownPaths::default(), user).await
+}
+
+async fn apply(
+    source: &dyn Source,
+    rules: &GroupRules,
+    known: &KnownPaths,
+    user: UserState,
+) -> Result<UserState, SourceError> {
+    let mut above: Vec<GroupState> = Vec::new();
+    let mut missing: Vec<&str> = Vec::new();
+    for path in policy::paths_above_user(&user, rules) {
+        match group_at(source, known, path).await? {
+            Some(group) => above.push(group),
+            None => missing.push(path),
+        }
+    }
+    if !missing.is_empty() {
+        above.extend(listed_at(source, &missing, &user).await?);
+    }
+    above.sort();
+    let parent_groups = above.into_iter().map(Arc::new).collect();
+    Ok(policy::with_named_groups(UserState { parent_groups, ..user }, rules))
+}
+
+/// Returns the group with this path, read by its known id or found by its name.
+async fn group_at(source: &dyn Source, known: &KnownPaths, path: &str) -> Result<Option<GroupState>, SourceError> {
+    let id = known.lock().get(path).cloned();
+    if let Some(id) = id
+        && let Some(group) = source.group(&id).await?.filter(|group| group.path == path)
+    {
+        return Ok(Some(group));
+    }
+    let name = path_names(path).last().unwrap_or_default();
+    let found = source.groups_named(&name).await?.into_iter().find(|group| group.path == path);
+    match &found {
+        Some(group) => known.lock().insert(path.to_owned(), group.id.clone()),
+        None => known.lock().remove(path),
+    };
+    Ok(found)
+}
+
+/// Returns the groups with these paths among all groups. A path without a group is part of a name with a slash, unless
+/// a group has been moved since the user was read.
+async fn listed_at(source: &dyn Source, paths: &[&str], user: &UserState) -> Result<Vec<GroupState>, SourceError> {
+    let listed = source.groups().await?;
+    let error = |class, text| Err(SourceError { class, text, retry_after: None });
+    if let Some(why) = listed.incomplete.or_else(|| listed.unreadable.first().map(|(_, odd)| odd.failure())) {
+        let text = format!("{}: the groups above its groups are not known: {why}", user.username);
+        return error(ErrorClass::Unconfirmed, text);
+    }
+    let stands =
+        |group: &Arc<GroupState>| listed.items.iter().any(|listed| listed.id == group.id && listed.path == group.path);
+    if let Some(moved) = user.groups.iter().find(|group| !stands(group)) {
+        let text = format!(
+            "{}: the group {} was moved, renamed or deleted while its groups were read; usersync reads them again",
+            user.username, moved.path
+        );
+        return error(ErrorClass::Transient, text);
+    }
+    Ok(listed.items.into_iter().filter(|group| paths.contains(&group.path.as_str())).collect())
+}
+
+#[async_trait]
+impl Source for RuledGroups {
+    async fn identify(&self) -> Result<SourceInfo, SourceError> {
+        self.source.identify().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.source.attach(meter);
+    }
+
+    async fn forget_refusal(&self) {
+        self.source.forget_refusal().await;
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
+        match self.source.user(id).await? {
+            Some(user) => Ok(Some(apply(self.source.as_ref(), &self.rules, &self.known, user).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
+        self.source.is_alive(id).await
+    }
+
+    async fn some_users(&self) -> Result<Vec<UserId>, SourceError> {
+        self.source.some_users().await
+    }
+
+    async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
+        if id.is_constant() {
+            return Ok(self.rules.constant(id).map(ConstantGroup::group));
+        }
+        Ok(self.source.group(id).await?.map(|group| policy::named_group(group, &self.rules)))
+    }
+
+    async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
+        let mut named: Vec<GroupState> = Vec::new();
+        for own in policy::own_names(name, &self.rules) {
+            let found = self.source.groups_named(&own).await?.into_iter();
+            named.extend(found.map(|group| policy::named_group(group, &self.rules)));
+        }
+        named.retain(|group| group.name.to_lowercase() == name.to_lowercase());
+        named.sort();
+        named.dedup();
+        Ok(named)
+    }
+
+    async fn users(&self, progress: OnProgress<'_>) -> Result<FullListing<UserId, Packed<UserState>>, SourceError> {
+        self.source.users(progress).await
+    }
+
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        self.source.users_among(ids).await
+    }
+
+    async fn user_count(&self) -> Result<usize, SourceError> {
+        self.source.user_count().await
+    }
+
+    async fn groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError> {
+        let listing = self.source.groups().await?;
+        let items = listing.items.into_iter().map(|group| policy::named_group(group, &self.rules)).collect();
+        Ok(FullListing { items, ..listing })
+    }
+
+    async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
+        self.source.members(group).await
+    }
+}

@@ -1,0 +1,114 @@
+//! The groups below a group: its members with them, and what depends on its place among the groups.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{case::Case, error::WorkError};
+use crate::{
+    model::{GroupId, GroupState, Members, Priority, Subject, UserId, parent_paths},
+    policy,
+    store::MovedGroup,
+};
+
+impl Case<'_> {
+    /// Returns all listed members of a group, with those of the groups below it if the policy says so; none for a group
+    /// that is gone. They only select the users to read: each user's own task uses the user's own groups.
+    pub(super) async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
+        let mut groups = vec![id.clone()];
+        if self.connector.policy.groups.members == Members::WithSubgroups {
+            let listed = self.listed_groups().await?;
+            if let Some(group) = listed.iter().find(|group| group.id == *id) {
+                groups.extend(below(&group.path, &listed).map(|group| group.id.clone()));
+            }
+        }
+        self.direct_members(groups).await
+    }
+
+    /// Returns all listed direct members of these groups.
+    async fn direct_members(&self, groups: Vec<GroupId>) -> Result<HashSet<UserId>, WorkError> {
+        let source = &self.connector.source;
+        let mut lists = stream::iter(groups)
+            .map(|group| async move { source.members(&group).await })
+            .buffered(self.connector.parallel.max(1));
+        let mut members = HashSet::new();
+        while let Some(walked) = lists.try_next().await? {
+            let Some(walked) = walked else { continue };
+            members.extend(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)));
+        }
+        Ok(members)
+    }
+
+    async fn listed_groups(&self) -> Result<Vec<GroupState>, WorkError> {
+        let listed = self.connector.source.groups().await?;
+        match listed.incomplete {
+            Some(why) => Err(WorkError::Unconfirmed(format!("{}: {why}", self.connector.name))),
+            None => Ok(listed.items),
+        }
+    }
+
+    /// Raises what depends on the place of a mapped group that was moved or renamed: the tasks of the groups below it,
+    /// whose names and selection may follow from their paths, and of the members of all of them, who may be in other
+    /// groups or in another scope now. Keycloak reports the moved group only.
+    pub(super) async fn follow_move(&mut self, group: &GroupState) -> Result<(), WorkError> {
+        let (groups, users) =
+            (policy::paths_decide_groups(&self.connector.policy), policy::paths_decide_users(&self.connector.policy));
+        // A run works all subjects itself, and records the paths at its end.
+        if self.rules.in_run || group.id.is_constant() || !(groups || users) {
+            return Ok(());
+        }
+        let recorded = self.engine.store.group_paths(&self.claim.pair).await?;
+        let record = |group: &GroupState| {
+            let from = recorded.iter().find(|(id, _)| *id == group.id).map(|(_, path)| path.clone());
+            MovedGroup { group: group.id.clone(), from, to: group.path.clone() }
+        };
+        if record(group).from.as_ref() == Some(&group.path) {
+            return Ok(());
+        }
+        let listed = self.listed_groups().await?;
+        let below: Vec<&GroupState> = below(&group.path, &listed).collect();
+        let mut subjects: Vec<Subject> = Vec::new();
+        if groups {
+            subjects.extend(below.iter().map(|group| Subject::Group(group.id.clone())));
+        }
+        if users {
+            let all = std::iter::once(group).chain(below.iter().copied()).map(|group| group.id.clone());
+            subjects.extend(self.direct_members(all.collect()).await?.into_iter().map(Subject::User));
+        }
+        self.raise(subjects, Priority::FanOut).await?;
+        let moved: Vec<MovedGroup> = std::iter::once(group).chain(below).map(record).collect();
+        self.engine.store.keep_group_paths(&self.claim.pair, &moved).await?;
+        Ok(())
+    }
+
+    /// Records the path of a group that is mapped now.
+    pub(super) async fn note_place(&self, group: &GroupState) -> Result<(), WorkError> {
+        if self.rules.in_run || group.id.is_constant() {
+            return Ok(());
+        }
+        let placed = MovedGroup { group: group.id.clone(), from: None, to: group.path.clone() };
+        Ok(self.engine.store.keep_group_paths(&self.claim.pair, &[placed]).await?)
+    }
+
+    /// Returns the groups that lose the members of a group that is gone: those above its recorded path.
+    pub(super) async fn groups_above_gone(
+        &self,
+        id: &GroupId,
+        listed: &[GroupState],
+    ) -> Result<Vec<Subject>, WorkError> {
+        let rules = &self.connector.policy.groups;
+        if self.rules.in_run || rules.members == Members::Direct {
+            return Ok(Vec::new());
+        }
+        let recorded = self.engine.store.group_paths(&self.claim.pair).await?;
+        let Some((_, path)) = recorded.into_iter().find(|(group, _)| group == id) else { return Ok(Vec::new()) };
+        let above: Vec<&str> = policy::paths_above(&path, rules).collect();
+        let above = listed.iter().filter(|group| above.contains(&group.path.as_str()));
+        Ok(above.map(|group| Subject::Group(group.id.clone())).collect())
+    }
+}
+
+/// Returns the groups below the group with this path.
+fn below<'g>(path: &'g str, groups: &'g [GroupState]) -> impl Iterator<Item = &'g GroupState> {
+    groups.iter().filter(move |group| parent_paths(&group.path).any(|above| above == path))
+}
