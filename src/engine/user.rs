@@ -11,7 +11,7 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, Unsupported, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder, LinkWrite},
     targets::Applied,
@@ -106,6 +106,7 @@ impl Case<'_> {
         let mut in_ring = false;
         for _ in 0..ROUNDS {
             self.know_state(fingerprint_of(&view.presence));
+            self.note_state(Unsupported::UNDECIDED, view.presence.undecided());
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
@@ -366,7 +367,7 @@ impl Case<'_> {
         view: &mut View,
         in_ring: &mut bool,
     ) -> Result<Round, WorkError> {
-        self.note_protected(planned.findings.protected.as_deref());
+        self.note_state(Unsupported::PROTECTED, planned.findings.protected.as_deref());
         let mut progressed = false;
         let is_addition = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for batch in planned.operations.chunk_by(|one, next| is_addition(one) && is_addition(next)) {
@@ -493,6 +494,7 @@ pub(super) fn fingerprint_of(presence: &Presence) -> String {
 fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.unsupported.extend(more.unsupported);
     findings.unconfirmed.extend(more.unconfirmed);
+    findings.undecided = findings.undecided.or(more.undecided);
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
     findings.kept.extend(more.kept);

@@ -12,6 +12,7 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod undecided;
 mod users;
 mod walk;
 
@@ -30,6 +31,7 @@ pub use listed::Listed;
 pub use report::{Counts, Line, Report, WaitingLine};
 
 use self::{
+    undecided::Undecided,
     users::Pending,
     walk::{SourceWalk, TargetWalk},
 };
@@ -134,6 +136,8 @@ struct Run<'e> {
     rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
+    /// The users whose scope is undecided.
+    undecided: Undecided,
     report: Report,
 }
 
@@ -265,6 +269,7 @@ impl Engine {
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),
+            undecided: Undecided::default(),
             report: std::mem::take(report),
         };
         let observed = Arc::clone(&run.port);
@@ -367,6 +372,8 @@ impl Run<'_> {
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
+        let known = &source.absent_groups;
+        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(known));
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -273,9 +273,12 @@ impl Run<'_> {
         let protected = planned.findings.protected.is_some();
         report.protected += usize::from(protected);
         report.not_changed.extend_once(planned.findings.protected);
-        let reported = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
-        let conclusive =
-            planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
+        let unsure = !planned.findings.unconfirmed.is_empty() || planned.findings.undecided.is_some();
+        let reported = !planned.findings.unsupported.is_empty() || unsure;
+        let conclusive = !unsure && account.is_none_or(|account| account.groups.is_some());
+        if let (Some(why), Some(user)) = (presence.undecided(), presence.user()) {
+            self.undecided.add(why, &user.username);
+        }
         report.unsupported.extend_once(planned.findings.unsupported);
         report.unconfirmed.extend_once(planned.findings.unconfirmed);
         for why in planned.findings.kept {
@@ -294,7 +297,9 @@ impl Run<'_> {
         let forgotten = link.is_some_and(|link| {
             link.missing_since.is_some() || link.deactivated_by_us && account.is_some_and(|account| account.active)
         }) && apply;
-        let unnoted = protected != target.protected.contains(subject) && apply;
+        // Only the work on a user records that its scope is undecided; a run forgets it once it is decided.
+        let decided_since = presence.undecided().is_none() && target.undecided.contains(subject);
+        let unnoted = (protected != target.protected.contains(subject) || decided_since) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());
         }

@@ -14,7 +14,7 @@ pub enum Verdict {
         /// Whether it lacks required groups. Where such a group does not exist, this proves nothing.
         lacks_group: bool,
     },
-    /// The rules cannot be applied to it, for this reason: nothing about it is changed.
+    /// The rules cannot be applied to it, for this reason, which names no user: nothing about it is changed.
     Undecided(String),
 }
 
@@ -98,8 +98,7 @@ fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
 
 fn condition(user: &UserState, scope: &Scope) -> Verdict {
     let Some(template) = &scope.condition else { return Verdict::In };
-    let undecided =
-        |why: String| Verdict::Undecided(format!("{}: cannot apply the scope's condition: {why}", user.username));
+    let undecided = |why: String| Verdict::Undecided(format!("cannot apply the scope's condition: {why}"));
     // Jinja writes `True` and `False`.
     match template.render(user).map(|text| text.to_lowercase()).as_deref() {
         Ok("true") => Verdict::In,
@@ -218,11 +217,11 @@ mod tests {
         for (rules, text) in [
             (
                 r#"{"condition": "{{ username }}"}"#,
-                "ann: cannot apply the scope's condition: it renders \"ann\", not true or false",
+                "cannot apply the scope's condition: it renders \"ann\", not true or false",
             ),
             (
                 r#"{"condition": "{% if username == 'ann' %}{{ username | regex_replace('(', '') }}{% endif %}"}"#,
-                "ann: cannot apply the scope's condition: invalid operation: the pattern ( is invalid: unclosed group",
+                "cannot apply the scope's condition: invalid operation: the pattern ( is invalid: unclosed group",
             ),
         ] {
             assert_eq!(verdict(&user("ann", &[]), &scope(rules)).undecided(), Some(text));
