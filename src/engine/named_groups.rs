@@ -17,7 +17,7 @@ struct NamedGroups {
 }
 
 /// Returns the source with named groups, or the source itself if the rules keep all names.
-pub(super) fn with_named_groups(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
+pub fn with_named_groups(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
     if policy::renames_groups(rules) { Arc::new(NamedGroups { source, rules: rules.clone() }) } else { source }
 }
 

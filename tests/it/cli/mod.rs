@@ -3,6 +3,7 @@
 
 mod beside_server;
 mod demo;
+mod explained_groups;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod named;
