@@ -23,6 +23,7 @@ mod keycloak;
 mod link;
 mod out;
 mod plan;
+mod policy;
 mod progress;
 mod read_only_store;
 mod renames;
@@ -146,6 +147,7 @@ enum Command {
     Connector(connector::ConnectorArgs),
     Target(target::TargetArgs),
     Config(config::ConfigArgs),
+    Policy(policy::PolicyArgs),
     Keycloak(keycloak::KeycloakArgs),
 }
 
@@ -160,6 +162,12 @@ struct Context {
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
         Config::find_and_load(self.reported.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
+    }
+
+    /// Returns the configuration; files and variables with secrets and certificates need not exist.
+    fn config_without_files(&self) -> Result<Config, Failure> {
+        let read = Config::find_and_load_without_files(self.reported.as_deref(), &self.env);
+        read.map_err(|errors| self.wrong(&errors))
     }
 
     /// Converts configuration errors to a failure.
@@ -219,6 +227,7 @@ impl Command {
             Self::Connector(args) => args.run(context).await,
             Self::Target(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
+            Self::Policy(args) => args.run(context),
             Self::Keycloak(args) => args.run(context).await,
         }
     }

@@ -8,6 +8,7 @@ mod explained_groups;
 mod full_disk;
 mod named;
 mod place;
+mod policy;
 mod realm;
 mod schemas;
 mod served;

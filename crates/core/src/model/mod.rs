@@ -17,6 +17,7 @@ mod operation;
 pub mod packed;
 mod pattern;
 mod policy_settings;
+mod policy_test;
 mod run;
 mod scope;
 mod source;
@@ -55,6 +56,7 @@ pub use pattern::{LoginPattern, PathPattern, PatternError, path_names};
 pub use policy_settings::{
     AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When,
 };
+pub use policy_test::{Expected, GroupTest, PolicyTests, TestUser, UserTest, group_at};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

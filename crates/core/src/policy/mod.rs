@@ -3,6 +3,7 @@
 //! The rules: the users in scope but service accounts, the display name from the names, the selected groups under the
 //! names that the rules give them, and the templates of further attributes.
 
+mod expectations;
 mod group_reasons;
 mod groups;
 mod scope;
@@ -14,6 +15,7 @@ use crate::{
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
 };
 
+pub use expectations::{Mismatch, check_account, check_group, check_scope};
 pub use group_reasons::{named_by, selected_by};
 pub use groups::{
     left_out, named_group, own_names, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
