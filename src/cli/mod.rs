@@ -40,7 +40,10 @@ mod unlink;
 mod users;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use nix::unistd::{Uid, User};
@@ -166,8 +169,16 @@ impl Context {
 
     /// Returns the configuration; files and variables with secrets and certificates need not exist.
     fn config_without_files(&self) -> Result<Config, Failure> {
-        let read = Config::find_and_load_without_files(self.reported.as_deref(), &self.env);
-        read.map_err(|errors| self.wrong(&errors))
+        self.load_without_files(self.reported.as_deref())
+    }
+
+    /// Returns the configuration in another file, in the same way.
+    fn config_at_without_files(&self, file: &Path) -> Result<Config, Failure> {
+        self.load_without_files(Some(file))
+    }
+
+    fn load_without_files(&self, file: Option<&Path>) -> Result<Config, Failure> {
+        Config::find_and_load_without_files(file, &self.env).map_err(|errors| self.wrong(&errors))
     }
 
     /// Converts configuration errors to a failure.

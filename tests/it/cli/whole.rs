@@ -158,6 +158,37 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
 }
 
 #[tokio::test]
+async fn a_changed_policy_is_compared_with_the_current_one_and_nothing_is_written() {
+    let (servers, place) = servers().await;
+    servers.realm.import_users([NewUser::named("guest")]).expect("imported");
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    let write = |name: &str, policy: &str| {
+        std::fs::write(place.file(name), format!("{text}\n{policy}\n")).expect("written");
+    };
+    write("same.toml", "");
+    place.run(&["plan", "--policy", "same.toml"]).await.ended(0).says("No difference: both policies plan the same");
+    write("new.toml", "[connector.policy.scope]\nrequired_groups = [\"/engineering\"]");
+    place
+        .run(&["plan", "--policy", "new.toml", "--list"])
+        .await
+        .ended(0)
+        .says("in scope 61 → 60")
+        .says("only with the changed policy:")
+        .says("deactivate guest");
+    let (code, document) = place.json(&["plan", "--policy", "new.toml"]).await;
+    let difference = &document["differences"][0];
+    assert_eq!((code, difference["added"].as_array().map(Vec::len)), (0, Some(1)), "{document}");
+    assert_eq!(difference["dropped"], serde_json::json!([]));
+    assert_valid(&["plan"], &document);
+    place.run(&["plan"]).await.ended(0).says("Nothing to do");
+    std::fs::write(place.file("none.toml"), "").expect("written");
+    place.run(&["plan", "--policy", "none.toml"]).await.ended(2).complains("it has no connector acme");
+}
+
+#[tokio::test]
 async fn a_user_whose_scope_is_undecided_is_shown_by_explain_and_counted_by_status() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
