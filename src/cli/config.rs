@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Outcome},
     words::count,
 };
-use crate::config::{EXAMPLE, find, reference, reference_markdown};
+use crate::config::{EXAMPLE, find, full_example, reference, reference_markdown};
 
 /// Check the configuration file, show an example and all keys
 #[derive(Debug, Args)]
@@ -29,8 +29,15 @@ enum Command {
     #[command(after_help = "Example:\n  usersync config check --config /etc/usersync/usersync.toml")]
     Check,
     /// Print a complete configuration to fill in
-    #[command(after_help = "Example:\n  usersync config example > usersync.toml")]
-    Example,
+    #[command(after_help = "\
+Examples:
+  usersync config example > usersync.toml
+  usersync config example --full > usersync.toml")]
+    Example {
+        /// With the meaning of every key
+        #[arg(long)]
+        full: bool,
+    },
     /// Print the path of the configuration file in use
     #[command(after_help = "Example:\n  usersync config path")]
     Path,
@@ -45,10 +52,11 @@ impl ConfigArgs {
         let out = &context.out;
         match self.command {
             Command::Check => return check(context),
-            Command::Example => {
+            Command::Example { full } => {
                 context
                     .refuse_json("config example", "the example is TOML; for all keys: usersync config reference")?;
-                out.lines(EXAMPLE.trim_end().lines());
+                let example = if full { full_example() } else { EXAMPLE.trim_end().to_owned() };
+                out.lines(example.lines());
             }
             Command::Path => {
                 let path = find(context.reported.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;

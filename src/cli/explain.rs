@@ -1,5 +1,7 @@
-//! `usersync explain`: shows one user on both sides, and why.
+//! `usersync explain`: shows one user or group on both sides, and why.
 
+mod group;
+mod group_shown;
 mod shown;
 mod side;
 
@@ -25,26 +27,42 @@ use side::OnTarget;
 
 pub(super) use side::{Undone, undone};
 
-/// Show one user on both sides: the wanted state, the current state, and the reasons
+/// Show one user or group on both sides: the wanted state, the current state, and the reasons
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show one user on both sides: the wanted state, the current state, and the reasons.
+Show one user or group on both sides: the wanted state, the current state, and the reasons.
 
 Shows scope, account, wanted and current values, planned operations, the open task, approvals, and the last changes \
-with their causes. Both sides are read now; nothing is changed. Works beside a running server.",
+with their causes. A name that begins with / is the path of a group; with --group it is the path, the name in Keycloak \
+or in a target, or the Keycloak id of a group. Both sides are read now; nothing is changed. Works beside a running server.",
     after_help = "\
 Examples:
   usersync explain alice
   usersync explain alice@example.org
+  usersync explain /eng/platform
+  usersync explain --group eng-platform
   usersync explain 1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11 --target jira-prod --json"
 )]
 pub(super) struct ExplainArgs {
-    /// Login, e-mail address or Keycloak id
+    /// Login, e-mail address or Keycloak id of a user; or the path of a group
     #[arg(value_name = "NAME")]
     name: String,
+    /// NAME is a group
+    #[arg(long)]
+    group: bool,
     #[command(flatten)]
     pair: PairArgs,
+}
+
+/// Whether a user is in scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum InScope {
+    In,
+    Out,
+    /// The policy cannot be applied to the user, or Keycloak could not be read.
+    Undecided,
 }
 
 /// The explanation of one user.
@@ -54,6 +72,8 @@ struct Explained {
     id: UserId,
     /// The user as Keycloak shows it; `null`: deleted there, or not readable.
     user: Option<UserState>,
+    scope: InScope,
+    /// Whether it is known to be in scope.
     in_scope: bool,
     why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +83,9 @@ struct Explained {
 
 impl ExplainArgs {
     pub async fn run(self, context: &Context) -> Outcome {
+        if self.group || self.name.starts_with('/') {
+            return group::run(context, &self.name, &self.pair).await;
+        }
         let config = context.config()?;
         let pairs = app::pairs(&config, &self.pair)?;
         let sides = Sides::new(&config)?;
@@ -103,17 +126,18 @@ impl ExplainArgs {
 
 async fn explain(person: MatchedUser, policy: &Policy, sides: &Sides) -> Explained {
     let MatchedUser { connector, id, user, trouble } = person;
-    let (in_scope, why) = match (&user, &trouble) {
+    let (scope, why) = match (&user, &trouble) {
         (Some(user), _) => match sides.judge(&connector, policy, user.clone()).await {
             Ok(Presence::Present(_, Verdict::In)) if policy.scope == Scope::default() => {
-                (true, "all users of the realm are".to_owned())
+                (InScope::In, "all users of the realm are".to_owned())
             }
-            Ok(Presence::Present(_, Verdict::Out { why, .. } | Verdict::Undecided(why))) => (false, why),
-            Ok(_) => (true, "it meets the conditions of the policy's scope".to_owned()),
-            Err(error) => (false, error.text),
+            Ok(Presence::Present(_, Verdict::Out { why, .. })) => (InScope::Out, why),
+            Ok(Presence::Present(_, Verdict::Undecided(why))) => (InScope::Undecided, why),
+            Ok(_) => (InScope::In, "it meets the conditions of the policy's scope".to_owned()),
+            Err(error) => (InScope::Undecided, error.text),
         },
-        (None, Some(_)) => (false, "it could not be read".to_owned()),
-        (None, None) => (false, "there is no user with this id in the realm any more".to_owned()),
+        (None, Some(_)) => (InScope::Undecided, "it could not be read".to_owned()),
+        (None, None) => (InScope::Out, "there is no user with this id in the realm any more".to_owned()),
     };
-    Explained { connector, id, user, in_scope, why, trouble, targets: Vec::new() }
+    Explained { connector, id, user, scope, in_scope: scope == InScope::In, why, trouble, targets: Vec::new() }
 }

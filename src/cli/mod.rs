@@ -23,6 +23,7 @@ mod keycloak;
 mod link;
 mod out;
 mod plan;
+mod policy;
 mod progress;
 mod read_only_store;
 mod renames;
@@ -40,7 +41,10 @@ mod unmatched;
 mod users;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use nix::unistd::{Uid, User};
@@ -148,6 +152,7 @@ enum Command {
     Connector(connector::ConnectorArgs),
     Target(target::TargetArgs),
     Config(config::ConfigArgs),
+    Policy(policy::PolicyArgs),
     Keycloak(keycloak::KeycloakArgs),
 }
 
@@ -162,6 +167,20 @@ struct Context {
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
         Config::find_and_load(self.reported.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
+    }
+
+    /// Returns the configuration; files and variables with secrets and certificates need not exist.
+    fn config_without_files(&self) -> Result<Config, Failure> {
+        self.load_without_files(self.reported.as_deref())
+    }
+
+    /// Returns the configuration in another file, in the same way.
+    fn config_at_without_files(&self, file: &Path) -> Result<Config, Failure> {
+        self.load_without_files(Some(file))
+    }
+
+    fn load_without_files(&self, file: Option<&Path>) -> Result<Config, Failure> {
+        Config::find_and_load_without_files(file, &self.env).map_err(|errors| self.wrong(&errors))
     }
 
     /// Converts configuration errors to a failure.
@@ -222,6 +241,7 @@ impl Command {
             Self::Connector(args) => args.run(context).await,
             Self::Target(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
+            Self::Policy(args) => args.run(context),
             Self::Keycloak(args) => args.run(context).await,
         }
     }

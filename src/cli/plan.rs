@@ -1,6 +1,8 @@
 //! `usersync plan`: shows what a run would do. It writes nothing, neither to a target nor to the store.
 
-use std::sync::Arc;
+mod compared;
+
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use serde::Serialize;
@@ -33,12 +35,16 @@ Show what a full reconcile would do, without doing it.
 Reads both sides completely and plans with the same functions as the run itself. Nothing is written, neither to a \
 target nor to the store, so it can run at any time, even beside a running server. With --list or --json the plan is \
 complete: every operation with its cause, and for each adoption both sides. Exit code 3: a part of the plan would \
-wait for approval.",
+wait for approval.
+
+With --policy, both sides are planned with the current policy and with that of another configuration file, and only the \
+difference is shown: users who come into the scope or leave it, changed memberships, names and attributes.",
     after_help = "\
 Examples:
   usersync plan
   usersync plan --connector acme --target jira-prod --list
-  usersync plan --json | jq '.plans[].report.planned'"
+  usersync plan --json | jq '.plans[].report.planned'
+  usersync plan --policy new.toml --list"
 )]
 pub(super) struct PlanArgs {
     #[command(flatten)]
@@ -46,6 +52,9 @@ pub(super) struct PlanArgs {
     /// Show every operation, one a line
     #[arg(long)]
     list: bool,
+    /// Compare with the policy of this configuration file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -62,6 +71,9 @@ struct Planned {
 
 impl PlanArgs {
     pub async fn run(self, context: &Context) -> Outcome {
+        if let Some(file) = &self.policy {
+            return self.compare(context, file).await;
+        }
         let config = context.config()?;
         let pairs = app::pairs(&config, &self.pair)?;
         let opened = app::open_for_reading(context, &config).await?;

@@ -257,7 +257,7 @@ pub(super) fn why_nothing(report: &Report) -> Option<String> {
     Some(if report.users == 0 {
         "Nothing to do: the realm has no users, or the client cannot see them. usersync check shows which.".to_owned()
     } else if report.in_scope == 0 {
-        "Nothing to do: none of the users is in scope; all of them are service accounts of clients.".to_owned()
+        "Nothing to do: none of the users is in scope. usersync explain USER shows why.".to_owned()
     } else if report.unchanged == report.in_scope {
         format!("Nothing to do: all {} in sync.", count(report.in_scope, "user is", "users are"))
     } else {
@@ -323,7 +323,7 @@ mod tests {
         let mut report = Report::default();
         assert!(why_nothing(&report).is_some_and(|why| why.contains("no users")));
         report.users = 2;
-        assert!(why_nothing(&report).is_some_and(|why| why.contains("service accounts")));
+        assert!(why_nothing(&report).is_some_and(|why| why.contains("none of the users is in scope")));
         (report.in_scope, report.unchanged) = (2, 2);
         assert!(why_nothing(&report).is_some_and(|why| why.contains("all 2 users")));
         report.planned.insert("create".into(), 1);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub(super) use self::verdict::exit_of;
-use self::verdict::{Facts, Standing, Verdict, judge};
+use self::verdict::{Facts, Standing, Undecided, Verdict, judge};
 use super::{
     Context, app,
     args::PairArgs,
@@ -42,7 +42,7 @@ activity: the last event, change and run, and the next run. Requests that the ho
 with their reason.
 
 Exit code 0: in sync, working, or paused; protected accounts that are not changed are named. 1: failed tasks, conflicts, \
-unsupported operations, a full reconcile that failed or had problems, or a store that cannot be written. 3: something \
+unsupported operations, users with an undecided scope, a full reconcile that failed or had problems, or a store that cannot be written. 3: something \
 waits for approval. 4: a source or target does not answer, or refuses usersync's credentials.",
     after_help = "\
 Examples:
@@ -73,6 +73,8 @@ struct PairStatus {
     unsupported: Vec<String>,
     /// Number of users that are not changed, because their account is protected.
     protected: u64,
+    /// Users that are not changed, because it is undecided whether they are in scope, by the reason.
+    undecided: Vec<Undecided>,
     events: u64,
     last_event: Option<Timestamp>,
     last_run: Option<RunRecord>,
@@ -147,6 +149,7 @@ async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Fai
         conflicts: facts.conflicts,
         unsupported: facts.unsupported,
         protected,
+        undecided: facts.undecided,
         events: heard.received,
         last_event: heard.last,
         last_run: facts.last_run,
@@ -169,6 +172,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     let last_run = store.runs(Some(pair), RUNS).await?.into_iter().find(|run| run.mode == RunMode::Apply);
     let (protected, known): (Vec<_>, Vec<_>) =
         store.unsupported(pair).await?.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
+    let (undecided, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::UNDECIDED);
     let mut retried = store.tasks(&tasks).await?;
     // A task that waits because of a rate limit has not failed.
     retried.retain(|task| task.error.as_ref().is_some_and(|(class, _)| *class != ErrorClass::Throttled));
@@ -184,6 +188,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         conflicts: u64::try_from(store.tasks(&conflicts).await?.len()).unwrap_or(u64::MAX),
         unsupported: unsupported(known, last_run.as_ref()),
         protected: u64::try_from(protected.len()).unwrap_or(u64::MAX),
+        undecided: Undecided::by_reason(undecided),
         held: common.sets.iter().filter(|set| set.pair == *pair).collect(),
         retried,
         last_run,

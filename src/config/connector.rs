@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::{
     ConnectorConfig, HookConfig, Schedule, Secret,
     policy::policy,
+    policy_tests::policy_tests,
     problem::Place,
     reach::{Forms, reach, secret, server_url, written_form},
     reader::Table,
@@ -43,6 +44,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
     let hook = hook(table);
     let schedule = schedule(table);
     let policy = policy(table);
+    let tests = policy_tests(table, &targets);
     let realm = realm?;
     Some(ConnectorConfig {
         name: name?.into(),
@@ -58,6 +60,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
         targets,
         schedule,
         policy: policy?,
+        tests: tests?,
     })
 }
 

@@ -49,7 +49,8 @@ impl Key {
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
 /// Sections that are arrays of tables, `[[name]]`.
-pub(super) const REPEATED: [&str; 3] = ["target", "connector", "connector.policy.groups.constant"];
+pub(super) const REPEATED: [&str; 5] =
+    ["target", "connector", "connector.policy.groups.constant", "connector.group_test", "connector.user_test"];
 
 const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
     Key { path, kind, fallback, meaning }
@@ -673,6 +674,64 @@ pub(super) const KEYS: &[Key] = &[
         Absent,
         "The template of an attribute of accounts in this target, such as `\"{{ attributes.title }}\"`; `when` is \
          `always` or `create`, `empty` is `keep` or `clear`. Kinds scim and crowd; see `docs/targets/scim.md`.",
+    ),
+    key(
+        "connector.group_test.path",
+        "path",
+        Required,
+        "The path of a group. `usersync policy test` compares what the policy does with what the tests expect.",
+    ),
+    key(
+        "connector.group_test.expect",
+        "string or `false`",
+        Required,
+        "The group's name in the targets; `false`: it is not synced.",
+    ),
+    key(
+        "connector.group_test.target",
+        "name",
+        Words("all targets of the connector"),
+        "The target for which this is expected.",
+    ),
+    key("connector.user_test.name", "string", Required, "The name of the test, for its result."),
+    key(
+        "connector.user_test.user",
+        "table",
+        Required,
+        "A user as in Keycloak: `username`, and optionally `first_name`, `last_name`, `email`, `enabled`, `federation`, \
+         `groups` (a list of paths) and `attributes` (lists of strings).",
+    ),
+    key(
+        "connector.user_test.target",
+        "name",
+        Words("all targets of the connector"),
+        "The target for which this is expected.",
+    ),
+    key("connector.user_test.in_scope", "true or false", Absent, "Whether the user is in scope."),
+    key(
+        "connector.user_test.groups",
+        "list of strings",
+        Absent,
+        "The names of all groups in the target that the user becomes a member of.",
+    ),
+    key(
+        "connector.user_test.login",
+        "string or `false`",
+        Absent,
+        "The login of the account; `false`: the user gets no account.",
+    ),
+    key("connector.user_test.display_name", "string or `false`", Absent, "The display name of the account."),
+    key(
+        "connector.user_test.email",
+        "string or `false`",
+        Absent,
+        "The e-mail address of the account; `false`: it has none.",
+    ),
+    key(
+        "connector.user_test.attributes",
+        "table of strings or `false`",
+        Absent,
+        "Further attributes of a new account, by the target's names; `false`: not written.",
     ),
 ];
 

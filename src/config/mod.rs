@@ -10,6 +10,7 @@ mod keys;
 mod mask;
 mod permissions;
 mod policy;
+mod policy_tests;
 mod problem;
 mod reach;
 mod reader;
@@ -31,7 +32,7 @@ use std::{
 use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
 
-pub use example::EXAMPLE;
+pub use example::{EXAMPLE, full_example};
 pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
 pub use realm::{Found, RealmConfig};
@@ -56,6 +57,14 @@ impl Config {
     /// Finds and loads the file: `reported`, else `USERSYNC_CONFIG`, else the first existing one of [`PLACES`].
     pub fn find_and_load(reported: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
         Self::load(&find(reported, env)?, env)
+    }
+
+    /// Finds the file in the same way, and checks all but the existence of the files and variables with secrets and
+    /// certificates.
+    pub fn find_and_load_without_files(reported: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
+        let path = find(reported, env)?;
+        let text = read_file(&path).map_err(|why| whole::failure(&path, &format!("it cannot be read: {why}"), None))?;
+        whole::parse_without_files(&text, &path, env)
     }
 
     /// Reads and checks a file.

@@ -42,7 +42,9 @@ fn client_certificate(table: &Table<'_>) -> Option<ClientCertificate> {
         table.reader.warn(table.place_of("client_key_file"), message, Some(help));
     }
     let certificate = ClientCertificate { cert_file, key_file };
-    if let Err(error) = certificate.check() {
+    if table.reader.checks_files
+        && let Err(error) = certificate.check()
+    {
         let text = error.to_string();
         let (what, help) = text.split_once(". ").unwrap_or((text.trim_end_matches('.'), ""));
         let wrong = Wrong::new(what);

@@ -32,6 +32,8 @@ pub(super) struct Reader<'a> {
     shown: Shown,
     /// The base folder of relative paths.
     folder: PathBuf,
+    /// Whether files and variables with secrets and certificates must exist.
+    pub checks_files: bool,
     errors: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
@@ -50,7 +52,13 @@ pub(super) struct Table<'a> {
 impl<'a> Reader<'a> {
     pub fn new(path: &Path, shown: Shown, env: &'a Env, now: Timestamp) -> Self {
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Self { env, now, shown, folder, errors: RefCell::default(), warnings: RefCell::default() }
+        let (errors, warnings) = Default::default();
+        Self { env, now, shown, folder, checks_files: true, errors, warnings }
+    }
+
+    /// Accepts secrets and certificates without reading them.
+    pub fn without_files(self) -> Self {
+        Self { checks_files: false, ..self }
     }
 
     pub fn error(&self, place: Place, message: impl Into<String>, help: Option<String>) {
@@ -59,6 +67,11 @@ impl<'a> Reader<'a> {
 
     pub fn warn(&self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.warnings.borrow_mut().push(Problem::new(&self.shown, place, message, help).into_warning());
+    }
+
+    /// Returns the line of a place in the file, from 1; 0: it is not in the file.
+    pub fn line(&self, place: Place) -> usize {
+        Problem::new(&self.shown, place, "", None).position().map_or(0, |(line, _)| line)
     }
 
     /// Returns the errors that were recorded since the last call.
@@ -187,7 +200,9 @@ impl<'a> Table<'a> {
     /// Returns the path of a file, which must be readable.
     pub fn file(&self, name: &'static str) -> Option<PathBuf> {
         let path = self.path(name)?;
-        if let Err(error) = std::fs::File::open(&path) {
+        if self.reader.checks_files
+            && let Err(error) = std::fs::File::open(&path)
+        {
             let wrong = Wrong::new(format!("file {} cannot be read: {}", path.display(), in_words(&error)));
             self.wrong(name, self.place_of(name), wrong.help(self.path_help()));
             return None;
@@ -211,7 +226,9 @@ impl<'a> Table<'a> {
         ];
         let (form, secret) = forms.into_iter().zip(found).find_map(|(form, secret)| Some((form, secret?)))?;
         let place = self.place_of(form);
-        if let Err(error) = secret.read() {
+        if (self.reader.checks_files || form == inline)
+            && let Err(error) = secret.read()
+        {
             let help = if form == file { self.path_help() } else { "set it in the environment of usersync".to_owned() };
             let wrong = Wrong::new(error.to_string());
             self.wrong(form, place, if form == inline { wrong } else { wrong.help(help) });

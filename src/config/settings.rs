@@ -8,7 +8,7 @@ use url::Url;
 use super::{Problem, Reach, Schedule, Secret, TargetConfig};
 use crate::{
     keycloak::{Connection, KeycloakSettings},
-    model::{ConnectorName, Policy, TargetName},
+    model::{ConnectorName, Policy, PolicyTests, TargetName},
 };
 
 /// The whole configuration.
@@ -114,6 +114,8 @@ pub struct ConnectorConfig {
     pub schedule: Option<Schedule>,
     /// The policy for the targets.
     pub policy: Policy,
+    /// Tests of the policy.
+    pub tests: PolicyTests,
 }
 
 /// The secrets that may sign pushed events.

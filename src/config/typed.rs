@@ -30,10 +30,45 @@ where
     all_errors(table, key, written)
 }
 
+/// An element of a list of tables, as it was read and as it was written.
+pub(super) struct Written<'t, T> {
+    pub read: T,
+    pub value: &'t Spanned<DeValue<'t>>,
+}
+
+/// Reads the list of tables under this key, empty if it is missing; `None`: it is invalid. All errors are reported.
+pub(super) fn typed_list<'t, T>(table: &Table<'t>, key: &'static str, help: &str) -> Option<Vec<Written<'t, T>>>
+where
+    T: DeserializeOwned,
+{
+    let Some(written) = table.raw(key) else { return Some(Vec::new()) };
+    let wrong = |value: &Spanned<DeValue<'_>>, expected: &str| {
+        let wrong = Wrong::new(format!("this is {}, but {expected} is expected", kind_of(value.get_ref())));
+        table.wrong(key, Place::Span(value.span()), wrong.help(help));
+    };
+    let DeValue::Array(items) = written.get_ref() else {
+        wrong(written, "a list of tables");
+        return None;
+    };
+    let (mut all, mut fine) = (Vec::new(), true);
+    for value in items.iter() {
+        let DeValue::Table(_) = value.get_ref() else {
+            wrong(value, "a table");
+            fine = false;
+            continue;
+        };
+        match all_errors(table, key, value) {
+            Some((read, true)) => all.push(Written { read, value }),
+            _ => fine = false,
+        }
+    }
+    fine.then_some(all)
+}
+
 /// Collects all errors. Serde stops at the first, so its entry is recorded and removed until the rest is valid.
 fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spanned<DeValue<'_>>) -> Option<(T, bool)> {
     let mut rest = written.clone();
-    let mut reported: Vec<Range<usize>> = Vec::new();
+    let (mut reported, mut removed): (Vec<Range<usize>>, Vec<String>) = Default::default();
     loop {
         match T::deserialize(ValueDeserializer::from(rest.clone())) {
             Ok(read) => return Some((read, reported.is_empty())),
@@ -41,10 +76,12 @@ fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spann
                 let span = error.span().unwrap_or_else(|| written.span());
                 let name = path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
                 // An entry that is incomplete only because of that removal is already reported.
-                if !reported.iter().any(|inner| holds(&span, inner)) {
+                let is_known = |known: &String| error.message().starts_with(&format!("missing field `{known}`"));
+                if !reported.iter().any(|inner| holds(&span, inner)) && !removed.iter().any(is_known) {
                     table.wrong(&name, Place::Span(span.clone()), explain(error.message()));
                 }
                 reported.push(span.clone());
+                removed.extend(name.rsplit('.').next().map(str::to_owned));
                 let DeValue::Table(inner) = rest.get_mut() else { return None };
                 if !remove(inner, &span) {
                     return None;
@@ -120,6 +157,10 @@ fn explain(message: &str) -> Wrong {
     match first_line.rsplit_once("expected ") {
         Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number of at least 0 is expected"),
         Some((_, "f64")) => Wrong::new("a number is expected"),
+        Some((_, "a string")) => Wrong::new("a string in quotes is expected"),
+        Some((_, "a boolean")) => Wrong::new("true or false, without quotes, is expected"),
+        Some((_, "a sequence")) => Wrong::new("a list is expected").help("write it in brackets: [\"…\"]"),
+        Some((_, "a text or false")) => Wrong::new("a string in quotes, or false for none, is expected"),
         _ => Wrong::new("this value is not accepted here"),
     }
 }

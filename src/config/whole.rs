@@ -25,9 +25,16 @@ pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> Confi
 }
 
 pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Config, ConfigErrors> {
-    let shown = Shown::new(path, text);
-    let document = document(text, &shown)?;
-    let reader = Reader::new(path, shown, env, now);
+    parse_with(text, Reader::new(path, Shown::new(path, text), env, now), path)
+}
+
+/// Checks all but the existence of the files and variables with secrets and certificates.
+pub(super) fn parse_without_files(text: &str, path: &Path, env: &Env) -> Result<Config, ConfigErrors> {
+    parse_with(text, Reader::new(path, Shown::new(path, text), env, Timestamp::now()).without_files(), path)
+}
+
+fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, ConfigErrors> {
+    let document = document(text, &Shown::new(path, text))?;
     let root = reader.root(&document);
     let server = server::server(&root);
     let store = server::store(&root);

@@ -235,15 +235,15 @@ impl<'e> Case<'e> {
         self.step.unsupported = Some(self.claim.unsupported.clone());
     }
 
-    /// Records whether the account is protected, so that `status` counts it.
-    pub fn note_protected(&mut self, why: Option<&str>) {
-        let known = self.claim.unsupported.iter().find(|one| one.key == Unsupported::PROTECTED);
+    /// Records whether the user is in this state, one of [`Unsupported::STATES`], so that `status` counts it.
+    pub fn note_state(&mut self, key: &str, why: Option<&str>) {
+        let known = self.claim.unsupported.iter().find(|one| one.key == key);
         match (why, known) {
             (Some(why), known) if known.is_none_or(|known| known.why != why) => {
-                self.keep_unsupported(Unsupported::PROTECTED.to_owned(), why.to_owned());
+                self.keep_unsupported(key.to_owned(), why.to_owned());
             }
             (None, Some(_)) => {
-                self.claim.unsupported.retain(|one| one.key != Unsupported::PROTECTED);
+                self.claim.unsupported.retain(|one| one.key != key);
                 self.step.unsupported = Some(self.claim.unsupported.clone());
             }
             _ => {}
@@ -313,7 +313,8 @@ impl<'e> Case<'e> {
             self.worked.held.clone_from(&self.held);
             let (last, mut held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
             held.append(&mut self.decided_still);
-            if self.inconclusive || !self.worked.findings.unconfirmed.is_empty() {
+            let Findings { unconfirmed, undecided, .. } = &self.worked.findings;
+            if self.inconclusive || !unconfirmed.is_empty() || undecided.is_some() {
                 // An item that was not read may need its decision again.
                 let stand = self.claim.decided.iter().map(|decided| &decided.item);
                 let missing: Vec<_> = stand.filter(|item| !held.contains(item)).cloned().collect();

@@ -23,7 +23,7 @@ use crate::{
 
 /// What a source group should map to on the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Intended {
+pub enum Intended {
     /// It already feeds this managed group.
     InSync(TargetGroupId),
     /// It is to feed this target group, which is managed already.
@@ -37,7 +37,7 @@ pub(super) enum Intended {
 }
 
 /// Decides without reading the target. `other_stands`: the source was read, and the other group has the name.
-pub(super) fn intend(
+pub fn intend(
     group: &GroupState,
     rules: &GroupRules,
     table: &GroupTable,

@@ -188,7 +188,8 @@ impl Case<'_> {
     /// # Errors
     /// An operation was planned, and nothing shows why it is neither done nor needed.
     pub fn account_for(&mut self, account: Option<&Account>, findings: &Findings) -> Result<(), WorkError> {
-        let explained = findings.protected.is_some() || !findings.unconfirmed.is_empty();
+        let explained =
+            findings.protected.is_some() || findings.undecided.is_some() || !findings.unconfirmed.is_empty();
         let mut lost = Vec::new();
         let mut ledger = std::mem::take(&mut self.worked.ledger);
         for (key, entry) in ledger.0.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {

@@ -29,7 +29,9 @@ impl Case<'_> {
                 Some(format!("user {id} no longer exists in Keycloak; only an existing user can be linked"))
             }
             Presence::Present(_, Verdict::Out { why, .. }) => Some(format!("user {id} is not in scope: {why}")),
-            Presence::Present(_, Verdict::Undecided(why)) => Some(why.clone()),
+            Presence::Present(_, Verdict::Undecided(why)) => {
+                Some(format!("it is undecided whether user {id} is in scope: {why}"))
+            }
             Presence::Present(_, Verdict::In) => None,
         };
         if let Some(why) = why {

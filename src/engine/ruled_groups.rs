@@ -26,7 +26,7 @@ struct RuledGroups {
 type KnownPaths = Mutex<HashMap<String, GroupId>>;
 
 /// Returns the source with these rules applied, or the source itself if the rules change nothing.
-pub(super) fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
+pub fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
     if policy::renames_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
         Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default() })
     } else {

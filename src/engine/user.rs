@@ -11,7 +11,9 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, UserState, Written},
+    model::{
+        Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, Unsupported, UserId, UserState, Written,
+    },
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     policy,
     store::{Adopted, Claimed, Holder, LinkWrite},
@@ -110,6 +112,7 @@ impl Case<'_> {
         let mut in_ring = false;
         for _ in 0..ROUNDS {
             self.know_state(fingerprint_of(&view.presence));
+            self.note_state(Unsupported::UNDECIDED, view.presence.undecided());
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
@@ -401,7 +404,7 @@ impl Case<'_> {
         view: &mut View,
         in_ring: &mut bool,
     ) -> Result<Round, WorkError> {
-        self.note_protected(planned.findings.protected.as_deref());
+        self.note_state(Unsupported::PROTECTED, planned.findings.protected.as_deref());
         let leaves_at = planned.leaves_at;
         let mut progressed = false;
         let is_addition = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
@@ -540,6 +543,7 @@ pub(super) fn fingerprint_of(presence: &Presence) -> String {
 fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.unsupported.extend(more.unsupported);
     findings.unconfirmed.extend(more.unconfirmed);
+    findings.undecided = findings.undecided.or(more.undecided);
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
     findings.kept.extend(more.kept);

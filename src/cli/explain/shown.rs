@@ -1,7 +1,7 @@
 //! Prints the explanation of a user.
 
 use super::{
-    Explained,
+    Explained, InScope,
     side::{OnTarget, Past},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         out::Out,
         words::{some, took},
     },
-    model::{ApprovalItemState, TaskState, UserState},
+    model::{ApprovalItem, ApprovalItemState, TaskRecord, TaskState, UserState},
     store::PairState,
 };
 
@@ -24,10 +24,12 @@ pub(super) fn show(out: &Out, explained: &Explained, asked: &str) {
     if let Some(trouble) = &explained.trouble {
         out.prose(16, format!("Keycloak could not be read: {trouble}"));
     } else {
-        out.prose(
-            16,
-            format!("{:<13} {}: {}", "in scope", if explained.in_scope { "yes" } else { "no" }, explained.why),
-        );
+        let word = match explained.scope {
+            InScope::In => "yes",
+            InScope::Out => "no",
+            InScope::Undecided => "undecided",
+        };
+        out.prose(16, format!("{:<13} {word}: {}", "in scope", explained.why));
     }
     for on in &explained.targets {
         target(out, on);
@@ -67,18 +69,32 @@ fn target(out: &Out, on: &OnTarget) {
         out.prose(16, format!("  {:<12}  {:<22} ← {:<24} {}", field.about, field.wanted, field.from, field.there));
     }
     if on.trouble.is_none() {
-        let nothing = ["nothing".to_owned()];
-        let to_do = if on.to_do.is_empty() { &nothing[..] } else { &on.to_do[..] };
-        for (at, line) in to_do.iter().enumerate() {
-            out.prose(16, format!("  {:<12}  {line}", if at == 0 { "to do" } else { "" }));
-        }
+        to_do(out, &on.to_do);
     }
-    if let Some(state) = on.state.filter(|state| *state != PairState::InService) {
+    work(out, on.state, on.task.as_ref(), &on.held);
+    for (at, open) in on.left_open.iter().enumerate() {
+        out.line(format!("  {:<12}  {}: {}", if at == 0 { "still open" } else { "" }, open.what, open.how));
+    }
+    past(out, &on.changes);
+}
+
+/// Prints planned operations and decisions.
+pub(super) fn to_do(out: &Out, to_do: &[String]) {
+    let nothing = ["nothing".to_owned()];
+    let to_do = if to_do.is_empty() { &nothing[..] } else { to_do };
+    for (at, line) in to_do.iter().enumerate() {
+        out.prose(16, format!("  {:<12}  {line}", if at == 0 { "to do" } else { "" }));
+    }
+}
+
+/// Prints what waits: a target that is not in service, the open task, and held operations.
+pub(super) fn work(out: &Out, state: Option<PairState>, task: Option<&TaskRecord>, held: &[(i64, ApprovalItem)]) {
+    if let Some(state) = state.filter(|state| *state != PairState::InService) {
         let text =
             format!("this target is not in service for the connector yet ({})", crate::cli::app::state_word(state));
         out.prose(16, format!("  {:<12}  {text}: usersync status", "note"));
     }
-    if let Some(task) = &on.task {
+    if let Some(task) = task {
         let state = match &task.state {
             TaskState::Dead => "dead letter: usersync dead replay".to_owned() + &format!(" {}", task.subject),
             TaskState::Waiting { on } => format!("waits for {on}"),
@@ -90,7 +106,7 @@ fn target(out: &Out, on: &OnTarget) {
         let raised = if task.since > out.now { String::new() } else { format!(", raised {}", out.ago(task.since)) };
         out.prose(16, format!("  {:<12}  {state}{raised}{error}", "open task"));
     }
-    for (set, item) in &on.held {
+    for (set, item) in held {
         let state = match item.state {
             ApprovalItemState::Rejected => {
                 format!("rejected; to plan it again: usersync approvals withdraw {set} --item {}", item.id)
@@ -100,10 +116,11 @@ fn target(out: &Out, on: &OnTarget) {
         };
         out.prose(16, format!("  {:<12}  {}: {state}", "held", item.item.what));
     }
-    for (at, open) in on.left_open.iter().enumerate() {
-        out.line(format!("  {:<12}  {}: {}", if at == 0 { "still open" } else { "" }, open.what, open.how));
-    }
-    for (at, past) in on.changes.iter().enumerate() {
+}
+
+/// Prints the last changes.
+pub(super) fn past(out: &Out, changes: &[Past]) {
+    for (at, past) in changes.iter().enumerate() {
         out.prose(16, format!("  {:<12}  {}", if at == 0 { "last" } else { "" }, last(out, past)));
     }
 }

@@ -393,6 +393,7 @@ fn findings(planned: &Planned) -> Vec<String> {
     let mut words: Vec<String> = planned.findings.left.clone().into_iter().collect();
     words.extend(planned.findings.protected.clone());
     words.extend(planned.findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
+    words.extend(planned.findings.undecided.iter().map(|why| format!("undecided whether it is in scope: {why}")));
     words.extend(planned.findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
     words
 }
@@ -408,7 +409,7 @@ fn drop_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Su
     }
 }
 
-async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Option<TaskRecord>, Failure> {
+pub(super) async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Option<TaskRecord>, Failure> {
     let filter = TaskFilter {
         connector: Some(pair.connector.clone()),
         target: Some(pair.target.clone()),
@@ -420,7 +421,11 @@ async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Optio
 }
 
 /// Returns the subject's items that wait for approval or are decided and still stand, each with its approval id.
-async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
+pub(super) async fn items(
+    store: &dyn Store,
+    pair: &Pair,
+    subject: &Subject,
+) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
     let mut found = Vec::new();
     for set in store.approvals(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {
         let (_, items) = store.approval(set.id).await?;
@@ -436,7 +441,7 @@ async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<
     Ok(found)
 }
 
-async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<Past>, Failure> {
+pub(super) async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<Past>, Failure> {
     let filter = ChangeFilter {
         connector: Some(pair.connector.clone()),
         target: Some(pair.target.clone()),

@@ -1,5 +1,7 @@
 //! Derives the status sentence and the exit code of a pair from what is known about it.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -8,14 +10,17 @@ use crate::{
         app, approvals,
         exit::Exit,
         report,
-        words::{ago, count, span, thin},
+        words::{ago, count, sentence, span, thin},
     },
     engine::Report,
-    model::{About, Approval, ApprovalKind, Condition, ConditionCode, Pair, RunOutcome, RunRecord, TaskRecord},
+    model::{
+        About, Approval, ApprovalKind, Condition, ConditionCode, Pair, RunOutcome, RunRecord, Subject, TaskRecord,
+        Unsupported,
+    },
     store::{PairCounts, PairState},
 };
 
-/// Maximum number of unsupported operations shown by name.
+/// Maximum number of unsupported operations, and of reasons for an undecided scope, that are shown.
 const SHOWN: usize = 3;
 
 /// State of a pair in one word.
@@ -32,6 +37,39 @@ pub(super) enum Standing {
     Stopped,
     Paused,
     Off,
+}
+
+/// Users that are not changed, because it is undecided whether they are in scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Undecided {
+    /// The reason.
+    why: String,
+    /// Number of users.
+    users: u64,
+    /// One of them.
+    example: Subject,
+}
+
+impl Undecided {
+    /// Counts the users by the reason, the most frequent reason first.
+    pub fn by_reason(all: Vec<Unsupported>) -> Vec<Self> {
+        let mut reasons: BTreeMap<String, Self> = BTreeMap::new();
+        for Unsupported { subject, why, .. } in all {
+            match reasons.get_mut(&why) {
+                Some(reason) => reason.users += 1,
+                None => {
+                    reasons.insert(why.clone(), Self { why, users: 1, example: subject });
+                }
+            }
+        }
+        let mut reasons: Vec<Self> = reasons.into_values().collect();
+        reasons.sort_by_key(|reason| Reverse(reason.users));
+        reasons
+    }
+
+    fn total(all: &[Self]) -> u64 {
+        all.iter().map(|reason| reason.users).sum()
+    }
 }
 
 /// Everything that is known about a pair.
@@ -53,6 +91,8 @@ pub(super) struct Facts<'a> {
     pub unsupported: Vec<String>,
     /// Number of users that are not changed, because their account is protected.
     pub protected: u64,
+    /// Users that are not changed, because it is undecided whether they are in scope.
+    pub undecided: Vec<Undecided>,
     /// Open approvals.
     pub held: Vec<&'a Approval>,
     /// Tasks that failed and are retried, as far as they were read.
@@ -140,6 +180,18 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     if facts.unsupported.len() > SHOWN {
         let more = count(facts.unsupported.len() - SHOWN, "more operation is", "more operations are");
         verdict.add(Exit::Problems, format!("{more} not supported: usersync plan"));
+    }
+    for reason in facts.undecided.iter().take(SHOWN) {
+        let users = count(reason.users, "user is not changed, because its", "users are not changed, because their");
+        let why = sentence(&reason.why);
+        let one =
+            reason.example.as_user().map(|user| format!(" Show one: usersync explain {user}")).unwrap_or_default();
+        verdict.add(Exit::Problems, format!("{users} scope is undecided: {why}{one}"));
+    }
+    let more = Undecided::total(facts.undecided.get(SHOWN..).unwrap_or_default());
+    if more > 0 {
+        let users = count(more, "more user has", "more users have");
+        verdict.add(Exit::Problems, format!("{users} an undecided scope for other reasons: usersync plan"));
     }
     if facts.protected > 0 {
         let users = count(facts.protected, "user is", "users are");
@@ -417,6 +469,7 @@ fn what_is_open(facts: &Facts<'_>) -> Vec<String> {
         (facts.conflicts, "conflict", "conflicts"),
         (approvals, "operation waits for approval", "operations wait for approval"),
         (unsupported, "unsupported operation", "unsupported operations"),
+        (Undecided::total(&facts.undecided), "user with an undecided scope", "users with an undecided scope"),
     ];
     let numbers = numbers.into_iter().filter(|(number, ..)| *number > 0);
     let mut open: Vec<String> = numbers.map(|(number, one, many)| count(number, one, many)).collect();

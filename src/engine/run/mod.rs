@@ -13,6 +13,7 @@ mod own_groups;
 mod pages;
 mod report;
 mod same_logins;
+mod undecided;
 mod unmanaged;
 mod users;
 mod walk;
@@ -32,6 +33,7 @@ pub use listed::Listed;
 pub use report::{Counts, Line, Report, WaitingLine};
 
 use self::{
+    undecided::Undecided,
     users::Pending,
     walk::{SourceWalk, TargetWalk},
 };
@@ -143,6 +145,8 @@ struct Run<'e> {
     approved: HashMap<Limited, u32>,
     /// The recorded paths of groups.
     paths: IdMap<GroupId, String>,
+    /// The users whose scope is undecided.
+    undecided: Undecided,
     report: Report,
 }
 
@@ -276,6 +280,7 @@ impl Engine {
             rereads: false,
             approved: HashMap::new(),
             paths: IdMap::default(),
+            undecided: Undecided::default(),
             report: std::mem::take(report),
         };
         run.report.policy = connector.policy.fingerprint();
@@ -394,6 +399,8 @@ impl Run<'_> {
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
+        let known = &source.absent_groups;
+        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(known));
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -290,9 +290,12 @@ impl Run<'_> {
         let protected = planned.findings.protected.is_some();
         report.protected += usize::from(protected);
         report.not_changed.extend_once(planned.findings.protected);
-        let reported = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
-        let conclusive =
-            planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
+        let unsure = !planned.findings.unconfirmed.is_empty() || planned.findings.undecided.is_some();
+        let reported = !planned.findings.unsupported.is_empty() || unsure;
+        let conclusive = !unsure && account.is_none_or(|account| account.groups.is_some());
+        if let (Some(why), Some(user)) = (presence.undecided(), presence.user()) {
+            self.undecided.add(why, &user.username);
+        }
         report.unsupported.extend_once(planned.findings.unsupported);
         report.unconfirmed.extend_once(planned.findings.unconfirmed);
         if let (Some(when), Some(link), Some(_)) = (planned.findings.left, link, planned.leaves_at) {
@@ -317,7 +320,9 @@ impl Run<'_> {
         if link.is_some_and(|link| link.leaving_since != leaving_since) && apply {
             return WalkDecision::ReadAgain(actions);
         }
-        let unnoted = protected != target.protected.contains(subject) && apply;
+        // Only the work on a user records that its scope is undecided; a run forgets it once it is decided.
+        let decided_since = presence.undecided().is_none() && target.undecided.contains(subject);
+        let unnoted = (protected != target.protected.contains(subject) || decided_since) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());
         }

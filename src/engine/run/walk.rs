@@ -86,6 +86,8 @@ pub(super) struct TargetWalk {
     pub unsupported: HashMap<(Subject, String), Unsupported>,
     /// Users that are stored as protected.
     pub protected: HashSet<Subject>,
+    /// Users that are stored as undecided.
+    pub undecided: HashSet<Subject>,
     /// Items that wait for an operator or that an operator decided, by subject.
     standing: HashMap<Subject, Vec<ApprovalItem>>,
     /// Operators' orders about links.
@@ -239,6 +241,8 @@ impl Engine {
         let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
         let (protected, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
         let protected = protected.into_iter().map(|one| one.subject).collect();
+        let (undecided, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::UNDECIDED);
+        let undecided = undecided.into_iter().map(|one| one.subject).collect();
         let unsupported = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = Packed::default();
         let mut pages = Pages::default();
@@ -270,6 +274,7 @@ impl Engine {
             names: OnceLock::new(),
             unsupported,
             protected,
+            undecided,
             standing,
             orders,
             asked: IdSet::default(),

@@ -77,9 +77,9 @@ impl Tx {
         }
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT DISTINCT p.no, p.connector, p.target, n.subject FROM unsupported n JOIN pair p ON p.no = n.pair \
-             JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE n.key <> ",
+             JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE n.key NOT IN (SELECT value FROM json_each(",
         );
-        query.push_bind(Unsupported::PROTECTED);
+        query.push_bind(codec::to_json(&Unsupported::STATES)?).push("))");
         if let Some(connector) = &filter.connector {
             query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
         }

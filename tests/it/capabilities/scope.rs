@@ -1,6 +1,10 @@
 //! The scope of a policy: who is synced, who leaves it, and what proves nothing about it.
 
-use usersync::model::Scope;
+use usersync::{
+    demo::stack::Stack,
+    model::{Scope, Subject, Unsupported},
+    store::StoreReads,
+};
 use usersync_simulators::{
     Fault,
     keycloak::{NewUser, UserChange},
@@ -101,6 +105,45 @@ async fn a_condition_that_cannot_be_applied_to_a_user_changes_nothing_for_that_u
     let why = "cannot apply the scope's condition: it renders \"maybe\", not true or false";
     assert!(unconfirmed.is_some_and(|text| text.contains(why)), "{report:?}");
     assert!(!w.has_account("staff3") && w.has_account("staff4") && w.has_account("guest1"));
+}
+
+/// Returns the users that are stored as undecided, each with the reason.
+async fn undecided(w: &World) -> Vec<(Subject, String)> {
+    let all = w.stack.store.unsupported(&Stack::pair()).await.expect("read");
+    let undecided = all.into_iter().filter(|one| one.key == Unsupported::UNDECIDED);
+    undecided.map(|one| (one.subject, one.why)).collect()
+}
+
+#[tokio::test]
+async fn a_task_records_that_its_users_scope_is_undecided_and_a_run_forgets_it_once_it_is_decided() {
+    let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
+    w.realm().switch_webhook(false);
+    w.realm().rename_group(&group(&w, "/staff"), "staffs").await.expect("renamed");
+    w.realm().switch_webhook(true);
+    let change = UserChange { first_name: Some("New".to_owned()), ..UserChange::default() };
+    for login in ["staff1", "guest0"] {
+        w.realm().update_user(&w.id(login), change.clone()).await.expect("updated");
+    }
+    // A user who is disabled needs no decision.
+    w.realm().update_user(&w.id("guest1"), UserChange::enabled(false)).await.expect("disabled");
+    w.calm().await;
+    let mut found = undecided(&w).await;
+    found.sort();
+    let mut expected = [w.id("staff1"), w.id("guest0")].map(Subject::user);
+    expected.sort();
+    assert_eq!(found.iter().map(|(subject, _)| subject.clone()).collect::<Vec<_>>(), expected);
+    assert!(found.iter().all(|(_, why)| why.starts_with("Keycloak lists no group /staff, which")), "{found:?}");
+    w.realm().rename_group(&group(&w, "/staffs"), "staff").await.expect("renamed");
+    w.run().await;
+    assert_eq!(undecided(&w).await, []);
+}
+
+#[tokio::test]
+async fn a_run_reports_a_condition_that_cannot_be_applied_once_with_the_number_of_users() {
+    let w = scoped(r#"{"condition": "{{ 'maybe' if username != 'staff3' else true }}"}"#).await;
+    let report = w.dry_run().await;
+    assert_eq!(report.unconfirmed.len(), 1, "{report:?}");
+    assert!(report.unconfirmed[0].contains(" and 10 more users: cannot apply the scope's condition"), "{report:?}");
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 
 mod beside_server;
 mod demo;
+mod explained_groups;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod leavers;
 mod named;
 mod place;
+mod policy;
 mod realm;
 mod schemas;
 mod served;

@@ -14,9 +14,12 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use super::place::{Place, Ran};
+use super::{
+    place::{Place, Ran},
+    schemas::assert_valid,
+};
 
-async fn servers() -> (SimulatedServers, Place) {
+pub async fn servers() -> (SimulatedServers, Place) {
     let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
     servers.realm.import_group("/engineering").expect("made");
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
@@ -152,6 +155,68 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
     place.configure(|text| text.replace("protected_users = [\"staff3\"]\n", ""));
     place.run(&["sync", "staff3"]).await.ended(0).says("display name");
     place.run(&["status"]).await.ended(0).says("In sync. Last change");
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_compared_with_the_current_one_and_nothing_is_written() {
+    let (servers, place) = servers().await;
+    servers.realm.import_users([NewUser::named("guest")]).expect("imported");
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    let write = |name: &str, policy: &str| {
+        std::fs::write(place.file(name), format!("{text}\n{policy}\n")).expect("written");
+    };
+    write("same.toml", "");
+    place.run(&["plan", "--policy", "same.toml"]).await.ended(0).says("No difference: both policies plan the same");
+    write("new.toml", "[connector.policy.scope]\nrequired_groups = [\"/engineering\"]");
+    place
+        .run(&["plan", "--policy", "new.toml", "--list"])
+        .await
+        .ended(0)
+        .says("in scope 61 → 60")
+        .says("only with the changed policy:")
+        .says("deactivate guest");
+    let (code, document) = place.json(&["plan", "--policy", "new.toml"]).await;
+    let difference = &document["differences"][0];
+    assert_eq!((code, difference["added"].as_array().map(Vec::len)), (0, Some(1)), "{document}");
+    assert_eq!(difference["dropped"], serde_json::json!([]));
+    assert_valid(&["plan"], &document);
+    place.run(&["plan"]).await.ended(0).says("Nothing to do");
+    std::fs::write(place.file("none.toml"), "").expect("written");
+    place.run(&["plan", "--policy", "none.toml"]).await.ended(2).complains("it has no connector acme");
+}
+
+#[tokio::test]
+async fn a_user_whose_scope_is_undecided_is_shown_by_explain_and_counted_by_status() {
+    let (servers, place) = servers().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    place.configure(|text| format!("{text}\n[connector.policy.scope]\ncondition = \"{{{{ username }}}}\"\n"));
+    let staff3 = servers.realm.snapshot().user("staff3").map(|user| user.id.clone()).expect("there");
+    place.run(&["sync", "staff3"]).await;
+    let why = "cannot apply the scope's condition: it renders \"staff3\", not true or false";
+    place.run(&["status"]).await.ended(1).says("Out of sync: 1 user with an undecided scope.").says(&format!(
+        "1 user is not changed, because its scope is undecided: {why}. Show one: usersync explain {staff3}"
+    ));
+    let (_, status) = place.json(&["status"]).await;
+    assert_eq!(
+        status["pairs"][0]["undecided"],
+        serde_json::json!([{ "why": why, "users": 1, "example": format!("user:{staff3}") }])
+    );
+    assert_valid(&["status"], &status);
+    place
+        .run(&["explain", "staff3"])
+        .await
+        .ended(0)
+        .says(&format!("in scope      undecided: {why}"))
+        .says("to do         undecided whether it is in scope");
+    let (_, explained) = place.json(&["explain", "staff3"]).await;
+    assert_eq!(explained["people"][0]["scope"], "undecided");
+    assert_eq!(explained["people"][0]["in_scope"], false);
+    assert_valid(&["explain"], &explained);
 }
 
 #[tokio::test]

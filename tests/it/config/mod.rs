@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use usersync::{
     config::{
         ClientAuth, Config, ConfigErrors, DEFAULT_SCHEDULE, Drawing, EXAMPLE, Env, LogFormat, Row, Schedule, Secret,
-        TargetAuth, find, reference, reference_markdown,
+        TargetAuth, find, full_example, reference, reference_markdown,
     },
     model::{Empty, FirstRun, Policy, When},
     targets::{
@@ -453,6 +453,34 @@ fn the_example_works_as_it_is() {
 }
 
 #[test]
+fn the_full_example_works_as_it_is_and_has_valid_values_for_every_key() {
+    let folder = Folder::new();
+    folder.write("acme-hook.secret", HOOK);
+    let config = folder.load(&full_example()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let lines = full_example();
+    let lines = lines.lines().map(|line| match line.strip_prefix("# ") {
+        Some(bare) => bare,
+        None => line,
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let path = folder.write("usersync.toml", &text);
+    let errors = Config::find_and_load_without_files(Some(&path), &Env::of([("NONE", "")])).unwrap_err();
+    // Some keys exclude each other, apply to another kind of target, or name one that the example has not.
+    for problem in errors.problems() {
+        let message = problem.message();
+        let known = [
+            "is also set",
+            "and the target is a jira",
+            "does not fill this target",
+            "does not begin with whsec_",
+            "too short for a signing secret",
+        ];
+        assert!(known.iter().any(|part| message.contains(part)), "{problem}");
+    }
+}
+
+#[test]
 fn the_example_names_every_key_with_its_default() {
     let example = example_keys();
     let rows = reference();
@@ -492,6 +520,8 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.account]",
             "[connector.policy.targets.TARGET.attributes]",
+            "[[connector.group_test]]",
+            "[[connector.user_test]]",
         ];
         for section in sections {
             let optional = [
@@ -503,6 +533,8 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[connector.policy.account]",
                 "[connector.policy.targets.TARGET.account]",
                 "[connector.policy.targets.TARGET.attributes]",
+                "[[connector.group_test]]",
+                "[[connector.user_test]]",
             ];
             if optional.contains(&section) && row.section != section {
                 continue;
@@ -1104,6 +1136,64 @@ fn a_crowd_accepts_attributes_of_any_name_but_its_own() {
         let errors = Folder::new().errors(&lines(&format!("{attribute} = \"x\"")));
         assert!(errors.contains(reported) && errors.contains("usersync.toml:16:"), "{attribute}\n{errors}");
     }
+}
+
+#[test]
+fn mistakes_in_tests_of_the_policy_are_reported_with_their_location() {
+    let folder = Folder::new();
+    let group = |lines: &str| with_connector(&format!("[[connector.group_test]]\n{lines}"));
+    let user = |lines: &str| with_connector(&format!("[[connector.user_test]]\nname = \"one\"\n{lines}"));
+    for (text, expected) in [
+        (group("path = \"/a\""), "usersync.toml:13:1: connector acme: group_test: there is no `expect`"),
+        (
+            group("path = \"a\"\nexpect = false"),
+            "usersync.toml:14:8: connector acme: group_test.path: `a` is not a group's path",
+        ),
+        (
+            group("path = \"/a\"\nexpect = 7"),
+            "usersync.toml:15:10: connector acme: group_test.expect: a string in quotes, or false for none, is expected",
+        ),
+        (
+            group("path = \"/a\"\nexpect = false\ntarget = \"jira-prd\""),
+            "usersync.toml:16:10: connector acme: group_test.target: the connector does not fill `jira-prd`",
+        ),
+        (
+            with_connector("group_test = 1"),
+            "usersync.toml:13:14: connector acme: group_test: this is a whole number, but a list of tables is expected",
+        ),
+        (
+            user("user = { username = \"bob\" }\nlogn = \"bob\""),
+            "usersync.toml:16:1: connector acme: user_test.logn: `logn` is not known here",
+        ),
+        (
+            user("user = { username = \"bob\", groups = [\"staff\"] }\nin_scope = true"),
+            "usersync.toml:15:8: connector acme: user_test.user: `staff` is not a group's path",
+        ),
+        (
+            user("user = { username = \"bob\", attributes = { type = \"x\" } }\nin_scope = true"),
+            "connector acme: user_test.user.attributes.type: a list is expected",
+        ),
+        (user("user = { username = \"bob\" }"), "usersync.toml:14:8: connector acme: user_test: `one` expects nothing"),
+        (
+            user("user = { username = \"bob\" }\nin_scope = \"no\""),
+            "usersync.toml:16:12: connector acme: user_test.in_scope: true or false, without quotes, is expected",
+        ),
+    ] {
+        let errors = folder.errors(&text);
+        assert!(errors.contains(expected), "{text}\n{errors}");
+        assert!(errors.ends_with("\n1 error in the configuration."), "{errors}");
+    }
+}
+
+#[test]
+fn without_files_secrets_and_certificates_are_not_read_but_all_else_is_checked() {
+    let folder = Folder::new();
+    let text = small("jira.token", "none.token").replace("client.secret", "none.secret");
+    let path = folder.write("usersync.toml", &format!("{text}ca_file = \"none.pem\"\n"));
+    let without = |path: &Path| Config::find_and_load_without_files(Some(path), &Env::of([("NONE", "")]));
+    assert_eq!(without(&path).unwrap().connectors.len(), 1);
+    let path = folder.write("usersync.toml", &format!("{text}parallel = 65\n"));
+    assert!(without(&path).unwrap_err().to_string().contains("65 is not 1 to 64"));
 }
 
 #[test]

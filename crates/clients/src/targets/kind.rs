@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use url::Url;
 
-use super::{Target, TargetError, scim::Habits};
+use super::{Capabilities, Target, TargetError, scim::Habits};
 use crate::{
     model::TargetName,
     settings::{Reach, TargetAuth},
@@ -34,6 +34,8 @@ pub struct TargetKind {
     pub client_credentials: bool,
     /// Check of the name of an additional attribute; `None`: the kind has no additional attributes.
     pub attribute: Option<CheckAttribute>,
+    /// What a target is expected to support, as far as that is known before the first contact.
+    pub(super) expected: fn(&TargetConfig) -> Capabilities,
     /// Creates a client; sends nothing yet. The error names the invalid setting.
     pub(super) build: fn(&TargetConfig) -> Result<Arc<dyn Target>, TargetError>,
 }
@@ -75,4 +77,11 @@ pub struct TargetConfig {
     pub habits: Habits,
     /// Further attributes that the connectors' policies use, by the target's names.
     pub attributes: BTreeSet<String>,
+}
+
+impl TargetConfig {
+    /// Returns what the target is expected to support, as far as that is known before the first contact.
+    pub fn expected_capabilities(&self) -> Capabilities {
+        (self.kind.expected)(self)
+    }
 }

@@ -129,6 +129,11 @@ pub struct Unsupported {
 impl Unsupported {
     /// Key of a user with a protected account, which is not changed at all. It is not the key of an operation.
     pub const PROTECTED: &str = "protected";
+    /// Key of a user that is not changed, because the rules for the scope cannot be applied to it. It is not the key of
+    /// an operation.
+    pub const UNDECIDED: &str = "undecided";
+    /// The keys that are not those of operations.
+    pub const STATES: [&str; 2] = [Self::PROTECTED, Self::UNDECIDED];
 }
 
 /// An approval.

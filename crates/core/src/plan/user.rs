@@ -29,6 +29,14 @@ pub enum Presence {
 }
 
 impl Presence {
+    /// Returns why it is undecided whether the user is in scope. A disabled user needs no decision.
+    pub fn undecided(&self) -> Option<&str> {
+        match self {
+            Self::Present(user, verdict) if user.enabled => verdict.undecided(),
+            Self::Present(..) | Self::Gone => None,
+        }
+    }
+
     /// Returns the user, if it exists.
     pub fn user(&self) -> Option<&UserState> {
         match self {
@@ -122,6 +130,8 @@ pub struct Findings {
     pub unsupported: Vec<String>,
     /// What is not confirmed, and so not done.
     pub unconfirmed: Vec<String>,
+    /// Why it is undecided whether the user is in scope, so that nothing is done.
+    pub undecided: Option<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
     /// Memberships that stay because their group is protected or gives access to the product. One text for each; the
@@ -239,7 +249,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
 fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(Planned::default()) };
     if let Some(why) = verdict.undecided() {
-        return Decision::Plan(unconfirmed(why));
+        return Decision::Plan(undecided(why));
     }
     if has_left(situation.presence) {
         return Decision::Plan(Planned::default());
@@ -374,7 +384,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(planned) };
     if let Some(why) = verdict.undecided() {
-        return Decision::Plan(unconfirmed(why));
+        return Decision::Plan(undecided(why));
     }
     if let Some(why) = &account.protected {
         planned.findings.protected = Some(format!("{}: {why}; never changed", account.name));
@@ -679,8 +689,8 @@ pub(super) fn plan_removals<'g>(
     doubtful
 }
 
-fn unconfirmed(why: &str) -> Planned {
-    Planned { findings: Findings { unconfirmed: vec![why.to_owned()], ..Findings::default() }, ..Planned::default() }
+fn undecided(why: &str) -> Planned {
+    Planned { findings: Findings { undecided: Some(why.to_owned()), ..Findings::default() }, ..Planned::default() }
 }
 
 fn unsupported(whys: impl Into<Vec<String>>) -> Planned {

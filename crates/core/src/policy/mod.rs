@@ -5,6 +5,8 @@
 
 mod account;
 mod condition;
+mod expectations;
+mod group_reasons;
 mod groups;
 mod scope;
 
@@ -14,6 +16,8 @@ use crate::{
 };
 
 pub use account::{DesiredUser, desired_user, login};
+pub use expectations::{Mismatch, check_account, check_group, check_scope};
+pub use group_reasons::{named_by, selected_by};
 pub use groups::{
     grants, left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups,
     paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,

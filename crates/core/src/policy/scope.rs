@@ -15,7 +15,7 @@ pub enum Verdict {
         /// Whether it lacks required groups. Where such a group does not exist, this proves nothing.
         lacks_group: bool,
     },
-    /// The rules cannot be applied to it, for this reason: nothing about it is changed.
+    /// The rules cannot be applied to it, for this reason, which names no user: nothing about it is changed.
     Undecided(String),
 }
 
@@ -102,7 +102,7 @@ fn condition(user: &UserState, scope: &Scope) -> Verdict {
     match meets(template, user) {
         Ok(true) => Verdict::In,
         Ok(false) => out("it does not meet the condition"),
-        Err(why) => Verdict::Undecided(format!("{}: cannot apply the scope's condition: {why}", user.username)),
+        Err(why) => Verdict::Undecided(format!("cannot apply the scope's condition: {why}")),
     }
 }
 
@@ -216,11 +216,11 @@ mod tests {
         for (rules, text) in [
             (
                 r#"{"condition": "{{ username }}"}"#,
-                "ann: cannot apply the scope's condition: it renders \"ann\", not true or false",
+                "cannot apply the scope's condition: it renders \"ann\", not true or false",
             ),
             (
                 r#"{"condition": "{% if username == 'ann' %}{{ username | regex_replace('(', '') }}{% endif %}"}"#,
-                "ann: cannot apply the scope's condition: invalid operation: the pattern ( is invalid: unclosed group",
+                "cannot apply the scope's condition: invalid operation: the pattern ( is invalid: unclosed group",
             ),
         ] {
             assert_eq!(verdict(&user("ann", &[]), &scope(rules)).undecided(), Some(text));

@@ -26,6 +26,7 @@ fn quiet() -> Facts<'static> {
         conflicts: 0,
         unsupported: Vec::new(),
         protected: 0,
+        undecided: Vec::new(),
         held: Vec::new(),
         retried: Vec::new(),
         last_run: None,
@@ -333,6 +334,33 @@ fn unsupported_operations_are_named_up_to_a_few() {
     let verdict = judge(&Facts { unsupported, ..quiet() });
     assert_eq!(verdict.more.len(), 4);
     assert_eq!(verdict.more[3], "2 more operations are not supported: usersync plan");
+}
+
+#[test]
+fn users_with_an_undecided_scope_are_counted_by_reason() {
+    let one = |user: String, why: &str| Unsupported {
+        subject: Subject::user(user),
+        key: Unsupported::UNDECIDED.to_owned(),
+        fingerprint: "f".to_owned(),
+        why: why.to_owned(),
+    };
+    let missing = (0..10_000).map(|number| one(format!("u{number}"), "Keycloak lists no group /staff."));
+    let others = ["a", "b", "c"].map(|text| one(format!("v{text}"), &format!("it renders {text}")));
+    let undecided = Undecided::by_reason(missing.chain(others).collect());
+    assert_eq!(json!(undecided[0]), json!({ "why": undecided[0].why, "users": 10_000, "example": "user:u0" }));
+    let verdict = judge(&Facts { undecided, ..quiet() });
+    assert!(verdict.sentence.starts_with("Out of sync: 10\u{2009}003 users with an undecided scope."), "{verdict:?}");
+    assert_eq!(
+        verdict.more,
+        [
+            "10\u{2009}000 users are not changed, because their scope is undecided: Keycloak lists no group /staff. Show \
+             one: usersync explain u0",
+            "1 user is not changed, because its scope is undecided: it renders a. Show one: usersync explain va",
+            "1 user is not changed, because its scope is undecided: it renders b. Show one: usersync explain vb",
+            "1 more user has an undecided scope for other reasons: usersync plan",
+        ]
+    );
+    assert_eq!(verdict.exit, Exit::Problems);
 }
 
 #[test]

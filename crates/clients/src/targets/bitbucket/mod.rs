@@ -44,6 +44,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     }),
     client_credentials: true,
     attribute: None,
+    expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
 };
 

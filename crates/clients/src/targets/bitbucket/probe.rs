@@ -24,6 +24,16 @@ use crate::{
 /// Maximum number of groups in one call. Bitbucket documents no limit; a larger call would take too long.
 const GROUPS_AT_ONCE: usize = 100;
 
+/// Returns what every Bitbucket supports.
+pub(super) fn expected() -> Capabilities {
+    Capabilities {
+        deactivate: Deactivation::Access,
+        groups_at_once: GROUPS_AT_ONCE,
+        email_required: true,
+        ..Capabilities::base()
+    }
+}
+
 impl BitbucketTarget {
     /// Reads the server's version. Bitbucket returns it without credentials, but some proxies require them.
     async fn version(&self) -> Result<(Version, Answer), TargetError> {
@@ -106,12 +116,9 @@ impl BitbucketTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all: known.is_some(),
-                deactivate: Deactivation::Access,
-                groups_at_once: GROUPS_AT_ONCE,
-                email_required: true,
                 access_groups,
                 protected_groups: known.as_ref().map(|known| known.protection.protected_groups()).unwrap_or_default(),
-                ..Capabilities::base()
+                ..expected()
             },
             notes,
         })

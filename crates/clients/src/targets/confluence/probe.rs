@@ -313,6 +313,11 @@ fn cannot(server: &Server, update: Update, list_all: bool, all_users_group: &str
     notes
 }
 
+/// Returns what every Confluence supports.
+pub(super) fn expected() -> Capabilities {
+    capabilities(true, true)
+}
+
 fn capabilities(update: bool, list_all: bool) -> Capabilities {
     Capabilities {
         list_all,

@@ -43,6 +43,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: Some(NoToken { why: "", user: "add an application's name as user" }),
     client_credentials: true,
     attribute: Some(attributes::check),
+    expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
 };
 

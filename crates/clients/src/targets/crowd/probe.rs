@@ -28,6 +28,11 @@ fn renames(version: &str) -> bool {
     numbers.as_slice() >= RENAMES.as_slice()
 }
 
+/// Returns what every Crowd supports.
+pub(super) fn expected() -> Capabilities {
+    Capabilities { attributes: true, ..Capabilities::base() }
+}
+
 impl CrowdTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn first_contact(&self) -> Result<TargetInfo, TargetError> {
@@ -97,10 +102,9 @@ impl CrowdTarget {
             signed_in_as: self.rest.who(),
             capabilities: Capabilities {
                 rename,
-                attributes: true,
                 access_groups,
                 protected_groups: known.protected_groups(),
-                ..Capabilities::base()
+                ..expected()
             },
             notes,
         })

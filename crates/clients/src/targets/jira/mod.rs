@@ -32,6 +32,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: None,
     client_credentials: false,
     attribute: None,
+    expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
 };
 

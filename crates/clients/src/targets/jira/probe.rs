@@ -31,6 +31,17 @@ fn version_of(info: &ServerInfo) -> Option<Version> {
     Some(Version { text: text.to_owned(), ..version })
 }
 
+/// Returns what every Jira supports.
+pub(super) fn expected() -> Capabilities {
+    Capabilities {
+        email_required: true,
+        // Lower-case logins stay the same whether or not a version preserves the case.
+        login_case: CaseRule::Lower,
+        login_forbids: vec!['<', '>', '&'],
+        ..Capabilities::base()
+    }
+}
+
 impl JiraTarget {
     /// Reads the version each time, since Jira may have been updated meanwhile.
     pub(super) async fn version(&self) -> Result<Version, TargetError> {
@@ -142,17 +153,7 @@ impl JiraTarget {
             identity: TargetIdentity::new(identity.unwrap_or(address), base_url),
             product: format!("Jira Data Center {}", version.text),
             signed_in_as: me.name,
-            capabilities: Capabilities {
-                list_all,
-                email_required: true,
-                reads_email,
-                // Lower-case logins stay the same whether or not a version preserves the case.
-                login_case: CaseRule::Lower,
-                login_forbids: vec!['<', '>', '&'],
-                access_groups,
-                protected_groups,
-                ..Capabilities::base()
-            },
+            capabilities: Capabilities { list_all, reads_email, access_groups, protected_groups, ..expected() },
             notes,
         })
     }

@@ -55,6 +55,11 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: None,
     client_credentials: true,
     attribute: Some(attributes::check),
+    expected: |config| {
+        let named = config.profile.and_then(Profile::named);
+        let profile = named.unwrap_or_else(|| Profile::of_address(&config.url));
+        probe::expected(&profile.but(&config.habits))
+    },
     build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
 };
 

@@ -10,7 +10,7 @@ use super::{
     discovery::Service,
     forms::Shown,
     memberships::MAX_GROUPS_READ,
-    profile::Names,
+    profile::{Names, Profile},
     wire::{Kind, List, Resource},
 };
 use crate::{
@@ -26,6 +26,20 @@ use crate::{
 const LOGIN_MAX: usize = 255;
 /// Maximum length of a group name. Names built from whole paths are long; SCIM has no limit.
 const GROUP_MAX: usize = 1000;
+
+/// Returns what a server of this profile supports.
+pub(super) fn expected(profile: &Profile) -> Capabilities {
+    Capabilities {
+        keeps_external_id: true,
+        attributes: true,
+        email_required: profile.email_required,
+        login_case: profile.login_case,
+        group_case: profile.group_case,
+        login_max: LOGIN_MAX,
+        group_max: GROUP_MAX,
+        ..Capabilities::base()
+    }
+}
 
 impl ScimTarget {
     /// Signs in and reads everything that the engine and `usersync check` need.
@@ -93,15 +107,9 @@ impl ScimTarget {
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 rename_group: self.renames_groups(service),
                 groups_at_once: self.bulk(service).map_or(1, |bulk| bulk.most),
-                keeps_external_id: true,
-                attributes: true,
                 email_required: service.email_required,
-                login_case: service.profile.login_case,
-                group_case: service.profile.group_case,
-                login_max: LOGIN_MAX,
-                group_max: GROUP_MAX,
                 protected_groups,
-                ..Capabilities::base()
+                ..expected(&service.profile)
             },
             notes,
         })

@@ -1,0 +1,61 @@
+//! Describes which rules select and name a group.
+
+use super::left_out;
+use crate::model::{GroupRules, NamedBy};
+
+/// Returns whether a group is synced, and by which rule of the policy.
+pub fn selected_by(path: &str, rules: &GroupRules) -> Result<String, String> {
+    if let Some(why) = left_out(path, rules) {
+        return Err(why);
+    }
+    let pattern = rules.only.iter().find(|pattern| pattern.matches(path));
+    Ok(pattern.map_or_else(
+        || "all groups of the realm are synced, and groups.excluded of the policy does not name it".to_owned(),
+        |pattern| format!("selected by groups.only of the policy ({pattern})"),
+    ))
+}
+
+/// Returns the rule that gives a group its name.
+pub fn named_by(path: &str, rules: &GroupRules) -> String {
+    if rules.names.contains_key(path) {
+        return "groups.names of the policy".to_owned();
+    }
+    let base = match rules.named_by {
+        NamedBy::Leaf => "its own name".to_owned(),
+        NamedBy::Path => format!("its path, joined by {:?}", rules.separator),
+    };
+    let affixes = [("prefix", &rules.prefix), ("suffix", &rules.suffix)].into_iter();
+    let affixes = affixes.filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!(" with the {what} {text:?}"));
+    base + &affixes.collect::<Vec<_>>().join(" and")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(json: &str) -> GroupRules {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_rule_that_selects_a_group_is_named() {
+        let chosen = rules(r#"{"only": ["/ops", "/eng/**"], "excluded": ["/eng/secret"]}"#);
+        assert_eq!(selected_by("/eng/core", &chosen), Ok("selected by groups.only of the policy (/eng/**)".to_owned()));
+        let excluded = "left out by groups.excluded of the policy (/eng/secret)";
+        assert_eq!(selected_by("/eng/secret", &chosen), Err(excluded.to_owned()));
+        assert_eq!(selected_by("/hr", &chosen), Err("not selected by groups.only of the policy".to_owned()));
+        assert!(selected_by("/hr", &GroupRules::default()).unwrap().starts_with("all groups of the realm are synced"));
+    }
+
+    #[test]
+    fn the_rule_that_names_a_group_is_named() {
+        for (json, expected) in [
+            ("{}", "its own name"),
+            (r#"{"named_by": "path"}"#, "its path, joined by \"-\""),
+            (r#"{"prefix": "kc-", "suffix": "-x"}"#, "its own name with the prefix \"kc-\" and with the suffix \"-x\""),
+            (r#"{"prefix": "kc-", "names": {"/eng": "E"}}"#, "groups.names of the policy"),
+        ] {
+            assert_eq!(named_by("/eng", &rules(json)), expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The explanation of a group: what the policy makes of it, and its state on both sides.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use super::{
+    group_shown,
+    side::{self, Past},
+};
+use crate::{
+    cli::{
+        Context,
+        app::{self, Sides},
+        args::PairArgs,
+        exit::{Exit, Failure, Outcome},
+        report,
+    },
+    config::Config,
+    engine::{Intended, intend},
+    keycloak::{Source, SourceError},
+    model::{
+        AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupState, ManagedGroup, Pair,
+        Policy, Subject, TargetGroup, TaskRecord, path_names,
+    },
+    plan::GroupTable,
+    policy,
+    store::{PairState, Store},
+    targets::{Target, TargetInfo},
+};
+
+/// The explanation of one group.
+#[derive(Serialize)]
+pub(super) struct ExplainedGroup {
+    pub connector: ConnectorName,
+    pub id: GroupId,
+    /// The group as Keycloak shows it; `null`: deleted there, or not readable.
+    pub group: Option<GroupState>,
+    /// Whether the policy selects it; `null`: the group was not read.
+    pub selected: Option<bool>,
+    /// The rule that decides it.
+    pub why: String,
+    /// Number of direct members in Keycloak; `null`: not read.
+    pub members: Option<usize>,
+    /// Why Keycloak could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    pub targets: Vec<GroupOnTarget>,
+}
+
+/// The state of one group on one target.
+#[derive(Serialize)]
+pub(super) struct GroupOnTarget {
+    pub target: String,
+    pub state: PairState,
+    /// The name that the group should have there; `null`: it is not synced.
+    pub name: Option<String>,
+    /// The rule that gives it this name.
+    pub named_by: Option<String>,
+    /// What is recorded for the group; `null`: nothing yet.
+    pub mapping: Option<GroupMapping>,
+    /// The target group that it feeds.
+    pub managed: Option<ManagedGroup>,
+    /// Whether the target has that group; `null`: not read.
+    pub exists: Option<bool>,
+    /// Members of the target group, those of others included.
+    pub members: Option<Members>,
+    /// Number of members that usersync added.
+    pub added: usize,
+    /// Planned operations and decisions, in words; empty: none.
+    pub to_do: Vec<String>,
+    /// Why the target could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    pub task: Option<TaskRecord>,
+    pub held: Vec<(i64, ApprovalItem)>,
+    pub changes: Vec<Past>,
+}
+
+/// The number of members of a target group.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Members {
+    pub count: usize,
+    /// Whether there are more, which were not counted.
+    pub or_more: bool,
+}
+
+/// What a group is explained with.
+struct Sight<'a> {
+    config: &'a Config,
+    sides: &'a Sides,
+    store: &'a dyn Store,
+}
+
+pub(super) async fn run(context: &Context, name: &str, only: &PairArgs) -> Outcome {
+    let config = context.config()?;
+    let pairs = app::pairs(&config, only)?;
+    let sides = Sides::new(&config)?;
+    let opened = app::open_for_reading(context, &config).await?;
+    let sight = Sight { config: &config, sides: &sides, store: opened.store.as_ref() };
+    let mut exit = Exit::Done;
+    let mut all = Vec::new();
+    for (connector, pairs) in by_connector(&pairs) {
+        for (id, found) in sight.find(connector, &pairs, name).await? {
+            let explained = sight.explain(connector, &pairs, id, found).await?;
+            let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());
+            exit = exit.and(if trouble { Exit::Unreachable } else { Exit::Done });
+            all.push(explained);
+        }
+    }
+    if all.is_empty() {
+        return Err(Failure::usage(format!(
+            "{name}: no group in Keycloak has this path, name or id, and no managed group has this name"
+        )));
+    }
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "groups": all }));
+        return Ok(exit);
+    }
+    for (at, explained) in all.iter().enumerate() {
+        if at > 0 {
+            out.line("");
+        }
+        group_shown::show(out, explained, name);
+    }
+    Ok(exit)
+}
+
+fn by_connector(pairs: &[Pair]) -> BTreeMap<&ConnectorName, Vec<&Pair>> {
+    let mut all: BTreeMap<&ConnectorName, Vec<&Pair>> = BTreeMap::new();
+    for pair in pairs {
+        all.entry(&pair.connector).or_default().push(pair);
+    }
+    all
+}
+
+impl Sight<'_> {
+    /// Returns the groups that the name refers to: by path, by name in Keycloak or in a target, or by Keycloak's id.
+    async fn find(
+        &self,
+        connector: &ConnectorName,
+        pairs: &[&Pair],
+        name: &str,
+    ) -> Result<BTreeMap<GroupId, Result<Option<GroupState>, SourceError>>, Failure> {
+        let source = self.sides.named_source(connector, &side::policy_of(self.config, connector));
+        let own = if name.starts_with('/') { path_names(name).last().unwrap_or_default() } else { name.to_owned() };
+        let mut found: BTreeMap<GroupId, Result<Option<GroupState>, SourceError>> = BTreeMap::new();
+        // By the name in Keycloak, and by that in the targets.
+        let (by_own, by_given) =
+            (self.sides.sources[connector].groups_named(&own).await, source.groups_named(name).await);
+        let mut trouble = None;
+        for read in [by_own, by_given] {
+            match read {
+                Ok(groups) => {
+                    let groups = groups.into_iter().filter(|group| !name.starts_with('/') || group.path == name);
+                    found.extend(groups.map(|group| (group.id.clone(), Ok(Some(group)))));
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        let mut recorded: Vec<GroupId> = Vec::new();
+        if !name.starts_with('/') {
+            for pair in pairs {
+                let managed = self.store.managed_groups(&pair.target).await?.into_iter();
+                let named = managed.filter(|group| group.name.to_lowercase() == name.to_lowercase());
+                let sources = named.flat_map(|group| group.sources);
+                recorded.extend(sources.filter(|(owner, _)| owner == connector).map(|(_, id)| id));
+            }
+            if uuid::Uuid::try_parse(name).is_ok() && source.group(&name.into()).await.is_ok_and(|read| read.is_some())
+            {
+                recorded.push(name.into());
+            }
+        }
+        for id in recorded {
+            if !found.contains_key(&id) {
+                let read = source.group(&id).await;
+                found.insert(id, read);
+            }
+        }
+        if let (Some(error), true) = (trouble, found.is_empty()) {
+            return Err(error.into());
+        }
+        // Named by the rules, whatever found them.
+        let rules = side::policy_of(self.config, connector).groups;
+        for group in found.values_mut().flatten().flatten() {
+            let bare = GroupState { name: group.own_name().into_owned(), ..group.clone() };
+            *group = policy::named_group(bare, &rules);
+        }
+        Ok(found)
+    }
+
+    async fn explain(
+        &self,
+        connector: &ConnectorName,
+        pairs: &[&Pair],
+        id: GroupId,
+        found: Result<Option<GroupState>, SourceError>,
+    ) -> Result<ExplainedGroup, Failure> {
+        let policy = side::policy_of(self.config, connector);
+        let source = self.sides.named_source(connector, &policy);
+        let (group, mut trouble) = match found {
+            Ok(group) => (group, None),
+            Err(error) => (None, Some(error.text)),
+        };
+        let (selected, why) = match &group {
+            Some(group) => match policy::selected_by(&group.path, &policy.groups) {
+                Ok(why) => (Some(true), why),
+                Err(why) => (Some(false), why),
+            },
+            None if trouble.is_some() => (None, "it could not be read".to_owned()),
+            None => (None, "there is no group with this id in the realm any more".to_owned()),
+        };
+        let members = match &group {
+            Some(group) => match source.members(&group.id).await {
+                Ok(listing) => listing.map(|listing| listing.items.len() + listing.unreadable.len()),
+                Err(error) => {
+                    trouble = Some(error.text);
+                    None
+                }
+            },
+            None => None,
+        };
+        let mut targets = Vec::new();
+        for pair in pairs {
+            targets.push(self.on_target(pair, &policy, source.as_ref(), &id, group.as_ref()).await?);
+        }
+        Ok(ExplainedGroup { connector: connector.clone(), id, group, selected, why, members, trouble, targets })
+    }
+
+    async fn on_target(
+        &self,
+        pair: &Pair,
+        policy: &Policy,
+        source: &dyn Source,
+        id: &GroupId,
+        group: Option<&GroupState>,
+    ) -> Result<GroupOnTarget, Failure> {
+        let store = self.store;
+        let subject = Subject::Group(id.clone());
+        let state = store.pair_state(pair).await?;
+        let table = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
+        let mapping = table.mapping(id).cloned();
+        let managed = match &mapping {
+            Some(GroupMapping::Managed { group, .. }) => table.managed(group).cloned(),
+            _ => None,
+        };
+        let added = match &managed {
+            Some(managed) => store.given(pair, &managed.id).await?.len(),
+            None => 0,
+        };
+        let mut on = GroupOnTarget {
+            target: pair.target.to_string(),
+            state,
+            name: None,
+            named_by: None,
+            mapping,
+            managed,
+            exists: None,
+            members: None,
+            added,
+            to_do: Vec::new(),
+            trouble: None,
+            task: side::task(store, pair, &subject).await?,
+            held: side::items(store, pair, &subject).await?,
+            changes: side::past(store, pair, &subject).await?,
+        };
+        let Some(target) = self.sides.targets.get(&pair.target) else { return Ok(on) };
+        let outlook = Outlook { policy, state, source, target: target.as_ref(), table: &table, id };
+        if let Err(text) = outlook.read(&mut on, group).await {
+            on.trouble = Some(text);
+        }
+        Ok(on)
+    }
+}
+
+/// What the next work on a group decides with.
+struct Outlook<'a> {
+    policy: &'a Policy,
+    state: PairState,
+    source: &'a dyn Source,
+    target: &'a dyn Target,
+    table: &'a GroupTable,
+    id: &'a GroupId,
+}
+
+impl Outlook<'_> {
+    /// Reads the target group and what the next work would do. The error is why one of the sides could not be read.
+    async fn read(&self, on: &mut GroupOnTarget, group: Option<&GroupState>) -> Result<(), String> {
+        let info = self.target.probe().await.map_err(|error| error.text)?;
+        if let Some(managed) = on.managed.clone() {
+            let members = self.target.first_members(&managed.id).await.map_err(|error| error.text)?;
+            on.exists = Some(members.is_some());
+            on.members = members.map(|(page, total)| Members {
+                count: total.unwrap_or(page.items.len()),
+                or_more: total.is_none() && page.next.is_some(),
+            });
+        }
+        on.to_do = match group {
+            Some(group) => {
+                if policy::left_out(&group.path, &self.policy.groups).is_none() {
+                    on.name = Some(policy::group_name(group, info.capabilities.group_case));
+                    on.named_by = Some(policy::named_by(&group.path, &self.policy.groups));
+                }
+                self.next(group, &info, on.exists).await?
+            }
+            None if on.mapping.is_some() => {
+                vec![
+                    "release it, if Keycloak confirms that it is gone; memberships that usersync added are removed"
+                        .to_owned(),
+                ]
+            }
+            None => Vec::new(),
+        };
+        Ok(())
+    }
+
+    /// Describes what the next work on the group would do.
+    async fn next(&self, group: &GroupState, info: &TargetInfo, exists: Option<bool>) -> Result<Vec<String>, String> {
+        let (rules, capabilities) = (&self.policy.groups, &info.capabilities);
+        let mut intended = intend(group, rules, self.table, capabilities, false);
+        if let Intended::Ask(other) = &intended {
+            let case = capabilities.group_case;
+            let holder = self.source.group(other).await.map_err(|error| error.text)?;
+            if !holder.is_some_and(|holder| case.same(&holder.name, &group.name)) {
+                return Ok(vec![format!("work group:{other} first, which had the same name in the target")]);
+            }
+            intended = intend(group, rules, self.table, capabilities, true);
+        }
+        Ok(match intended {
+            Intended::InSync(_) if exists == Some(false) => vec!["recreate it, because the target lacks it".to_owned()],
+            Intended::InSync(_) => Vec::new(),
+            Intended::Existing(id) => {
+                let name = self.table.managed(&id).map_or_else(|| id.to_string(), |managed| managed.name.clone());
+                vec![format!("add its members to the group {name}, which usersync manages already")]
+            }
+            Intended::Create(name) => vec![self.creation(group, &name, info).await?],
+            Intended::None(why) => match self.table.mapping(self.id) {
+                Some(GroupMapping::Managed { .. }) => {
+                    vec![format!("release it ({why}); memberships that usersync added are removed")]
+                }
+                _ => Vec::new(),
+            },
+            Intended::Ask(other) => vec![format!("work group:{other} first")],
+        })
+    }
+
+    /// Describes how the group comes to a target group of this name.
+    async fn creation(&self, group: &GroupState, name: &str, info: &TargetInfo) -> Result<String, String> {
+        let case = info.capabilities.group_case;
+        let mut namesakes = self.source.groups_named(&group.name).await.map_err(|error| error.text)?;
+        namesakes.retain(|other| {
+            let is_synced = policy::left_out(&other.path, &self.policy.groups).is_none();
+            is_synced && other.id != group.id && case.same(&other.name, &group.name)
+        });
+        if let Some(other) = namesakes.first() {
+            return Ok(format!("nothing, because {} has the same name in the target", other.path));
+        }
+        let found = self.target.group_named(name).await.map_err(|error| error.text)?;
+        Ok(match (found, self.table.renamable(&group.id)) {
+            (Some(found), _) => self.adoption(&found),
+            (None, Some(own)) if info.capabilities.rename_group => format!("rename the group {} to {name}", own.name),
+            (None, _) => format!("create the group {name}"),
+        })
+    }
+
+    fn adoption(&self, found: &TargetGroup) -> String {
+        let name = &found.name;
+        if let Some(why) = &found.protected {
+            return format!("nothing, because the group {name} is never changed: {why}");
+        }
+        if self.table.managed(&found.id).is_some() {
+            return format!("add its members to the group {name}, which usersync manages already");
+        }
+        if self.policy.adopt == AdoptRule::Always || self.state != PairState::InService {
+            return format!("adopt the group {name}, which existed before usersync");
+        }
+        format!("wait for approval ({}): adopt the group {name}", report::why(ApprovalKind::Adoption))
+    }
+}
+
+impl Sides {
+    /// Returns the source of a connector, whose groups have the names that the policy gives them.
+    fn named_source(&self, connector: &ConnectorName, policy: &Policy) -> Arc<dyn Source> {
+        let source = Arc::clone(&self.sources[connector]);
+        crate::engine::with_group_rules(source, &policy.groups)
+    }
+}

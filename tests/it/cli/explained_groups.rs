@@ -1,0 +1,71 @@
+//! `usersync explain` for groups.
+
+use super::{place::Place, schemas::assert_valid, whole::servers};
+
+async fn in_service() -> (usersync::demo::stack::SimulatedServers, Place) {
+    let (servers, place) = servers().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    (servers, place)
+}
+
+#[tokio::test]
+async fn a_group_is_explained_by_its_path_or_name_with_its_rules_members_and_changes() {
+    let (servers, place) = in_service().await;
+    for args in [&["explain", "/engineering"][..], &["explain", "--group", "Engineering"]] {
+        place
+            .run(args)
+            .await
+            .ended(0)
+            .says("/engineering   60 direct members   id ")
+            .says("synced        yes: all groups of the realm are synced")
+            .says("group \"engineering\", created by usersync\n")
+            .says("name          engineering ← its own name")
+            .says("members       60 members, of which usersync added 60")
+            .says("to do         nothing")
+            .says("create group engineering: done");
+    }
+    let (code, document) = place.json(&["explain", "/engineering"]).await;
+    let group = &document["groups"][0];
+    assert_eq!((code, &group["selected"], &group["members"]), (0, &true.into(), &60.into()));
+    assert_eq!(group["targets"][0]["managed"]["name"], "engineering");
+    assert_valid(&["explain"], &document);
+    place.run(&["explain", "/nowhere"]).await.ended(2).complains("no group in Keycloak has this path, name or id");
+
+    servers.jira.faults.add(usersync_simulators::Fault::unavailable());
+    place.run(&["explain", "/engineering"]).await.ended(4).says("could not be read").says("60 direct members");
+}
+
+#[tokio::test]
+async fn what_the_next_work_does_with_a_group_follows_the_policy() {
+    let (_servers, place) = servers().await;
+    place
+        .run(&["explain", "/engineering"])
+        .await
+        .ended(0)
+        .says("no group is managed yet")
+        .says("to do         create the group engineering");
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    let with_rules = |rules: &str| place.configure(|_| format!("{text}\n[connector.policy.groups]\n{rules}\n"));
+    with_rules("prefix = \"kc-\"");
+    for name in ["engineering", "kc-engineering"] {
+        place
+            .run(&["explain", "--group", name])
+            .await
+            .ended(0)
+            .says("name          kc-engineering ← its own name with the prefix \"kc-\"")
+            .says("to do         create the group kc-engineering");
+    }
+    with_rules("excluded = [\"/eng*\"]");
+    let explained = place.run(&["explain", "/engineering"]).await;
+    explained.ended(0).says("synced        no: left out by groups.excluded of the policy (/eng*)").says(
+        "to do         release it (left out by groups.excluded of the policy (/eng*)); memberships that usersync",
+    );
+    let (_, document) = place.json(&["explain", "/engineering"]).await;
+    assert_eq!(document["groups"][0]["targets"][0]["name"], serde_json::Value::Null);
+    assert_valid(&["explain"], &document);
+}
