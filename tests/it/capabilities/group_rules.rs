@@ -414,3 +414,15 @@ async fn unmanaged_members_stay_and_are_reported_if_the_policy_says_so() {
     assert_eq!(kept, ["eng: unmanaged members stay: visitor", "ops: unmanaged members stay: visitor"]);
     assert_eq!(w.members("eng"), ["ann", "ben", "visitor"]);
 }
+
+#[tokio::test]
+async fn a_slash_in_the_name_of_a_group_is_no_group_above() {
+    let w = nested(r#"{"members": "with_subgroups"}"#).await;
+    w.run().await;
+    let slashed = w.realm().create_group(None, "x/y").await.expect("created");
+    w.realm().join(&w.id("staff1"), &slashed).await.expect("joined");
+    w.settled().await;
+    assert_eq!(w.members("x/y"), ["staff1"]);
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
+}

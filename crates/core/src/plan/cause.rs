@@ -6,7 +6,7 @@ use super::{Situation, leaver::leaving};
 use crate::{
     model::{
         Action, ConstantGroup, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState,
-        parent_paths,
+        parent_paths, path_names,
     },
     policy,
 };
@@ -76,7 +76,16 @@ fn lost(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroup
         None if managed.is_some_and(|managed| managed.sources.is_empty()) => {
             "no synced group in Keycloak has this name any more".to_owned()
         }
-        None => "no longer a member in Keycloak".to_owned(),
+        None => {
+            let is_below = |source: &&Arc<GroupState>| {
+                let mut names = parent_paths(&source.path).filter_map(|path| path_names(path).last());
+                names.any(|above| above.to_lowercase() == name.to_lowercase())
+            };
+            match user.and_then(|user| user.groups.iter().find(is_below)) {
+                Some(below) => format!("only a member of its sub-group {} in Keycloak", below.path),
+                None => "no longer a member in Keycloak".to_owned(),
+            }
+        }
     }
 }
 
@@ -311,6 +320,26 @@ mod tests {
             ),
         ] {
             given.groups = GroupTable::new(vec![managed(sources)], vec![("1".into(), mapping)]);
+            assert_eq!(cause(&remove, &given.situation()), expected);
+        }
+    }
+
+    #[test]
+    fn a_member_of_a_sub_group_only_is_named_as_such() {
+        let remove: Action = Operation::RemoveMember {
+            group: "eng".into(),
+            group_name: "eng".to_owned(),
+            account: "a".into(),
+            name: "alice".to_owned(),
+        }
+        .into();
+        for (path, expected) in [
+            ("/Eng/core", "only a member of its sub-group /Eng/core in Keycloak"),
+            ("/ops/eng-x", "no longer a member in Keycloak"),
+        ] {
+            let group = Arc::new(GroupState { id: "2".into(), name: "core".into(), path: path.into() });
+            let mut given = OwnedSituation::linked(UserState { groups: vec![group], ..user() }, account());
+            given.link_mut().given.insert("eng".into());
             assert_eq!(cause(&remove, &given.situation()), expected);
         }
     }
