@@ -64,8 +64,7 @@ struct TestArgs {
     /// Only this connector
     #[arg(long, value_name = "NAME")]
     connector: Option<ConnectorName>,
-    /// Also write the results to this file, as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "Also write the results to this file, as JUnit XML")]
     junit: Option<PathBuf>,
 }
 

@@ -23,7 +23,7 @@ pub fn full_example() -> String {
     for line in EXAMPLE.lines().skip_while(|line| line.starts_with('#')) {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         if bare.starts_with('[') {
-            section = bare.trim_matches(['[', ']']).to_owned();
+            bare.trim_matches(['[', ']']).clone_into(&mut section);
             lines.push(line.to_owned());
             continue;
         }

@@ -51,7 +51,7 @@ where
         return None;
     };
     let (mut all, mut fine) = (Vec::new(), true);
-    for value in items.iter() {
+    for value in items {
         let DeValue::Table(_) = value.get_ref() else {
             wrong(value, "a table");
             fine = false;

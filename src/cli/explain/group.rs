@@ -1,6 +1,9 @@
 //! The explanation of a group: what the policy makes of it, and its state on both sides.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -110,7 +113,8 @@ pub(super) async fn run(context: &Context, name: &str, only: &PairArgs) -> Outco
     }
     if all.is_empty() {
         return Err(Failure::usage(format!(
-            "{name}: no group in Keycloak has this path, name or id, and no managed group has this name"
+            "{name}: no group in Keycloak has this path, name or id, and no managed group has this name. A group that \
+             was deleted in Keycloak is found by its name in a target: usersync explain --group NAME"
         )));
     }
     let out = &context.out;
@@ -144,23 +148,26 @@ impl Sight<'_> {
         name: &str,
     ) -> Result<BTreeMap<GroupId, Result<Option<GroupState>, SourceError>>, Failure> {
         let source = self.sides.named_source(connector, &side::policy_of(self.config, connector));
-        let own = if name.starts_with('/') { path_names(name).last().unwrap_or_default() } else { name.to_owned() };
+        let is_path = name.starts_with('/');
+        let own = if is_path { path_names(name).last().unwrap_or_default() } else { name.to_owned() };
         let mut found: BTreeMap<GroupId, Result<Option<GroupState>, SourceError>> = BTreeMap::new();
         // By the name in Keycloak, and by that in the targets.
-        let (by_own, by_given) =
-            (self.sides.sources[connector].groups_named(&own).await, source.groups_named(name).await);
+        let mut reads = vec![self.sides.sources[connector].groups_named(&own).await];
+        if !is_path {
+            reads.push(source.groups_named(name).await);
+        }
         let mut trouble = None;
-        for read in [by_own, by_given] {
+        for read in reads {
             match read {
                 Ok(groups) => {
-                    let groups = groups.into_iter().filter(|group| !name.starts_with('/') || group.path == name);
+                    let groups = groups.into_iter().filter(|group| !is_path || group.path == name);
                     found.extend(groups.map(|group| (group.id.clone(), Ok(Some(group)))));
                 }
                 Err(error) => trouble = Some(error),
             }
         }
         let mut recorded: Vec<GroupId> = Vec::new();
-        if !name.starts_with('/') {
+        if !is_path {
             for pair in pairs {
                 let managed = self.store.managed_groups(&pair.target).await?.into_iter();
                 let named = managed.filter(|group| group.name.to_lowercase() == name.to_lowercase());
@@ -173,9 +180,9 @@ impl Sight<'_> {
             }
         }
         for id in recorded {
-            if !found.contains_key(&id) {
-                let read = source.group(&id).await;
-                found.insert(id, read);
+            if let Entry::Vacant(entry) = found.entry(id) {
+                let read = source.group(entry.key()).await;
+                entry.insert(read);
             }
         }
         if let (Some(error), true) = (trouble, found.is_empty()) {

@@ -1,4 +1,4 @@
-//! Writes results of tests as JUnit XML, which build servers display.
+//! Writes results of tests in the XML form of `JUnit`, which build servers display.
 
 use std::io;
 

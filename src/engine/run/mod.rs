@@ -352,6 +352,7 @@ impl Run<'_> {
         let unsupported = self.report.unsupported.iter().filter(|why| !refused.contains(why.as_str()));
         self.report.known_unsupported = unsupported.cloned().collect::<Vec<_>>().into();
         self.report_failed(&source).await?;
+        self.recheck_undecided(&source, &target).await?;
         let rules = self.check_limits(rules).await?;
         if self.options.mode == RunMode::DryRun {
             return Ok(());

@@ -2,6 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::{
+    Run,
+    walk::{SourceWalk, TargetWalk},
+};
+use crate::{
+    engine::error::WorkError,
+    model::{Cause, Priority, RunMode, Subject},
+};
+
 /// The users of a run whose scope is undecided, by the reason.
 #[derive(Debug, Default)]
 pub(super) struct Undecided(BTreeMap<String, Users>);
@@ -32,6 +41,24 @@ impl Undecided {
             _ => format!("{first} and {} more users: {why}", count - 1),
         };
         others.map(sentence).collect()
+    }
+}
+
+impl Run<'_> {
+    /// Raises the tasks of users that are recorded as undecided and were not listed: they may be gone.
+    pub(super) async fn recheck_undecided(
+        &mut self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+    ) -> Result<(), WorkError> {
+        let absent = |subject: &&Subject| subject.as_user().is_some_and(|user| !source.holds(user));
+        let subjects: Vec<Subject> = target.undecided.iter().filter(absent).cloned().collect();
+        if self.options.mode == RunMode::DryRun || subjects.is_empty() {
+            return Ok(());
+        }
+        let (store, cause) = (&self.engine.store, Cause::Run { id: self.id });
+        self.report.raised += store.raise(self.pair, &subjects, Priority::Run, &cause, self.engine.clock.now()).await?;
+        Ok(())
     }
 }
 

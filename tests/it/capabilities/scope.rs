@@ -133,6 +133,12 @@ async fn a_task_records_that_its_users_scope_is_undecided_and_a_run_forgets_it_o
     expected.sort();
     assert_eq!(found.iter().map(|(subject, _)| subject.clone()).collect::<Vec<_>>(), expected);
     assert!(found.iter().all(|(_, why)| why.starts_with("Keycloak lists no group /staff, which")), "{found:?}");
+    // A run also forgets a user that is gone.
+    let gone = w.id("guest0");
+    w.realm().delete_user_without_event(&gone).expect("deleted");
+    w.run().await;
+    let left: Vec<Subject> = undecided(&w).await.into_iter().map(|(subject, _)| subject).collect();
+    assert!(left.contains(&Subject::user(w.id("staff1"))) && !left.contains(&Subject::user(gone)), "{left:?}");
     w.realm().rename_group(&group(&w, "/staffs"), "staff").await.expect("renamed");
     w.run().await;
     assert_eq!(undecided(&w).await, []);
