@@ -172,7 +172,10 @@ async fn an_account_of_a_user_out_of_scope_releases_a_login_that_another_user_ta
             w.realm().create_user(NewUser { email, ..NewUser::named("staff3") }).await.expect("created");
             w.settled().await;
             if !events {
-                w.run().await;
+                let plan = w.dry_run().await;
+                assert_eq!((plan.planned.get("create"), plan.planned.get("relink")), (Some(&1), None), "{plan:?}");
+                let report = w.run().await;
+                assert!(!report.has_problems() && report.tally.adds_up(), "{report:?}");
             }
             let new = w.account("staff3");
             assert!(new.active && new.key != key && new.email == "newcomer@example.org", "{rules:?}: {new:?}");
