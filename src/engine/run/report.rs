@@ -219,7 +219,7 @@ impl Report {
         self.unconfirmed.extend_once(worked.findings.unconfirmed);
         self.repeated.extend_once(worked.findings.repeated);
         self.conflicts.extend_once(worked.conflict);
-        let tally = worked.ledger.tally();
+        let (tally, later) = (worked.ledger.tally(), worked.later);
         self.tally.merge(tally);
         if subject.as_user().is_none() {
             // A run works groups without a separate plan, as users are planned on the resulting groups.
@@ -230,9 +230,13 @@ impl Report {
                 self.plan(subject, operation.clone(), held, || "the group in Keycloak".to_owned());
             }
         }
-        // Ended before it was planned again, or planned again on other groups.
-        let planned = u64::try_from(planned).unwrap_or(u64::MAX);
-        self.tally.add(if failed { Fate::Failed } else { Fate::Obsolete }, planned.saturating_sub(tally.planned));
+        // Ended before it was planned again, left to the task, or planned again on other groups.
+        let fate = match (failed, later) {
+            (true, _) => Fate::Failed,
+            (false, true) => Fate::Postponed,
+            (false, false) => Fate::Obsolete,
+        };
+        self.tally.add(fate, u64::try_from(planned).unwrap_or(u64::MAX).saturating_sub(tally.planned));
     }
 
     /// Counts planned operations that are left to their subject's task or to the next run.
@@ -248,9 +252,10 @@ impl Report {
     }
 
     /// Returns the lists of sentences.
-    fn texts(&mut self) -> [&mut Listed<String>; 6] {
+    fn texts(&mut self) -> [&mut Listed<String>; 7] {
         [
             &mut self.not_changed,
+            &mut self.leaving,
             &mut self.unsupported,
             &mut self.conflicts,
             &mut self.unconfirmed,

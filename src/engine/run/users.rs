@@ -125,7 +125,7 @@ impl Run<'_> {
             let presence = judged(user, &self.connector.policy.scope, &source.absent_groups);
             self.report.in_scope += usize::from(matches!(presence, Presence::Present(_, Verdict::In)));
             let link = linked.as_ref().or(returned);
-            let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
+            let verdict = self.plan_user(&presence, link, (source, target), groups, &planned.subject);
             // Only the work on its user can decide whether an account is back.
             let reads_again = linked.is_none() && has_dropped;
             let mut item = match verdict {
@@ -207,7 +207,7 @@ impl Run<'_> {
             };
             let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
             // A user that is gone is read once more before anything is sent.
-            let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
+            let item = match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
                 WalkDecision::InSync => {
                     self.in_sync.others.push(planned);
                     continue;
@@ -355,7 +355,7 @@ impl Run<'_> {
         &mut self,
         presence: &Presence,
         link: Option<&Link>,
-        target: &TargetWalk,
+        (source, target): (&SourceWalk, &TargetWalk),
         groups: &GroupTable,
         subject: &Subject,
     ) -> WalkDecision {
@@ -368,7 +368,11 @@ impl Run<'_> {
         let account = account.as_ref();
         let capabilities = &self.info.capabilities;
         let rules = self.connector.policy.account_rules(&self.pair.target);
-        let (wanted, holder) = holder(presence, link, target, capabilities, rules);
+        let (wanted, mut holder) = holder(presence, link, target, capabilities, rules);
+        // An existing user releases the login of a new one first.
+        if link.is_none() && matches!(&holder, NameHolder::Ours { user, .. } if source.holds(user)) {
+            holder = NameHolder::Free;
+        }
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
             self.report.conflicts.push(format!(
                 "{login}: the target has several accounts with this login, so none of them is linked. Delete or \

@@ -7,11 +7,19 @@ use usersync::{
     demo::{
         clock::DrivenClock,
         stack::{Stack, StackOptions},
+        targets::{OtherTarget, Product},
     },
-    model::{ApprovalKind, Cause, FirstRun, LeaverAction, LeaverRules, Limited, Policy, Priority, Subject},
+    engine::RunOptions,
+    model::{
+        ApprovalKind, Cause, FirstRun, LeaverAction, LeaverRules, Limited, Pair, Policy, Priority, RunTrigger, Subject,
+    },
     store::{EngineStore, StoreReads},
 };
-use usersync_simulators::keycloak::{NewUser, UserChange};
+use usersync_simulators::{
+    Fault, ScimOptions, ScimSwitches, SimulatedScim,
+    keycloak::{NewUser, UserChange},
+    scim::{Filters, Visibility},
+};
 
 use super::support::{STAFF, World, on, policy, world_with};
 
@@ -164,7 +172,10 @@ async fn an_account_of_a_user_out_of_scope_releases_a_login_that_another_user_ta
             w.realm().create_user(NewUser { email, ..NewUser::named("staff3") }).await.expect("created");
             w.settled().await;
             if !events {
-                w.run().await;
+                let plan = w.dry_run().await;
+                assert_eq!((plan.planned.get("create"), plan.planned.get("relink")), (Some(&1), None), "{plan:?}");
+                let report = w.run().await;
+                assert!(!report.has_problems() && report.tally.adds_up(), "{report:?}");
             }
             let new = w.account("staff3");
             assert!(new.active && new.key != key && new.email == "newcomer@example.org", "{rules:?}: {new:?}");
@@ -361,4 +372,54 @@ async fn deletions_have_a_safety_limit_of_their_own() {
     assert_eq!((waiting.len(), left), (3, 3), "{waiting:?}");
     w.decide(ApprovalKind::SafetyLimit(Limited::Delete), true).await;
     assert!((0..8).all(|number| !w.has_account(&format!("staff{number}"))));
+}
+
+#[tokio::test]
+async fn leavers_lose_their_groups_whatever_the_target_shows_of_memberships() {
+    let shown: [fn(&mut ScimSwitches); 3] = [
+        |_| {},
+        // Each group costs a call, so that an event reads only what it removes.
+        |switches| (switches.groups_told, switches.member_filters) = (Visibility::Never, Filters::Broken),
+        |switches| (switches.groups_told, switches.members_told) = (Visibility::Empty, Visibility::Empty),
+    ];
+    for (case, work) in shown.into_iter().enumerate() {
+        let mut scim = ScimOptions::default();
+        work(&mut scim.switches);
+        let server = SimulatedScim::start(scim).await.expect("a free port");
+        let wiki = OtherTarget { name: "wiki".into(), ..Product::Scim.at(&server.url()).expect("an address") };
+        let policy_of_all = with_scope(always(LeaverAction::RemoveGroups));
+        let options = StackOptions { policy: policy_of_all, other_targets: vec![wiki], ..policy(|_| {}) };
+        let w = with_options(options).await;
+        let members = |group: &str| server.snapshot().groups[group].len();
+        assert_eq!((members("all"), members("staff")), (STAFF, STAFF), "{case}");
+        w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.expect("disabled");
+        w.settled().await;
+        assert_eq!((members("all"), members("staff")), (STAFF - 1, STAFF - 1), "{case}");
+        w.realm().switch_webhook(false);
+        w.realm().delete_user(&w.id("staff2")).await.expect("deleted");
+        let run = RunOptions::apply(RunTrigger::Schedule);
+        for expected in [Some(&2), None] {
+            let ran = Box::pin(w.stack.engine.run(&Pair::new("acme", "wiki"), &run)).await;
+            let report = ran.expect("the run ends well").1;
+            assert_eq!(report.done.get("remove_member"), expected, "{case}: {report:?}");
+        }
+        assert_eq!((members("all"), members("staff")), (STAFF - 2, STAFF - 2), "{case}");
+        assert!(LEAVERS[..2].iter().all(|login| server.snapshot().account(login).is_some_and(|one| one.active)));
+    }
+}
+
+#[tokio::test]
+async fn a_member_list_that_lacks_a_disabled_user_has_no_stricter_action() {
+    let w = world_with(policy(|policy| {
+        policy.scope = serde_json::from_str(r#"{"required_groups": ["/staff"]}"#).expect("a scope");
+        policy.leavers = rules(r#"{"disabled": "nothing"}"#);
+    }))
+    .await;
+    w.realm().switch_webhook(false);
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.expect("disabled");
+    w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
+    let plan = w.dry_run().await;
+    assert!(plan.planned.is_empty(), "{plan:?}");
+    w.run().await;
+    assert!(w.account("staff1").active);
 }

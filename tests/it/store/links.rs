@@ -35,10 +35,13 @@ pub async fn a_link_is_read_back_as_it_was_written(store: World) {
         taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),
         given: groups(0..300),
         adopted: true,
+        missing_since: Some(at(8)),
+        leaving_since: Some(at(9)),
         ..link("ann", "a1").named("Ann")
     };
     put(&store, &pair(), full.clone()).await;
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(full.clone()));
+    assert_eq!(store.links(&pair()).await.unwrap().find("ann"), Some(full.clone()));
     assert_eq!(store.link(&pair(), &"bob".into()).await.unwrap(), None);
     assert_eq!(store.link(&Pair::new("corp", "wiki"), &"ann".into()).await.unwrap(), None);
     // The worker sees the same.
