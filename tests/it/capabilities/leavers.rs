@@ -423,3 +423,27 @@ async fn a_member_list_that_lacks_a_disabled_user_has_no_stricter_action() {
     w.run().await;
     assert!(w.account("staff1").active);
 }
+
+#[tokio::test]
+async fn a_deletion_that_gets_no_answer_is_found_done_or_done_again() {
+    for fault in [Fault::cut_after, Fault::cut] {
+        let (w, clock) = with_grace(always(LeaverAction::Delete)).await;
+        let id = w.id("staff1");
+        enable(&w, &clock, &id, false, true).await;
+        assert!(!w.account("staff1").active);
+        let fault = w.jira().faults.add(fault().method("DELETE").path("/user").once());
+        clock.advance(GRACE + SignedDuration::from_mins(1));
+        let ended = async {
+            while w.has_account("staff1") || !w.tasks().await.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                clock.advance(SignedDuration::from_secs(1));
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), ended).await.expect("it is deleted");
+        assert_eq!(w.jira().faults.hits(fault), 1);
+        let link = w.stack.store.link(&Stack::pair(), &id.as_str().into()).await.expect("readable");
+        assert_eq!(link, None);
+        let verbs: Vec<String> = w.changes_of(&id).await.into_iter().map(|change| change.verb).collect();
+        assert!(verbs.contains(&"delete".to_owned()) && !verbs.contains(&"drop_link".to_owned()), "{verbs:?}");
+    }
+}
