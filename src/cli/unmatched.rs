@@ -279,7 +279,7 @@ mod tests {
             federation_link: None,
             attributes: BTreeMap::new(),
             groups: Vec::new(),
-        parent_groups: Vec::new(),
+            parent_groups: Vec::new(),
         }
     }
 

@@ -36,8 +36,8 @@ pub(super) struct RunRules {
     pub first: bool,
     /// Kinds of operation that would exceed their safety limits. The run holds all operations of these kinds.
     pub hold: HashSet<crate::model::Limited>,
-    /// Hourly limits that the plan of a first run was compared with. They apply to the whole run: until it has linked
-    /// all accounts, fewer are linked than the plan assumed.
+    /// Hourly limits that the run's plan was compared with. They apply to the whole run, because its work changes what
+    /// they are measured against.
     pub limits: BTreeMap<crate::model::Limited, u32>,
     /// The user's part in a wave that collects additions to groups; `None`: the user's additions are sent separately.
     pub part: Option<Arc<Part>>,

@@ -11,8 +11,8 @@ use crate::{
     engine::approval_key,
     model::{
         Account, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change, ConnectorName,
-        ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord, Unsupported, UserId,
-        UserState,
+        ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord, Unsupported,
+        UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy::{self, Verdict},

@@ -46,8 +46,8 @@ use super::{
 use crate::{
     gate::turn_within,
     model::{
-        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        Scope, Subject, TargetGroupId, UserId,
+        Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord,
+        RunTrigger, Scope, Subject, TargetGroupId, UserId,
     },
     plan::{self, Presence},
     store::{Planned, StoreError},
@@ -419,17 +419,15 @@ impl Run<'_> {
         let now = self.engine.clock.now();
         let mut measure = self.engine.measure(self.pair).await?;
         // The accounts that a first run links and creates exist by the time its limits matter.
-        let first = self.options.first;
-        if first {
+        if self.options.first {
             let planned =
                 |verbs: [&str; 2]| verbs.iter().filter_map(|verb| self.report.planned.get(*verb)).sum::<u64>();
             measure.active_accounts += planned(["create", "adopt"]);
             measure.groups += planned(["create_group", "adopt_group"]);
         }
         let limit = |kind| plan::limit(kind, &self.connector.policy.safety, measure);
-        if first {
-            rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
-        }
+        // Measured once: what the run removes does not make its own limits smaller.
+        rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
         for (kind, planned) in std::mem::take(&mut self.report.limited) {
             // A run that applies its plan has worked the groups by now.
             if kind == Limited::RenameGroup && self.options.mode == RunMode::Apply {

@@ -43,8 +43,7 @@ impl Run<'_> {
         if !members.is_empty() {
             let rules = self.connector.policy.account_rules(&self.pair.target);
             let login = |place| policy::login(&source.user(place), &self.info.capabilities, rules, true).ok().flatten();
-            let users: HashSet<String> =
-                (0..source.users()).filter_map(login).map(|login| case.fold(&login)).collect();
+            let users: HashSet<String> = (0..source.users()).filter_map(login).map(|login| case.fold(&login)).collect();
             members.retain(|name, _| !users.contains(&case.fold(name)));
         }
         let mut by_group: BTreeMap<String, Vec<String>> = BTreeMap::new();

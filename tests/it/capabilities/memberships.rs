@@ -157,3 +157,18 @@ async fn a_group_that_grants_access_is_not_emptied_and_the_plan_reports_it() {
     assert!(before.iter().all(|login| after.contains(login)), "{after:?}");
     assert!(after.contains(&"alice".to_owned()));
 }
+
+#[tokio::test]
+async fn a_run_does_all_removals_that_its_limit_allowed_when_it_was_planned() {
+    let w = world().await;
+    let team = (0..14).map(|number| NewUser::named(format!("user{number}")).in_groups(&["/a-team"]));
+    w.realm().import_users(team).expect("imported");
+    w.run().await;
+    w.realm().switch_webhook(false);
+    // Half of the 24 memberships: the limit.
+    for number in 0..12 {
+        leave(&w, &format!("user{number}"), "/a-team").await;
+    }
+    let report = w.run().await;
+    assert_eq!((report.done.get("remove_member"), report.held), (Some(&12), 0), "{report:?}");
+}

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
     engine::{EngineTimes, Report, RunOptions},
-    model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunRecord, RunTrigger, Subject, TaskRecord},
+    model::{Approval, ApprovalItem, ApprovalKind, Change, Pair, Policy, RunRecord, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, OperatorStore, StoreReads, TaskFilter},
 };
 use usersync_simulators::{
@@ -126,8 +126,12 @@ impl World {
 
     /// Waits for the full reconcile that a changed policy causes at the start, and returns it.
     pub async fn run_of_changed_policy(&self) -> RunRecord {
+        self.run_of_changed_policy_on(&Stack::pair()).await
+    }
+
+    pub async fn run_of_changed_policy_on(&self, pair: &Pair) -> RunRecord {
         for _ in 0..500 {
-            let run = self.stack.store.runs(Some(&Stack::pair()), 1).await.expect("readable").remove(0);
+            let run = self.stack.store.runs(Some(pair), 1).await.expect("readable").remove(0);
             if run.trigger == RunTrigger::PolicyChanged && run.ended_at.is_some() {
                 assert_eq!(run.report["policy_changed"], true, "{run:?}");
                 self.calm().await;

@@ -45,6 +45,11 @@ impl Glob {
         let glob = glob.map_err(|error| PatternError(format!("{text}: {}", error.kind())))?;
         Ok(Self { text: text.into(), matcher: glob.compile_matcher() })
     }
+
+    /// Returns the text before the first wildcard.
+    fn start(&self) -> &str {
+        &self.text[..self.text.find(WILDCARDS).unwrap_or(self.text.len())]
+    }
 }
 
 impl PathPattern {
@@ -56,13 +61,8 @@ impl PathPattern {
     /// Returns whether a group or one of the groups above it has such a path.
     pub fn matches_within(&self, path: &str) -> bool {
         // Most groups differ from the beginning, which is cheaper to see than to match.
-        path.starts_with(self.start()) && (self.matches(path) || parent_paths(path).any(|parent| self.matches(parent)))
-    }
-
-    /// Returns the text before the first wildcard.
-    fn start(&self) -> &str {
-        let text = &self.0.text;
-        &text[..text.find(WILDCARDS).unwrap_or(text.len())]
+        path.starts_with(self.0.start())
+            && (self.matches(path) || parent_paths(path).any(|parent| self.matches(parent)))
     }
 
     /// Returns the path if the pattern stands for just one.
@@ -94,7 +94,9 @@ pub fn path_names(path: &str) -> impl Iterator<Item = String> {
 impl LoginPattern {
     /// Returns whether a login is of this form.
     pub fn matches(&self, login: &str) -> bool {
-        self.0.matcher.is_match(login)
+        let start = self.0.start();
+        let begins = login.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+        (begins || !start.is_ascii()) && self.0.matcher.is_match(login)
     }
 }
 

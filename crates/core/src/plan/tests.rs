@@ -15,7 +15,9 @@ use proptest::{
 
 use super::{
     Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
-    fixtures::{GROUP_RULES, LEAVER_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user},
+    fixtures::{
+        GROUP_RULES, LEAVER_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user,
+    },
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},

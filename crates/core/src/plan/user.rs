@@ -1,6 +1,9 @@
 //! Plans the operations for one user.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -12,8 +15,8 @@ use super::{
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link, ManagedGroup,
-        Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
+        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link,
+        ManagedGroup, Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
 };
@@ -609,8 +612,9 @@ fn plan_memberships(
         return;
     };
     let protected = &situation.capabilities.protected_groups;
+    let present: BTreeSet<&TargetGroupId> = present.iter().collect();
     // Checked first, as most memberships are in sync.
-    let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
+    let absent = resolved.wanted.difference(&present);
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
         if let Some(why) = protected.why(&group.id, &group.name) {
             report_group(&mut planned.findings, situation.capabilities, &group.name, why);
@@ -623,7 +627,7 @@ fn plan_memberships(
             name: account.name.clone(),
         });
     }
-    let leaves = present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group));
+    let leaves = present.difference(&resolved.wanted).copied().filter(|group| !resolved.keep.contains(group));
     let federated = user.federation().or(link.federation()).is_some();
     let doubtful = plan_removals(situation, link, account, leaves, federated, planned);
     if doubtful > 0 {

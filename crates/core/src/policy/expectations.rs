@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{
-    DesiredUser, Verdict, desired_user, grants, group_name, left_out, named_group, paths_above_user, verdict,
-};
+use super::{DesiredUser, Verdict, desired_user, grants, group_name, left_out, named_group, paths_above_user, verdict};
 use crate::{
     capabilities::Capabilities,
     model::{Expected, GroupTest, Policy, Scope, TargetName, UserState, UserTest, group_at},
@@ -96,7 +94,8 @@ pub fn check_account(
         .into_iter()
         .filter_map(|(about, expected, actual)| differs(about, expected?, actual))
         .map(|mismatch| {
-            let fault = |desired: &DesiredUser| desired.faults.iter().find(|why| why.contains(&mismatch.about)).cloned();
+            let fault =
+                |desired: &DesiredUser| desired.faults.iter().find(|why| why.contains(&mismatch.about)).cloned();
             let fault = desired.as_ref().ok().and_then(fault);
             mismatch.because(why.clone().or(fault))
         })
@@ -107,7 +106,9 @@ pub fn check_account(
             let ruled = policy.account_rules(target).attributes.contains_key(name);
             (!ruled).then(|| format!("policy.targets.{target}.attributes has no {name}"))
         };
-        let fault = |desired: &DesiredUser| desired.attribute_faults.iter().find(|fault| fault.contains(name.as_str())).cloned();
+        let fault = |desired: &DesiredUser| {
+            desired.attribute_faults.iter().find(|fault| fault.contains(name.as_str())).cloned()
+        };
         let why = match &desired {
             Err(why) => Some(why.clone()),
             Ok(_) if actual.is_some() => None,
