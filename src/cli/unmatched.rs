@@ -139,7 +139,9 @@ impl UnmatchedArgs {
             shown.iter().filter_map(|one| one.suggestions.first()).map(|near| near.command.as_str()).collect();
         if !commands.is_empty() {
             out.say("If both are the same person, link them:");
-            commands.into_iter().for_each(|command| out.say(format!("  {command}")));
+            for command in commands {
+                out.say(format!("  {command}"));
+            }
         }
     }
 }

@@ -501,6 +501,9 @@ impl Shared {
     }
 
     async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {
+        if self.engine.withdraw_outdated_approval(pair).await? {
+            return self.first_plan(pair).await;
+        }
         let options = RunOptions { first: true, cancel: self.begin(pair), ..RunOptions::apply(RunTrigger::Approved) };
         self.engine.do_first_run(pair, &options).await?;
         Ok(())

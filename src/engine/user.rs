@@ -452,31 +452,8 @@ impl Case<'_> {
                 Sent::ReadAgain => return Ok(Round::ReadAgain),
             }
         }
-        let mut adopt = None;
-        for Hold { kind, then } in &planned.holds {
-            match then {
-                Then::Do(operation) => match self.send_if_approved(*kind, operation, view.account.as_ref()).await? {
-                    Sent::Done(_) => {
-                        progressed = true;
-                        if let Some(account) = view.account.as_mut() {
-                            account.apply(operation);
-                        }
-                    }
-                    Sent::Held | Sent::Unsupported | Sent::Refused => {}
-                    Sent::ReadAgain => return Ok(Round::ReadAgain),
-                },
-                Then::Adopt(account) => {
-                    let item = adoption(account);
-                    if self.approval(&item).is_some() {
-                        adopt = Some(account.clone());
-                    } else {
-                        self.hold(item);
-                    }
-                }
-            }
-        }
-        if let Some(account) = adopt {
-            return self.take(&account, None, view).await;
+        if let Some(round) = self.carry_out_approved(&planned.holds, view).await? {
+            return Ok(round);
         }
         if progressed {
             return Ok(Round::Again);
@@ -490,6 +467,8 @@ impl Case<'_> {
         }
         // A read without the groups says nothing about decisions on them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
+        // What a grace period holds back is still wanted, so decisions on it stand.
+        self.inconclusive |= leaves_at.is_some();
         if planned.groups_unread
             && let Some(account) = &view.account
         {
@@ -498,11 +477,12 @@ impl Case<'_> {
         if planned.missing_groups.is_empty() && self.create_refused.is_none() {
             self.account_for(view.account.as_ref(), &planned.findings)?;
         }
+        let undecided = view.presence.undecided().is_some() || !planned.findings.unconfirmed.is_empty();
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
             self.step.due_again = leaves_at;
-            let has_left = plan::has_left(&view.presence);
-            if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && !has_left) {
+            let settled = !undecided && !plan::has_left(&view.presence);
+            if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && settled) {
                 link.written.is_new = false;
                 self.keep_link();
             }
@@ -511,6 +491,37 @@ impl Case<'_> {
         let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
         self.wait_for(&groups, false).await?;
         Ok(Round::Released)
+    }
+
+    /// Does what was approved of these operations, and holds the others. `None`: nothing was done.
+    async fn carry_out_approved(&mut self, holds: &[Hold], view: &mut View) -> Result<Option<Round>, WorkError> {
+        let (mut progressed, mut adopt) = (false, None);
+        for Hold { kind, then } in holds {
+            match then {
+                Then::Do(operation) => match self.send_if_approved(*kind, operation, view.account.as_ref()).await? {
+                    Sent::Done(_) => {
+                        progressed = true;
+                        if let Some(account) = view.account.as_mut() {
+                            account.apply(operation);
+                        }
+                    }
+                    Sent::Held | Sent::Unsupported | Sent::Refused => {}
+                    Sent::ReadAgain => return Ok(Some(Round::ReadAgain)),
+                },
+                Then::Adopt(account) => {
+                    let item = adoption(account);
+                    if self.approval(&item).is_some() {
+                        adopt = Some(account.clone());
+                    } else {
+                        self.hold(item);
+                    }
+                }
+            }
+        }
+        match adopt {
+            Some(account) => self.take(&account, None, view).await.map(Some),
+            None => Ok(progressed.then_some(Round::Again)),
+        }
     }
 
     fn link_new_account(&mut self, operation: &Operation, account: &Account, presence: &Presence) {

@@ -13,7 +13,7 @@ use super::{
     run::{Report, RunOptions},
 };
 use crate::{
-    model::{Pair, RunId, Subject},
+    model::{ApprovalKind, Pair, RunId, Subject},
     store::{Claimed, PairState, StoreError, TaskFilter},
 };
 
@@ -74,6 +74,21 @@ impl Engine {
         }
         let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;
         Ok((FirstPlan::Held(set), report))
+    }
+
+    /// Sets a pair back to be planned if the policy was changed since its first run was planned: an operator approved
+    /// another plan. Returns whether it did.
+    pub async fn withdraw_outdated_approval(&self, pair: &Pair) -> Result<bool, WorkError> {
+        let policy = self.connector(&pair.connector)?.policy.fingerprint();
+        let approvals = self.store.approvals(false).await?;
+        let approved = approvals.into_iter().find(|one| one.pair == *pair && one.kind == ApprovalKind::FirstRun);
+        let planned = approved.and_then(|one| one.summary.get("policy")?.as_str().map(str::to_owned));
+        let outdated = planned.is_some_and(|planned| !planned.is_empty() && planned != policy);
+        if outdated {
+            self.store.set_pair_state(pair, PairState::New, self.clock.now()).await?;
+            tracing::warn!(%pair, "the policy was changed after the first run was planned, so it is planned again and waits for approval");
+        }
+        Ok(outdated)
     }
 
     /// Executes the approved first run of a pair. Afterwards the pair is in service, unless the run was ended early.

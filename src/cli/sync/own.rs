@@ -143,6 +143,9 @@ async fn one_pair(
     }
     let store = engine.store();
     let mut state = store.pair_state(pair).await?;
+    if state == PairState::Approved && engine.withdraw_outdated_approval(pair).await? {
+        state = PairState::New;
+    }
     if matches!(state, PairState::New | PairState::NoUsers | PairState::Held) {
         if engine.connector(&pair.connector)?.policy.first_run == FirstRun::Hold {
             let plan = RunOptions {

@@ -292,7 +292,9 @@ impl Run<'_> {
         report.not_changed.extend_once(planned.findings.protected);
         let unsure = !planned.findings.unconfirmed.is_empty() || planned.findings.undecided.is_some();
         let reported = !planned.findings.unsupported.is_empty() || unsure;
-        let conclusive = !unsure && account.is_none_or(|account| account.groups.is_some());
+        // What a grace period holds back is still wanted, so decisions on it stand.
+        let conclusive =
+            !unsure && planned.leaves_at.is_none() && account.is_none_or(|account| account.groups.is_some());
         if let (Some(why), Some(user)) = (presence.undecided(), presence.user()) {
             self.undecided.add(why, &user.username);
         }
@@ -374,10 +376,7 @@ impl Run<'_> {
             holder = NameHolder::Free;
         }
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
-            self.report.conflicts.push(format!(
-                "{login}: the target has several accounts with this login, so none of them is linked. Delete or \
-                 rename all but one there."
-            ));
+            self.report.conflicts.push(several_accounts(login));
             let dry = self.options.mode == RunMode::DryRun;
             return if dry { WalkDecision::Nothing } else { WalkDecision::ReadAgain(Vec::new()) };
         }
@@ -552,6 +551,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn several_accounts(login: &str) -> String {
+    format!(
+        "{login}: the target has several accounts with this login, so none of them is linked. Delete or rename all but \
+         one there."
+    )
 }
 
 /// Returns why an action waits for approval regardless of the limits; `None`: it does not.

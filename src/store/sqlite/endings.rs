@@ -122,6 +122,13 @@ impl Tx {
             if stored.dead {
                 self.end_dead(claim.no, [&claim.subject]).await?;
             }
+            // A task that was put off to the end of a grace period; it is put off again if that still holds.
+            sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND since > ?3")
+                .bind(claim.no.pair)
+                .bind(claim.subject.to_string())
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
             self.wake = true;
             return Ok(claim);
         }

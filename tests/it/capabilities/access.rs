@@ -28,7 +28,7 @@ pub struct Git {
 impl Git {
     /// Starts a stack with a Bitbucket target too; alice has a permission of her own beside the licensed group.
     pub async fn start() -> Self {
-        Self::with(options()).await
+        Box::pin(Self::with(options())).await
     }
 
     /// The same with these options.

@@ -190,7 +190,7 @@ async fn members_added_by_one_call_have_a_change_each() {
     for fault in [None, Some(Fault::cut()), Some(Fault::cut_after())] {
         // Enough time even on a busy machine.
         let times = EngineTimes { call: SignedDuration::from_secs(4), ..EngineTimes::hasty() };
-        let git = Git::with(StackOptions { times, ..options() }).await;
+        let git = Box::pin(Git::with(StackOptions { times, ..options() })).await;
         let group = git.w.realm().create_group(None, "crew").await.expect("made");
         for login in &people {
             git.w.realm().create_user(NewUser::named(login)).await.expect("made");

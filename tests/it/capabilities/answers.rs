@@ -195,15 +195,15 @@ async fn odd_answers_of_jira_harm_no_user() {
 
 #[tokio::test]
 async fn odd_answers_of_confluence_harm_no_user() {
-    beside(Product::Confluence).await;
+    Box::pin(beside(Product::Confluence)).await;
 }
 
 #[tokio::test]
 async fn odd_answers_of_bitbucket_harm_no_user() {
-    beside(Product::Bitbucket).await;
+    Box::pin(beside(Product::Bitbucket)).await;
 }
 
 #[tokio::test]
 async fn odd_answers_of_crowd_harm_no_user() {
-    beside(Product::Crowd).await;
+    Box::pin(beside(Product::Crowd)).await;
 }

@@ -65,7 +65,7 @@ impl Wiki {
         let other_targets = vec![OtherTarget { name: "wiki".into(), target: Arc::clone(&target) as Arc<dyn Target> }];
         let attributes = serde_json::from_value(attributes).expect("rules");
         let options = policy(|policy| {
-            drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes, ..TargetPolicy::default() }))
+            drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes, ..TargetPolicy::default() }));
         });
         let servers = servers(StackOptions { other_targets, store, ..options }).await;
         let alice = NewUser::named("alice").in_groups(&["/dev"]).attribute("title", "Dr. Med").attribute("dept", "r&d");

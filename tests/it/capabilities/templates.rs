@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use usersync::{
-    demo::stack::StackOptions,
-    model::{AccountTemplates, FirstRun, Policy, RunOutcome},
+    demo::stack::{Stack, StackOptions},
+    model::{AccountTemplates, ApprovalKind, FirstRun, Policy, RunOutcome},
+    store::{Decision, OperatorStore, StoreReads},
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
 
@@ -127,4 +128,42 @@ async fn a_changed_login_template_waits_for_approval_beyond_the_limit() {
     let run = w.run_of_changed_policy().await;
     assert_eq!((&run.outcome, &run.report["held"]), (&RunOutcome::Held, &json!(STAFF)), "{run:?}");
     assert!((0..STAFF).all(|number| w.has_account(&format!("staff{number}"))));
+}
+
+#[tokio::test]
+async fn an_approved_first_run_is_planned_again_if_the_policy_was_changed_since() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = StackOptions { store: Some(folder.path().join("usersync.db")), ..policy(|_| {}) };
+    options.policy.first_run = FirstRun::Hold;
+    options.policy.scope.logins = vec!["staff1".to_owned().try_into().expect("a pattern")];
+    let mut servers = servers(options).await;
+    let stack = servers.build().await.expect("the stack stands");
+    let set = first_approval(&stack, None).await;
+    stack.stop().await;
+    servers.set_policy(Policy::default());
+    let stack = servers.build().await.expect("the stack stands");
+    approve(&stack, set).await;
+    let again = first_approval(&stack, Some(set)).await;
+    assert!(servers.jira.snapshot().account("staff1").is_none(), "nothing was created");
+    approve(&stack, again).await;
+    stack.in_service().await.expect("the first run ends");
+    assert!((0..STAFF).all(|number| servers.jira.snapshot().account(&format!("staff{number}")).is_some()));
+}
+
+/// Waits for the open approval of the first run, another one than this.
+async fn first_approval(stack: &Stack, not: Option<i64>) -> i64 {
+    for _ in 0..500 {
+        let open = stack.store.approvals(true).await.expect("readable");
+        let first = open.into_iter().find(|one| one.kind == ApprovalKind::FirstRun && Some(one.id) != not);
+        if let Some(first) = first {
+            return first.id;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("no first run waits for approval");
+}
+
+async fn approve(stack: &Stack, set: i64) {
+    let decision = Decision { set, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };
+    stack.store.decide(&decision, jiff::Timestamp::now()).await.expect("decided");
 }

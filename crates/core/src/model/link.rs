@@ -233,7 +233,11 @@ impl Link {
                 self.written.name = Some(to.clone());
             }
             Operation::UpdateUser { fields, .. } => self.written.take(fields),
-            Operation::DeactivateUser { .. } => self.deactivated_by_us = true,
+            Operation::DeactivateUser { .. } => {
+                self.deactivated_by_us = true;
+                // The grace period of a deletion begins with the deactivation.
+                self.leaving_since = None;
+            }
             Operation::ActivateUser { gives, .. } => {
                 self.deactivated_by_us = false;
                 self.taken.retain(|one| !gives.contains(one));
@@ -267,6 +271,13 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_grace_period_of_a_deletion_begins_with_the_deactivation() {
+        let mut link = Link { leaving_since: Some(at(1)), ..Link::new("1".into(), "a".into(), "alice") };
+        link.learn(&Operation::DeactivateUser { account: "a".into(), name: "alice".into(), takes: Vec::new() });
+        assert_eq!((link.deactivated_by_us, link.leaving_since), (true, None));
     }
 
     fn texts(all: &[&str]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Situation, leaver::leaving};
+use super::{Situation, leaver::leaving, user::own_login};
 use crate::{
     model::{
         Action, ConstantGroup, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState,
@@ -50,8 +50,10 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
 }
 
 fn renamed(to: &str, situation: &Situation<'_>) -> &'static str {
-    let login = |user| policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
-    let wanted = situation.presence.user().and_then(login);
+    let wanted =
+        situation.presence.user().zip(situation.account).and_then(|(user, account)| {
+            own_login(user, account, situation.capabilities, situation.rules).ok().flatten()
+        });
     match wanted.filter(|login| login.eq_ignore_ascii_case(to)) {
         Some(_) if situation.rules.login.is_some() => "the policy gives it this login",
         Some(_) => "its login in Keycloak differs",

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use super::user::{
-    Decision, Hold, Planned, Presence, Rename, Situation, Then, is_temporary, plan_removals, rename, rename_operation,
-    temporary_name,
+    Decision, Hold, Planned, Presence, Rename, Situation, Then, is_temporary, own_login, plan_removals, rename,
+    rename_operation, temporary_name,
 };
 use crate::{
     capabilities::Deactivation,
     model::{Account, ApprovalKind, Departure, LeaverAction, LeaverRules, Link, Operation},
-    policy::{self, Verdict},
+    policy::Verdict,
 };
 
 /// How a user has left, and what happens to its account.
@@ -212,11 +212,12 @@ fn not_confirmed(account: &Account, why: &str) -> String {
 
 /// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.
 fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction, mut planned: Planned) -> Decision {
+    let deletes = planned.operations.iter().any(|one| matches!(one, Operation::DeleteUser { .. }));
     match situation.presence {
-        // A deleted account has no login.
-        _ if planned.operations.iter().any(|one| matches!(one, Operation::DeleteUser { .. })) => {}
-        Presence::Present(user, Verdict::In) if action > LeaverAction::Nothing && planned.leaves_at.is_none() => {
-            let login = policy::login(user, situation.capabilities, situation.rules, false).ok().flatten();
+        Presence::Present(user, Verdict::In)
+            if !deletes && action > LeaverAction::Nothing && planned.leaves_at.is_none() =>
+        {
+            let login = own_login(user, account, situation.capabilities, situation.rules).ok().flatten();
             match rename(situation, account, login.as_deref()) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
                 Rename::Unsupported(why) => planned.findings.unsupported.push(why),
@@ -227,6 +228,7 @@ fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction
                 Rename::None | Rename::Instead(_) => {}
             }
         }
+        // After a deletion, this is reached only if that is held or refused.
         _ if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
             planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
         }

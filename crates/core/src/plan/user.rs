@@ -231,12 +231,27 @@ pub fn wanted_name(
     rules: AccountRules<'_>,
 ) -> Option<String> {
     let Presence::Present(user, Verdict::In) = presence else { return None };
-    let login = |new| policy::login(user, capabilities, rules, new).ok().flatten();
     match (link, account) {
-        (None, _) if user.enabled => login(true),
-        (Some(_), Some(account)) => login(false).filter(|login| *login != account.name),
+        (None, _) if user.enabled => policy::login(user, capabilities, rules, true).ok().flatten(),
+        (Some(_), Some(account)) => {
+            own_login(user, account, capabilities, rules).ok().flatten().filter(|login| *login != account.name)
+        }
         (None, _) | (Some(_), None) => None,
     }
+}
+
+/// Returns the login that an existing account should have; `None`: it keeps its own. A temporary login is nobody's own,
+/// so it is replaced even by a login that is written to new accounts only.
+///
+/// # Errors
+/// Its template cannot be rendered for this user.
+pub(super) fn own_login(
+    user: &UserState,
+    account: &Account,
+    capabilities: &Capabilities,
+    rules: AccountRules<'_>,
+) -> Result<Option<String>, String> {
+    policy::login(user, capabilities, rules, is_temporary(account))
 }
 
 /// Decides what to do about one user.
@@ -399,7 +414,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     let desired = policy::desired_user(user, situation.capabilities, situation.rules, false);
     planned.findings.unsupported.extend(desired.faults.iter().chain(&desired.attribute_faults).cloned());
-    match rename(situation, account, desired.login.as_deref()) {
+    let login = own_login(user, account, situation.capabilities, situation.rules).ok().flatten();
+    match rename(situation, account, login.as_deref()) {
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::Unsupported(why) => planned.findings.unsupported.push(why),

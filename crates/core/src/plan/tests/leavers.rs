@@ -280,8 +280,10 @@ fn only_an_account_that_usersync_deactivated_is_deleted_and_only_where_the_targe
     given.leavers = all(LeaverAction::Delete);
     assert_eq!(words(&given.plan()), ["left: usersync did not deactivate the account, so it does not delete it"]);
     given.link_mut().deactivated_by_us = true;
-    given.wanted_by_other = true;
     assert_eq!(words(&given.plan()), ["delete alice"]);
+    // If the deletion is held or refused, the account still releases its login.
+    given.wanted_by_other = true;
+    assert_eq!(words(&given.plan()), ["delete alice", "rename alice → alice.moved-ca978112"]);
     given.wanted_by_other = false;
     given.capabilities.delete = false;
     let why =

@@ -4,7 +4,7 @@ use super::operations;
 use crate::{
     model::{Account, AccountRules, UserState},
     plan::{
-        Decision, Findings, NameHolder, OwnerStanding, Planned, Presence,
+        Decision, Findings, NameHolder, OwnerStanding, Planned, Presence, Situation, decide,
         fixtures::{NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, user},
         wanted_name,
     },
@@ -51,6 +51,24 @@ fn the_holder_of_a_login_must_be_known_for_a_new_account_and_for_a_rename() {
         let wanted = wanted_name(&presence, link, account.as_ref(), &capabilities(), rules);
         assert_eq!(wanted.as_deref(), expected, "{presence:?} {account:?}");
     }
+}
+
+#[test]
+fn a_temporary_login_is_replaced_even_by_a_login_that_is_written_on_create_only() {
+    let rule = serde_json::from_str(r#"{"template": "{{ username }}", "when": "create"}"#).expect("a rule");
+    let moved = Account { name: format!("alice{MARK}"), ..account() };
+    let mut given = OwnedSituation::linked(user(), moved.clone());
+    given.holder = NameHolder::Free;
+    let rules = AccountRules { login: Some(&rule), ..AccountRules::of_attributes(&NO_ATTRIBUTES) };
+    let of = |given: &OwnedSituation| match decide(&Situation { rules, ..given.situation() }) {
+        Decision::Plan(planned) => operations(&planned),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(&given), [format!("rename alice{MARK} → alice")]);
+    let wanted = wanted_name(&given.presence, given.link.as_ref(), Some(&moved), &capabilities(), rules);
+    assert_eq!(wanted.as_deref(), Some("alice"));
+    given.account = Some(Account { name: "other".into(), ..account() });
+    assert_eq!(of(&given), [""; 0]);
 }
 
 #[test]
