@@ -68,7 +68,9 @@ pub fn intend(
         Some((other, _)) => return Intended::Ask(other.clone()),
         None => {}
     }
-    if let Some(id) = fed {
+    // A group that keeps its former name because the new one is not created is looked up again.
+    let is_named = |id| table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name));
+    if let Some(id) = fed.filter(|id| rules.create || is_named(id)) {
         return Intended::InSync(id.clone());
     }
     let managed = table.managed_named(&name, case);
@@ -270,7 +272,7 @@ impl Case<'_> {
             return Ok(true);
         }
         if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) {
-            self.unmap(group, why, former).await?;
+            self.stay(group, why, former).await?;
             return Ok(true);
         }
         // Before the creation: a failure in between would leave a group that is not known as managed.
@@ -349,6 +351,29 @@ impl Case<'_> {
                 Ok(false)
             }
         }
+    }
+
+    /// Lets a group feed the one that it fed under its former name, because the new one is not created. Without such a
+    /// group, it feeds none.
+    async fn stay(&mut self, group: &GroupState, why: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let own = match &former {
+            Some(GroupMapping::Managed { group: id, .. }) => table.managed(id).cloned(),
+            _ => None,
+        };
+        let Some(own) = own else { return self.unmap(group, why, former).await };
+        let found = self.port.target.group_named(&own.name).await?;
+        if found.is_none_or(|found| found.id != own.id) {
+            return self.unmap(group, why, former).await;
+        }
+        let text = format!("group {}: {why}. Until then, its members stay in {}", group.path, own.name);
+        self.worked.findings.unsupported.push(text);
+        if former.as_ref().is_none_or(|former| former.name() != group.name) {
+            let waiting = self.waiting_for_name(&group.id, former.as_ref()).await?;
+            let target = TargetGroup { id: own.id, name: own.name, protected: None };
+            self.manage(group, target, NameFrom::Store, own.adopted, waiting).await?;
+        }
+        Ok(())
     }
 
     async fn adopt_group(

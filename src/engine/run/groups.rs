@@ -12,6 +12,7 @@ use crate::{
         case::{RunRules, fingerprint},
         error::WorkError,
         group::{Intended, intend, two_paths, wanted_rename},
+        send::approval_item,
         user::Walked,
     },
     model::{
@@ -41,7 +42,7 @@ impl Run<'_> {
             *names.entry(case.fold(&group.name)).or_default() += 1;
         }
         if source.groups_incomplete.is_none() {
-            let unmatched = policy::unmatched(group_rules, &source.groups);
+            let unmatched = policy::unmatched(&connector.policy, &source.groups);
             self.report.unconfirmed.extend_once(
                 unmatched.into_iter().map(|what| {
                     format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")
@@ -60,8 +61,10 @@ impl Run<'_> {
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
             }
-            let renamed = wanted_rename(group, &table, &self.info.capabilities).is_some();
-            renames += u32::from(renamed && matches!(intended, Intended::InSync(_) | Intended::Create(_)));
+            let rename = wanted_rename(group, &table, &self.info.capabilities);
+            let renamed = rename.is_some();
+            let undecided = rename.is_some_and(|to| !is_decided(group, to, &table, target));
+            renames += u32::from(undecided && matches!(intended, Intended::InSync(_) | Intended::Create(_)));
             match intended {
                 Intended::InSync(_) if renamed => {
                     let name = policy::group_name(group, case);
@@ -251,6 +254,11 @@ impl Run<'_> {
             }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),
             None if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) => {
+                if matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
+                    // It keeps feeding the group that it fed under its former name.
+                    self.report_unmapped(group, &why);
+                    return Ok(());
+                }
                 self.model_unmapped(table, group, why);
                 return Ok(());
             }
@@ -363,4 +371,13 @@ impl Run<'_> {
         self.apply_groups(sources, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
+}
+
+/// Returns whether an operator decided on the rename of a group.
+fn is_decided(group: &GroupState, to: String, table: &GroupTable, target: &TargetWalk) -> bool {
+    let Some(own) = table.renamable(&group.id) else { return false };
+    let rename = Operation::RenameGroup { group: own.id.clone(), name: own.name.clone(), to };
+    let item = approval_item(ApprovalKind::SafetyLimit(Limited::RenameGroup), &rename);
+    let subject = Subject::Group(group.id.clone());
+    target.is_rejected(&subject, &item) || target.is_approved(&subject, &item)
 }

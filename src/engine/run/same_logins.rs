@@ -32,7 +32,9 @@ pub(super) fn same_logins(
         let Presence::Present(user, Verdict::In) = judged(user.clone(), scope, &source.absent_groups) else {
             return None;
         };
-        let login = policy::login(&user, capabilities, rules, !is_linked).ok().flatten();
+        let wanted = policy::login(&user, capabilities, rules, !is_linked).ok().flatten();
+        // An account whose login is written on create only keeps it.
+        let login = wanted.or_else(|| target.link(&user.id).map(|link| link.name));
         login.filter(|_| user.enabled || is_linked).map(|login| capabilities.login_case.fold(&login))
     };
     let hasher = RandomState::default();

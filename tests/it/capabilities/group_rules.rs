@@ -234,6 +234,30 @@ async fn a_group_that_is_missing_at_the_target_is_not_created_if_the_policy_forb
     assert_eq!(w.members("eng"), ["ann", "ben", "staff1"]);
 }
 
+#[tokio::test]
+async fn a_renamed_group_keeps_its_members_until_an_operator_creates_the_new_one() {
+    let adopting = policy(|policy| {
+        policy.groups = rules(r#"{"create": false}"#);
+        policy.adopt = usersync::model::AdoptRule::Always;
+    });
+    let w = ruled_with(adopting).await;
+    w.jira().add_group("eng");
+    w.run().await;
+    assert_eq!(w.members("eng"), ["ann", "ben"]);
+    w.realm().rename_group(&group(&w, "/eng"), "dev").await.expect("renamed");
+    w.calm().await;
+    let plan = w.dry_run().await;
+    assert_eq!(plan.planned.get("remove_member"), None, "{plan:?}");
+    let report = w.run().await;
+    assert_eq!(w.members("eng"), ["ann", "ben"], "{report:?}");
+    let why = "group /dev: the target has no group dev; create it there";
+    assert!(report.unsupported.iter().any(|text| text.starts_with(why)), "{report:?}");
+    w.jira().add_group("dev");
+    w.run().await;
+    w.run().await;
+    assert_eq!(w.members("dev"), ["ann", "ben"]);
+}
+
 /// Starts a realm with ann, ben and the staff, where these are the constant groups, and a store that outlives it.
 async fn constants(json: &str, folder: &tempfile::TempDir) -> World {
     let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));

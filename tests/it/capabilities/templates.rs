@@ -65,7 +65,7 @@ async fn two_users_with_one_rendered_login_are_a_conflict_before_anything_is_wri
     let report = w.run().await;
     assert!(!w.has_account("ada"), "neither has an account");
     for (one, other) in [("ada@corp.example", "ada@sub.example"), ("ada@sub.example", "ada@corp.example")] {
-        let text = format!("{one}: the policy gives this user the login ada, and the user {other} as well.");
+        let text = format!("{one}: the policy gives this user the login ada, which is also that of the user {other}.");
         assert!(report.conflicts.iter().any(|conflict| conflict.starts_with(&text)), "{report:?}");
     }
     // Once one of them has another login, both get accounts.
@@ -84,7 +84,8 @@ async fn a_second_user_with_a_taken_rendered_login_is_a_conflict_and_the_first_k
     w.realm().create_user(NewUser::named("ada@sub.example")).await.expect("created");
     w.calm().await;
     let texts: Vec<String> = w.tasks().await.into_iter().filter_map(|task| task.error).map(|(_, text)| text).collect();
-    let text = "ada@sub.example: the policy gives this user the login ada, and the user ada@corp.example as well.";
+    let text =
+        "ada@sub.example: the policy gives this user the login ada, which is also that of the user ada@corp.example.";
     assert!(texts.iter().any(|found| found.starts_with(text)), "{texts:?}");
     // A linked account whose user is renamed keeps its login for the same reason.
     w.realm().update_user(&w.id("staff1"), renamed_to("ada@third.example")).await.expect("renamed");

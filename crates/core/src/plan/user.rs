@@ -355,8 +355,8 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
 
 fn same_login(user: &UserState, login: &str, other: &str) -> String {
     format!(
-        "{}: the policy gives this user the login {login}, and the user {other} as well. Correct the template of the \
-         login, or change one of the two users in Keycloak",
+        "{}: the policy gives this user the login {login}, which is also that of the user {other}. Correct the template \
+         of the login, or change one of the two users in Keycloak",
         user.username
     )
 }

@@ -71,13 +71,17 @@ pub fn paths_decide_users(policy: &Policy) -> bool {
     scoped || granted || policy.groups.members != Members::Direct
 }
 
-/// Returns the patterns and paths of the rules that fit none of these groups, each with its setting.
-pub fn unmatched(rules: &GroupRules, groups: &[GroupState]) -> Vec<String> {
+/// Returns the patterns and paths of the policy that fit none of these groups, each with its setting. Required groups are
+/// not part of it: without one, nothing is decided.
+pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
+    let (rules, scope) = (&policy.groups, &policy.scope);
     let fits_none = |pattern: &&PathPattern| groups.iter().all(|group| !pattern.matches(&group.path));
     let only = rules.only.iter().filter(fits_none).map(|pattern| format!("groups.only: {pattern}"));
     let excluded = rules.excluded.iter().filter(fits_none).map(|pattern| format!("groups.excluded: {pattern}"));
     let paths = rules.names.keys().filter(|path| groups.iter().all(|group| group.path != **path));
-    only.chain(excluded).chain(paths.map(|path| format!("groups.names: {path}"))).collect()
+    let left_out = scope.excluded_groups.iter().filter(fits_none);
+    let left_out = left_out.map(|pattern| format!("scope.excluded_groups: {pattern}"));
+    left_out.chain(only).chain(excluded).chain(paths.map(|path| format!("groups.names: {path}"))).collect()
 }
 
 /// Returns whether a pattern of the selected groups fits none of these groups: then a group that is not selected may be
@@ -180,10 +184,14 @@ mod tests {
             rules(r#"{"only": ["/eng/**", "/projects"], "excluded": ["/old"], "names": {"/a": "A", "/eng/x": "X"}}"#);
         let groups = [group("/eng/x"), group("/b")];
         let expected = ["groups.only: /projects", "groups.excluded: /old", "groups.names: /a"];
-        assert_eq!(unmatched(&rules, &groups), expected);
+        let policy = Policy { groups: rules.clone(), ..Policy::default() };
+        assert_eq!(unmatched(&policy, &groups), expected);
+        let scope = serde_json::from_str(r#"{"excluded_groups": ["/eng", "/teams/betta"]}"#).unwrap();
+        let policy = Policy { scope, ..Policy::default() };
+        assert_eq!(unmatched(&policy, &groups), ["scope.excluded_groups: /eng", "scope.excluded_groups: /teams/betta"]);
         assert!(selects_nothing_by_one(&rules, &groups));
         assert!(!selects_nothing_by_one(&rules, &[group("/eng/x"), group("/projects")]));
-        assert_eq!(unmatched(&GroupRules::default(), &groups), [] as [String; 0]);
+        assert_eq!(unmatched(&Policy::default(), &groups), [] as [String; 0]);
     }
 
     #[test]
