@@ -504,7 +504,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.only",
         "list of path patterns",
         Value("[]"),
-        "The groups that are synced, such as `[\"/teams/**\"]`; empty: all.",
+        "The groups that are synced, such as `[\"/teams/**\"]`; empty: all. A pattern does not include the sub-groups of \
+         a group unless it matches them, as `/teams/**` does; a pattern of `excluded` does.",
     ),
     key(
         "connector.policy.groups.excluded",

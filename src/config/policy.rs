@@ -10,7 +10,9 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamedBy, Policy};
+use crate::model::{
+    AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, LeaverRules, NamedBy, Policy, Template,
+};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -40,6 +42,12 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     for (key, wrong) in group_mistakes(&policy.groups) {
         let place = place_in_policy(connector, &["groups", key]);
         connector.wrong(&format!("policy.groups.{key}"), place, wrong);
+        fine = false;
+    }
+    for (key, place, wrong) in
+        condition_mistakes(connector, &policy).into_iter().chain(kept_group_mistakes(connector, &policy.leavers))
+    {
+        connector.wrong(key, place, wrong);
         fine = false;
     }
     let leavers = &policy.leavers;
@@ -103,6 +111,64 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
         }
     }
     mistakes
+}
+
+/// Returns the conditions that are a plain text, each with its key and place.
+fn condition_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
+    let is_text = |condition: &Option<Template>| {
+        let text = condition.as_ref().map(Template::to_string);
+        text.is_some_and(|text| !text.contains("{{") && !text.contains("{%"))
+    };
+    let wrong = || {
+        Wrong::new("this is no template: write it as \"{{ … }}\"")
+            .help("as \"{{ attributes.type != 'contractor' }}\"; all forms: docs/templates.md")
+    };
+    let mut mistakes = Vec::new();
+    if is_text(&policy.scope.condition) {
+        let place = at(connector, &["scope", "condition"]);
+        let place = place.map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()));
+        mistakes.push(("policy.scope.condition", place, wrong()));
+    }
+    for (index, constant) in policy.groups.constant.iter().enumerate() {
+        if is_text(&constant.condition) {
+            let place = place_in_list(connector, &["groups", "constant"], index, Some("condition"));
+            mistakes.push(("policy.groups.constant.condition", place, wrong()));
+        }
+    }
+    mistakes
+}
+
+/// Returns the patterns of kept groups that are paths, each with its key and place.
+fn kept_group_mistakes(connector: &Table<'_>, leavers: &LeaverRules) -> Vec<(&'static str, Place, Wrong)> {
+    let mut mistakes = Vec::new();
+    for (index, pattern) in leavers.kept_groups.iter().enumerate() {
+        let pattern = pattern.to_string();
+        if pattern.starts_with('/') {
+            let wrong =
+                Wrong::new(format!("{} is a path, but a name of a group in the target is expected", quoted(&pattern)))
+                    .help("write the name that the group has in the target, such as \"alumni-*\"");
+            let place = place_in_list(connector, &["leavers", "kept_groups"], index, None);
+            mistakes.push(("policy.leavers.kept_groups", place, wrong));
+        }
+    }
+    mistakes
+}
+
+/// Returns the place of an element of the list at this path of the policy; `key`: that of the value in the element.
+fn place_in_list(connector: &Table<'_>, path: &[&str], index: usize, key: Option<&str>) -> Place {
+    let list = at(connector, path).map(|(_, value)| value.get_ref());
+    let item = match list {
+        Some(DeValue::Array(items)) => items.get(index),
+        _ => None,
+    };
+    let Some(item) = item else { return place_in_policy(connector, path) };
+    let inner = match (item.get_ref(), key) {
+        (DeValue::Table(table), Some(key)) => {
+            table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+        }
+        _ => None,
+    };
+    Place::Span(inner.unwrap_or(item).span())
 }
 
 /// Returns the key's place and the value at this path of the policy. If a key is missing, the last one found counts.

@@ -142,7 +142,7 @@ fn explain(message: &str) -> Wrong {
         return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");
     }
     if first_line.starts_with(TemplateError::PREFIX) {
-        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all forms: docs/targets/scim.md");
+        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all forms: docs/templates.md");
     }
     if first_line.starts_with(PatternError::PREFIX) {
         return Wrong::new(first_line).help("`*` stands for any text, in paths without `/`; `**` also across `/`");

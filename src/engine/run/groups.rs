@@ -16,8 +16,8 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, Limited, ManagedGroup,
-        NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GrantedTo, GroupId, GroupMapping, GroupState, Limited,
+        ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
@@ -182,7 +182,27 @@ impl Run<'_> {
             );
             *self.report.kept.entry(why).or_default() += members;
         }
+        self.report_shared_constants(table);
         Ok(empty)
+    }
+
+    /// Reports constant groups for new accounts that a group in Keycloak feeds too: who leaves that group cannot be told
+    /// from who got the constant group.
+    fn report_shared_constants(&mut self, table: &GroupTable) {
+        let connector = &self.pair.connector;
+        for constant in self.connector.policy.groups.constant.iter().filter(|one| one.granted_to == GrantedTo::New) {
+            let Some(GroupMapping::Managed { group, .. }) = table.mapping(&constant.id()) else { continue };
+            let fed_too = |managed: &ManagedGroup| {
+                managed.sources.iter().any(|(other, source)| other == connector && !source.is_constant())
+            };
+            if table.managed(group).is_some_and(fed_too) {
+                self.report.unconfirmed.push_once(format!(
+                    "{}: groups.constant of the policy grants it to new accounts, and a group in Keycloak has the same name, \
+                     so members who leave that group stay. Give one of the two another name",
+                    constant.name
+                ));
+            }
+        }
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {

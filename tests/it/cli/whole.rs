@@ -183,6 +183,27 @@ async fn a_changed_policy_is_compared_with_the_current_one_and_nothing_is_writte
     assert_eq!((code, difference["added"].as_array().map(Vec::len)), (0, Some(1)), "{document}");
     assert_eq!(difference["dropped"], serde_json::json!([]));
     assert_valid(&["plan"], &document);
+    write(
+        "grace.toml",
+        "[connector.policy.scope]\nrequired_groups = [\"/engineering\"]\n[connector.policy.leavers]\ngrace = \"7d\"",
+    );
+    let grace = place.run(&["plan", "--policy", "grace.toml"]).await;
+    grace.ended(0).says("in scope 61 → 60").says("new findings with the changed policy:").says("guest: leaves on ");
+    assert!(!grace.out.contains("No difference"), "{grace}");
+    write("misspelled.toml", "[connector.policy.scope]\nrequired_groups = [\"/enginering\"]");
+    let misspelled = place.run(&["plan", "--policy", "misspelled.toml"]).await;
+    misspelled
+        .ended(1)
+        .says("in scope 61 → 0")
+        .says("new findings with the changed policy:")
+        .says("Keycloak lists no group /enginering");
+    assert!(!misspelled.out.contains("No difference"), "{misspelled}");
+    let (code, document) = place.json(&["plan", "--policy", "misspelled.toml"]).await;
+    let difference = &document["differences"][0];
+    assert_eq!((code, &difference["added"]), (1, &serde_json::json!([])), "{document}");
+    let why = difference["findings"]["unconfirmed"][0].as_str().unwrap_or_default();
+    assert!(why.contains("A similar group is /engineering."), "{document}");
+    assert_valid(&["plan"], &document);
     place.run(&["plan"]).await.ended(0).says("Nothing to do");
     std::fs::write(place.file("none.toml"), "").expect("written");
     place.run(&["plan", "--policy", "none.toml"]).await.ended(2).complains("it has no connector acme");

@@ -984,6 +984,25 @@ fn each_mistake_has_its_location_and_its_message() {
              nothing: custom attributes are written as attributes.nothing; also available: id, username, first_name, \
              last_name, email, enabled, attributes, values, groups",
         ),
+        (
+            with_connector("policy.scope.condition = \"true\""),
+            "usersync.toml:13:26: connector acme: policy.scope.condition: this is no template: write it as \"{{ … }}\"",
+        ),
+        (
+            with_connector("policy.groups.constant = [{ name = \"all\", condition = \"enabled\" }]"),
+            "usersync.toml:13:55: connector acme: policy.groups.constant.condition: this is no template: write it as \
+             \"{{ … }}\"",
+        ),
+        (
+            with_connector("[[connector.policy.groups.constant]]\nname = \"all\"\ncondition = \"enabled\""),
+            "usersync.toml:15:13: connector acme: policy.groups.constant.condition: this is no template: write it as \
+             \"{{ … }}\"",
+        ),
+        (
+            with_connector("policy.leavers.kept_groups = [\"alumni\", \"/staff\"]"),
+            "usersync.toml:13:41: connector acme: policy.leavers.kept_groups: `/staff` is a path, but a name of a group in \
+             the target is expected",
+        ),
     ];
     let folder = Folder::new();
     let wrong: Vec<String> = cases
@@ -1119,6 +1138,12 @@ fn templates_of_accounts_are_read_for_all_targets_and_for_one() {
     ] {
         let errors = Folder::new().errors(&with_connector(lines));
         assert!(errors.contains(reported), "{lines}\n{errors}");
+        assert!(!reported.contains("template is invalid") || errors.contains("docs/templates.md"), "{errors}");
+    }
+    for condition in ["{{ enabled }}", "{% if enabled %}true{% else %}false{% endif %}"] {
+        Folder::new()
+            .load(&with_connector(&format!("policy.scope.condition = \"{condition}\"")))
+            .unwrap_or_else(|errors| panic!("{condition}: {errors}"));
     }
 }
 

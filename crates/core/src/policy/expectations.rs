@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{DesiredUser, Verdict, desired_user, grants, group_name, left_out, named_group, paths_above_user, verdict};
+use super::{
+    DesiredUser, Verdict, desired_user, grants, group_name, left_out, named_group, paths_above_user, unusable_user,
+    verdict,
+};
 use crate::{
     capabilities::Capabilities,
     model::{Expected, GroupTest, Policy, Scope, TargetName, UserState, UserTest, group_at},
@@ -73,11 +76,7 @@ pub fn check_account(
     capabilities: &Capabilities,
 ) -> Vec<Mismatch> {
     let user = test.user.state();
-    let desired = match verdict(&user, &policy.scope) {
-        Verdict::In => Ok(desired_user(&user, capabilities, policy.account_rules(target), true)),
-        Verdict::Out { why, .. } => Err(format!("it is not in scope: {why}")),
-        Verdict::Undecided(why) => Err(format!("it is undecided whether it is in scope: {why}")),
-    };
+    let desired = new_account(&user, policy, target, capabilities);
     let value = |of: fn(&DesiredUser) -> Option<&str>| desired.as_ref().ok().and_then(of);
     let why = desired.as_ref().err().cloned();
     let written = |expected: &Expected| match expected {
@@ -93,12 +92,7 @@ pub fn check_account(
     let mut found: Vec<Mismatch> = fields
         .into_iter()
         .filter_map(|(about, expected, actual)| differs(about, expected?, actual))
-        .map(|mismatch| {
-            let fault =
-                |desired: &DesiredUser| desired.faults.iter().find(|why| why.contains(&mismatch.about)).cloned();
-            let fault = desired.as_ref().ok().and_then(fault);
-            mismatch.because(why.clone().or(fault))
-        })
+        .map(|mismatch| mismatch.because(why.clone()))
         .collect();
     found.extend(test.attributes.iter().filter_map(|(name, expected)| {
         let actual = desired.as_ref().ok().and_then(|desired| desired.attributes.get(name));
@@ -119,6 +113,34 @@ pub fn check_account(
     }));
     found.extend(check_groups(test, &user, policy, capabilities, why));
     found
+}
+
+/// Returns the values of the user's new account.
+///
+/// # Errors
+/// The user gets no account; the text says why.
+fn new_account(
+    user: &UserState,
+    policy: &Policy,
+    target: &TargetName,
+    capabilities: &Capabilities,
+) -> Result<DesiredUser, String> {
+    match verdict(user, &policy.scope) {
+        Verdict::In => {}
+        Verdict::Out { why, .. } => return Err(format!("it is not in scope: {why}")),
+        Verdict::Undecided(why) => return Err(format!("it is undecided whether it is in scope: {why}")),
+    }
+    if !user.enabled {
+        return Err("it is disabled in Keycloak".to_owned());
+    }
+    let desired = desired_user(user, capabilities, policy.account_rules(target), true);
+    if !desired.faults.is_empty() {
+        return Err(desired.faults.join("; "));
+    }
+    match unusable_user(&desired, capabilities) {
+        Some(why) => Err(why),
+        None => Ok(desired),
+    }
 }
 
 fn differs(about: &str, expected: &Expected, actual: Option<&str>) -> Option<Mismatch> {
@@ -283,5 +305,36 @@ mod tests {
             [format!(r#"login: "svc-ci" != none ({why})"#), format!(r#"groups: "KC-eng" != none ({why})"#)]
         );
         assert_eq!(check(r#""user": {"username": "svc-ci"}, "login": false, "groups": []"#, "jira"), none);
+    }
+
+    #[test]
+    fn a_user_who_gets_no_account_has_no_values_and_no_groups() {
+        let policy: Policy = serde_json::from_str(r#"{"account": {"login": "{{ attributes.uid }}"}}"#).unwrap();
+        let check = |user: &str, expected: &str, email_required: bool| -> Vec<String> {
+            let capabilities = Capabilities { email_required, ..capabilities() };
+            let test = user_test(&format!(r#""user": {{"username": "bob", "groups": ["/eng"], {user}}}, {expected}"#));
+            check_account(&test, &policy, &"jira".into(), &capabilities).iter().map(told).collect()
+        };
+        let some = r#""login": true, "display_name": true, "email": true, "groups": ["eng"]"#;
+        let nothing = r#""login": false, "display_name": false, "email": false, "groups": []"#;
+        let uid = r#""attributes": {"uid": ["b1"]}"#;
+        let email = r#""email": "bob@example.org""#;
+        for (user, email_required, why) in [
+            (format!("{uid}, {email}, \"enabled\": false"), true, "it is disabled in Keycloak"),
+            (uid.to_owned(), true, "it has no e-mail address, which the target requires; set one in Keycloak"),
+            (email.to_owned(), false, "bob: cannot render the login (it is empty for this user). Correct its template"),
+        ] {
+            let expected = [
+                format!("login: any != none ({why})"),
+                format!("display name: any != none ({why})"),
+                format!("e-mail: any != none ({why})"),
+                format!(r#"groups: "eng" != none ({why})"#),
+            ];
+            assert_eq!(check(&user, some, email_required), expected, "{user}");
+            assert_eq!(check(&user, nothing, email_required), [] as [String; 0], "{user}");
+        }
+        assert_eq!(check(&format!("{uid}, {email}"), some, true), [] as [String; 0]);
+        let without_email = r#""login": "b1", "email": false, "groups": ["eng"]"#;
+        assert_eq!(check(uid, without_email, false), [] as [String; 0]);
     }
 }
