@@ -205,8 +205,8 @@ async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
             out.prose(
                 0,
                 format!(
-                    "The policy was changed before full reconcile {} ({}); operations that wait since then may follow from \
-                     that. See: usersync runs show {}",
+                    "The policy was changed before full reconcile {} ({}). Operations that have been waiting since then may be \
+                     due to the change. Show the run: usersync runs show {}",
                     run.id,
                     out.when(run.started_at),
                     run.id

@@ -209,6 +209,7 @@ fn show(out: &Out, tests: &[Tested], file: &str, failed: usize) {
     let passed = tests.len() - failed;
     let passed = count(passed, "test passes", "tests pass");
     match failed {
+        0 if tests.len() == 1 => out.say(format!("{passed}.")),
         0 => out.say(format!("All {passed}.")),
         _ => out.say(format!("{}, {passed}.", count(failed, "test fails", "tests fail"))),
     }

@@ -106,7 +106,7 @@ impl UnmatchedArgs {
         if found.is_empty() {
             return out.say(format!("{target}: every account is linked."));
         }
-        out.say(format!("{target}: {} linked by no connector.", count(found.len(), "account is", "accounts are")));
+        out.say(format!("{target}: {} not linked.", count(found.len(), "account is", "accounts are")));
         let shown = &found[..self.shown(found.len())];
         let rows = shown.iter().map(|one| {
             let state = if one.active { "active" } else { "inactive" };
@@ -138,7 +138,7 @@ impl UnmatchedArgs {
         let commands: Vec<&str> =
             shown.iter().filter_map(|one| one.suggestions.first()).map(|near| near.command.as_str()).collect();
         if !commands.is_empty() {
-            out.say("If both are the same person, link them:");
+            out.say("If the account belongs to the similar user, link it:");
             for command in commands {
                 out.say(format!("  {command}"));
             }

@@ -45,17 +45,21 @@ pub fn full_example() -> String {
 /// Returns the key that a line sets, and the line without the comment at its end; `None`: it sets none.
 fn setting<'l>(section: &str, line: &'l str, bare: &str) -> Option<(&'static Key, &'l str)> {
     let (name, _) = bare.split_once(" = ")?;
-    let key = keys::find(&format!("{section}.{name}")).or_else(|| freely_named(section))?;
+    let section = general(section);
+    let key = keys::find(&format!("{section}.{name}")).or_else(|| freely_named(&section))?;
     let end =
         line.char_indices().skip(1).find(|(at, _)| line[*at..].starts_with(" #")).map_or(line.len(), |(at, _)| at);
     Some((key, line[..end].trim_end()))
 }
 
+/// Returns the section's name in the list of keys, which does not name a target.
+fn general(section: &str) -> String {
+    let of_target = section.strip_prefix("connector.policy.targets.").and_then(|rest| rest.split_once('.'));
+    of_target.map_or_else(|| section.to_owned(), |(_, rest)| format!("connector.policy.targets.TARGET.{rest}"))
+}
+
 /// Returns the key that stands for all names in a section.
 fn freely_named(section: &str) -> Option<&'static Key> {
-    let of_target = section.strip_prefix("connector.policy.targets.").and_then(|rest| rest.split_once('.'));
-    let section =
-        of_target.map_or_else(|| section.to_owned(), |(_, rest)| format!("connector.policy.targets.TARGET.{rest}"));
     let is_free = |key: &&Key| key.name().chars().all(|c| c.is_ascii_uppercase());
     keys::KEYS.iter().filter(is_free).find(|key| key.section() == section)
 }

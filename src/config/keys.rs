@@ -441,7 +441,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.adopt",
         "`first_run` or `always`",
         Value(r#""first_run""#),
-        "Until when accounts and groups that existed before usersync are adopted without approval.",
+        "Whether accounts and groups that existed before usersync are adopted without approval in the first run only, or \
+         always.",
     ),
     key(
         "connector.policy.same_person_within",
@@ -531,8 +532,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.unmanaged_members",
         "`keep` or `report`",
         Value(r#""keep""#),
-        "Members of managed groups whose accounts no user is linked to always stay; `report` lists them in each full \
-         reconcile.",
+        "What happens to members of managed groups that are not linked to a user. `keep`: they stay. `report`: they stay, \
+         and each full reconcile lists them.",
     ),
     key(
         "connector.policy.groups.named_by",
@@ -628,8 +629,9 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.leavers.grace",
         "duration",
         Value(r#""0s""#),
-        "How long after usersync first saw that a user has left the action happens, such as `\"7d\"`. Nothing is done before \
-         (`delete` deactivates the account at once), and nothing at all if the user returns in time. `delete` requires it.",
+        "Time between the first read that shows that a user has left and the action, such as `\"7d\"`. If the user returns in \
+         time, the action is cancelled. `delete` requires it: the account is deactivated at once, deleted this long after \
+         its deactivation, and activated again if the user returns earlier.",
     ),
     key(
         "connector.policy.safety.count",

@@ -107,7 +107,8 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
         }
         if !constants.insert(constant.name.to_lowercase()) {
             let wrong = Wrong::new(format!("{} is listed twice", quoted(&constant.name)));
-            mistakes.push(("constant", wrong.help("combine the two conditions in one entry")));
+            mistakes
+                .push(("constant", wrong.help("remove one entry; if both have a condition, combine them with `or`")));
         }
     }
     mistakes

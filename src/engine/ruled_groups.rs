@@ -88,7 +88,7 @@ async fn listed_at(source: &dyn Source, paths: &[&str], user: &UserState) -> Res
     let listed = source.groups().await?;
     let error = |class, text| Err(SourceError { class, text, retry_after: None });
     if let Some(why) = listed.incomplete.or_else(|| listed.unreadable.first().map(|(_, odd)| odd.failure())) {
-        let text = format!("{}: the groups above its groups are not known: {why}", user.username);
+        let text = format!("{}: the parent groups of its groups cannot be read: {why}", user.username);
         return error(ErrorClass::Unconfirmed, text);
     }
     let stands =

@@ -330,7 +330,9 @@ impl Outlook<'_> {
             let case = capabilities.group_case;
             let holder = self.source.group(other).await.map_err(|error| error.text)?;
             if !holder.is_some_and(|holder| case.same(&holder.name, &group.name)) {
-                return Ok(vec![format!("work group:{other} first, which had the same name in the target")]);
+                return Ok(vec![format!(
+                    "wait until group:{other} is reconciled, because its recorded name in the target is the same"
+                )]);
             }
             intended = intend(group, rules, self.table, capabilities, true);
         }
@@ -348,7 +350,7 @@ impl Outlook<'_> {
                 }
                 _ => Vec::new(),
             },
-            Intended::Ask(other) => vec![format!("work group:{other} first")],
+            Intended::Ask(other) => vec![format!("wait until group:{other} is reconciled")],
         })
     }
 

@@ -231,7 +231,7 @@ impl PlanArgs {
             out.prose(4, "The plan of the current policy has problems too. Show them: usersync plan");
         }
         if !self.list && !difference.has_same_plan() {
-            out.say("Show them: --list   As JSON: --json");
+            out.say("Show every operation: --list   As JSON: --json");
         }
     }
 }
@@ -307,7 +307,7 @@ mod tests {
         let before = Report {
             conflicts: list(&["ann: two accounts"]),
             unconfirmed: list(&["bob: missing since 2026-01-01T10:00:00Z; re-read"]),
-            leaving: list(&["carl: leaves on 2026-01-08 (disabled)"]),
+            leaving: list(&["carl: its account is deactivated on 2026-01-08 (disabled)"]),
             ..Report::default()
         };
         let same =
@@ -319,7 +319,7 @@ mod tests {
         let after = Report {
             conflicts: list(&["ann: two accounts", "dan: the same login as eve"]),
             unsupported: list(&["fay: no e-mail address"]),
-            leaving: list(&["carl: leaves on 2026-01-31 (disabled)"]),
+            leaving: list(&["carl: its account is deactivated on 2026-01-31 (disabled)"]),
             not_changed: list(&["root: an administrator"]),
             ..Report::default()
         };
@@ -329,7 +329,7 @@ mod tests {
             conflicts: vec!["dan: the same login as eve".to_owned()],
             unsupported: vec!["fay: no e-mail address".to_owned()],
             unconfirmed: Vec::new(),
-            leaving: vec!["carl: leaves on 2026-01-31 (disabled)".to_owned()],
+            leaving: vec!["carl: its account is deactivated on 2026-01-31 (disabled)".to_owned()],
             not_changed: vec!["root: an administrator".to_owned()],
         };
         assert_eq!(difference.findings, expected);

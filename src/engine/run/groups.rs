@@ -176,8 +176,8 @@ impl Run<'_> {
                 continue;
             }
             let why = format!(
-                "{}: groups.constant of the policy no longer lists it; members that usersync added stay. To remove \
-                 them, list it with condition = \"{{{{ false }}}}\"",
+                "{}: it is no longer in groups.constant of the policy; members that usersync added stay. To remove them, \
+                 add the entry again with for = \"all\" and condition = \"{{{{ false }}}}\"",
                 mapping.name()
             );
             *self.report.kept.entry(why).or_default() += members;
@@ -186,8 +186,8 @@ impl Run<'_> {
         Ok(empty)
     }
 
-    /// Reports constant groups for new accounts that a group in Keycloak feeds too: who leaves that group cannot be told
-    /// from who got the constant group.
+    /// Reports constant groups for new accounts that a group in Keycloak also feeds: the two kinds of members cannot be
+    /// distinguished.
     fn report_shared_constants(&mut self, table: &GroupTable) {
         let connector = &self.pair.connector;
         for constant in self.connector.policy.groups.constant.iter().filter(|one| one.granted_to == GrantedTo::New) {

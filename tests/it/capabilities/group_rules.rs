@@ -360,7 +360,7 @@ async fn a_constant_group_that_is_no_longer_listed_keeps_its_members() {
     let w = restarted(w, "[]").await;
     let report = w.run().await;
     assert!(report.planned.is_empty(), "{report:?}");
-    assert!(report.kept.keys().any(|why| why.contains("groups.constant of the policy no longer lists it")));
+    assert!(report.kept.keys().any(|why| why.contains("it is no longer in groups.constant of the policy")));
     w.realm().set_attribute(&w.id("ann"), "level", &["gold"]).await.expect("set");
     w.settled().await;
     assert_eq!(w.members("everyone"), everyone);

@@ -229,7 +229,7 @@ async fn leavers_keep_everything_until_their_grace_period_ends() {
         let day = (began + GRACE).strftime("%Y-%m-%d");
         assert!(plan.planned.is_empty() && !plan.has_problems(), "{plan:?}");
         assert!(
-            plan.leaving.contains(&format!("staff1: leaves on {day} (disabled in Keycloak)")),
+            plan.leaving.contains(&format!("staff1: its account is deactivated on {day} (disabled in Keycloak)")),
             "{:?}",
             plan.leaving
         );

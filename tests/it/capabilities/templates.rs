@@ -107,7 +107,8 @@ async fn a_template_that_fails_for_one_user_is_an_error_of_that_user_only() {
     w.calm().await;
     assert!(w.has_account("b4711") && !w.has_account("ada"));
     let report = w.run().await;
-    let why = "ada: cannot render the login (it is empty for this user). Correct its template";
+    let why = "ada: cannot render the login (it is empty for this user). Correct the template in the policy, or the user in \
+               Keycloak";
     assert!(report.unsupported.iter().any(|text| text == why), "{report:?}");
     // An existing account keeps its login, and everything else is done.
     w.realm().set_attribute(&bob, "uid", &[]).await.expect("changed");

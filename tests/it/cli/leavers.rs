@@ -32,11 +32,17 @@ async fn a_leaver_to_which_nothing_is_done_is_no_problem() {
 #[tokio::test]
 async fn a_leaver_within_its_grace_period_is_shown_with_the_date() {
     let (servers, place) = with_rules("grace = \"7d\"").await;
-    place.run(&["plan"]).await.ended(0).says("leaving").says("staff1: leaves on 20").says("(disabled in Keycloak)");
-    place.run(&["sync", "staff1"]).await.ended(0).says("acme → jira: staff1: leaves on 20");
+    place
+        .run(&["plan"])
+        .await
+        .ended(0)
+        .says("leaving")
+        .says("staff1: its account is deactivated on 20")
+        .says("(disabled in Keycloak)");
+    place.run(&["sync", "staff1"]).await.ended(0).says("acme → jira: staff1: its account is deactivated on 20");
     assert!(servers.jira.snapshot().account("staff1").is_some_and(|account| account.active));
     let explained = place.run(&["explain", "staff1"]).await;
-    explained.ended(0).says("to do         leaves on 20").says("open task     next attempt ");
+    explained.ended(0).says("to do         its account is deactivated on 20").says("open task     next attempt ");
     assert!(!explained.out.contains("raised"), "{explained}");
     place
         .run(&["status"])
@@ -44,7 +50,7 @@ async fn a_leaver_within_its_grace_period_is_shown_with_the_date() {
         .ended(0)
         .says("In sync. Last change")
         .says("1 user has left; its account changes when the grace period ends, the first on 20");
-    place.run(&["sync"]).await.ended(0).says("staff1: leaves on 20");
+    place.run(&["sync"]).await.ended(0).says("staff1: its account is deactivated on 20");
     let (_, status) = place.json(&["status"]).await;
     assert_eq!(status["pairs"][0]["counts"]["leaving"], 1);
 }

@@ -188,7 +188,11 @@ async fn a_changed_policy_is_compared_with_the_current_one_and_nothing_is_writte
         "[connector.policy.scope]\nrequired_groups = [\"/engineering\"]\n[connector.policy.leavers]\ngrace = \"7d\"",
     );
     let grace = place.run(&["plan", "--policy", "grace.toml"]).await;
-    grace.ended(0).says("in scope 61 → 60").says("new findings with the changed policy:").says("guest: leaves on ");
+    grace
+        .ended(0)
+        .says("in scope 61 → 60")
+        .says("new findings with the changed policy:")
+        .says("guest: its account is deactivated on ");
     assert!(!grace.out.contains("No difference"), "{grace}");
     write("misspelled.toml", "[connector.policy.scope]\nrequired_groups = [\"/enginering\"]");
     let misspelled = place.run(&["plan", "--policy", "misspelled.toml"]).await;

@@ -105,7 +105,11 @@ pub(super) fn decide_leaver(
     let waits = acts(&planned) && !(leaving.action == LeaverAction::Delete && account.active);
     if let Some(ends) = grace_ends(situation, link).filter(|_| waits) {
         planned = Planned { leaves_at: Some(ends), ..Planned::default() };
-        let what = if leaving.action == LeaverAction::Delete { "its account is deleted" } else { "leaves" };
+        let what = match leaving.action {
+            LeaverAction::Delete => "its account is deleted",
+            LeaverAction::RemoveGroups => "its account is removed from its groups",
+            LeaverAction::Deactivate | LeaverAction::Nothing => "its account is deactivated",
+        };
         planned.findings.left = Some(format!("{what} on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
     }
     if (federated && account.active) || account.immutable.is_some() || account.protected.is_some() {

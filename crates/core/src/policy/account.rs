@@ -88,7 +88,10 @@ fn render(user: &UserState, rule: &AttributeRule, what: &str) -> Result<String, 
 }
 
 fn fault(user: &UserState, what: &str, why: &str) -> String {
-    format!("{}: cannot render {what} ({why}). Correct its template", user.username)
+    format!(
+        "{}: cannot render {what} ({why}). Correct the template in the policy, or the user in Keycloak",
+        user.username
+    )
 }
 
 /// Returns the user's names in Keycloak, or the username if it has none.
@@ -279,7 +282,8 @@ mod tests {
         let desired = desired_user(&user("alice"), &caps, rules(&made), true);
         assert_eq!((desired.login, desired.display_name, desired.email), (None, None, None));
         assert_eq!(desired.faults.len(), 3);
-        let login = "alice: cannot render the login (it is empty for this user). Correct its template";
+        let login = "alice: cannot render the login (it is empty for this user). Correct the template in the policy, or the \
+                     user in Keycloak";
         assert_eq!(desired.faults[0], login);
         for (fault, what) in desired.faults[1..].iter().zip(["the display name", "the e-mail address"]) {
             assert!(fault.starts_with(&format!("alice: cannot render {what} (invalid operation: ")), "{fault}");

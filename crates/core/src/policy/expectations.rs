@@ -53,7 +53,7 @@ pub fn check_group(test: &GroupTest, policy: &Policy, capabilities: &Capabilitie
     Some(Mismatch::new(about, expected, shown(actual.as_deref())).because(why))
 }
 
-/// Returns how whether the user is in scope differs from what is expected; `None`: it does not.
+/// Compares whether the user is in scope with the expectation; `None`: they agree.
 pub fn check_scope(test: &UserTest, policy: &Policy) -> Option<Mismatch> {
     let expected = test.in_scope?;
     let (actual, why) = match verdict(&test.user.state(), &policy.scope) {
@@ -322,7 +322,11 @@ mod tests {
         for (user, email_required, why) in [
             (format!("{uid}, {email}, \"enabled\": false"), true, "it is disabled in Keycloak"),
             (uid.to_owned(), true, "it has no e-mail address, which the target requires; set one in Keycloak"),
-            (email.to_owned(), false, "bob: cannot render the login (it is empty for this user). Correct its template"),
+            (
+                email.to_owned(),
+                false,
+                "bob: cannot render the login (it is empty for this user). Correct the template in the policy, or the user in Keycloak",
+            ),
         ] {
             let expected = [
                 format!("login: any != none ({why})"),

@@ -24,7 +24,7 @@ pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
     (!chosen).then(|| "not selected by groups.only of the policy".to_owned())
 }
 
-/// Returns the paths of the selected groups above a group, of which the rules make its members members too.
+/// Returns the paths of the selected parent groups that also get the group's members, according to the rules.
 pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<Item = &'p str> {
     let above = (rules.members == Members::WithSubgroups).then(|| parent_paths(path));
     above.into_iter().flatten().filter(move |path| left_out(path, rules).is_none())

@@ -387,9 +387,13 @@ fn nothing_is_done_to_a_leaver_before_its_grace_period_ends() {
         given.groups = table_of_groups();
         given.leavers = LeaverRules { grace: SignedDuration::from_hours(48), ..all(action) };
         let since = |given: &OwnedSituation| leaving_since(&given.situation(), &given.decide());
+        let what = match action {
+            LeaverAction::RemoveGroups => "its account is removed from its groups",
+            _ => "its account is deactivated",
+        };
         let waits = |given: &OwnedSituation, hour: i64, day: &str| {
             let planned = given.plan();
-            assert_eq!(words(&planned), [format!("leaves on {day} ({why})")]);
+            assert_eq!(words(&planned), [format!("{what} on {day} ({why})")]);
             assert_eq!(planned.leaves_at, Some(hours(hour)));
         };
         // Seen for the first time, and later.
