@@ -1,9 +1,6 @@
 //! Plans the operations for one user.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -414,7 +411,11 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     let desired = policy::desired_user(user, situation.capabilities, situation.rules, false);
     planned.findings.unsupported.extend(desired.faults.iter().chain(&desired.attribute_faults).cloned());
-    let login = own_login(user, account, situation.capabilities, situation.rules).ok().flatten();
+    let login = if is_temporary(account) {
+        own_login(user, account, situation.capabilities, situation.rules).ok().flatten()
+    } else {
+        desired.login.clone()
+    };
     match rename(situation, account, login.as_deref()) {
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
@@ -558,14 +559,18 @@ pub(super) fn rename_operation(account: &Account, to: String) -> Operation {
     Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to }
 }
 
+/// Start of the mark of a temporary name.
+const MARK: &str = ".moved-";
+
 /// Returns the mark of a temporary name, derived from the account's stable id, so that no two accounts use the same.
 fn temporary_mark(account: &Account) -> String {
     let digest = Sha256::digest(account.id.as_str().as_bytes());
-    format!(".moved-{}", hex::encode(&digest[..4]))
+    format!("{MARK}{}", hex::encode(&digest[..4]))
 }
 
 pub(super) fn is_temporary(account: &Account) -> bool {
-    account.name.ends_with(&temporary_mark(account))
+    // Most names differ already without the digest.
+    account.name.contains(MARK) && account.name.ends_with(&temporary_mark(account))
 }
 
 /// Returns the name that an account takes while another user needs its own.
@@ -628,9 +633,8 @@ fn plan_memberships(
         return;
     };
     let protected = &situation.capabilities.protected_groups;
-    let present: BTreeSet<&TargetGroupId> = present.iter().collect();
     // Checked first, as most memberships are in sync.
-    let absent = resolved.wanted.difference(&present);
+    let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
         if let Some(why) = protected.why(&group.id, &group.name) {
             report_group(&mut planned.findings, situation.capabilities, &group.name, why);
@@ -643,7 +647,7 @@ fn plan_memberships(
             name: account.name.clone(),
         });
     }
-    let leaves = present.difference(&resolved.wanted).copied().filter(|group| !resolved.keep.contains(group));
+    let leaves = present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group));
     let federated = user.federation().or(link.federation()).is_some();
     let doubtful = plan_removals(situation, link, account, leaves, federated, planned);
     if doubtful > 0 {
