@@ -97,10 +97,10 @@ mod tests {
     fn every_key_is_explained_once_and_has_a_value() {
         let full = full_example();
         for key in keys::KEYS {
-            let told = explanation(key).join("\n");
-            let times = full.matches(&told).count();
+            let text = explanation(key).join("\n");
+            let times = full.matches(&text).count();
             // Keys of two sections may have the same text.
-            assert!(times >= 1, "{}\n{told}", key.path);
+            assert!(times >= 1, "{}\n{text}", key.path);
         }
         let text = uncommented();
         let (document, errors) = toml::de::DeTable::parse_recoverable(&text);

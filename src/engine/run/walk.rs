@@ -45,7 +45,7 @@ pub(super) struct SourceWalk {
     read_again: HashMap<usize, UserState>,
     /// Groups with members that were read, by number.
     joined: Vec<Arc<GroupState>>,
-    /// The groups above each of these of which the policy makes their members members too; empty: none at all.
+    /// The parent groups that also get the members of each of these, according to the policy; empty: none at all.
     above: Vec<Vec<Arc<GroupState>>>,
     memberships: Memberships,
     /// Users and groups that exist but could not be read, each with its error.
@@ -349,7 +349,7 @@ impl Engine {
     }
 }
 
-/// Returns the groups above each group of which the rules make its members members too.
+/// Returns the parent groups that also get the members of each group, according to the rules.
 fn above(joined: &[Arc<GroupState>], groups: &[GroupState], rules: &GroupRules) -> Vec<Vec<Arc<GroupState>>> {
     let by_path: HashMap<&str, Arc<GroupState>> =
         groups.iter().map(|group| (group.path.as_str(), Arc::new(group.clone()))).collect();

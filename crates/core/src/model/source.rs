@@ -41,7 +41,7 @@ pub struct UserState {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Direct groups, ordered by id.
     pub groups: Vec<Arc<GroupState>>,
-    /// Groups above the direct ones of which the policy makes the user a member too, ordered by id. They count for
+    /// Parent groups that also get the user as a member, according to the policy; ordered by id. They count for
     /// memberships only, not for the scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_groups: Vec<Arc<GroupState>>,

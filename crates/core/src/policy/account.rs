@@ -127,7 +127,11 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::AccountTemplates, plan::fixtures::capabilities, policy::unusable_user};
+    use crate::{
+        model::AccountTemplates,
+        plan::fixtures::{self, capabilities},
+        policy::unusable_user,
+    };
 
     static NONE: AttributeRules = AttributeRules::new();
 
@@ -150,18 +154,7 @@ mod tests {
     }
 
     fn user(username: &str) -> UserState {
-        UserState {
-            id: "1".into(),
-            username: username.into(),
-            first_name: None,
-            last_name: None,
-            email: None,
-            enabled: true,
-            federation_link: None,
-            attributes: BTreeMap::new(),
-            groups: Vec::new(),
-            parent_groups: Vec::new(),
-        }
+        UserState { username: username.into(), first_name: None, last_name: None, email: None, ..fixtures::user() }
     }
 
     #[test]

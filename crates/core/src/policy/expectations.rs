@@ -213,7 +213,7 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"name": "a test", {json}}}"#)).unwrap()
     }
 
-    fn told(mismatch: &Mismatch) -> String {
+    fn shown(mismatch: &Mismatch) -> String {
         let Mismatch { about, expected, actual, why } = mismatch;
         let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         format!("{about}: {expected} != {actual}{why}")
@@ -236,7 +236,7 @@ mod tests {
             let test: GroupTest =
                 serde_json::from_str(&format!(r#"{{"path": "{path}", "expect": {expect}}}"#)).unwrap();
             let found = check_group(&test, &policy(), &capabilities);
-            assert_eq!(found.as_ref().map(told), expected, "{path} {expect}");
+            assert_eq!(found.as_ref().map(shown), expected, "{path} {expect}");
         }
     }
 
@@ -262,7 +262,7 @@ mod tests {
             ),
         ] {
             let found = check_scope(&user_test(json), &policy());
-            assert_eq!(found.as_ref().map(told).as_deref(), expected, "{json}");
+            assert_eq!(found.as_ref().map(shown).as_deref(), expected, "{json}");
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
         let check = |json: &str, target: &str| -> Vec<String> {
             let capabilities = Capabilities { attributes: target == "wiki", ..capabilities() };
             let found = check_account(&user_test(json), &policy(), &target.into(), &capabilities);
-            found.iter().map(told).collect()
+            found.iter().map(shown).collect()
         };
         let none: [&str; 0] = [];
         let bob = r#""user": {"username": "Bob", "first_name": "Bob", "email": "bob@example.org",
@@ -313,7 +313,7 @@ mod tests {
         let check = |user: &str, expected: &str, email_required: bool| -> Vec<String> {
             let capabilities = Capabilities { email_required, ..capabilities() };
             let test = user_test(&format!(r#""user": {{"username": "bob", "groups": ["/eng"], {user}}}, {expected}"#));
-            check_account(&test, &policy, &"jira".into(), &capabilities).iter().map(told).collect()
+            check_account(&test, &policy, &"jira".into(), &capabilities).iter().map(shown).collect()
         };
         let some = r#""login": true, "display_name": true, "email": true, "groups": ["eng"]"#;
         let nothing = r#""login": false, "display_name": false, "email": false, "groups": []"#;

@@ -30,7 +30,7 @@ pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<It
     above.into_iter().flatten().filter(move |path| left_out(path, rules).is_none())
 }
 
-/// Returns the paths of the selected groups above a user's groups, of which the rules make it a member too.
+/// Returns the paths of the selected parent groups that also get the user as a member, according to the rules.
 pub fn paths_above_user<'u>(user: &'u UserState, rules: &'u GroupRules) -> BTreeSet<&'u str> {
     let mut paths: BTreeSet<&str> = user.groups.iter().flat_map(|group| paths_above(&group.path, rules)).collect();
     for group in &user.groups {
