@@ -1,7 +1,7 @@
 //! Reconciles one group on one target: creates, adopts or releases it. Its members belong to their own users' tasks;
 //! the group only raises the tasks of users whose memberships differ (rule: a membership belongs to its user).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     case::{Case, RunRules, Unfinished, Worked, fingerprint},
@@ -228,7 +228,7 @@ impl Case<'_> {
             return Ok(true);
         }
         let members = self.members(&group.id).await?;
-        let given: HashSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
+        let given: BTreeSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
         let differ =
             members.iter().filter(|id| !given.contains(*id)).chain(given.iter().filter(|id| !members.contains(*id)));
         let differ = differ.cloned().map(Subject::User).collect();
@@ -518,7 +518,7 @@ impl Case<'_> {
             return self.waiting_for_name(id, former).await;
         }
         let moved = matches!(former, Some(GroupMapping::Managed { .. }));
-        let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
+        let users = if moved || !self.rules.in_run { self.members(id).await? } else { BTreeSet::new() };
         let users = users.into_iter().map(Subject::User);
         Ok(users.chain(self.waiting_for_name(id, former).await?).collect())
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{case::Case, error::WorkError, recover::shows, send::approval_key};
 use crate::{
-    model::{Account, Action, Linking, Operation, UserState},
+    model::{Account, Action, Linking, Operation, TargetGroupId, UserState},
     plan::{Decision, Findings, Presence, Then},
 };
 
@@ -222,6 +222,40 @@ impl Case<'_> {
             )));
         }
         Err(WorkError::Unaccounted { subject: self.claim.subject.to_string(), what })
+    }
+
+    /// Closes open changes of memberships that the groups no longer give the user. Another worker may have mapped a group
+    /// or removed its mapping since the plan was made.
+    pub async fn close_unmapped(&mut self, presence: &Presence) -> Result<(), WorkError> {
+        let open = |entry: &Entry| entry.fate == Fate::Open && is_membership(&entry.action);
+        let (Some(user), true) = (presence.user(), self.worked.ledger.0.values().any(open)) else { return Ok(()) };
+        let pair = &self.claim.pair;
+        let table = self.engine.group_table(pair).await?;
+        let link = self.link.as_ref();
+        let is_new = link.is_none_or(|link| link.written.is_new);
+        let resolved = table.resolve(user, &self.connector.policy.groups, is_new);
+        let is_ours = |group: &TargetGroupId| {
+            table.managed(group).is_some_and(|managed| managed.fed_by(pair))
+                || link.is_some_and(|link| link.given.contains(group))
+        };
+        for entry in self.worked.ledger.0.values_mut().filter(|entry| open(entry)) {
+            let (Action::Write(Operation::AddMember { group, .. } | Operation::RemoveMember { group, .. })
+            | Action::Link(Linking::AddCreated { group, .. })) = &entry.action
+            else {
+                continue;
+            };
+            let is_wanted = resolved.wanted.contains(group);
+            let outdated = match &entry.action {
+                Action::Write(Operation::RemoveMember { .. }) => {
+                    is_wanted || resolved.keep.contains(group) || !is_ours(group)
+                }
+                _ => !is_wanted,
+            };
+            if outdated {
+                entry.fate = Fate::Obsolete;
+            }
+        }
+        Ok(())
     }
 
     /// Sets the fate of the open operations, for work that ended before they were processed.

@@ -1,6 +1,6 @@
 //! The groups below a group: its members with them, and what depends on its place among the groups.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -14,7 +14,7 @@ use crate::{
 impl Case<'_> {
     /// Returns all listed members of a group, with those of the groups below it if the policy says so; none for a group
     /// that is gone. They only select the users to read: each user's own task uses the user's own groups.
-    pub(super) async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
+    pub(super) async fn members(&self, id: &GroupId) -> Result<BTreeSet<UserId>, WorkError> {
         let mut groups = vec![id.clone()];
         if self.connector.policy.groups.members == Members::WithSubgroups {
             let listed = self.listed_groups().await?;
@@ -26,12 +26,12 @@ impl Case<'_> {
     }
 
     /// Returns all listed direct members of these groups.
-    async fn direct_members(&self, groups: Vec<GroupId>) -> Result<HashSet<UserId>, WorkError> {
+    async fn direct_members(&self, groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
         let source = &self.connector.source;
         let mut lists = stream::iter(groups)
             .map(|group| async move { source.members(&group).await })
             .buffered(self.connector.parallel.max(1));
-        let mut members = HashSet::new();
+        let mut members = BTreeSet::new();
         while let Some(walked) = lists.try_next().await? {
             let Some(walked) = walked else { continue };
             members.extend(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)));

@@ -475,6 +475,7 @@ impl Case<'_> {
             return Err(self.unread_groups(&account.name.clone()));
         }
         if planned.missing_groups.is_empty() && self.create_refused.is_none() {
+            self.close_unmapped(&view.presence).await?;
             self.account_for(view.account.as_ref(), &planned.findings)?;
         }
         let undecided = view.presence.undecided().is_some() || !planned.findings.unconfirmed.is_empty();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use usersync::model::{GroupId, GroupMapping, Link, TargetGroupId, UserId};
+use usersync::model::{Account, GroupId, GroupMapping, LeaverAction, Link, TargetGroupId, UserId};
 
 use crate::{
+    rules::CONSTANT,
     scenario::BYSTANDERS,
     world::{Realm, World},
 };
@@ -32,36 +33,41 @@ impl Known {
             wrong.extend(self.wrong_user(world, realm, id));
         }
         for link in self.links.iter().filter(|link| !realm.users.contains_key(&link.user)) {
-            if world.accounts.get(&link.account).is_some_and(|account| account.active) {
-                wrong.push(format!("{} is gone, but {} is active", link.user, link.account));
-            }
+            let Some(account) = world.accounts.get(&link.account) else { continue };
+            let leaving = world.rules.on_leaving(None).and_then(|action| wrong_leaver(world, account, action));
+            wrong.extend(leaving.map(|why| format!("{} is gone, but {} {why}", link.user, link.account)));
         }
         wrong
     }
 
     fn wrong_user(&self, world: &World, realm: &Realm, id: &UserId) -> Option<String> {
-        let person = &realm.users[id];
+        let (person, rules) = (&realm.users[id], &world.rules);
+        let leaving = rules.on_leaving(Some(person));
         let Some(link) = self.link(id) else {
-            return person.enabled.then(|| format!("{id} has no account"));
+            return leaving.is_none().then(|| format!("{id} has no account"));
         };
         let Some(account) = world.accounts.get(&link.account) else {
             return Some(format!("{id} is linked to {}, which is not there", link.account));
         };
-        if account.active != person.enabled {
-            let state = if account.active { "active" } else { "inactive" };
-            return Some(format!("{id}: {} is {state}", account.id));
+        let login = rules.login(person);
+        if let Some(action) = leaving {
+            let renamed = action == LeaverAction::Deactivate && rules.has_in_scope(person) && account.name != login;
+            let why = wrong_leaver(world, account, action);
+            let why = why.or_else(|| renamed.then(|| format!("is {}", account.name)));
+            return why.map(|why| format!("{id} has left, but {} {why}", account.id));
         }
-        if account.name != person.login {
-            return Some(format!("{id} is called {}, but {} is {}", person.login, account.id, account.name));
+        if !account.active {
+            return Some(format!("{id}: {} is inactive", account.id));
         }
-        if !person.enabled {
-            return None;
+        if account.name != login {
+            return Some(format!("{id} is called {login}, but {} is {}", account.id, account.name));
         }
-        if account.display_name != format!("Person {id}") {
+        if account.display_name != rules.display_name(id.as_str()) {
             return Some(format!("{id}: {} is shown as {}", account.id, account.display_name));
         }
-        let wanted: BTreeSet<TargetGroupId> = person.groups.iter().filter_map(|group| self.fed(group)).collect();
-        let actual: BTreeSet<TargetGroupId> = world.read_account(account).groups.into_iter().flatten().collect();
+        let mut wanted: BTreeSet<TargetGroupId> = person.groups.iter().filter_map(|group| self.fed(group)).collect();
+        wanted.extend(world.group_named(CONSTANT).filter(|_| rules.grants_constant(person)).map(|group| group.id));
+        let actual = managed_groups(world, account);
         (wanted != actual).then(|| format!("{id}: {} is in {actual:?}, not in {wanted:?}", account.id))
     }
 
@@ -78,13 +84,20 @@ impl Known {
     fn wrong_groups(&self, world: &World, realm: &Realm) -> Vec<String> {
         let mut wrong = Vec::new();
         for (id, name) in &realm.groups {
+            let Some(wanted) = world.rules.group(id.as_str(), name) else {
+                wrong.extend(self.fed(id).map(|fed| format!("group {id} is not synced, but feeds {fed}")));
+                continue;
+            };
             let namesakes: Vec<&GroupId> =
                 realm.groups.iter().filter(|(_, other)| *other == name).map(|(id, _)| id).collect();
             match (self.fed(id), namesakes.len()) {
                 (Some(fed), _)
-                    if world.groups.get(&fed).is_none_or(|(known, _)| known.to_lowercase() != name.to_lowercase()) =>
+                    if world
+                        .groups
+                        .get(&fed)
+                        .is_none_or(|(known, _)| known.to_lowercase() != wanted.to_lowercase()) =>
                 {
-                    wrong.push(format!("group {id} is called {name}, but feeds {fed}"));
+                    wrong.push(format!("group {id} is called {wanted}, but feeds {fed}"));
                 }
                 (None, 1) => wrong.push(format!("group {id}, called {name}, feeds none")),
                 _ => {}
@@ -93,9 +106,30 @@ impl Known {
                 wrong.push(format!("more than one group called {name} feeds one"));
             }
         }
-        let gone = self.mappings.iter().filter(|(id, _)| !realm.groups.contains_key(id));
+        let gone = self.mappings.iter().filter(|(id, _)| !realm.groups.contains_key(id) && !id.is_constant());
         wrong.extend(gone.map(|(id, _)| format!("group {id} is gone, but still known")));
         wrong
+    }
+}
+
+/// Returns the groups of an account that usersync has to keep in sync. A constant group that is no longer in the policy
+/// keeps its members.
+fn managed_groups(world: &World, account: &Account) -> BTreeSet<TargetGroupId> {
+    let former = world.group_named(CONSTANT).filter(|_| !world.rules.has_constant());
+    let mut groups: BTreeSet<TargetGroupId> = world.read_account(account).groups.into_iter().flatten().collect();
+    groups.retain(|group| former.as_ref().is_none_or(|former| former.id != *group));
+    groups
+}
+
+/// Returns what is wrong with the account of a user that has left, according to what should happen to it.
+fn wrong_leaver(world: &World, account: &Account, action: LeaverAction) -> Option<String> {
+    match action {
+        LeaverAction::Nothing => None,
+        LeaverAction::RemoveGroups => {
+            let groups = managed_groups(world, account);
+            (!groups.is_empty()).then(|| format!("is in {groups:?}"))
+        }
+        LeaverAction::Deactivate | LeaverAction::Delete => account.active.then(|| "is active".to_owned()),
     }
 }
 
@@ -105,7 +139,7 @@ pub fn always(world: &World, known: &[Known], before_run: bool) -> Vec<String> {
     for id in &world.never_off {
         let links = known.iter().filter_map(|known| known.link(id));
         for link in links.filter(|link| world.accounts.get(&link.account).is_some_and(|account| !account.active)) {
-            wrong.push(format!("S1: {id} was enabled throughout, but {} is inactive", link.account));
+            wrong.push(format!("S1: {id} was enabled and in scope throughout, but {} is inactive", link.account));
         }
     }
     for (id, intent) in world.intents.iter().filter(|(_, intent)| intent.outcome.is_none()) {
@@ -131,8 +165,13 @@ pub fn always(world: &World, known: &[Known], before_run: bool) -> Vec<String> {
             wrong.push(format!("{}, called {}, is active and nobody's", account.id, account.name));
         }
     }
+    let accounts_of = |id: &str| {
+        let links = known.iter().filter_map(|known| known.link(&id.into()));
+        links.filter_map(|link| world.accounts.get(&link.account)).collect::<Vec<_>>().into_iter()
+    };
     for id in BYSTANDERS.iter().take(world.realms.len()) {
-        if world.account_named(id).is_none_or(|account| !account.active) {
+        let in_scope = world.never_off.contains(&UserId::from(*id));
+        if in_scope && !accounts_of(id).any(|account| account.active) {
             wrong.push(format!("{id} has no active account"));
         }
     }

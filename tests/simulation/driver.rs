@@ -12,8 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Engine, Jitter, Report, RunOptions, Tally, TargetPort, WorkError},
-    model::{AdoptRule, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
-    store::{ChangeFilter, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore},
+    model::{AdoptRule, Approval, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
+    store::{
+        ChangeFilter, Decision, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore,
+    },
 };
 
 use crate::{
@@ -66,6 +68,8 @@ enum Next {
     Drift,
     StoreFails,
     Hide,
+    ChangePolicy,
+    Approve,
     Advance,
 }
 
@@ -143,7 +147,8 @@ impl<'s> Simulation<'s> {
     pub fn new(scenario: &'s Scenario, sabotage: Sabotage, store: Arc<SqliteStore>, number: u64, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let weights = Weights::draw(&mut rng);
-        let shared = Arc::new(Shared::new(World::new(scenario.begin(), scenario.by_name)));
+        let rules = scenario.draw_rules(&mut rng);
+        let shared = Arc::new(Shared::new(World::new(scenario.begin(), rules, scenario.by_name)));
         let pairs: Vec<Pair> = (0..scenario.realms())
             .map(|realm| Pair::new(format!("connector-{number}-{realm}"), format!("target-{number}")))
             .collect();
@@ -259,6 +264,10 @@ impl<'s> Simulation<'s> {
         for realm in 0..self.pairs.len() {
             self.run_alone(realm, RunOptions::apply(RunTrigger::Schedule)).await;
             self.work_alone().await;
+            while self.waits_for_approval().await {
+                self.approve().await;
+                self.work_alone().await;
+            }
         }
         self.lost = false;
         let mut wrong = self.check(true).await;
@@ -300,6 +309,9 @@ impl<'s> Simulation<'s> {
 
     async fn choose(&mut self) -> Option<Next> {
         let mut choices = self.must_happen();
+        if self.waits_for_approval().await {
+            choices.push((self.weights.deliver, Next::Approve));
+        }
         let busy = !choices.is_empty();
         if !busy && self.may_advance().await {
             choices.push((8, Next::Advance));
@@ -367,6 +379,9 @@ impl<'s> Simulation<'s> {
         }
         if self.left.hide > 0 {
             choices.push((2, Next::Hide));
+        }
+        if self.left.policy > 0 {
+            choices.push((change, Next::ChangePolicy));
         }
         if !busy {
             return choices;
@@ -466,6 +481,8 @@ impl<'s> Simulation<'s> {
             Next::Drift => self.drift(),
             Next::StoreFails => self.store_fails(),
             Next::Hide => self.hide(),
+            Next::ChangePolicy => self.change_policy().await,
+            Next::Approve => self.approve().await,
             Next::Advance => self.advance().await,
         }
         if stirs {
@@ -636,10 +653,50 @@ impl<'s> Simulation<'s> {
         }
     }
 
+    /// Restarts usersync with another policy, which needs a full reconcile.
+    async fn change_policy(&mut self) {
+        self.left.policy -= 1;
+        self.left.run += 1;
+        self.lost = true;
+        self.run_since.clear();
+        let rules = self.scenario.draw_rules(&mut self.rng);
+        {
+            let mut world = self.shared.world();
+            world.say(format!("the policy changes: {}", rules.policy()));
+            world.become_rules(rules);
+        }
+        self.restart().await;
+    }
+
+    /// Returns the open approvals.
+    async fn open_approvals(&self) -> Vec<Approval> {
+        let mut open = self.store.approvals(true).await.expect("the store answers");
+        open.retain(|approval| self.pairs.contains(&approval.pair));
+        open
+    }
+
+    async fn waits_for_approval(&self) -> bool {
+        self.scenario.draws_policy && !self.open_approvals().await.is_empty()
+    }
+
+    /// Approves all that waits for an operator.
+    async fn approve(&mut self) {
+        for approval in self.open_approvals().await {
+            self.shared.world().say(format!("an operator approves: {:?}", approval.kind));
+            let (by, note) = ("operator".to_owned(), None);
+            let decision = Decision { set: approval.id, items: Vec::new(), approve: true, by, note };
+            self.store.decide(&decision, self.now()).await.expect("the store answers");
+        }
+    }
+
     /// Crashes and restarts the process: its memory is lost, requests in flight are not.
     async fn crash(&mut self) {
         self.left.crash -= 1;
         self.shared.world().say("crash");
+        self.restart().await;
+    }
+
+    async fn restart(&mut self) {
         self.actors.clear();
         self.running_since.clear();
         self.shared.world().claims.clear();
@@ -848,6 +905,7 @@ fn engine(
 ) -> Arc<Engine> {
     let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, remove_members_percent: 0.0 };
     let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
+    let policy = shared.world().rules.apply_to(policy);
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
         let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);

@@ -8,6 +8,7 @@
 mod checks;
 mod driver;
 mod gates;
+mod rules;
 mod scenario;
 mod source;
 mod store;
@@ -98,6 +99,7 @@ const NONE: Budget = Budget {
     drift: 0,
     store: 0,
     hide: 0,
+    policy: 0,
 };
 /// Three users and one that is created later, in two groups; a call adds two members at once.
 const WAVE: Scenario = Scenario {
@@ -114,6 +116,27 @@ const WAVE: Scenario = Scenario {
         Born("u3"),
     ],
     max_members_per_call: 2,
+    ..THREE
+};
+/// Three users and one that is created later, in two groups, with a drawn policy.
+const POLICIES: Scenario = Scenario {
+    draws_policy: true,
+    groups: &[("g0", "staff"), ("g1", "crew")],
+    group_names: &["staff", "crew", "guests"],
+    kinds: &[
+        Toggle("u0"),
+        Toggle("u1"),
+        Member("u0", "g0"),
+        Member("u1", "g0"),
+        Member("u1", "g1"),
+        Member("u2", "g1"),
+        Delete("u2"),
+        Born("u3"),
+        Member("u3", "g0"),
+        Login("u1"),
+        GroupName("g1"),
+    ],
+    logins: &["x", "y", "z", "w"],
     ..THREE
 };
 /// One crash of the process, one unanswered request, one failed read.
@@ -322,6 +345,12 @@ scenarios! {
             kinds: &[Toggle("u0"), Delete("u0"), Login("u0"), Member("u0", "g0"), Toggle("u1")],
             budget: Budget { change: 4, hide: 2, run: 2, store: 1, ..FAULTS },
         };
+    policies: 200, "users with a drawn policy; each takes effect by events and by full reconciles",
+        POLICIES { budget: Budget { change: 5, double: 1, ..NONE } };
+    policies_changed: 200, "the policy changes; events are lost; full reconciles",
+        POLICIES { budget: Budget { change: 4, lose: 1, run: 1, policy: 2, ..NONE } };
+    policies_changed_fault: 200, "the same with faults; the target can rename groups",
+        POLICIES { renames_groups: true, budget: Budget { change: 4, lose: 1, run: 1, policy: 2, timeout: 1, ..FAULTS } };
     gate: 60, "more leave than the safety limit allows in an hour; full reconciles; faults",
         ONE {
             people: &[("u0", "x", &[]), ("u1", "y", &[]), ("u2", "z", &[]), ("u3", "w", &[]), ("u4", "v", &[])],
@@ -386,9 +415,13 @@ fn story(scenario: &Scenario, seed: u64) -> Vec<String> {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let mix = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
-    for scenario in [mix, all::waves_fault] {
+    for scenario in [mix, all::waves_fault, all::policies_changed] {
         for seed in 1..=20 {
-            assert_eq!(story(&scenario, seed), story(&scenario, seed));
+            let (one, other) = (story(&scenario, seed), story(&scenario, seed));
+            let differs = one.iter().zip(&other).position(|(one, other)| one != other);
+            let from = |story: &[String]| differs.map(|first| story[first.saturating_sub(5)..][..6].join("\n"));
+            assert_eq!(from(&one), from(&other), "{}, seed {seed}", scenario.name);
+            assert_eq!(one.len(), other.len());
         }
         assert_ne!(story(&scenario, 1), story(&scenario, 2));
     }

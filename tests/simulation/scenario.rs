@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use rand::rngs::SmallRng;
 use usersync::model::{GroupId, Subject, UserId};
 
-use crate::world::{Person, Realm};
+use crate::{
+    rules::Rules,
+    world::{Person, Realm},
+};
 
 /// Kind of a change at the source. Ids of the second realm's users and groups begin with `v` or `h`.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,8 @@ pub struct Budget {
     pub store: u32,
     /// Accounts that the target does not find for a while.
     pub hide: u32,
+    /// Changes of the policy, each with a restart.
+    pub policy: u32,
 }
 
 /// See the module.
@@ -88,6 +94,8 @@ pub struct Scenario {
     pub renames_groups: bool,
     /// Safety limit: removals of a kind per hour; `None`: it does not matter.
     pub safety: Option<u32>,
+    /// Whether each simulation draws a policy. An operator then approves what waits, at some time.
+    pub draws_policy: bool,
     pub budget: Budget,
 }
 
@@ -106,6 +114,7 @@ pub const ONE: Scenario = Scenario {
     max_members_per_call: 1,
     renames_groups: false,
     safety: None,
+    draws_policy: false,
     budget: Budget {
         change: 0,
         early: 0,
@@ -118,6 +127,7 @@ pub const ONE: Scenario = Scenario {
         drift: 0,
         store: 0,
         hide: 0,
+        policy: 0,
     },
 };
 
@@ -151,6 +161,12 @@ pub fn realm_of(id: &str) -> usize {
 pub const BYSTANDERS: [&str; 2] = ["bystander", "vbystander"];
 
 impl Scenario {
+    /// Draws rules of this scenario; the defaults if it has no other policies.
+    pub fn draw_rules(&self, rng: &mut SmallRng) -> Rules {
+        let groups: Vec<&str> = self.groups.iter().map(|(id, _)| *id).collect();
+        if self.draws_policy { Rules::draw(rng, &groups, self.logins) } else { Rules::default() }
+    }
+
     /// Returns the number of realms.
     pub fn realms(&self) -> usize {
         self.people.iter().map(|(id, ..)| realm_of(id)).max().unwrap_or(0) + 1

@@ -18,7 +18,10 @@ use usersync::{
     targets::{Applied, TargetError, TargetErrorKind},
 };
 
-use crate::gates::{Actor, Gates, Opens};
+use crate::{
+    gates::{Actor, Gates, Opens},
+    rules::Rules,
+};
 
 /// How much later than its deadline a request may arrive; the engine's own margin.
 pub const MARGIN: SignedDuration = SignedDuration::from_secs(5);
@@ -99,6 +102,8 @@ pub struct World {
     pub hidden: BTreeMap<AccountId, Timestamp>,
     pub now: Timestamp,
     pub realms: Vec<Realm>,
+    /// The policy in force.
+    pub rules: Rules,
     pub pending: Option<Pending>,
     pub events: Vec<OnItsWay>,
     pub accounts: BTreeMap<AccountId, Account>,
@@ -116,7 +121,7 @@ pub struct World {
     pub claims: BTreeMap<(usize, Subject), Token>,
     /// Whether the read behind the next opened gate fails.
     pub fail_reading: bool,
-    /// Users that existed and were enabled all the time.
+    /// Users that existed, were enabled and in scope all the time.
     pub never_off: BTreeSet<UserId>,
     /// Times at which accounts were deactivated.
     pub deactivated_at: Vec<Timestamp>,
@@ -130,10 +135,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(realms: Vec<Realm>, by_name: bool) -> Self {
+    pub fn new(realms: Vec<Realm>, rules: Rules, by_name: bool) -> Self {
         Self {
             now: BEGIN,
             realms,
+            rules,
             pending: None,
             events: Vec::new(),
             accounts: BTreeMap::new(),
@@ -175,17 +181,30 @@ impl World {
 
     // --- the source ---
 
-    /// Treats all enabled users as enabled from now on.
+    /// Treats all enabled users in scope as such from now on.
     pub fn begin_to_watch(&mut self) {
-        let people = self.realms.iter().flat_map(|realm| &realm.users);
-        self.never_off = people.filter(|(_, person)| person.enabled).map(|(id, _)| id.clone()).collect();
+        let users = self.realms.iter().flat_map(|realm| realm.users.keys());
+        self.never_off = users.cloned().collect();
+        self.watch();
     }
 
     /// Replaces the realms.
     pub fn become_realms(&mut self, realms: Vec<Realm>) {
         self.realms = realms;
-        let realms = &self.realms;
-        self.never_off.retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(|person| person.enabled)));
+        self.watch();
+    }
+
+    /// Replaces the policy.
+    pub fn become_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.watch();
+    }
+
+    /// Forgets who is disabled or out of scope now.
+    fn watch(&mut self) {
+        let (realms, rules) = (&self.realms, &self.rules);
+        let stays = |person: &Person| rules.on_leaving(Some(person)).is_none();
+        self.never_off.retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(stays)));
     }
 
     /// Commits a change that was announced before.
