@@ -151,6 +151,7 @@ struct User {
     first_name: Option<String>,
     last_name: Option<String>,
     email: Option<String>,
+    email_verified: Option<bool>,
     enabled: bool,
     federation_link: Option<String>,
     attributes: Option<BTreeMap<String, Vec<String>>>,

@@ -147,6 +147,7 @@ fn state(user: Listed, groups: &[Arc<GroupState>]) -> UserState {
         first_name: user.first_name,
         last_name: user.last_name,
         email: user.email,
+        email_verified: Some(false),
         enabled: user.enabled,
         federation_link: None,
         attributes: user.attributes,

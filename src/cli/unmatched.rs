@@ -277,6 +277,7 @@ mod tests {
             first_name: Some(name[0].into()),
             last_name: Some(name[1].into()),
             email: Some(email.into()),
+            email_verified: Some(false),
             enabled: true,
             federation_link: None,
             attributes: BTreeMap::new(),

@@ -495,6 +495,12 @@ pub(super) const KEYS: &[Key] = &[
         "Where the users come from: Keycloak itself, a federation such as LDAP, or either.",
     ),
     key(
+        "connector.policy.scope.email_verified",
+        "true or false",
+        Value("false"),
+        "Whether only users are synced whose e-mail address is verified in Keycloak.",
+    ),
+    key(
         "connector.policy.scope.condition",
         "template",
         Absent,
@@ -701,8 +707,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.user_test.user",
         "table",
         Required,
-        "A user as in Keycloak: `username`, and optionally `first_name`, `last_name`, `email`, `enabled`, `federation`, \
-         `groups` (a list of paths) and `attributes` (lists of strings).",
+        "A user as in Keycloak: `username`, and optionally `first_name`, `last_name`, `email`, `email_verified`, \
+         `enabled`, `federation`, `groups` (a list of paths) and `attributes` (lists of strings).",
     ),
     key(
         "connector.user_test.target",

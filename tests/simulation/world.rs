@@ -251,6 +251,7 @@ impl World {
             first_name: Some("Person".into()),
             last_name: Some(id.to_string()),
             email: None,
+            email_verified: Some(true),
             enabled: person.enabled,
             federation_link: None,
             attributes: BTreeMap::new(),

@@ -51,6 +51,32 @@ async fn a_user_that_enters_or_leaves_a_required_group_gets_or_loses_access_at_o
 }
 
 #[tokio::test]
+async fn only_users_with_a_verified_e_mail_address_are_in_scope_if_the_policy_says_so() {
+    let w = scoped(r#"{"email_verified": true}"#).await;
+    assert!(!w.has_account("staff0"));
+    let verified = |on| UserChange { email_verified: Some(on), ..UserChange::default() };
+    w.realm().update_user(&w.id("staff0"), verified(true)).await.expect("updated");
+    w.settled().await;
+    assert!(w.account("staff0").active && !w.has_account("staff1"));
+    w.realm().update_user(&w.id("staff0"), verified(false)).await.expect("updated");
+    w.settled().await;
+    assert!(!w.account("staff0").active);
+    w.realm().update_user(&w.id("staff0"), verified(true)).await.expect("updated");
+    w.settled().await;
+    // A user of whom Keycloak does not say it is not removed.
+    let without = |list: &mut serde_json::Value| {
+        for user in list.as_array_mut().into_iter().flatten() {
+            user.as_object_mut().map(|user| user.remove("emailVerified"));
+        }
+    };
+    w.servers.keycloak.faults.add(Fault::edit(without).path("/users"));
+    let report = w.run().await;
+    let why = "Keycloak does not say whether the e-mail address is verified";
+    assert!(report.unconfirmed.iter().any(|text| text.contains(why)), "{report:?}");
+    assert!(w.account("staff0").active);
+}
+
+#[tokio::test]
 async fn a_required_group_that_does_not_exist_removes_nobody_and_is_reported_with_a_similar_one() {
     let w = scoped(r#"{"required_groups": ["/staff"]}"#).await;
     w.realm().rename_group(&group(&w, "/staff"), "staffs").await.expect("renamed");

@@ -982,7 +982,11 @@ fn each_mistake_has_its_location_and_its_message() {
             with_connector("policy.scope.condition = \"{{ nothing }}\""),
             "usersync.toml:13:26: connector acme: policy.scope.condition: this template is invalid: unknown variable \
              nothing: custom attributes are written as attributes.nothing; also available: id, username, first_name, \
-             last_name, email, enabled, attributes, values, groups",
+             last_name, email, email_verified, enabled, attributes, values, groups",
+        ),
+        (
+            with_connector("policy.scope.email_verified = \"yes\""),
+            "usersync.toml:13:31: connector acme: policy.scope.email_verified: true or false, without quotes, is expected",
         ),
         (
             with_connector("policy.scope.condition = \"true\""),

@@ -90,6 +90,7 @@ pub(super) struct User {
     first_name: Option<String>,
     last_name: Option<String>,
     email: Option<String>,
+    email_verified: Option<bool>,
     pub enabled: bool,
     federation_link: Option<String>,
     /// Present in the full form only.
@@ -143,6 +144,7 @@ impl User {
             first_name: self.first_name,
             last_name: self.last_name,
             email: self.email,
+            email_verified: self.email_verified,
             enabled: self.enabled,
             federation_link,
             attributes: self.attributes,

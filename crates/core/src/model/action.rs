@@ -198,6 +198,7 @@ mod tests {
             first_name: first_name.map(str::to_owned),
             last_name: last_name.map(str::to_owned),
             email: email.map(str::to_owned),
+            email_verified: Some(false),
             enabled: true,
             federation_link: None,
             attributes: BTreeMap::new(),

@@ -126,6 +126,9 @@ pub struct TestUser {
     /// The e-mail address; `None`: there is none.
     #[serde(default)]
     pub email: Option<String>,
+    /// Whether the e-mail address is verified.
+    #[serde(default)]
+    pub email_verified: bool,
     /// Whether the user may sign in.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -153,6 +156,7 @@ impl TestUser {
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             email: self.email.clone(),
+            email_verified: Some(self.email_verified),
             enabled: self.enabled,
             federation_link: self.federation.clone(),
             attributes: self.attributes.clone(),

@@ -46,6 +46,8 @@ pub struct Scope {
     pub excluded_logins: Vec<LoginPattern>,
     /// Where the users come from.
     pub origin: Origin,
+    /// Whether only users with a verified e-mail address are synced.
+    pub email_verified: bool,
     /// A template that renders `true` for the users that are synced, and `false` for the others.
     pub condition: Option<Template>,
 }
@@ -60,6 +62,7 @@ impl Default for Scope {
             logins: Vec::new(),
             excluded_logins: Vec::new(),
             origin: Origin::Any,
+            email_verified: false,
             condition: None,
         }
     }

@@ -33,6 +33,9 @@ pub struct UserState {
     pub last_name: Option<String>,
     /// The e-mail address; `None`: there is none.
     pub email: Option<String>,
+    /// Whether the e-mail address is verified; `None`: Keycloak does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
     /// Whether the user may sign in.
     pub enabled: bool,
     /// The federation component that the user comes from; `None`: the user is not federated, or only the id shows it.
@@ -80,13 +83,15 @@ impl Packable for UserState {
         let attributes: Vec<(u32, &Vec<String>)> =
             self.attributes.iter().map(|(name, values)| (names.number(name), values)).collect();
         let named = (&self.username, &self.first_name, &self.last_name, &self.email);
-        packed::write(&(named, self.enabled, federation, attributes), out);
+        packed::write(&(named, (self.email_verified, self.enabled), federation, attributes), out);
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
         type Named = (String, Option<String>, Option<String>, Option<String>);
         type Attributes = Vec<(u32, Vec<String>)>;
-        let (named, enabled, federation, attributes): (Named, bool, Option<u32>, Attributes) = packed::read(bytes);
+        type Flags = (Option<bool>, bool);
+        let (named, (email_verified, enabled), federation, attributes): (Named, Flags, Option<u32>, Attributes) =
+            packed::read(bytes);
         let (username, first_name, last_name, email) = named;
         let name = |number| names.name(number).to_string();
         Self {
@@ -95,6 +100,7 @@ impl Packable for UserState {
             first_name,
             last_name,
             email,
+            email_verified,
             enabled,
             federation_link: federation.map(name),
             attributes: attributes.into_iter().map(|(number, values)| (name(number), values)).collect(),
@@ -164,6 +170,7 @@ mod tests {
             first_name: Some("Ada".to_owned()),
             last_name: Some("Lovelace".to_owned()),
             email: Some("ada@example.org".to_owned()),
+            email_verified: Some(true),
             enabled: true,
             federation_link: Some("ldap".to_owned()),
             attributes: [dept, ("none".to_owned(), Vec::new())].into(),
@@ -180,6 +187,7 @@ mod tests {
             first_name: None,
             last_name: None,
             email: None,
+            email_verified: None,
             enabled: false,
             federation_link: None,
             attributes: BTreeMap::new(),

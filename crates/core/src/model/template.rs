@@ -16,8 +16,18 @@ const FUEL: u64 = 100_000;
 /// Maximum length of a rendered text, in bytes.
 const LONGEST: usize = 64 << 10;
 /// The names that a template can use.
-const KNOWN: [&str; 9] =
-    ["id", "username", "first_name", "last_name", "email", "enabled", "attributes", "values", "groups"];
+const KNOWN: [&str; 10] = [
+    "id",
+    "username",
+    "first_name",
+    "last_name",
+    "email",
+    "email_verified",
+    "enabled",
+    "attributes",
+    "values",
+    "groups",
+];
 
 /// A template that was checked to be well-formed and to work for a user with nothing but a login.
 #[derive(Clone)]
@@ -94,6 +104,7 @@ fn nobody() -> UserState {
         first_name: None,
         last_name: None,
         email: None,
+        email_verified: Some(false),
         enabled: true,
         federation_link: None,
         attributes: BTreeMap::new(),
@@ -112,6 +123,7 @@ fn context(user: &UserState, names: &[&'static str]) -> Value {
         "first_name" => text(&user.first_name),
         "last_name" => text(&user.last_name),
         "email" => text(&user.email),
+        "email_verified" => user.email_verified.map_or(Value::UNDEFINED, Value::from),
         "enabled" => Value::from(user.enabled),
         "attributes" => {
             let first =
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_named_with_the_known_ones() {
-        let known = "id, username, first_name, last_name, email, enabled, attributes, values, groups";
+        let known = "id, username, first_name, last_name, email, email_verified, enabled, attributes, values, groups";
         for (text, first) in [("{{ department }}", "department"), ("{{ team }}{{ city }}", "city")] {
             let hint = format!("custom attributes are written as attributes.{first}; also available: {known}");
             assert_eq!(wrong(text), format!("unknown variable {first}: {hint}"));
@@ -246,6 +258,7 @@ mod tests {
             id: "u1".into(),
             last_name: Some("Lovelace".to_owned()),
             email: Some("ada@example.org".to_owned()),
+            email_verified: Some(true),
             enabled: false,
             groups: vec![group("eng"), group("ops")],
             ..ada()
@@ -255,6 +268,7 @@ mod tests {
             ("{{ username }}", "ada"),
             ("{{ first_name }} {{ last_name }}", "Ada Lovelace"),
             ("{{ email }}", "ada@example.org"),
+            ("{{ email if email_verified }}", "ada@example.org"),
             ("{{ 'active' if enabled else 'inactive' }}", "inactive"),
             ("{{ attributes.dept }}", "R&D"),
             ("{{ values.dept[1] }}", "Ops"),

@@ -47,6 +47,7 @@ pub(crate) fn user() -> UserState {
         first_name: Some("Alice".into()),
         last_name: Some("Ng".into()),
         email: Some("alice@example.org".into()),
+        email_verified: Some(false),
         enabled: true,
         federation_link: None,
         attributes: BTreeMap::new(),

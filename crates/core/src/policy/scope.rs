@@ -60,6 +60,9 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
         (Origin::Federated, None) => return out("it does not come from a federation (origin = \"federated\")"),
         _ => {}
     }
+    if scope.email_verified && user.email_verified == Some(false) {
+        return out("its e-mail address is not verified (email_verified = true)");
+    }
     for pattern in &scope.excluded_groups {
         if let Some(group) = membership(user, scope, pattern) {
             return out(format!("it is a member of {} (excluded_groups: {pattern})", group.path));
@@ -67,6 +70,9 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
     }
     if let Some(why) = lacking(user, scope) {
         return Verdict::Out { why, lacks_group: true };
+    }
+    if scope.email_verified && user.email_verified.is_none() {
+        return Verdict::Undecided("Keycloak does not say whether the e-mail address is verified".to_owned());
     }
     condition(user, scope)
 }
@@ -121,6 +127,7 @@ mod tests {
             first_name: None,
             last_name: None,
             email: None,
+            email_verified: Some(false),
             enabled: true,
             federation_link: None,
             attributes: BTreeMap::new(),
@@ -204,6 +211,24 @@ mod tests {
         ] {
             assert_eq!(verdict(one, &scope(rules)).is_in(), in_scope, "{rules} {}", one.username);
         }
+    }
+
+    #[test]
+    fn an_e_mail_address_that_is_not_verified_is_out_of_scope_only_if_keycloak_says_so() {
+        let rules = r#"{"email_verified": true}"#;
+        let of = |email_verified| UserState { email_verified, ..user("ann", &[]) };
+        let not_verified = "its e-mail address is not verified (email_verified = true)";
+        assert_eq!(why(&of(Some(false)), rules).as_deref(), Some(not_verified));
+        assert!(verdict(&of(Some(true)), &scope(rules)).is_in());
+        let unknown = "Keycloak does not say whether the e-mail address is verified";
+        assert_eq!(verdict(&of(None), &scope(rules)).undecided(), Some(unknown));
+        for email_verified in [Some(false), Some(true), None] {
+            assert!(verdict(&of(email_verified), &scope("{}")).is_in());
+        }
+        let condition = r#"{"condition": "{{ email_verified }}"}"#;
+        assert_eq!(why(&of(Some(false)), condition).as_deref(), Some("it does not meet the condition"));
+        assert!(verdict(&of(Some(true)), &scope(condition)).is_in());
+        assert!(verdict(&of(None), &scope(condition)).undecided().is_some());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct NewUser {
     pub username: String,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Whether the e-mail address is verified.
+    pub email_verified: bool,
     /// The first name.
     pub first_name: Option<String>,
     /// The last name.
@@ -92,6 +94,7 @@ impl NewUser {
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             email: self.email.clone(),
+            email_verified: self.email_verified.then_some(true),
             enabled: Some(!self.disabled),
             attributes: (!self.attributes.is_empty()).then(|| self.attributes.clone()),
             federation_link: self.federation_link.clone(),
@@ -114,6 +117,8 @@ pub struct UserChange {
     pub last_name: Option<String>,
     /// Whether it is enabled.
     pub enabled: Option<bool>,
+    /// Whether the e-mail address is verified.
+    pub email_verified: Option<bool>,
 }
 
 impl UserChange {
@@ -139,6 +144,7 @@ impl UserChange {
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             enabled: self.enabled,
+            email_verified: self.email_verified,
             ..UserRep::default()
         }
     }
