@@ -1,5 +1,7 @@
 //! `usersync approvals`: operations that wait for an operator's decision.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -169,12 +171,32 @@ async fn list(context: &Context, all: bool) -> Outcome {
         ];
         out.table(&columns, rows.collect());
         out.say("Show one: usersync approvals show ID   Decide: usersync approvals approve ID, usersync approvals reject ID");
+        let changed = after_change(opened.store.as_ref(), &sets).await?;
+        if !changed.is_empty() {
+            out.say(format!("Requested after the policy was changed: {}", changed.join(", ")));
+        }
         if sets.iter().any(|set| set.rejected_items > 0) {
             out.say("End a rejection: usersync approvals withdraw ID");
         }
     }
     let open = sets.iter().any(|set| set.open);
     Ok(if open { Exit::Held } else { Exit::Done })
+}
+
+/// Returns the ids of open approvals that were requested since the policy was last changed.
+async fn after_change(store: &dyn StoreReads, sets: &[Approval]) -> Result<Vec<String>, Failure> {
+    let mut changes = BTreeMap::new();
+    let mut after = Vec::new();
+    for set in sets.iter().filter(|set| set.open) {
+        if !changes.contains_key(&set.pair) {
+            changes.insert(set.pair.clone(), policy_change(store, &set.pair).await?);
+        }
+        let change = changes.get(&set.pair).and_then(Option::as_ref);
+        if change.is_some_and(|run| run.started_at <= set.since) {
+            after.push(set.id.to_string());
+        }
+    }
+    Ok(after)
 }
 
 fn state(set: &Approval) -> String {
@@ -205,8 +227,8 @@ async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
             out.prose(
                 0,
                 format!(
-                    "The policy was changed before full reconcile {} ({}). Operations that have been waiting since then may be \
-                     due to the change. Show the run: usersync runs show {}",
+                    "The policy was changed before full reconcile {}, started {}. Operations that have been waiting since \
+                     then may be due to the change. Show the run: usersync runs show {}",
                     run.id,
                     out.when(run.started_at),
                     run.id

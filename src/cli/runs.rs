@@ -210,7 +210,7 @@ pub(super) fn did(run: &RunRecord, report: &Report) -> String {
             "nothing was done".to_owned()
         }
         RunMode::Apply if report.done.is_empty() => {
-            format!("nothing: {} of {} in sync", thin(report.unchanged), thin(report.in_scope))
+            format!("nothing done: {} of {} in sync", thin(report.unchanged), thin(report.in_scope))
         }
         RunMode::Apply => reported(&report.done),
     }

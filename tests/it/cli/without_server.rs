@@ -179,7 +179,7 @@ async fn lists_show_what_is_there() {
     place.run(&["tasks"]).await.ended(0).says("user:u-carol").says("due, first").says("asked for");
     place.run(&["dead", "list"]).await.ended(0).says("user:u-bob").says("forbidden: jira: 403 when creating bob");
     place.run(&["dead", "list", "--class", "conflict"]).await.ended(0).says("No dead letter matches the filters.");
-    place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in sync");
+    place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing done: 2 of 2 in sync");
     place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are in sync").says("took 1.2 s");
     place.run(&["runs", "show", "99"]).await.ended(2).complains("there is no such run");
     place.run(&["approvals", "list"]).await.ended(3).says("safety limit reached: removed memberships");

@@ -21,11 +21,14 @@ use super::{
 /// Time limit for both sides to be in sync.
 const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 
-struct Place {
-    realm: Realm,
-    jira: SimulatedJira,
+/// A realm, a simulated Jira, and a configuration file with which every command is run.
+pub struct Place {
+    pub realm: Realm,
+    pub jira: SimulatedJira,
     folder: TempDir,
     server: Option<Child>,
+    /// The configuration without the policy.
+    text: String,
 }
 
 impl Place {
@@ -37,13 +40,14 @@ impl Place {
     }
 
     /// Runs a command to its end; returns its output.
-    async fn run(&self, args: &[&str], code: i32) -> String {
+    pub async fn run(&self, args: &[&str], code: i32) -> String {
         let (ended, said) = self.ended(args).await;
         assert_eq!(ended, Some(code), "usersync {args:?}\n{said}");
         said
     }
 
-    async fn ended(&self, args: &[&str]) -> (Option<i32>, String) {
+    /// Runs a command to its end; returns its exit code and output.
+    pub async fn ended(&self, args: &[&str]) -> (Option<i32>, String) {
         let mut command = self.command(args);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -51,11 +55,11 @@ impl Place {
         (output.status.code(), format!("{out}{err}"))
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("usersync.log")).unwrap_or_default()
     }
 
-    fn serve(&mut self) {
+    pub fn serve(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("usersync.log"));
         let log = log.expect("a file");
         let mut command = self.command(&["serve"]);
@@ -63,14 +67,14 @@ impl Place {
         self.server = Some(command.spawn().expect("it starts"));
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut server = self.server.take().expect("it runs");
         server.kill().expect("killed");
         server.wait().expect("gone");
     }
 
     /// Waits until the condition holds.
-    async fn until<T>(&self, what: &str, found: impl AsyncFn() -> Result<T, String>) -> T {
+    pub async fn until<T>(&self, what: &str, found: impl AsyncFn() -> Result<T, String>) -> T {
         let began = Instant::now();
         loop {
             match found().await {
@@ -79,6 +83,11 @@ impl Place {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Writes the configuration with this policy to a file in the folder.
+    pub fn configure(&self, file: &str, policy: &str) {
+        private(&self.folder.path().join(file), &format!("{}{policy}", self.text));
     }
 
     async fn in_step(&self, what: &str) {
@@ -105,9 +114,7 @@ fn private(file: &Path, content: &str) {
 }
 
 /// Follows the README: writes the configuration, then sets up the realm, which creates the client's secret.
-async fn prepare(server: &Server, port: u16) -> Place {
-    let realm = Realm::fresh(server, "e2e-binary").await;
-    hire(&realm).await;
+pub async fn prepare(server: &Server, realm: Realm, port: u16, policy: &str) -> Place {
     let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
     for (name, content) in [("hook.secret", server.hook_secret.as_str()), ("jira.token", jira.token())] {
@@ -136,8 +143,8 @@ targets = ["jira"]
         server.url,
         realm.name
     );
-    let place = Place { realm, jira, folder, server: None };
-    private(&place.folder.path().join("usersync.toml"), &text);
+    let place = Place { realm, jira, folder, server: None, text };
+    place.configure("usersync.toml", policy);
     let address = format!("http://127.0.0.1:{port}");
     let setup = ["keycloak", "setup", "--connector", "acme", "--address", &address];
     let done = place.run(&setup, 0).await;
@@ -148,7 +155,9 @@ targets = ["jira"]
 }
 
 pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
-    let mut place = prepare(server, port).await;
+    let realm = Realm::fresh(server, "e2e-binary").await;
+    hire(&realm).await;
+    let mut place = prepare(server, realm, port, "").await;
     place.run(&["check"], 0).await;
     let plan = place.run(&["plan"], 0).await;
     assert!(plan.contains("100"), "the plan has all the staff: {plan}");

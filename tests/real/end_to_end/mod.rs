@@ -10,6 +10,7 @@ mod keycloak;
 mod latency;
 mod outages;
 mod place;
+mod policy;
 
 use keycloak::Server;
 use place::Place;
@@ -47,4 +48,11 @@ async fn the_binary_serves_once_its_first_run_is_approved() {
     let _alone = ALONE.lock().await;
     let Some(server) = Server::named() else { return };
     binary::serves_once_its_first_run_is_approved(&server, server.hook_port + 2).await;
+}
+
+#[tokio::test]
+async fn a_policy_selects_users_and_a_changed_one_waits_for_approval() {
+    let _alone = ALONE.lock().await;
+    let Some(server) = Server::named() else { return };
+    policy::selects_users_and_a_changed_one_waits_for_approval(&server, server.hook_port + 3).await;
 }
