@@ -22,6 +22,7 @@ mod link_orders;
 mod memberships;
 mod missing;
 mod odd_answers;
+mod options;
 mod people;
 mod presence;
 mod protection;
