@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Number of full reconciles among which one with a changed policy is looked for.
-const RUNS_LOOKED_AT: usize = 20;
+const RUNS_LOOKED_AT: usize = 200;
 /// Number of items shown without `--limit`.
 const SHOWN: usize = 50;
 

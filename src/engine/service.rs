@@ -452,7 +452,7 @@ impl Shared {
         let now = self.engine.clock.now();
         let runs = self.engine.store.runs(Some(pair), 20).await.unwrap_or_default();
         let last = runs.into_iter().find(|run| run.mode == RunMode::Apply);
-        let policy = self.engine.connector(&pair.connector).map(|connector| connector.policy.fingerprint());
+        let policy = self.engine.connector(&pair.connector).map(|connector| connector.policy.fingerprint(&pair.target));
         if let Ok(policy) = policy
             && self.engine.policy_changed(pair, &policy).await.unwrap_or_default()
         {

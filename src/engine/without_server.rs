@@ -79,7 +79,7 @@ impl Engine {
     /// Sets a pair back to be planned if the policy was changed since its first run was planned: an operator approved
     /// another plan. Returns whether it did.
     pub async fn withdraw_outdated_approval(&self, pair: &Pair) -> Result<bool, WorkError> {
-        let policy = self.connector(&pair.connector)?.policy.fingerprint();
+        let policy = self.connector(&pair.connector)?.policy.fingerprint(&pair.target);
         let approvals = self.store.approvals(false).await?;
         let approved = approvals.into_iter().find(|one| one.pair == *pair && one.kind == ApprovalKind::FirstRun);
         let planned = approved.and_then(|one| one.summary.get("policy")?.as_str().map(str::to_owned));

@@ -283,7 +283,7 @@ impl Engine {
             undecided: Undecided::default(),
             report: std::mem::take(report),
         };
-        run.report.policy = connector.policy.fingerprint();
+        run.report.policy = connector.policy.fingerprint(&pair.target);
         run.report.policy_changed = self.policy_changed(pair, &run.report.policy).await?;
         let observed = Arc::clone(&run.port);
         let ended = Box::pin(run.go()).await;

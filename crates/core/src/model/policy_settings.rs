@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, Scope, TargetName};
@@ -84,17 +85,21 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns a fingerprint of what decides which users, accounts and groups a target should have. Settings that only
-    /// decide what waits for approval are not part of it.
-    pub fn fingerprint(&self) -> String {
+    /// Returns a fingerprint of what decides which users, accounts and groups this target should have. Settings that only
+    /// decide what waits for approval, and those of other targets, are not part of it. Nor are defaults, so that a new
+    /// setting changes no fingerprint.
+    pub fn fingerprint(&self, target: &TargetName) -> String {
         let defaults = Self::default();
-        let what = Self {
+        let general = Self {
             first_run: defaults.first_run,
             adopt: defaults.adopt,
             safety: defaults.safety,
             same_person_within: defaults.same_person_within,
+            targets: BTreeMap::new(),
             ..self.clone()
         };
+        let own = self.targets.get(target).cloned().unwrap_or_default();
+        let what = (changed(&general, &defaults), changed(&own, &TargetPolicy::default()));
         let json = serde_json::to_vec(&what).unwrap_or_default();
         hex::encode(&Sha256::digest(json)[..8])
     }
@@ -110,6 +115,27 @@ impl Policy {
             email: own.and_then(|own| own.account.email.as_ref()).or(general.email.as_ref()),
             attributes: own.map_or(&NONE, |own| &own.attributes),
         }
+    }
+}
+
+/// Returns the settings that differ from the defaults.
+fn changed<T: Serialize>(settings: &T, defaults: &T) -> Value {
+    let value = |settings: &T| serde_json::to_value(settings).unwrap_or_default();
+    without(value(settings), &value(defaults)).unwrap_or_default()
+}
+
+/// Returns the value without members that equal the default's; `None`: all do.
+fn without(value: Value, default: &Value) -> Option<Value> {
+    match (value, default) {
+        (value, default) if value == *default => None,
+        (Value::Object(members), Value::Object(defaults)) => {
+            let differ = members.into_iter().filter_map(|(key, value)| {
+                let value = without(value, defaults.get(&key).unwrap_or(&Value::Null))?;
+                Some((key, value))
+            });
+            Some(Value::Object(differ.collect()))
+        }
+        (value, _) => Some(value),
     }
 }
 
@@ -146,8 +172,8 @@ mod tests {
 
     #[test]
     fn the_fingerprint_changes_with_what_is_wanted_and_not_with_the_limits() {
-        let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint();
-        assert_eq!(of("{}"), Policy::default().fingerprint());
+        let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint(&"jira".into());
+        assert_eq!(of("{}"), Policy::default().fingerprint(&"jira".into()));
         assert_eq!(of("{}").len(), 16);
         assert_eq!(of(r#"{"first_run": "apply", "adopt": "always", "safety": {"count": 1}}"#), of("{}"));
         for json in [
@@ -157,6 +183,34 @@ mod tests {
             r#"{"targets": {"jira": {"attributes": {"a": "b"}}}}"#,
         ] {
             assert_ne!(of(json), of("{}"), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_one_target_and_has_no_defaults() {
+        let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint(&"jira".into());
+        for same in [
+            r#"{"scope": {"required_groups": [], "subgroups": true}, "groups": {"named_by": "leaf"}}"#,
+            r#"{"targets": {"jira": {"attributes": {}}}}"#,
+            r#"{"targets": {"wiki": {"account": {"login": "{{ email }}"}}}}"#,
+        ] {
+            assert_eq!(of(same), of("{}"), "{same}");
+        }
+        let general = r#"{"account": {"login": "{{ email }}"}}"#;
+        let own = r#"{"targets": {"jira": {"account": {"login": "{{ email }}"}}}}"#;
+        assert_ne!(of(general), of(own));
+    }
+
+    #[test]
+    fn only_settings_that_differ_from_the_defaults_count() {
+        use serde_json::json;
+        let default = json!({ "a": 1, "b": { "c": 2, "d": [] }, "e": null });
+        for (value, left) in [
+            (default.clone(), None),
+            (json!({ "a": 1, "b": { "c": 3, "d": [] }, "e": null }), Some(json!({ "b": { "c": 3 } }))),
+            (json!({ "a": 2, "new": 1, "e": {} }), Some(json!({ "a": 2, "new": 1, "e": {} }))),
+        ] {
+            assert_eq!(without(value, &default), left);
         }
     }
 
