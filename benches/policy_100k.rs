@@ -62,7 +62,10 @@ impl Realm {
         let groups: Vec<Arc<GroupState>> = (0..GROUPS)
             .map(|number| {
                 let name = format!("group-{number:04}");
-                Arc::new(GroupState { id: format!("{number:08}").as_str().into(), path: format!("/eng/{name}"), name })
+                {
+                    let path = format!("/eng/{name}");
+                    Arc::new(GroupState::new(format!("{number:08}").as_str().into(), name, path))
+                }
             })
             .collect();
         let pair = pair();

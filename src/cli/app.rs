@@ -6,7 +6,7 @@ use super::{Context, args::PairArgs, exit::Failure, out::Out};
 use crate::{
     config::Config,
     engine::{self, Connector, Engine, Jitter, SystemClock, TargetPort},
-    keycloak::{KeycloakSettings, KeycloakSource, SourceError},
+    keycloak::{KeycloakSettings, KeycloakSource, Source as _, SourceError},
     model::{ConnectorName, Pair, Policy, TargetName, UserState},
     plan::Presence,
     store::{
@@ -88,6 +88,10 @@ impl Sides {
         for connector in &config.connectors {
             let source = KeycloakSource::new(KeycloakSettings::from(connector))
                 .map_err(|error| Failure::usage(format!("connector {}: {error}", connector.name)))?;
+            // Before anything is read: groups that were read without them cannot be judged.
+            if connector.policy.groups.uses_attributes() {
+                source.read_group_attributes();
+            }
             sides.sources.insert(connector.name.clone(), Arc::new(source));
         }
         for target in &config.targets {

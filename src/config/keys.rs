@@ -522,6 +522,14 @@ pub(super) const KEYS: &[Key] = &[
          Memberships that usersync added to them are removed.",
     ),
     key(
+        "connector.policy.groups.condition",
+        "template of groups",
+        Absent,
+        "A template that renders `true` for the groups among these that are synced and `false` for the others, such as \
+         `\"{{ attributes.sync == 'yes' }}\"` or `\"{{ path | matches('^/(eng|ops)/') }}\"`. If it fails for a group, that \
+         group and its memberships stay as they are. See `docs/templates.md`.",
+    ),
+    key(
         "connector.policy.groups.members",
         "`direct` or `with_subgroups`",
         Value(r#""direct""#),
@@ -546,6 +554,13 @@ pub(super) const KEYS: &[Key] = &[
         "`leaf` or `path`",
         Value(r#""leaf""#),
         "What names a group in the target: its own name, or its path joined by `separator`, as `eng-platform`.",
+    ),
+    key(
+        "connector.policy.groups.name",
+        "template of groups",
+        Absent,
+        "A template of the names of groups, in place of `named_by`, such as `\"{{ names | join('.') | lower }}\"`. If it \
+         fails or is empty for a group, that group and its memberships stay as they are. See `docs/templates.md`.",
     ),
     key(
         "connector.policy.groups.separator",
@@ -695,6 +710,12 @@ pub(super) const KEYS: &[Key] = &[
         "string or `false`",
         Required,
         "The group's name in the targets; `false`: it is not synced.",
+    ),
+    key(
+        "connector.group_test.attributes",
+        "table",
+        Absent,
+        "The group's attributes in Keycloak, lists of strings: `{ sync = [\"yes\"] }`.",
     ),
     key(
         "connector.group_test.target",

@@ -10,9 +10,7 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{
-    AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, LeaverRules, NamedBy, Policy, Template,
-};
+use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, LeaverRules, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -87,6 +85,10 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
         let wrong = Wrong::new("an empty separator would give different paths the same name");
         mistakes.push(("separator", wrong.help("write a text such as \"-\"")));
     }
+    if rules.named_by == NamedBy::Path && rules.name.is_some() {
+        let wrong = Wrong::new("`name` and `named_by` cannot both name the groups");
+        mistakes.push(("named_by", wrong.help("remove one of them; in `name`, the path is {{ names | join('-') }}")));
+    }
     let mut given: BTreeMap<String, &String> = BTreeMap::new();
     for (path, name) in &rules.names {
         if !path.starts_with('/') {
@@ -114,24 +116,36 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
     mistakes
 }
 
-/// Returns the conditions that are a plain text, each with its key and place.
+/// Returns whether a template is a plain text.
+fn is_text(template: Option<&impl ToString>) -> bool {
+    let text = template.map(ToString::to_string);
+    text.is_some_and(|text| !text.contains("{{") && !text.contains("{%"))
+}
+
+/// Returns the conditions, and the template of names, that are a plain text, each with its key and place.
 fn condition_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
-    let is_text = |condition: &Option<Template>| {
-        let text = condition.as_ref().map(Template::to_string);
-        text.is_some_and(|text| !text.contains("{{") && !text.contains("{%"))
-    };
     let wrong = || {
         Wrong::new("this is no template: write it as \"{{ … }}\"")
             .help("as \"{{ attributes.type != 'contractor' }}\"; all forms: docs/templates.md")
     };
     let mut mistakes = Vec::new();
-    if is_text(&policy.scope.condition) {
-        let place = at(connector, &["scope", "condition"]);
-        let place = place.map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()));
-        mistakes.push(("policy.scope.condition", place, wrong()));
+    let value_at = |path: &[&str]| {
+        at(connector, path).map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()))
+    };
+    if is_text(policy.scope.condition.as_ref()) {
+        mistakes.push(("policy.scope.condition", value_at(&["scope", "condition"]), wrong()));
+    }
+    if is_text(policy.groups.condition.as_ref()) {
+        let wrong = wrong().help("as \"{{ attributes.sync == 'yes' }}\"; all forms: docs/templates.md");
+        mistakes.push(("policy.groups.condition", value_at(&["groups", "condition"]), wrong));
+    }
+    if is_text(policy.groups.name.as_ref()) {
+        let wrong = Wrong::new("this text gives all groups the same name: write a template as \"{{ … }}\"")
+            .help("as \"{{ names | join('-') | lower }}\"; all forms: docs/templates.md");
+        mistakes.push(("policy.groups.name", value_at(&["groups", "name"]), wrong));
     }
     for (index, constant) in policy.groups.constant.iter().enumerate() {
-        if is_text(&constant.condition) {
+        if is_text(constant.condition.as_ref()) {
             let place = place_in_list(connector, &["groups", "constant"], index, Some("condition"));
             mistakes.push(("policy.groups.constant.condition", place, wrong()));
         }

@@ -18,7 +18,7 @@ use crate::{
     plan::GroupTable,
     policy,
     store::{Claimed, GroupWrite, NameFrom},
-    targets::{Applied, Capabilities},
+    targets::{Applied, Capabilities, CaseRule},
 };
 
 /// What a source group should map to on the target.
@@ -32,6 +32,8 @@ pub enum Intended {
     Create(String),
     /// It feeds no group, for this reason.
     None(String),
+    /// It and its memberships stay as they are, because a template of the policy fails for it.
+    Stays(String),
     /// Another source group has that name on record. The source has to be read to confirm it.
     Ask(GroupId),
 }
@@ -44,8 +46,11 @@ pub fn intend(
     capabilities: &Capabilities,
     other_stands: bool,
 ) -> Intended {
-    if let Some(why) = policy::left_out(&group.path, rules) {
+    if let Some(why) = policy::left_out(group, rules) {
         return Intended::None(why);
+    }
+    if let Some(why) = group.verdict.fault() {
+        return Intended::Stays(why.to_owned());
     }
     let case = capabilities.group_case;
     let name = policy::group_name(group, case);
@@ -82,6 +87,12 @@ pub(super) fn two_paths(name: &str) -> String {
         "two groups in Keycloak have the name {name} in the target; rename one of them, or give it a name in the policy \
          (groups.names)"
     )
+}
+
+/// Returns whether a group that has this name on record keeps it: it has the name at the source, or a template of the
+/// policy fails for it.
+pub fn keeps_name(holder: &GroupState, name: &str, case: CaseRule) -> bool {
+    holder.verdict.fault().is_some() || case.same(&holder.name, name)
 }
 
 /// Returns the name that the managed group of a source group should get by a rename; `None`: none.
@@ -152,7 +163,7 @@ impl Case<'_> {
         let mut intended = intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, false);
         if let Intended::Ask(other) = &intended {
             let holder = self.connector.source.group(other).await?;
-            let stands = holder.is_some_and(|holder| case.fold(&holder.name) == case.fold(&group.name));
+            let stands = holder.is_some_and(|holder| keeps_name(&holder, &group.name, case));
             if !stands {
                 // It has another name by now, or is gone: its own task finds out.
                 self.raise(vec![Subject::Group(other.clone())], Priority::Event).await?;
@@ -186,6 +197,11 @@ impl Case<'_> {
             Intended::None(why) => {
                 self.confirm_left_out(group, former.as_ref()).await?;
                 self.unmap(group, why, former).await
+            }
+            Intended::Stays(why) => {
+                self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
+                self.inconclusive = true;
+                Ok(())
             }
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
         }?;
@@ -246,8 +262,8 @@ impl Case<'_> {
         let case = self.info.capabilities.group_case;
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
         namesakes.retain(|other| {
-            let is_synced = policy::left_out(&other.path, &self.connector.policy.groups).is_none();
-            is_synced
+            policy::left_out(other, &self.connector.policy.groups).is_none()
+                && other.verdict.fault().is_none()
                 && !group.id.is_constant()
                 && other.id != group.id
                 && case.fold(&other.name) == case.fold(&group.name)
@@ -442,7 +458,7 @@ impl Case<'_> {
     async fn confirm_left_out(&self, group: &GroupState, former: Option<&GroupMapping>) -> Result<(), WorkError> {
         let rules = &self.connector.policy.groups;
         let is_managed = matches!(former, Some(GroupMapping::Managed { .. }));
-        if !is_managed || policy::left_out(&group.path, rules).is_none() {
+        if !is_managed || policy::path_left_out(&group.path, rules).is_none() {
             return Ok(());
         }
         if policy::selects_nothing_by_one(rules, &self.connector.source.groups().await?.items) {
@@ -462,7 +478,7 @@ impl Case<'_> {
             self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
             self.flush().await?;
         }
-        let is_left_out = policy::left_out(&group.path, &self.connector.policy.groups).is_some();
+        let is_left_out = policy::left_out(group, &self.connector.policy.groups).is_some();
         if !is_left_out && !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
         }

@@ -1,7 +1,10 @@
 //! A source that applies the policy's rules for groups: their names, memberships in the groups above, and constant
 //! groups.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -20,6 +23,9 @@ struct RuledGroups {
     source: Arc<dyn Source>,
     rules: GroupRules,
     known: KnownPaths,
+    /// Ids of groups by the name that a template gives them, in lower case; `None`: the groups were not listed yet. Each
+    /// is confirmed by a read before it is used.
+    by_name: Mutex<Option<HashMap<String, BTreeSet<GroupId>>>>,
 }
 
 /// Ids of groups by path. Each is confirmed by a read before it is used.
@@ -27,8 +33,11 @@ type KnownPaths = Mutex<HashMap<String, GroupId>>;
 
 /// Returns the source with these rules applied, or the source itself if the rules change nothing.
 pub fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
-    if policy::renames_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
-        Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default() })
+    if rules.uses_attributes() {
+        source.read_group_attributes();
+    }
+    if policy::shapes_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
+        Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default(), by_name: Mutex::default() })
     } else {
         source
     }
@@ -103,6 +112,42 @@ async fn listed_at(source: &dyn Source, paths: &[&str], user: &UserState) -> Res
     Ok(listed.items.into_iter().filter(|group| paths.contains(&group.path.as_str())).collect())
 }
 
+impl RuledGroups {
+    /// Returns a group with the name that the rules give it.
+    fn named(&self, group: GroupState) -> GroupState {
+        let group = policy::named_group(group, &self.rules);
+        if let Some(index) = self.by_name.lock().as_mut().filter(|_| self.rules.name.is_some()) {
+            index.entry(group.name.to_lowercase()).or_default().insert(group.id.clone());
+        }
+        group
+    }
+
+    /// Returns the groups to which a template gives this name: among those that were listed or read so far. A group that
+    /// is created later has a task of its own, which finds the others.
+    async fn templated(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
+        let unknown = self.by_name.lock().is_none();
+        if unknown && let Some(text) = self.groups().await?.incomplete {
+            return Err(SourceError { class: ErrorClass::Unconfirmed, text, retry_after: None });
+        }
+        let ids = self.by_name.lock().as_ref().and_then(|index| index.get(&name.to_lowercase()).cloned());
+        let mut found = Vec::new();
+        for id in ids.into_iter().flatten() {
+            found.extend(self.group(&id).await?);
+        }
+        Ok(found)
+    }
+
+    /// Returns the groups to which the rules give this name by their own names or paths.
+    async fn searched(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
+        let mut named: Vec<GroupState> = Vec::new();
+        for own in policy::own_names(name, &self.rules) {
+            let found = self.source.groups_named(&own).await?.into_iter();
+            named.extend(found.map(|group| self.named(group)));
+        }
+        Ok(named)
+    }
+}
+
 #[async_trait]
 impl Source for RuledGroups {
     async fn identify(&self) -> Result<SourceInfo, SourceError> {
@@ -111,6 +156,10 @@ impl Source for RuledGroups {
 
     fn attach(&self, meter: &CallMeter) {
         self.source.attach(meter);
+    }
+
+    fn read_group_attributes(&self) {
+        self.source.read_group_attributes();
     }
 
     async fn forget_refusal(&self) {
@@ -136,15 +185,12 @@ impl Source for RuledGroups {
         if id.is_constant() {
             return Ok(self.rules.constant(id).map(ConstantGroup::group));
         }
-        Ok(self.source.group(id).await?.map(|group| policy::named_group(group, &self.rules)))
+        Ok(self.source.group(id).await?.map(|group| self.named(group)))
     }
 
     async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
-        let mut named: Vec<GroupState> = Vec::new();
-        for own in policy::own_names(name, &self.rules) {
-            let found = self.source.groups_named(&own).await?.into_iter();
-            named.extend(found.map(|group| policy::named_group(group, &self.rules)));
-        }
+        let by_template = self.rules.name.is_some();
+        let mut named = if by_template { self.templated(name).await? } else { self.searched(name).await? };
         named.retain(|group| group.name.to_lowercase() == name.to_lowercase());
         named.sort();
         named.dedup();
@@ -165,7 +211,15 @@ impl Source for RuledGroups {
 
     async fn groups(&self) -> Result<FullListing<GroupId, Vec<GroupState>>, SourceError> {
         let listing = self.source.groups().await?;
-        let items = listing.items.into_iter().map(|group| policy::named_group(group, &self.rules)).collect();
+        let items: Vec<GroupState> =
+            listing.items.into_iter().map(|group| policy::named_group(group, &self.rules)).collect();
+        if self.rules.name.is_some() && listing.incomplete.is_none() {
+            let mut index: HashMap<String, BTreeSet<GroupId>> = HashMap::new();
+            for group in &items {
+                index.entry(group.name.to_lowercase()).or_default().insert(group.id.clone());
+            }
+            *self.by_name.lock() = Some(index);
+        }
         Ok(FullListing { items, ..listing })
     }
 

@@ -55,10 +55,14 @@ async fn read_absent_groups(
     scope: &Scope,
     rules: &GroupRules,
 ) -> Result<Vec<String>, SourceError> {
+    // A template of names cannot be applied to a path alone.
+    if rules.name.is_some() {
+        return Ok(absent_groups(scope, &source.groups().await?.items));
+    }
     let mut found = Vec::new();
     for path in scope.required_groups.iter().filter_map(PathPattern::literal) {
         let name = path_names(path).last().unwrap_or_default();
-        let group = GroupState { id: path.into(), name, path: path.to_owned() };
+        let group = GroupState::new(path.into(), name, path.to_owned());
         found.extend(source.groups_named(&policy::named_group(group, rules).name).await?);
     }
     if absent_groups(scope, &found).is_empty() {
@@ -105,7 +109,7 @@ mod tests {
     fn an_absent_required_group_is_named_with_a_similar_one() {
         let scope: Scope = serde_json::from_str(r#"{"required_groups": ["/staff", "/wiki/*", "/jira-user", "/o*"]}"#)
             .expect("a scope");
-        let group = |path: &str| GroupState { id: path.into(), name: path[1..].into(), path: path.into() };
+        let group = |path: &str| GroupState::new(path.into(), path[1..].into(), path.into());
         let groups = ["/staff", "/jira-users", "/other"].map(group);
         assert_eq!(
             absent_groups(&scope, &groups),

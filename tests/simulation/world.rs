@@ -621,7 +621,7 @@ impl World {
 
 fn group_state(realm: &Realm, id: &GroupId) -> Option<GroupState> {
     let name = realm.groups.get(id)?;
-    Some(GroupState { id: id.clone(), name: name.clone(), path: format!("/{id}/{name}") })
+    Some(GroupState::new(id.clone(), name.clone(), format!("/{id}/{name}")))
 }
 
 impl Realm {

@@ -20,7 +20,7 @@ use crate::{
         report,
     },
     config::Config,
-    engine::{Intended, intend},
+    engine::{Intended, intend, keeps_name},
     keycloak::{Source, SourceError},
     model::{
         AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupState, ManagedGroup, Pair,
@@ -147,12 +147,15 @@ impl Sight<'_> {
         pairs: &[&Pair],
         name: &str,
     ) -> Result<BTreeMap<GroupId, Result<Option<GroupState>, SourceError>>, Failure> {
-        let source = self.sides.named_source(connector, &side::policy_of(self.config, connector));
+        let policy = side::policy_of(self.config, connector);
+        let source = self.sides.named_source(connector, &policy);
         let is_path = name.starts_with('/');
         let own = if is_path { path_names(name).last().unwrap_or_default() } else { name.to_owned() };
         let mut found: BTreeMap<GroupId, Result<Option<GroupState>, SourceError>> = BTreeMap::new();
         // By the name in Keycloak, and by that in the targets.
-        let mut reads = vec![self.sides.sources[connector].groups_named(&own).await];
+        let own = self.sides.sources[connector].groups_named(&own).await;
+        let named = |group| policy::named_group(group, &policy.groups);
+        let mut reads = vec![own.map(|groups| groups.into_iter().map(named).collect())];
         if !is_path {
             reads.push(source.groups_named(name).await);
         }
@@ -188,12 +191,6 @@ impl Sight<'_> {
         if let (Some(error), true) = (trouble, found.is_empty()) {
             return Err(error.into());
         }
-        // Named by the rules, whatever found them.
-        let rules = side::policy_of(self.config, connector).groups;
-        for group in found.values_mut().flatten().flatten() {
-            let bare = GroupState { name: group.own_name().into_owned(), ..group.clone() };
-            *group = policy::named_group(bare, &rules);
-        }
         Ok(found)
     }
 
@@ -211,7 +208,7 @@ impl Sight<'_> {
             Err(error) => (None, Some(error.text)),
         };
         let (selected, why) = match &group {
-            Some(group) => match policy::selected_by(&group.path, &policy.groups) {
+            Some(group) => match policy::selected_by(group, &policy.groups) {
                 Ok(why) => (Some(true), why),
                 Err(why) => (Some(false), why),
             },
@@ -305,7 +302,7 @@ impl Outlook<'_> {
         }
         on.to_do = match group {
             Some(group) => {
-                if policy::left_out(&group.path, &self.policy.groups).is_none() {
+                if policy::left_out(group, &self.policy.groups).is_none() {
                     on.name = Some(policy::group_name(group, info.capabilities.group_case));
                     on.named_by = Some(policy::named_by(&group.path, &self.policy.groups));
                 }
@@ -329,7 +326,7 @@ impl Outlook<'_> {
         if let Intended::Ask(other) = &intended {
             let case = capabilities.group_case;
             let holder = self.source.group(other).await.map_err(|error| error.text)?;
-            if !holder.is_some_and(|holder| case.same(&holder.name, &group.name)) {
+            if !holder.is_some_and(|holder| keeps_name(&holder, &group.name, case)) {
                 return Ok(vec![format!(
                     "wait until group:{other} is reconciled, because its recorded name in the target is the same"
                 )]);
@@ -350,6 +347,7 @@ impl Outlook<'_> {
                 }
                 _ => Vec::new(),
             },
+            Intended::Stays(why) => vec![format!("nothing: {why}")],
             Intended::Ask(other) => vec![format!("wait until group:{other} is reconciled")],
         })
     }
@@ -359,7 +357,7 @@ impl Outlook<'_> {
         let case = info.capabilities.group_case;
         let mut namesakes = self.source.groups_named(&group.name).await.map_err(|error| error.text)?;
         namesakes.retain(|other| {
-            let is_synced = policy::left_out(&other.path, &self.policy.groups).is_none();
+            let is_synced = policy::left_out(other, &self.policy.groups).is_none();
             is_synced && other.id != group.id && case.same(&other.name, &group.name)
         });
         if let Some(other) = namesakes.first() {

@@ -38,7 +38,10 @@ impl Run<'_> {
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
         let mut names: HashMap<String, usize> = HashMap::new();
         let group_rules = &connector.policy.groups;
-        for group in source.groups.iter().filter(|group| policy::left_out(&group.path, group_rules).is_none()) {
+        for group in &source.groups {
+            if policy::left_out(group, group_rules).is_some() || group.verdict.fault().is_some() {
+                continue;
+            }
             *names.entry(case.fold(&group.name)).or_default() += 1;
         }
         if source.groups_incomplete.is_none() {
@@ -57,7 +60,7 @@ impl Run<'_> {
         for group in readable.chain(&constants) {
             let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
             let clash = !group.id.is_constant() && names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
-            let is_left_out = policy::left_out(&group.path, group_rules).is_some();
+            let is_left_out = policy::left_out(group, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
             }
@@ -79,6 +82,7 @@ impl Run<'_> {
                     let subject = Subject::Group(group.id.clone());
                     self.in_sync.others.push(Planned { subject, observation: source.observation, account: None });
                 }
+                Intended::Stays(why) => self.report_unmapped(group, &why),
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
                     self.report_unmapped(group, &why);
@@ -213,7 +217,7 @@ impl Run<'_> {
     /// Reports why a group feeds no target group, unless the policy leaves it out. A group that the target's settings
     /// exclude is reported by its members.
     fn report_unmapped(&mut self, group: &GroupState, why: &str) {
-        let is_left_out = policy::left_out(&group.path, &self.connector.policy.groups).is_some();
+        let is_left_out = policy::left_out(group, &self.connector.policy.groups).is_some();
         if !is_left_out && !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.report.unsupported.push_once(format!("group {}: {why}", group.path));
         }
@@ -337,7 +341,7 @@ impl Run<'_> {
         for (_, id) in group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector) {
             let Some(GroupMapping::Managed { name, .. }) = table.mapping(id) else { continue };
             let path = self.paths.get(id).cloned().unwrap_or_else(|| format!("/{name}"));
-            let source = GroupState { id: id.clone(), name: name.clone(), path };
+            let source = GroupState::new(id.clone(), name.clone(), path);
             self.model_unmapped(table, &source, why.to_owned());
         }
     }

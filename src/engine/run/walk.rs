@@ -144,7 +144,8 @@ impl Engine {
             // Its members keep the memberships that it gave them.
             if let Some(mapping) = known.mapping(&id) {
                 let name = mapping.name().to_owned();
-                walk.groups.push(GroupState { path: odd.name.unwrap_or_else(|| format!("/{name}")), id, name });
+                let path = odd.name.unwrap_or_else(|| format!("/{name}"));
+                walk.groups.push(GroupState::new(id, name, path));
             }
         }
         walk.absent_groups = absent_groups(&connector.policy.scope, &walk.groups);

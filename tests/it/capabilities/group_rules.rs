@@ -10,26 +10,26 @@ use usersync_simulators::{Fault, jira::NewAccount, keycloak::NewUser};
 use super::support::{STAFF, World, on, policy, world_with};
 
 /// Starts a realm with its staff and users in two teams, where these are the rules for groups.
-async fn ruled(json: &str) -> World {
+pub async fn ruled(json: &str) -> World {
     ruled_with(policy(|policy| policy.groups = rules(json))).await
 }
 
-fn rules(json: &str) -> GroupRules {
+pub fn rules(json: &str) -> GroupRules {
     serde_json::from_str(json).expect("rules")
 }
 
-async fn ruled_with(options: StackOptions) -> World {
+pub async fn ruled_with(options: StackOptions) -> World {
     let w = world_with(options).await;
     let user = |login: &str, path: &str| NewUser::named(login).in_groups(&[path, "/eng"]);
     w.realm().import_users([user("ann", "/eng/admins"), user("ben", "/ops/admins")]).expect("imported");
     w
 }
 
-fn group(w: &World, path: &str) -> String {
+pub fn group(w: &World, path: &str) -> String {
     w.realm().snapshot().group(path).expect("it exists").id.clone()
 }
 
-fn groups_of(w: &World) -> Vec<String> {
+pub fn groups_of(w: &World) -> Vec<String> {
     let ours = |name: &&String| !name.starts_with("jira-");
     w.jira().snapshot().groups.keys().filter(ours).cloned().collect()
 }

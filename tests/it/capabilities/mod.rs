@@ -13,6 +13,7 @@ mod crowd;
 mod defects;
 mod faults;
 mod group_rules;
+mod group_templates;
 mod groups;
 mod hook;
 mod hostile;

@@ -1003,6 +1003,34 @@ fn each_mistake_has_its_location_and_its_message() {
              \"{{ … }}\"",
         ),
         (
+            with_connector("policy.groups.condition = \"{{ username }}\""),
+            "usersync.toml:13:27: connector acme: policy.groups.condition: this template is invalid: unknown variable \
+             username: custom attributes are written as attributes.username; also available: path, name, names, \
+             attributes, values",
+        ),
+        (
+            with_connector("policy.groups.condition = \"true\""),
+            "usersync.toml:13:27: connector acme: policy.groups.condition: this is no template: write it as \"{{ … }}\"",
+        ),
+        (
+            with_connector("policy.groups.name = \"{{ name | shout }}\""),
+            "usersync.toml:13:22: connector acme: policy.groups.name: this template is invalid: unknown filter: filter \
+             shout is unknown",
+        ),
+        (
+            with_connector("policy.groups.name = \"{{ path | regex_replace('(', '') }}\""),
+            "usersync.toml:13:22: connector acme: policy.groups.name: this template is invalid: invalid operation: the \
+             pattern ( is invalid",
+        ),
+        (
+            with_connector("policy.groups.name = \"everyone\""),
+            "usersync.toml:13:22: connector acme: policy.groups.name: this text gives all groups the same name",
+        ),
+        (
+            with_connector("[connector.policy.groups]\nname = \"{{ name }}\"\nnamed_by = \"path\""),
+            "usersync.toml:15:1: connector acme: policy.groups.named_by: `name` and `named_by` cannot both name the groups",
+        ),
+        (
             with_connector("policy.leavers.kept_groups = [\"alumni\", \"/staff\"]"),
             "usersync.toml:13:41: connector acme: policy.leavers.kept_groups: `/staff` is a path, but a name of a group in \
              the target is expected",

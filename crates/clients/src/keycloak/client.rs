@@ -39,12 +39,12 @@ impl KeycloakSource {
 
     /// Reads the user's direct groups. Without an offset, Keycloak returns all of them in one answer.
     async fn groups_of(&self, id: &UserId) -> Result<Option<Vec<GroupState>>, SourceError> {
-        let (below, brief) = (["users", id.as_str(), "groups"], [("briefRepresentation", "true")]);
-        let Some(list) = self.list::<Group>(Asked::Users, &below, &brief, Some(USER_GONE)).await? else {
+        let (below, depth) = (["users", id.as_str(), "groups"], [self.group_depth()]);
+        let Some(list) = self.list::<Group>(Asked::Users, &below, &depth, Some(USER_GONE)).await? else {
             return Ok(None);
         };
         let state = |entry| match entry {
-            Entry::Read(group) => Ok(Group::state(&group, "")),
+            Entry::Read(group) => Ok(Group::state(&group, "", self.reads_group_attributes())),
             Entry::Unreadable(_, odd) => {
                 let group = odd.name.unwrap_or_else(|| "without a name".to_owned());
                 let text = format!("realm {}: user {id}: its group {group}: {}", self.settings.realm, odd.why);
@@ -77,6 +77,10 @@ impl Source for KeycloakSource {
 
     fn attach(&self, meter: &CallMeter) {
         self.http.attach(meter);
+    }
+
+    fn read_group_attributes(&self) {
+        self.add_group_attributes();
     }
 
     async fn forget_refusal(&self) {
@@ -112,7 +116,7 @@ impl Source for KeycloakSource {
 
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
         let group: Option<Group> = self.one(Asked::Groups, &["groups", id.as_str()], GROUP_GONE).await?;
-        Ok(group.map(|group| group.state("")))
+        Ok(group.map(|group| group.state("", self.reads_group_attributes())))
     }
 
     async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {

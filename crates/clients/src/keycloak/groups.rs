@@ -21,6 +21,7 @@ type Folder = Paged<BTreeMap<String, Group>>;
 #[derive(Default)]
 struct Tree {
     groups: BTreeMap<GroupId, GroupState>,
+    with_attributes: bool,
     odd: Folder,
 }
 
@@ -29,7 +30,7 @@ impl Tree {
     fn add(&mut self, folder: Folder, parent: &str) -> Vec<GroupState> {
         let mut parents = Vec::new();
         for group in folder.items.into_values() {
-            let state = group.state(parent);
+            let state = group.state(parent, self.with_attributes);
             if self.groups.insert(state.id.clone(), state.clone()).is_none() && group.sub_group_count != Some(0) {
                 parents.push(state);
             }
@@ -52,7 +53,7 @@ impl KeycloakSource {
             None => self.folders().await?,
         };
         let after = self.group_count().await?;
-        let Tree { groups, odd } = tree;
+        let Tree { groups, odd, .. } = tree;
         let found = groups.len() + odd.len();
         let blind = found == 0 && self.is_blind().await?;
         Ok(FullListing {
@@ -67,7 +68,7 @@ impl KeycloakSource {
         let listing = Listing {
             asked: Asked::Groups,
             below: &["groups"],
-            query: &[("search", "*"), ("populateHierarchy", "false"), ("briefRepresentation", "true")],
+            query: &[("search", "*"), ("populateHierarchy", "false"), self.group_depth()],
             from: 0,
             max: self.settings.page.max(1),
             gone: None,
@@ -78,14 +79,18 @@ impl KeycloakSource {
         if nested || short || flat.incomplete.is_some() && flat.failed == 0 {
             return Ok(None);
         }
-        let mut tree = Tree::default();
+        let mut tree = self.tree();
         tree.add(flat, "");
         Ok(Some(tree))
     }
 
+    fn tree(&self) -> Tree {
+        Tree { with_attributes: self.reads_group_attributes(), ..Tree::default() }
+    }
+
     /// Reads all groups level by level. By default, Keycloak lists the top level only, and ten children at a time.
     async fn folders(&self) -> Result<Tree, SourceError> {
-        let mut tree = Tree::default();
+        let mut tree = self.tree();
         let top = self.folder(None).await?;
         let mut parents = tree.add(top, "");
         while !parents.is_empty() {
@@ -105,7 +110,7 @@ impl KeycloakSource {
         let listing = Listing {
             asked: Asked::Groups,
             below: &below,
-            query: &[("briefRepresentation", "true")],
+            query: &[self.group_depth()],
             from: 0,
             max: self.settings.page.max(1),
             gone: parent.map(|_| GROUP_GONE),
@@ -122,38 +127,45 @@ impl KeycloakSource {
     /// of its substring search are filtered. Keycloak may return them inside their parents or flat.
     pub(super) async fn search_groups(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
         let wanted = name.to_lowercase();
-        let query = [("search", name), ("briefRepresentation", "true"), ("populateHierarchy", "false")];
+        let query = [("search", name), self.group_depth(), ("populateHierarchy", "false")];
         let max = self.settings.page.max(1);
-        let (mut found, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        let mut search = Search { wanted, with_attributes: self.reads_group_attributes(), ..Search::default() };
         for first in (0..).step_by(max) {
             let page = self.page::<Group>(Asked::Groups, &["groups"], &query, (first, max), None).await?;
-            let known = seen.len();
+            let known = search.seen.len();
             // With nested results, several hits share a parent, and a page seems shorter than it is.
             for group in &wire::readable(page.unwrap_or_default()) {
-                collect(group, "", &wanted, &mut seen, &mut found);
+                search.collect(group, "");
             }
-            if seen.len() == known {
+            if search.seen.len() == known {
                 break;
             }
         }
-        Ok(found.into_values().collect())
+        Ok(search.found.into_values().collect())
     }
 }
 
-fn collect(
-    group: &Group,
-    parent: &str,
-    wanted: &str,
-    seen: &mut BTreeSet<String>,
-    found: &mut BTreeMap<GroupId, GroupState>,
-) {
-    let state = group.state(parent);
-    seen.insert(group.id.clone());
-    for child in group.sub_groups.iter().flatten() {
-        collect(child, &state.path, wanted, seen, found);
-    }
-    if state.name.to_lowercase() == wanted {
-        found.insert(state.id.clone(), state);
+/// A search for the groups of one name.
+#[derive(Default)]
+struct Search {
+    /// The name, in lower case.
+    wanted: String,
+    with_attributes: bool,
+    /// Ids of all groups that were returned.
+    seen: BTreeSet<String>,
+    found: BTreeMap<GroupId, GroupState>,
+}
+
+impl Search {
+    fn collect(&mut self, group: &Group, parent: &str) {
+        let state = group.state(parent, self.with_attributes);
+        self.seen.insert(group.id.clone());
+        for child in group.sub_groups.iter().flatten() {
+            self.collect(child, &state.path);
+        }
+        if state.name.to_lowercase() == self.wanted {
+            self.found.insert(state.id.clone(), state);
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Requests to the Admin REST API: addresses, tokens, and the reading of answers.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
@@ -30,6 +33,8 @@ pub struct KeycloakSource {
     pub(super) http: Http,
     base: OnceCell<Base>,
     pub(super) tokens: Tokens,
+    /// Whether groups are read with their attributes.
+    group_attributes: AtomicBool,
 }
 
 impl std::fmt::Debug for KeycloakSource {
@@ -79,7 +84,29 @@ impl KeycloakSource {
             }
         }
         let http = Http::new(&settings.connection)?;
-        Ok(Self { settings, names, http, base: OnceCell::new(), tokens: Tokens::default() })
+        Ok(Self {
+            settings,
+            names,
+            http,
+            base: OnceCell::new(),
+            tokens: Tokens::default(),
+            group_attributes: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns whether groups are read with their attributes.
+    pub(super) fn reads_group_attributes(&self) -> bool {
+        self.group_attributes.load(Ordering::Relaxed)
+    }
+
+    /// Reads groups with their attributes from now on.
+    pub(super) fn add_group_attributes(&self) {
+        self.group_attributes.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the parameter that asks for groups with their attributes or without.
+    pub(super) fn group_depth(&self) -> (&'static str, &'static str) {
+        ("briefRepresentation", if self.reads_group_attributes() { "false" } else { "true" })
     }
 
     /// Returns the base URL that answered, with or without `/auth`; it is determined once.

@@ -74,6 +74,10 @@ pub trait Source: Send + Sync {
         let _ = meter;
     }
 
+    /// Reads groups with their attributes from now on. This source may be shared, and is never told to leave them out
+    /// again.
+    fn read_group_attributes(&self) {}
+
     /// Allows a refused client secret to be sent again with the next token request. Otherwise it is not sent until it
     /// changes.
     async fn forget_refusal(&self) {}

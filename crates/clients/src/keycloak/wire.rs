@@ -181,6 +181,9 @@ pub(super) struct Group {
     pub id: String,
     pub name: String,
     path: Option<String>,
+    /// Present in the full form only.
+    #[serde(default)]
+    attributes: Option<Value>,
     pub sub_group_count: Option<u64>,
     #[serde(default)]
     pub sub_groups: Option<Vec<Group>>,
@@ -201,12 +204,12 @@ impl Listed for Group {
 impl Group {
     /// Converts the group without its sub-groups. `parent` is the parent's path, for servers that omit the group's own
     /// path.
-    pub fn state(&self, parent: &str) -> GroupState {
-        GroupState {
-            id: GroupId::from(self.id.as_str()),
-            name: self.name.clone(),
-            path: self.path.clone().unwrap_or_else(|| format!("{parent}/{}", self.name)),
-        }
+    pub fn state(&self, parent: &str, with_attributes: bool) -> GroupState {
+        let path = self.path.clone().unwrap_or_else(|| format!("{parent}/{}", self.name));
+        let group = GroupState::new(GroupId::from(self.id.as_str()), self.name.clone(), path);
+        // What is not there was not read: it is not the same as no attributes.
+        let attributes = self.attributes.as_ref().filter(|read| with_attributes && !read.is_null());
+        GroupState { attributes: attributes.and_then(|read| self::attributes(read).ok()), ..group }
     }
 }
 

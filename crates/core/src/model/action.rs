@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn each_kind_of_action_has_a_verb_and_a_line_of_text() {
         let (ada, alove) = (user(Some("Ada"), None, None), account("A. Lovelace", None));
-        let eng = GroupState { id: "s1".into(), name: "eng".to_owned(), path: "/acme/eng".to_owned() };
+        let eng = GroupState::new("s1".into(), "eng".to_owned(), "/acme/eng".to_owned());
         let group = TargetGroup { id: "g1".into(), name: "Engineers".to_owned(), protected: None };
         let delete = Operation::DeleteUser { account: "7".into(), name: "alove".to_owned() };
         let (group_name, name) = ("Engineers".to_owned(), "ada".to_owned());

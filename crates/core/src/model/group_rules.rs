@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, GroupState, PathPattern, Template};
+use super::{GroupId, GroupState, GroupTemplate, PathPattern, Template};
 
 /// The part of a group's path that names it in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl ConstantGroup {
 
     /// Returns the group that stands for it among the source groups. Its path begins with no slash, so no pattern fits.
     pub fn group(&self) -> GroupState {
-        GroupState { id: self.id(), name: self.name.clone(), path: format!("{} (groups.constant)", self.name) }
+        GroupState::new(self.id(), self.name.clone(), format!("{} (groups.constant)", self.name))
     }
 }
 
@@ -95,8 +95,13 @@ pub struct GroupRules {
     pub only: Vec<PathPattern>,
     /// Groups that are not synced.
     pub excluded: Vec<PathPattern>,
+    /// A template that renders `true` for the groups among these that are synced, and `false` for the others; `None`: all
+    /// are.
+    pub condition: Option<GroupTemplate>,
     /// What names a group.
     pub named_by: NamedBy,
+    /// A template that renders the name of a group, in place of `named_by`.
+    pub name: Option<GroupTemplate>,
     /// Stands between the names of a path.
     pub separator: String,
     /// Begins each name.
@@ -123,6 +128,16 @@ impl GroupRules {
         self.constant.iter().find(|constant| constant.name == name)
     }
 
+    /// Returns the templates that are rendered for groups.
+    pub fn templates(&self) -> impl Iterator<Item = &GroupTemplate> {
+        self.condition.iter().chain(&self.name)
+    }
+
+    /// Returns whether a template uses the attributes of groups.
+    pub fn uses_attributes(&self) -> bool {
+        self.templates().any(GroupTemplate::uses_attributes)
+    }
+
     /// Returns whether new accounts are granted constant groups.
     pub fn grants_to_new(&self) -> bool {
         self.constant.iter().any(|constant| constant.granted_to == GrantedTo::New)
@@ -134,7 +149,9 @@ impl Default for GroupRules {
         Self {
             only: Vec::new(),
             excluded: Vec::new(),
+            condition: None,
             named_by: NamedBy::Leaf,
+            name: None,
             separator: "-".to_owned(),
             prefix: String::new(),
             suffix: String::new(),

@@ -61,10 +61,10 @@ pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
 pub use policy_test::{Expected, GroupTest, PolicyTests, TestUser, UserTest, group_at};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
-pub use source::{GroupState, SourceIdentity, UserState, federation};
+pub use source::{GroupState, GroupVerdict, SourceIdentity, UserState, federation};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};
-pub use template::{Template, TemplateError};
+pub use template::{GroupTemplate, Template, TemplateError};
 
 #[cfg(test)]
 mod tests {

@@ -62,6 +62,9 @@ impl<'de> Deserialize<'de> for Expected {
 pub struct GroupTest {
     /// The path of the group.
     pub path: String,
+    /// Its custom attributes.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Vec<String>>,
     /// Its name; nothing: it is not synced.
     pub expect: Expected,
     /// The target; `None`: all targets of the connector.
@@ -160,15 +163,17 @@ impl TestUser {
             enabled: self.enabled,
             federation_link: self.federation.clone(),
             attributes: self.attributes.clone(),
-            groups: self.groups.iter().map(|path| Arc::new(group_at(path))).collect(),
+            groups: self.groups.iter().map(|path| Arc::new(group_at(path, BTreeMap::new()))).collect(),
             parent_groups: Vec::new(),
         }
     }
 }
 
-/// Returns a group with this path, under its own name.
-pub fn group_at(path: &str) -> GroupState {
-    GroupState { id: path.into(), name: path_names(path).last().unwrap_or_default(), path: path.to_owned() }
+/// Returns a group with this path and these attributes, under its own name.
+pub fn group_at(path: &str, attributes: BTreeMap<String, Vec<String>>) -> GroupState {
+    let name = path_names(path).last().unwrap_or_default();
+    let group = GroupState::new(path.into(), name, path.to_owned());
+    GroupState { attributes: Some(attributes), ..group }
 }
 
 /// The tests of a connector's policy, each with its line in the configuration.

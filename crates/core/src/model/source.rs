@@ -51,6 +51,11 @@ pub struct UserState {
 }
 
 impl GroupState {
+    /// Creates a group whose attributes were not read.
+    pub fn new(id: GroupId, name: String, path: String) -> Self {
+        Self { id, name, path, attributes: None, verdict: GroupVerdict::Selected }
+    }
+
     /// Returns the group's own name in Keycloak, whatever name the policy gives it.
     pub fn own_name(&self) -> Cow<'_, str> {
         if self.path.ends_with(&format!("/{}", self.name)) {
@@ -126,15 +131,49 @@ impl UserId {
     }
 }
 
-/// A group as Keycloak shows it.
+/// A group as Keycloak shows it, and what the templates of the policy make of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupState {
     /// Keycloak's id.
     pub id: GroupId,
-    /// The leaf name.
+    /// The leaf name, or the name that the policy gives the group.
     pub name: String,
-    /// The full path, `/parent/leaf`; a slash inside a name is not distinguished from a separator.
+    /// The full path, `/parent/leaf`; a slash inside a name is written as `~/`.
     pub path: String,
+    /// Custom attributes; `None`: the policy does not use them, or has used them already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, Vec<String>>>,
+    /// What the templates of the policy decide about the group.
+    #[serde(default, skip_serializing_if = "GroupVerdict::is_selected")]
+    pub verdict: GroupVerdict,
+}
+
+/// What the templates of the policy decide about a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupVerdict {
+    /// They leave it in and give it its name, or there are none.
+    #[default]
+    Selected,
+    /// The condition leaves it out.
+    LeftOut,
+    /// A template fails for it, for this reason: the group and its memberships stay as they are.
+    Failed(String),
+}
+
+impl GroupVerdict {
+    /// Returns whether no template leaves the group out or fails.
+    pub fn is_selected(&self) -> bool {
+        *self == Self::Selected
+    }
+
+    /// Returns why a template fails for the group; `None`: none does.
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            Self::Selected | Self::LeftOut => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +213,7 @@ mod tests {
             enabled: true,
             federation_link: Some("ldap".to_owned()),
             attributes: [dept, ("none".to_owned(), Vec::new())].into(),
-            groups: vec![Arc::new(GroupState { id: "g1".into(), name: "eng".to_owned(), path: "/eng".to_owned() })],
+            groups: vec![Arc::new(GroupState::new("g1".into(), "eng".to_owned(), "/eng".to_owned()))],
             parent_groups: Vec::new(),
         }
     }

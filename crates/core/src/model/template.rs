@@ -6,6 +6,9 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::{Deserialize, Serialize};
 
 mod filters;
+mod group;
+
+pub use group::GroupTemplate;
 
 use super::UserState;
 
@@ -31,9 +34,13 @@ const KNOWN: [&str; 10] = [
 
 /// A template that was checked to be well-formed and to work for a user with nothing but a login.
 #[derive(Clone)]
-pub struct Template {
+pub struct Template(Compiled);
+
+/// A well-formed template.
+#[derive(Clone)]
+pub(super) struct Compiled {
     text: Arc<str>,
-    compiled: Arc<Environment<'static>>,
+    environment: Arc<Environment<'static>>,
     /// The known names that it uses.
     uses: Arc<[&'static str]>,
 }
@@ -59,13 +66,9 @@ impl From<Error> for TemplateError {
     }
 }
 
-impl Template {
-    /// Parses and checks a template.
-    ///
-    /// # Errors
-    /// The template is invalid; the error says why.
-    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
-        let text = text.into();
+impl Compiled {
+    /// Parses a template that may use these names.
+    pub fn new(text: Arc<str>, known: &[&'static str]) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -73,26 +76,51 @@ impl Template {
         filters::add_to(&mut environment);
         environment.add_template_owned(NAME, text.to_string())?;
         let unknown = environment.get_template(NAME)?.undeclared_variables(false);
-        let uses = KNOWN.into_iter().filter(|name| unknown.contains(*name)).collect();
-        let mut unknown: Vec<_> = unknown.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+        let uses = known.iter().copied().filter(|name| unknown.contains(*name)).collect();
+        let mut unknown: Vec<_> = unknown.iter().filter(|name| !known.contains(&name.as_str())).collect();
         unknown.sort();
         if let Some(name) = unknown.first() {
-            let known = KNOWN.join(", ");
+            let known = known.join(", ");
             let hint = format!("custom attributes are written as attributes.{name}; also available: {known}");
             return Err(TemplateError(format!("unknown variable {name}: {hint}")));
         }
-        let template = Self { text, compiled: Arc::new(environment), uses };
+        Ok(Self { text, environment: Arc::new(environment), uses })
+    }
+
+    /// Returns the known names that it uses.
+    pub fn uses(&self) -> &[&'static str] {
+        &self.uses
+    }
+
+    /// Returns the template as it was written.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// Renders the template with these values, and trims white space around the text.
+    pub fn render(&self, context: Value) -> Result<String, TemplateError> {
+        let made = self.environment.get_template(NAME)?.render(context)?;
+        if made.len() > LONGEST {
+            return Err(TemplateError(format!("its result is longer than {LONGEST} bytes")));
+        }
+        Ok(made.trim().to_owned())
+    }
+}
+
+impl Template {
+    /// Parses and checks a template.
+    ///
+    /// # Errors
+    /// The template is invalid; the error says why.
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
+        let template = Self(Compiled::new(text.into(), &KNOWN)?);
         template.render(&nobody())?;
         Ok(template)
     }
 
     /// Renders the template for a user, and trims white space around the text.
     pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
-        let made = self.compiled.get_template(NAME)?.render(context(user, &self.uses))?;
-        if made.len() > LONGEST {
-            return Err(TemplateError(format!("its result is longer than {LONGEST} bytes")));
-        }
-        Ok(made.trim().to_owned())
+        self.0.render(context(user, self.0.uses()))
     }
 }
 
@@ -139,36 +167,42 @@ fn context(user: &UserState, names: &[&'static str]) -> Value {
     Value::from_pairs(names.iter().map(|name| (*name, value(name))))
 }
 
-impl PartialEq for Template {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
+/// Implements what a template has as the text that it is.
+macro_rules! shown_as_text {
+    ($($template:ident),*) => {$(
+        impl PartialEq for $template {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.text() == other.0.text()
+            }
+        }
 
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Template").field(&self.text).finish()
-    }
-}
+        impl fmt::Debug for $template {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($template)).field(self.0.text()).finish()
+            }
+        }
 
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
+        impl fmt::Display for $template {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0.text())
+            }
+        }
 
-impl Serialize for Template {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
+        impl Serialize for $template {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.0.text())
+            }
+        }
 
-impl<'de> Deserialize<'de> for Template {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::new(text).map_err(|error| serde::de::Error::custom(format!("{}: {error}", TemplateError::PREFIX)))
-    }
+        impl<'de> Deserialize<'de> for $template {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::new(text).map_err(|error| serde::de::Error::custom(format!("{}: {error}", TemplateError::PREFIX)))
+            }
+        }
+    )*};
 }
+shown_as_text!(Template, GroupTemplate);
 
 #[cfg(test)]
 mod tests {
@@ -251,9 +285,8 @@ mod tests {
 
     #[test]
     fn a_template_can_use_every_property_of_a_user() {
-        let group = |name: &str| {
-            Arc::new(crate::model::GroupState { id: name.into(), name: name.to_owned(), path: format!("/{name}") })
-        };
+        let group =
+            |name: &str| Arc::new(crate::model::GroupState::new(name.into(), name.to_owned(), format!("/{name}")));
         let user = UserState {
             id: "u1".into(),
             last_name: Some("Lovelace".to_owned()),

@@ -339,7 +339,7 @@ mod tests {
             ("/Eng/core", "only a member of its sub-group /Eng/core in Keycloak"),
             ("/ops/eng-x", "no longer a member in Keycloak"),
         ] {
-            let group = Arc::new(GroupState { id: "2".into(), name: "core".into(), path: path.into() });
+            let group = Arc::new(GroupState::new("2".into(), "core".into(), path.into()));
             let mut given = OwnedSituation::linked(UserState { groups: vec![group], ..user() }, account());
             given.link_mut().given.insert("eng".into());
             assert_eq!(cause(&remove, &given.situation()), expected);
@@ -355,7 +355,7 @@ mod tests {
             name: "alice".to_owned(),
         }
         .into();
-        let core = Arc::new(GroupState { id: "2".into(), name: "core".into(), path: "/Eng/core".into() });
+        let core = Arc::new(GroupState::new("2".into(), "core".into(), "/Eng/core".into()));
         let user = UserState { groups: vec![core], parent_groups: vec![source_group("1", "Eng")], ..user() };
         let mut given = OwnedSituation::linked(user, account());
         let managed = |id: &str| (id.into(), GroupMapping::Managed { group: "eng".into(), name: "Eng".into() });

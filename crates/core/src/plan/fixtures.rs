@@ -36,7 +36,7 @@ pub(crate) fn capabilities() -> Capabilities {
 
 /// Returns the source group with this id and this name, at the top level.
 pub(crate) fn source_group(id: &str, name: &str) -> Arc<GroupState> {
-    Arc::new(GroupState { id: id.into(), name: name.into(), path: format!("/{name}") })
+    Arc::new(GroupState::new(id.into(), name.into(), format!("/{name}")))
 }
 
 /// Returns an enabled user `alice` in no group.

@@ -213,6 +213,16 @@ impl GroupTable {
     }
 
     fn resolve_group<'a>(&'a self, group: Cow<'a, GroupState>, resolved: &mut Resolved<'a>) {
+        // The group stays as it is: nobody is added or removed.
+        if let Cow::Borrowed(group) = group
+            && let Some(why) = group.verdict.fault()
+        {
+            match self.mapping(&group.id) {
+                Some(GroupMapping::Managed { .. }) => self.keep(&group.id, resolved),
+                Some(GroupMapping::Unmapped { .. }) | None => resolved.unmapped.push((Cow::Borrowed(group), why)),
+            }
+            return;
+        }
         match self.mapping(&group.id) {
             Some(mapping) if mapping.name() != group.name => {
                 resolved.missing.push(group.id.clone());
@@ -245,7 +255,7 @@ mod tests {
     }
 
     fn group(id: &str, name: &str) -> Arc<GroupState> {
-        Arc::new(GroupState { id: id.into(), name: name.into(), path: format!("/{name}") })
+        Arc::new(GroupState::new(id.into(), name.into(), format!("/{name}")))
     }
 
     fn table() -> GroupTable {

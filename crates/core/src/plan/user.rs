@@ -723,9 +723,7 @@ fn unsupported(whys: impl Into<Vec<String>>) -> Planned {
 
 fn report_unmapped(findings: &mut Findings, situation: &Situation<'_>, unmapped: &[(Cow<'_, GroupState>, &str)]) {
     let capabilities = situation.capabilities;
-    for (group, why) in
-        unmapped.iter().filter(|(group, _)| policy::left_out(&group.path, situation.group_rules).is_none())
-    {
+    for (group, why) in unmapped.iter().filter(|(group, _)| policy::left_out(group, situation.group_rules).is_none()) {
         if capabilities.protected_groups.is_left_alone(&group.name) {
             report_group(findings, capabilities, &group.name, why);
         } else {

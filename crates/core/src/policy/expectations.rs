@@ -1,6 +1,6 @@
 //! Compares what a policy does with what its tests expect.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -39,9 +39,9 @@ impl Mismatch {
 /// Returns how the group's name in a target differs from the expected one; `None`: it does not.
 pub fn check_group(test: &GroupTest, policy: &Policy, capabilities: &Capabilities) -> Option<Mismatch> {
     let case = capabilities.group_case;
-    let why = left_out(&test.path, &policy.groups);
-    let name = group_name(&named_group(group_at(&test.path), &policy.groups), case);
-    let actual = why.is_none().then_some(name);
+    let group = named_group(group_at(&test.path, test.attributes.clone()), &policy.groups);
+    let why = left_out(&group, &policy.groups).or_else(|| group.verdict.fault().map(str::to_owned));
+    let actual = why.is_none().then(|| group_name(&group, case));
     let (about, shown) =
         ("name", |name: Option<&str>| name.map_or("not synced".to_owned(), |name| format!("{name:?}")));
     let expected = match &test.expect {
@@ -167,11 +167,13 @@ fn check_groups(
     if no_account.is_none() {
         let rules = &policy.groups;
         for path in user.groups.iter().map(|group| group.path.as_str()).chain(paths_above_user(user, rules)) {
-            match left_out(path, rules) {
-                None => {
-                    actual.insert(group_name(&named_group(group_at(path), rules), case));
+            let group = named_group(group_at(path, BTreeMap::new()), rules);
+            match (left_out(&group, rules), group.verdict.fault()) {
+                (Some(why), _) => reasons.push(format!("{path} is {why}")),
+                (None, Some(why)) => reasons.push(format!("{path}: {why}")),
+                (None, None) => {
+                    actual.insert(group_name(&group, case));
                 }
-                Some(why) => reasons.push(format!("{path} is {why}")),
             }
         }
         for constant in &rules.constant {

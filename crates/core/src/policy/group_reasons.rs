@@ -1,18 +1,23 @@
 //! Describes which rules select and name a group.
 
-use super::left_out;
-use crate::model::{GroupRules, NamedBy};
+use super::{groups::shown, left_out};
+use crate::model::{GroupRules, GroupState, NamedBy};
 
-/// Returns whether a group is synced, and by which rule of the policy.
-pub fn selected_by(path: &str, rules: &GroupRules) -> Result<String, String> {
-    if let Some(why) = left_out(path, rules) {
+/// Returns whether a group, as the rules name it, is synced, and by which rule of the policy.
+pub fn selected_by(group: &GroupState, rules: &GroupRules) -> Result<String, String> {
+    if let Some(why) = left_out(group, rules) {
         return Err(why);
     }
-    let pattern = rules.only.iter().find(|pattern| pattern.matches(path));
-    Ok(pattern.map_or_else(
+    let pattern = rules.only.iter().find(|pattern| pattern.matches(&group.path));
+    let by_path = pattern.map_or_else(
         || "all groups of the realm are synced, and groups.excluded of the policy does not name it".to_owned(),
         |pattern| format!("selected by groups.only of the policy ({pattern})"),
-    ))
+    );
+    Ok(match (&rules.condition, group.verdict.fault()) {
+        (_, Some(why)) => why.to_owned(),
+        (Some(condition), None) => format!("{by_path}, and it meets groups.condition ({condition})"),
+        (None, None) => by_path,
+    })
 }
 
 /// Returns the rule that gives a group its name.
@@ -21,6 +26,7 @@ pub fn named_by(path: &str, rules: &GroupRules) -> String {
         return "groups.names of the policy".to_owned();
     }
     let base = match rules.named_by {
+        _ if rules.name.is_some() => format!("groups.name of the policy ({})", shown(rules.name.as_ref())),
         NamedBy::Leaf => "its own name".to_owned(),
         NamedBy::Path => format!("its path, joined by {:?}", rules.separator),
     };
@@ -37,14 +43,25 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    fn group(path: &str) -> GroupState {
+        GroupState::new("1".into(), "group".to_owned(), path.to_owned())
+    }
+
     #[test]
     fn the_rule_that_selects_a_group_is_named() {
         let chosen = rules(r#"{"only": ["/ops", "/eng/**"], "excluded": ["/eng/secret"]}"#);
-        assert_eq!(selected_by("/eng/core", &chosen), Ok("selected by groups.only of the policy (/eng/**)".to_owned()));
+        assert_eq!(
+            selected_by(&group("/eng/core"), &chosen),
+            Ok("selected by groups.only of the policy (/eng/**)".to_owned())
+        );
         let excluded = "left out by groups.excluded of the policy (/eng/secret)";
-        assert_eq!(selected_by("/eng/secret", &chosen), Err(excluded.to_owned()));
-        assert_eq!(selected_by("/hr", &chosen), Err("not selected by groups.only of the policy".to_owned()));
-        assert!(selected_by("/hr", &GroupRules::default()).unwrap().starts_with("all groups of the realm are synced"));
+        assert_eq!(selected_by(&group("/eng/secret"), &chosen), Err(excluded.to_owned()));
+        assert_eq!(selected_by(&group("/hr"), &chosen), Err("not selected by groups.only of the policy".to_owned()));
+        assert!(
+            selected_by(&group("/hr"), &GroupRules::default())
+                .unwrap()
+                .starts_with("all groups of the realm are synced")
+        );
     }
 
     #[test]

@@ -2,15 +2,28 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::condition::meets;
+use super::condition::{meets, truth};
 use crate::model::{
-    ConstantGroup, GrantedTo, GroupRules, GroupState, Members, NamedBy, PathPattern, Policy, Scope, UserState,
-    parent_paths, path_names,
+    ConstantGroup, GrantedTo, GroupRules, GroupState, GroupTemplate, GroupVerdict, Members, NamedBy, PathPattern,
+    Policy, Scope, UserState, parent_paths, path_names,
 };
 
-/// Returns why a group is not synced; `None`: it is. An excluded group is left out with all groups below it, except those
+/// Returns why a group, as the rules name it, is not synced; `None`: it is.
+pub fn left_out(group: &GroupState, rules: &GroupRules) -> Option<String> {
+    let by_condition = || {
+        (group.verdict == GroupVerdict::LeftOut)
+            .then(|| format!("left out by groups.condition of the policy ({})", shown(rules.condition.as_ref())))
+    };
+    path_left_out(&group.path, rules).or_else(by_condition)
+}
+
+pub(super) fn shown(template: Option<&GroupTemplate>) -> String {
+    template.map(GroupTemplate::to_string).unwrap_or_default()
+}
+
+/// Returns why no group with this path is synced; `None`: one may be. An excluded group is left out with all groups below it, except those
 /// that the selection names by their exact paths.
-pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
+pub fn path_left_out(path: &str, rules: &GroupRules) -> Option<String> {
     // A constant group.
     if !path.starts_with('/') {
         return None;
@@ -27,7 +40,7 @@ pub fn left_out(path: &str, rules: &GroupRules) -> Option<String> {
 /// Returns the paths of the selected parent groups that also get the group's members, according to the rules.
 pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<Item = &'p str> {
     let above = (rules.members == Members::WithSubgroups).then(|| parent_paths(path));
-    above.into_iter().flatten().filter(move |path| left_out(path, rules).is_none())
+    above.into_iter().flatten().filter(move |path| path_left_out(path, rules).is_none())
 }
 
 /// Returns the paths of the selected parent groups that also get the user as a member, according to the rules.
@@ -60,7 +73,8 @@ pub fn not_created(name: &str, rules: &GroupRules) -> Option<String> {
 /// Returns whether the names or the selection of groups follow from their paths.
 pub fn paths_decide_groups(policy: &Policy) -> bool {
     let GroupRules { only, excluded, named_by, names, .. } = &policy.groups;
-    *named_by == NamedBy::Path || !(only.is_empty() && excluded.is_empty() && names.is_empty())
+    let by_template = policy.groups.templates().next().is_some();
+    by_template || *named_by == NamedBy::Path || !(only.is_empty() && excluded.is_empty() && names.is_empty())
 }
 
 /// Returns whether the scope or the memberships of users follow from the paths of their groups.
@@ -90,20 +104,58 @@ pub fn selects_nothing_by_one(rules: &GroupRules, groups: &[GroupState]) -> bool
     rules.only.iter().any(|pattern| groups.iter().all(|group| !pattern.matches(&group.path)))
 }
 
-/// Returns whether the rules give groups other names than their own.
-pub fn renames_groups(rules: &GroupRules) -> bool {
+/// Returns whether the rules give groups other names than their own, or a verdict.
+pub fn shapes_groups(rules: &GroupRules) -> bool {
     let GroupRules { named_by, prefix, suffix, names, .. } = rules;
-    *named_by != NamedBy::Leaf || !(prefix.is_empty() && suffix.is_empty() && names.is_empty())
+    let renames = *named_by != NamedBy::Leaf || !(prefix.is_empty() && suffix.is_empty() && names.is_empty());
+    renames || rules.templates().next().is_some()
 }
 
-/// Returns a group as read, with the name that the rules give it.
+/// Returns a group as read, with the name and the verdict that the rules give it. Its attributes are dropped.
 pub fn named_group(group: GroupState, rules: &GroupRules) -> GroupState {
-    let name = match (rules.names.get(&group.path), rules.named_by) {
+    let verdict = verdict(&group, rules);
+    let (name, verdict) = match rules.name.as_ref().filter(|_| !rules.names.contains_key(&group.path)) {
+        Some(template) if verdict.is_selected() => match rendered_name(template, &group, rules) {
+            Ok(name) => (name, verdict),
+            Err(why) => (affixed(&group.name, rules), GroupVerdict::Failed(why)),
+        },
+        _ => (named_by_path(&group, rules), verdict),
+    };
+    GroupState { name, verdict, attributes: None, ..group }
+}
+
+fn verdict(group: &GroupState, rules: &GroupRules) -> GroupVerdict {
+    let Some(condition) = rules.condition.as_ref().filter(|_| path_left_out(&group.path, rules).is_none()) else {
+        return GroupVerdict::Selected;
+    };
+    match truth(condition.render(group)) {
+        Ok(true) => GroupVerdict::Selected,
+        Ok(false) => GroupVerdict::LeftOut,
+        Err(why) => GroupVerdict::Failed(fault("groups.condition", &why)),
+    }
+}
+
+fn rendered_name(template: &GroupTemplate, group: &GroupState, rules: &GroupRules) -> Result<String, String> {
+    match template.render(group) {
+        Ok(name) if name.is_empty() => Err(fault("groups.name", "it is empty for this group")),
+        Ok(name) => Ok(affixed(&name, rules)),
+        Err(why) => Err(fault("groups.name", &why.to_string())),
+    }
+}
+
+fn fault(setting: &str, why: &str) -> String {
+    format!(
+        "cannot render {setting} of the policy ({why}). The group and its memberships stay as they are. Correct the \
+         template, or the group in Keycloak"
+    )
+}
+
+fn named_by_path(group: &GroupState, rules: &GroupRules) -> String {
+    match (rules.names.get(&group.path), rules.named_by) {
         (Some(name), _) => name.clone(),
         (None, NamedBy::Leaf) => affixed(&group.name, rules),
         (None, NamedBy::Path) => affixed(&path_names(&group.path).collect::<Vec<_>>().join(&rules.separator), rules),
-    };
-    GroupState { name, ..group }
+    }
 }
 
 fn affixed(name: &str, rules: &GroupRules) -> String {
@@ -112,7 +164,7 @@ fn affixed(name: &str, rules: &GroupRules) -> String {
 
 /// Returns a user as read, with the names that the rules give its groups.
 pub fn with_named_groups(user: UserState, rules: &GroupRules) -> UserState {
-    if !renames_groups(rules) {
+    if !shapes_groups(rules) {
         return user;
     }
     let named = |groups: &[Arc<GroupState>]| {
@@ -121,7 +173,8 @@ pub fn with_named_groups(user: UserState, rules: &GroupRules) -> UserState {
     UserState { groups: named(&user.groups), parent_groups: named(&user.parent_groups), ..user }
 }
 
-/// Returns the own names of groups that the rules may give this name, to search for them.
+/// Returns the own names of groups that the rules may give this name, to search for them. With a template of names, any
+/// group may have it.
 pub fn own_names(name: &str, rules: &GroupRules) -> Vec<String> {
     let from_table = rules.names.iter().filter(|(_, given)| given.to_lowercase() == name.to_lowercase());
     let mut own: Vec<String> = from_table.filter_map(|(path, _)| path_names(path).last()).collect();
@@ -151,7 +204,7 @@ mod tests {
 
     fn group(path: &str) -> GroupState {
         let name = path_names(path).last().unwrap();
-        GroupState { id: path.into(), name, path: path.into() }
+        GroupState::new(path.into(), name, path.into())
     }
 
     fn name(path: &str, json: &str) -> String {
@@ -162,20 +215,20 @@ mod tests {
     fn groups_are_selected_by_path() {
         let chosen = rules(r#"{"only": ["/eng/**", "/ops"], "excluded": ["/eng/secret/**", "/eng/secret"]}"#);
         for path in ["/eng/core", "/ops"] {
-            assert_eq!(left_out(path, &chosen), None, "{path}");
+            assert_eq!(path_left_out(path, &chosen), None, "{path}");
         }
-        let excluded = left_out("/eng/secret/red", &chosen);
+        let excluded = path_left_out("/eng/secret/red", &chosen);
         assert_eq!(excluded.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret/**)"));
-        let below = left_out("/eng/secret/blue", &rules(r#"{"excluded": ["/eng/secret"]}"#));
+        let below = path_left_out("/eng/secret/blue", &rules(r#"{"excluded": ["/eng/secret"]}"#));
         assert_eq!(below.as_deref(), Some("left out by groups.excluded of the policy (/eng/secret)"));
         let named = r#"{"only": ["/eng/**", "/eng/secret/blue"], "excluded": ["/eng/secret"]}"#;
-        assert_eq!(left_out("/eng/secret/blue", &rules(named)), None);
-        assert!(left_out("/eng/secret/red", &rules(named)).is_some());
+        assert_eq!(path_left_out("/eng/secret/blue", &rules(named)), None);
+        assert!(path_left_out("/eng/secret/red", &rules(named)).is_some());
         let named = r#"{"only": ["/eng/secret/blue"], "excluded": ["/eng/*/blue"]}"#;
-        assert!(left_out("/eng/secret/blue", &rules(named)).is_some());
-        let other = left_out("/hr", &chosen);
+        assert!(path_left_out("/eng/secret/blue", &rules(named)).is_some());
+        let other = path_left_out("/hr", &chosen);
         assert_eq!(other.as_deref(), Some("not selected by groups.only of the policy"));
-        assert_eq!(left_out("/hr", &GroupRules::default()), None);
+        assert_eq!(path_left_out("/hr", &GroupRules::default()), None);
     }
 
     #[test]
@@ -208,7 +261,7 @@ mod tests {
             ),
         ] {
             assert_eq!(name(path, json), expected, "{path} {json}");
-            assert_eq!(renames_groups(&rules(json)), json != "{}", "{json}");
+            assert_eq!(shapes_groups(&rules(json)), json != "{}", "{json}");
         }
     }
 

@@ -19,8 +19,8 @@ pub use account::{DesiredUser, desired_user, login};
 pub use expectations::{Mismatch, check_account, check_group, check_scope};
 pub use group_reasons::{named_by, selected_by};
 pub use groups::{
-    grants, left_out, named_group, not_created, own_names, paths_above, paths_above_user, paths_decide_groups,
-    paths_decide_users, renames_groups, selects_nothing_by_one, unmatched, with_named_groups,
+    grants, left_out, named_group, not_created, own_names, path_left_out, paths_above, paths_above_user,
+    paths_decide_groups, paths_decide_users, selects_nothing_by_one, shapes_groups, unmatched, with_named_groups,
 };
 pub use scope::{Verdict, verdict};
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_group_name_is_in_lower_case_only_if_the_target_stores_it_so() {
-        let group = GroupState { id: "1".into(), name: "Eng".into(), path: "/Eng".into() };
+        let group = GroupState::new("1".into(), "Eng".into(), "/Eng".into());
         let names = [CaseRule::Lower, CaseRule::Insensitive, CaseRule::Sensitive].map(|case| group_name(&group, case));
         assert_eq!(names, ["eng", "Eng", "Eng"]);
     }

@@ -119,8 +119,7 @@ mod tests {
     use super::*;
 
     fn user(login: &str, paths: &[&str]) -> UserState {
-        let group =
-            |path: &&str| Arc::new(GroupState { id: (*path).into(), name: path[1..].into(), path: (*path).into() });
+        let group = |path: &&str| Arc::new(GroupState::new((*path).into(), path[1..].into(), (*path).into()));
         UserState {
             id: "1".into(),
             username: login.into(),

@@ -193,6 +193,23 @@ impl RealmHandle {
         self.change(|tx| tx.update_group(id, &rep)).await
     }
 
+    /// Sets an attribute of a group to these values, or removes it.
+    pub async fn set_group_attribute(&self, id: &str, name: &str, values: &[&str]) -> Result<(), Refused> {
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+        self.change(|tx| {
+            let group = tx.realm.groups.get(id).ok_or_else(Refused::no_group)?;
+            let mut attributes = group.attributes.clone();
+            if values.is_empty() {
+                attributes.remove(name);
+            } else {
+                attributes.insert(name.to_owned(), values.clone());
+            }
+            let rep = GroupRep { name: Some(group.name.clone()), attributes: Some(attributes), ..GroupRep::default() };
+            tx.update_group(id, &rep)
+        })
+        .await
+    }
+
     /// Moves a group below `parent`, or to the top level.
     pub async fn move_group(&self, id: &str, parent: Option<&str>) -> Result<(), Refused> {
         self.change(|tx| tx.move_group(id, parent)).await

@@ -15,6 +15,8 @@ const PATTERNS: usize = 256;
 /// Adds the filters to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("regex_replace", regex_replace);
+    environment.add_filter("matches", matches);
+    environment.add_test("matching", matches);
     environment.add_filter("strip_domain", strip_domain);
     environment.add_filter("ascii_fold", ascii_fold);
     environment.add_filter("date", date);
@@ -26,17 +28,28 @@ fn text(value: &Value) -> String {
 
 /// Filter `regex_replace(pattern, with)`: replaces each match; `$1` is the first group.
 fn regex_replace(value: &Value, pattern: &str, with: &str) -> Result<String, Error> {
-    static KEPT: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
     let value = &text(value);
+    with_regex(pattern, |regex| regex.replace_all(value, with).into_owned())
+}
+
+/// Filter `matches(pattern)`, and test `matching(pattern)`: whether a part of the text matches.
+fn matches(value: &Value, pattern: &str) -> Result<bool, Error> {
+    let value = &text(value);
+    with_regex(pattern, |regex| regex.is_match(value))
+}
+
+/// Applies a pattern, which is compiled once.
+fn with_regex<T>(pattern: &str, apply: impl Fn(&Regex) -> T) -> Result<T, Error> {
+    static KEPT: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
     if let Some(regex) = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
-        return Ok(regex.replace_all(value, with).into_owned());
+        return Ok(apply(regex));
     }
     let regex = Regex::new(pattern).map_err(|error| {
         let text = error.to_string();
         let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
         Error::new(ErrorKind::InvalidOperation, format!("the pattern {pattern} is invalid: {why}"))
     })?;
-    let made = regex.replace_all(value, with).into_owned();
+    let made = apply(&regex);
     let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
     if kept.len() < PATTERNS {
         kept.insert(pattern.to_owned(), regex);
