@@ -530,6 +530,13 @@ pub(super) const KEYS: &[Key] = &[
          group and its memberships stay as they are. See `docs/templates.md`.",
     ),
     key(
+        "connector.policy.groups.merged",
+        "list of name patterns",
+        Value("[]"),
+        "Names in the targets that several groups may have, such as `[\"admins\", \"team-*\"]`: they become one group there, \
+         and a membership stays as long as one of them grants it. Without it, two groups of one name are a conflict.",
+    ),
+    key(
         "connector.policy.groups.members",
         "`direct` or `with_subgroups`",
         Value(r#""direct""#),

@@ -10,7 +10,7 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, LeaverRules, NamedBy, Policy};
+use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -43,7 +43,7 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         fine = false;
     }
     for (key, place, wrong) in
-        condition_mistakes(connector, &policy).into_iter().chain(kept_group_mistakes(connector, &policy.leavers))
+        condition_mistakes(connector, &policy).into_iter().chain(name_pattern_mistakes(connector, &policy))
     {
         connector.wrong(key, place, wrong);
         fine = false;
@@ -153,17 +153,22 @@ fn condition_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static s
     mistakes
 }
 
-/// Returns the patterns of kept groups that are paths, each with its key and place.
-fn kept_group_mistakes(connector: &Table<'_>, leavers: &LeaverRules) -> Vec<(&'static str, Place, Wrong)> {
+/// Returns the patterns of names of groups that are paths, each with its key and place.
+fn name_pattern_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
+    let lists = [
+        ("policy.leavers.kept_groups", ["leavers", "kept_groups"], &policy.leavers.kept_groups, "alumni-*"),
+        ("policy.groups.merged", ["groups", "merged"], &policy.groups.merged, "admins"),
+    ];
     let mut mistakes = Vec::new();
-    for (index, pattern) in leavers.kept_groups.iter().enumerate() {
-        let pattern = pattern.to_string();
-        if pattern.starts_with('/') {
-            let wrong =
-                Wrong::new(format!("{} is a path, but a name of a group in the target is expected", quoted(&pattern)))
-                    .help("write the name that the group has in the target, such as \"alumni-*\"");
-            let place = place_in_list(connector, &["leavers", "kept_groups"], index, None);
-            mistakes.push(("policy.leavers.kept_groups", place, wrong));
+    for (key, path, patterns, example) in lists {
+        for (index, pattern) in patterns.iter().enumerate() {
+            let pattern = pattern.to_string();
+            if pattern.starts_with('/') {
+                let what = "is a path, but a name of a group in the target is expected";
+                let wrong = Wrong::new(format!("{} {what}", quoted(&pattern)))
+                    .help(format!("write the name that the group has in the target, such as {example:?}"));
+                mistakes.push((key, place_in_list(connector, &path, index, None), wrong));
+            }
         }
     }
     mistakes

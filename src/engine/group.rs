@@ -38,13 +38,14 @@ pub enum Intended {
     Ask(GroupId),
 }
 
-/// Decides without reading the target. `other_stands`: the source was read, and the other group has the name.
+/// Decides without reading the target. `holder`: the group that has the name on record, if the source was read and it
+/// has the name there.
 pub fn intend(
     group: &GroupState,
     rules: &GroupRules,
     table: &GroupTable,
     capabilities: &Capabilities,
-    other_stands: bool,
+    holder: Option<&GroupState>,
 ) -> Intended {
     if let Some(why) = policy::left_out(group, rules) {
         return Intended::None(why);
@@ -67,11 +68,12 @@ pub fn intend(
     if let Some(why) = fed.map_or_else(|| protected.why_named(&name), |id| protected.why(id, &name)) {
         return Intended::None(format!("{name}: {why}; never changed"));
     }
-    match table.others_feeding(&group.id, &group.name, case).next() {
-        Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
+    let other = table.others_feeding(&group.id, &group.name, case).next();
+    match (other.filter(|_| !policy::is_merged(&group.name, rules)), holder) {
+        (Some(_), Some(holder)) => return Intended::None(policy::same_name(&group.name, [group, holder])),
         // Also for a group that has the name itself: two may have taken it at the same time.
-        Some((other, _)) => return Intended::Ask(other.clone()),
-        None => {}
+        (Some((other, _)), None) => return Intended::Ask(other.clone()),
+        (None, _) => {}
     }
     // A group that keeps its former name because the new one is not created is looked up again.
     let is_named = |id| table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name));
@@ -82,13 +84,6 @@ pub fn intend(
     managed.map_or(Intended::Create(name), |managed| Intended::Existing(managed.id.clone()))
 }
 
-pub(super) fn two_paths(name: &str) -> String {
-    format!(
-        "two groups in Keycloak have the name {name} in the target; rename one of them, or give it a name in the policy \
-         (groups.names)"
-    )
-}
-
 /// Returns whether a group that has this name on record keeps it: it has the name at the source, or a template of the
 /// policy fails for it.
 pub fn keeps_name(holder: &GroupState, name: &str, case: CaseRule) -> bool {
@@ -96,7 +91,7 @@ pub fn keeps_name(holder: &GroupState, name: &str, case: CaseRule) -> bool {
 }
 
 /// Returns the name that the managed group of a source group should get by a rename; `None`: none.
-pub(super) fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capabilities) -> Option<String> {
+pub fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capabilities) -> Option<String> {
     let (case, own) = (capabilities.group_case, table.renamable(&group.id).filter(|_| capabilities.rename_group)?);
     let name = policy::group_name(group, case);
     (case.fold(&own.name) != case.fold(&name)).then_some(name)
@@ -160,10 +155,11 @@ impl Case<'_> {
     ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let mut intended = intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, false);
+        let mut intended = intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, None);
         if let Intended::Ask(other) = &intended {
             let holder = self.connector.source.group(other).await?;
-            let stands = holder.is_some_and(|holder| keeps_name(&holder, &group.name, case));
+            let holder = holder.filter(|holder| keeps_name(holder, &group.name, case));
+            let stands = holder.is_some();
             if !stands {
                 // It has another name by now, or is gone: its own task finds out.
                 self.raise(vec![Subject::Group(other.clone())], Priority::Event).await?;
@@ -175,7 +171,7 @@ impl Case<'_> {
                     Intended::InSync(id.clone())
                 }
                 (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Existing(id.clone()),
-                _ => intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, true),
+                _ => intend(group, &self.connector.policy.groups, &table, &self.info.capabilities, holder.as_ref()),
             };
         }
         match intended {
@@ -236,14 +232,16 @@ impl Case<'_> {
             if let Some(managed) = managed {
                 let (source, spelled) = (group.id.clone(), group.name.clone());
                 let group = ManagedGroup { name, ..managed };
-                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group, named: NameFrom::Store });
+                let shared = policy::is_merged(&spelled, &self.connector.policy.groups);
+                let named = NameFrom::Store;
+                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group, named, shared });
                 self.flush().await?;
             }
         }
         if group.id.is_constant() {
             return Ok(true);
         }
-        let members = self.members(&group.id).await?;
+        let members = self.members_of_all(&group.id, target, table).await?;
         let given: BTreeSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
         let differ =
             members.iter().filter(|id| !given.contains(*id)).chain(given.iter().filter(|id| !members.contains(*id)));
@@ -268,14 +266,19 @@ impl Case<'_> {
                 && other.id != group.id
                 && case.fold(&other.name) == case.fold(&group.name)
         });
-        if !namesakes.is_empty() {
+        let merged = policy::is_merged(&group.name, &self.connector.policy.groups);
+        if merged && self.waits_for_first(group, &namesakes).await? {
+            return Ok(false);
+        }
+        if !merged && !namesakes.is_empty() {
             let table = self.engine.group_table(&self.claim.pair).await?;
             let known = |other: &GroupState| {
                 table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
             };
+            let why = policy::same_name(&group.name, namesakes.iter().chain([group]));
             let unknown: Vec<Subject> =
                 namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
-            self.unmap(group, two_paths(&group.name), former).await?;
+            self.unmap(group, why, former).await?;
             // Only a group mapped under this name raises this task when it releases the name; otherwise the task is
             // rechecked.
             return Ok(unknown.is_empty() || !self.wait_for(&unknown, true).await?);
@@ -321,6 +324,18 @@ impl Case<'_> {
             }
         }?;
         Ok(true)
+    }
+
+    /// Waits for the first of the groups that share a target group, so that only one of them creates it. Returns whether
+    /// the claim was released.
+    async fn waits_for_first(&mut self, group: &GroupState, others: &[GroupState]) -> Result<bool, WorkError> {
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let Some(first) = others.iter().map(|other| &other.id).min().filter(|first| **first < group.id) else {
+            return Ok(false);
+        };
+        // One that is known under this name could not create it.
+        let is_known = table.mapping(first).is_some_and(|mapping| mapping.name() == group.name);
+        Ok(!is_known && self.wait_for(&[Subject::Group(first.clone())], true).await?)
     }
 
     /// Renames the group that this one fed under its former name, if no other source feeds it and the target supports
@@ -450,7 +465,8 @@ impl Case<'_> {
         };
         self.step.raise = concerned;
         let (source, name) = (group.id.clone(), group.name.clone());
-        self.step.group = Some(GroupWrite::Manage { source, name, group: managed, named });
+        let shared = policy::is_merged(&name, &self.connector.policy.groups);
+        self.step.group = Some(GroupWrite::Manage { source, name, group: managed, named, shared });
         self.flush().await
     }
 

@@ -38,7 +38,7 @@ mod work;
 pub use crate::clock::{Clock, Jitter, SystemClock};
 pub use case::Worked;
 pub use error::WorkError;
-pub use group::{Intended, intend, keeps_name};
+pub use group::{Intended, intend, keeps_name, wanted_rename};
 pub use ledger::{Fate, Ledger, Tally};
 pub use ports::{Connector, Engine, TargetPort};
 pub use retry::ATTEMPTS;

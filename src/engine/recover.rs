@@ -4,6 +4,7 @@ use super::{case::Case, error::WorkError};
 use crate::{
     model::Link,
     model::{Account, ChangeOutcome, ManagedGroup, Operation, Subject, Written},
+    policy,
     store::{Adopted, GroupWrite, Holder, IntentOutcome, NameFrom, OpenIntent},
 };
 
@@ -104,6 +105,7 @@ impl Case<'_> {
                 name: name.to_owned(),
                 group,
                 named: NameFrom::Target,
+                shared: policy::is_merged(name, &self.connector.policy.groups),
             });
         }
         Ok(true)

@@ -6,7 +6,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{GroupId, GroupState, Members, Priority, Subject, UserId, parent_paths},
+    model::{GroupId, GroupState, Members, Priority, Subject, TargetGroupId, UserId, parent_paths},
+    plan::GroupTable,
     policy,
     store::MovedGroup,
 };
@@ -23,6 +24,23 @@ impl Case<'_> {
             }
         }
         self.direct_members(groups).await
+    }
+
+    /// Returns the members of all groups of this connector that feed a target group, as [`members`](Self::members) does.
+    pub(super) async fn members_of_all(
+        &self,
+        id: &GroupId,
+        target: &TargetGroupId,
+        table: &GroupTable,
+    ) -> Result<BTreeSet<UserId>, WorkError> {
+        let mut members = self.members(id).await?;
+        let sources = table.managed(target).into_iter().flat_map(|managed| &managed.sources);
+        for (connector, source) in sources {
+            if *connector == self.claim.pair.connector && source != id && !source.is_constant() {
+                members.extend(self.members(source).await?);
+            }
+        }
+        Ok(members)
     }
 
     /// Returns all listed direct members of these groups.

@@ -198,6 +198,8 @@ pub enum GroupWrite {
         group: ManagedGroup,
         /// Origin of the group's name.
         named: NameFrom,
+        /// Whether several source groups may feed it under this name.
+        shared: bool,
     },
     /// Record that the source group feeds no group. A group that it fed before loses it as a source.
     Unmap {

@@ -1,7 +1,7 @@
 //! The explanation of a group: what the policy makes of it, and its state on both sides.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -20,11 +20,12 @@ use crate::{
         report,
     },
     config::Config,
-    engine::{Intended, intend, keeps_name},
+    engine::{Intended, intend, keeps_name, wanted_rename},
     keycloak::{Source, SourceError},
     model::{
-        AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupState, ManagedGroup, Pair,
-        Policy, Subject, TargetGroup, TaskRecord, path_names,
+        AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupRules, GroupState,
+        ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TaskRecord, UserId, parent_paths,
+        path_names,
     },
     plan::GroupTable,
     policy,
@@ -43,8 +44,10 @@ pub(super) struct ExplainedGroup {
     pub selected: Option<bool>,
     /// The rule that decides it.
     pub why: String,
-    /// Number of direct members in Keycloak; `null`: not read.
+    /// Number of members in Keycloak, as the policy counts them; `null`: not read.
     pub members: Option<usize>,
+    /// Whether members of the groups below it count.
+    pub with_subgroups: bool,
     /// Why Keycloak could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -216,8 +219,8 @@ impl Sight<'_> {
             None => (None, "there is no group with this id in the realm any more".to_owned()),
         };
         let members = match &group {
-            Some(group) => match source.members(&group.id).await {
-                Ok(listing) => listing.map(|listing| listing.items.len() + listing.unreadable.len()),
+            Some(group) => match members_of(source.as_ref(), group, &policy.groups).await {
+                Ok(members) => members,
                 Err(error) => {
                     trouble = Some(error.text);
                     None
@@ -225,11 +228,22 @@ impl Sight<'_> {
             },
             None => None,
         };
+        let with_subgroups = policy.groups.members == Membership::WithSubgroups;
         let mut targets = Vec::new();
         for pair in pairs {
             targets.push(self.on_target(pair, &policy, source.as_ref(), &id, group.as_ref()).await?);
         }
-        Ok(ExplainedGroup { connector: connector.clone(), id, group, selected, why, members, trouble, targets })
+        Ok(ExplainedGroup {
+            connector: connector.clone(),
+            id,
+            group,
+            selected,
+            why,
+            members,
+            with_subgroups,
+            trouble,
+            targets,
+        })
     }
 
     async fn on_target(
@@ -304,7 +318,9 @@ impl Outlook<'_> {
             Some(group) => {
                 if policy::left_out(group, &self.policy.groups).is_none() {
                     on.name = Some(policy::group_name(group, info.capabilities.group_case));
-                    on.named_by = Some(policy::named_by(&group.path, &self.policy.groups));
+                    let merged = policy::is_merged(&group.name, &self.policy.groups);
+                    let shared = if merged { "; all groups of this name share one (groups.merged)" } else { "" };
+                    on.named_by = Some(policy::named_by(&group.path, &self.policy.groups) + shared);
                 }
                 self.next(group, &info, on.exists).await?
             }
@@ -322,26 +338,40 @@ impl Outlook<'_> {
     /// Describes what the next work on the group would do.
     async fn next(&self, group: &GroupState, info: &TargetInfo, exists: Option<bool>) -> Result<Vec<String>, String> {
         let (rules, capabilities) = (&self.policy.groups, &info.capabilities);
-        let mut intended = intend(group, rules, self.table, capabilities, false);
+        let mut intended = intend(group, rules, self.table, capabilities, None);
         if let Intended::Ask(other) = &intended {
             let case = capabilities.group_case;
             let holder = self.source.group(other).await.map_err(|error| error.text)?;
-            if !holder.is_some_and(|holder| keeps_name(&holder, &group.name, case)) {
+            let Some(holder) = holder.filter(|holder| keeps_name(holder, &group.name, case)) else {
                 return Ok(vec![format!(
                     "wait until group:{other} is reconciled, because its recorded name in the target is the same"
                 )]);
-            }
-            intended = intend(group, rules, self.table, capabilities, true);
+            };
+            intended = intend(group, rules, self.table, capabilities, Some(&holder));
         }
         Ok(match intended {
-            Intended::InSync(_) if exists == Some(false) => vec!["recreate it, because the target lacks it".to_owned()],
-            Intended::InSync(_) => Vec::new(),
+            Intended::InSync(id) if exists == Some(false) => {
+                let name = self.table.managed(&id).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
+                let not_created = policy::not_created(&name, rules).map(|why| format!("nothing: {why}"));
+                vec![not_created.unwrap_or_else(|| "recreate it, because the target lacks it".to_owned())]
+            }
+            Intended::InSync(_) => {
+                match (self.table.renamable(self.id), wanted_rename(group, self.table, capabilities)) {
+                    (Some(own), Some(name)) => vec![format!("rename the group {} to {name}", own.name)],
+                    _ => Vec::new(),
+                }
+            }
             Intended::Existing(id) => {
                 let name = self.table.managed(&id).map_or_else(|| id.to_string(), |managed| managed.name.clone());
                 vec![format!("add its members to the group {name}, which usersync manages already")]
             }
             Intended::Create(name) => vec![self.creation(group, &name, info).await?],
             Intended::None(why) => match self.table.mapping(self.id) {
+                Some(GroupMapping::Managed { .. }) if self.keeps(group).await? => vec![
+                    "nothing: a pattern of groups.only in the policy fits no group, so its members stay. Correct \
+                     groups.only"
+                        .to_owned(),
+                ],
                 Some(GroupMapping::Managed { .. }) => {
                     vec![format!("release it ({why}); memberships that usersync added are removed")]
                 }
@@ -352,23 +382,48 @@ impl Outlook<'_> {
         })
     }
 
+    /// Returns whether a group that is not selected keeps its members, because a pattern of the selected groups may have
+    /// meant it.
+    async fn keeps(&self, group: &GroupState) -> Result<bool, String> {
+        let rules = &self.policy.groups;
+        if policy::path_left_out(&group.path, rules).is_none() {
+            return Ok(false);
+        }
+        let listed = self.source.groups().await.map_err(|error| error.text)?;
+        Ok(policy::selects_nothing_by_one(rules, &listed.items))
+    }
+
     /// Describes how the group comes to a target group of this name.
     async fn creation(&self, group: &GroupState, name: &str, info: &TargetInfo) -> Result<String, String> {
         let case = info.capabilities.group_case;
         let mut namesakes = self.source.groups_named(&group.name).await.map_err(|error| error.text)?;
         namesakes.retain(|other| {
-            let is_synced = policy::left_out(other, &self.policy.groups).is_none();
+            let is_synced = policy::left_out(other, &self.policy.groups).is_none() && other.verdict.fault().is_none();
             is_synced && other.id != group.id && case.same(&other.name, &group.name)
         });
-        if let Some(other) = namesakes.first() {
-            return Ok(format!("nothing, because {} has the same name in the target", other.path));
+        let merged = policy::is_merged(&group.name, &self.policy.groups);
+        if !merged && !group.id.is_constant() && !namesakes.is_empty() {
+            return Ok(format!("nothing: {}", policy::same_name(&group.name, namesakes.iter().chain([group]))));
         }
         let found = self.target.group_named(name).await.map_err(|error| error.text)?;
         Ok(match (found, self.table.renamable(&group.id)) {
             (Some(found), _) => self.adoption(&found),
             (None, Some(own)) if info.capabilities.rename_group => format!("rename the group {} to {name}", own.name),
-            (None, _) => format!("create the group {name}"),
+            (None, _) => self.missing(name),
         })
+    }
+
+    /// Describes what happens without a group of this name in the target.
+    fn missing(&self, name: &str) -> String {
+        let Some(why) = policy::not_created(name, &self.policy.groups) else {
+            return format!("create the group {name}");
+        };
+        match self.table.mapping(self.id) {
+            Some(GroupMapping::Managed { group, .. }) if let Some(own) = self.table.managed(group) => {
+                format!("nothing: {why}. Until then, its members stay in {}", own.name)
+            }
+            _ => format!("nothing: {why}"),
+        }
     }
 
     fn adoption(&self, found: &TargetGroup) -> String {
@@ -384,6 +439,25 @@ impl Outlook<'_> {
         }
         format!("wait for approval ({}): adopt the group {name}", report::why(ApprovalKind::Adoption))
     }
+}
+
+/// Returns the number of a group's members, with those of the groups below it if the rules say so; `None`: the group is
+/// gone.
+async fn members_of(source: &dyn Source, group: &GroupState, rules: &GroupRules) -> Result<Option<usize>, SourceError> {
+    let mut groups = vec![group.id.clone()];
+    if rules.members == Membership::WithSubgroups {
+        let listed = source.groups().await?.items;
+        let below = listed.into_iter().filter(|other| parent_paths(&other.path).any(|above| above == group.path));
+        groups.extend(below.map(|group| group.id));
+    }
+    let mut members: Option<HashSet<UserId>> = None;
+    for group in groups {
+        if let Some(listing) = source.members(&group).await? {
+            let unreadable = listing.unreadable.into_iter().map(|(id, _)| id);
+            members.get_or_insert_default().extend(listing.items.iter().chain(unreadable));
+        }
+    }
+    Ok(members.map(|members| members.len()))
 }
 
 impl Sides {

@@ -1,6 +1,9 @@
 //! The groups of a run: reconciled before the users, or modelled in a dry run.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Item, Run,
@@ -11,7 +14,7 @@ use crate::{
     engine::{
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend, two_paths, wanted_rename},
+        group::{Intended, intend, wanted_rename},
         send::approval_item,
         user::Walked,
     },
@@ -36,13 +39,13 @@ impl Run<'_> {
         let connector = Arc::clone(&self.connector);
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
-        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut names: HashMap<String, Vec<&GroupState>> = HashMap::new();
         let group_rules = &connector.policy.groups;
         for group in &source.groups {
             if policy::left_out(group, group_rules).is_some() || group.verdict.fault().is_some() {
                 continue;
             }
-            *names.entry(case.fold(&group.name)).or_default() += 1;
+            names.entry(case.fold(&group.name)).or_default().push(group);
         }
         if source.groups_incomplete.is_none() {
             let unmatched = policy::unmatched(&connector.policy, &source.groups);
@@ -54,12 +57,15 @@ impl Run<'_> {
         }
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let mut work: Vec<Subject> = Vec::new();
+        // Groups that share a target group which another one creates before.
+        let (mut creating, mut later): (HashSet<String>, Vec<Subject>) = (HashSet::new(), Vec::new());
         let mut renames = 0;
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
-            let intended = intend(group, group_rules, &table, &self.info.capabilities, false);
-            let clash = !group.id.is_constant() && names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
+            let intended = intend(group, group_rules, &table, &self.info.capabilities, None);
+            let shares = group.id.is_constant() || policy::is_merged(&group.name, group_rules);
+            let namesakes = names.get(&case.fold(&group.name)).filter(|named| !shares && named.len() > 1);
             let is_left_out = policy::left_out(group, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
@@ -87,10 +93,16 @@ impl Run<'_> {
                 {
                     self.report_unmapped(group, &why);
                 }
+                Intended::Create(name)
+                    if self.options.mode == RunMode::Apply && !creating.insert(case.fold(&name)) && shares =>
+                {
+                    later.push(Subject::Group(group.id.clone()));
+                }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
-                Intended::Create(_) | Intended::Ask(_) if clash => {
-                    self.model_unmapped(&mut table, group, two_paths(&group.name));
+                Intended::Create(_) | Intended::Ask(_) if let Some(namesakes) = namesakes => {
+                    let why = policy::same_name(&group.name, namesakes.iter().copied());
+                    self.model_unmapped(&mut table, group, why);
                 }
                 Intended::Existing(id) => {
                     if let Some(managed) = table.managed(&id).cloned() {
@@ -124,6 +136,7 @@ impl Run<'_> {
         }
         let rules = &self.limit_group_renames(renames, rules).await?;
         self.apply_groups(work, source.observation, rules).await?;
+        self.apply_groups(later, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.report_progress("re-reading deleted groups", 0, gone.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;

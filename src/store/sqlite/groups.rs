@@ -44,7 +44,7 @@ impl Tx {
     }
 
     /// Writes a group mapping; returns `false` if it has to be decided again. The group has another name by now, or
-    /// another source group with this name has started to feed it.
+    /// another source group with this name has started to feed it, which it may not.
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<bool> {
         let no = claim.no;
         match write {
@@ -55,7 +55,7 @@ impl Tx {
                 self.map_group(no, &source, &renamed, Some(number), None).await?;
                 return Ok(false);
             }
-            GroupWrite::Manage { source, name, group, .. } => {
+            GroupWrite::Manage { source, name, group, shared, .. } => {
                 let number = self.group_number(no.target, &group.id).await?;
                 sqlx::query(
                     "INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -73,7 +73,7 @@ impl Tx {
                 if group.adopted {
                     self.adopted(no, &claim.subject, group.id.as_str()).await?;
                 }
-                return Ok(!self.has_namesake(no, &source, &name, number).await?);
+                return Ok(shared || !self.has_namesake(no, &source, &name, number).await?);
             }
             GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await?,
             GroupWrite::Forget { source } => {

@@ -21,6 +21,7 @@ mod leavers;
 mod limits;
 mod link_orders;
 mod memberships;
+mod merged_groups;
 mod missing;
 mod odd_answers;
 mod options;

@@ -69,3 +69,38 @@ async fn what_the_next_work_does_with_a_group_follows_the_policy() {
     assert_eq!(document["groups"][0]["targets"][0]["name"], serde_json::Value::Null);
     assert_valid(&["explain"], &document);
 }
+
+#[tokio::test]
+async fn the_next_work_is_that_of_the_plan_without_creation_without_a_match_and_with_sub_groups() {
+    let (servers, place) = in_service().await;
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    let with_rules = |rules: &str| place.configure(|_| format!("{text}\n[connector.policy.groups]\n{rules}\n"));
+    with_rules("create = false\nprefix = \"kc-\"");
+    place.run(&["explain", "/engineering"]).await.ended(0).says(
+        "nothing: the target has no group kc-engineering; create it there, or set groups.create = true in the policy. Until",
+    );
+    with_rules("only = [\"/nowhere\"]");
+    place
+        .run(&["explain", "/engineering"])
+        .await
+        .ended(0)
+        .says("nothing: a pattern of groups.only in the policy fits no group");
+    with_rules("members = \"with_subgroups\"\ncondition = \"{{ attributes.sync }}\"");
+    let realm = &servers.realm;
+    let above = realm.snapshot().group("/engineering").expect("it exists").id.clone();
+    let below = realm.create_group(Some(&above), "night").await.expect("created");
+    let user = realm.create_user(usersync_simulators::keycloak::NewUser::named("night1")).await.expect("created");
+    realm.join(&user, &below).await.expect("joined");
+    let explained = place.run(&["explain", "/engineering"]).await;
+    explained
+        .ended(0)
+        .says("/engineering   61 members with sub-groups   id ")
+        .says("synced        yes: cannot render groups.condition of the policy (it renders \"\", not true or false)")
+        .says("to do         nothing: cannot render groups.condition");
+    realm.set_group_attribute(&above, "sync", &["true"]).await.expect("set");
+    place
+        .run(&["explain", "/engineering"])
+        .await
+        .ended(0)
+        .says("and it meets groups.condition ({{ attributes.sync }})");
+}

@@ -1023,6 +1023,16 @@ fn each_mistake_has_its_location_and_its_message() {
              pattern ( is invalid",
         ),
         (
+            with_connector("policy.groups.merged = [\"admins\", \"a[\"]"),
+            "usersync.toml:13:24: connector acme: policy.groups.merged: this pattern is invalid: a[: unclosed character \
+             class; missing ']'",
+        ),
+        (
+            with_connector("policy.groups.merged = [\"/eng/admins\"]"),
+            "usersync.toml:13:25: connector acme: policy.groups.merged: `/eng/admins` is a path, but a name of a group in \
+             the target is expected",
+        ),
+        (
             with_connector("policy.groups.name = \"everyone\""),
             "usersync.toml:13:22: connector acme: policy.groups.name: this text gives all groups the same name",
         ),

@@ -290,8 +290,13 @@ pub async fn an_approved_adopted_group_may_lose_members(store: World) {
     let claimed = store.work(&group, at(1)).await;
     let managed =
         ManagedGroup { id: "t1".into(), name: "devs".into(), adopted: true, removals_approved: false, sources: vec![] };
-    let manage =
-        GroupWrite::Manage { source: "g1".into(), name: "devs".into(), group: managed, named: NameFrom::Target };
+    let manage = GroupWrite::Manage {
+        source: "g1".into(),
+        name: "devs".into(),
+        group: managed,
+        named: NameFrom::Target,
+        shared: false,
+    };
     store.step(claimed.token, Step { group: Some(manage.clone()), ..Step::default() }, at(1)).await.unwrap();
     store.done(claimed.token, at(1)).await;
     let ann = store.work(&user("ann"), at(2)).await;

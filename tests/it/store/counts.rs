@@ -104,7 +104,13 @@ fn step(jitter: &mut Jitter, claimed: &Claimed, now: Timestamp) -> Step {
         removals_approved: false,
         sources: Vec::new(),
     };
-    let manage = GroupWrite::Manage { source: source.clone(), name: name.clone(), group, named: NameFrom::Target };
+    let manage = GroupWrite::Manage {
+        source: source.clone(),
+        name: name.clone(),
+        group,
+        named: NameFrom::Target,
+        shared: false,
+    };
     let unmap = GroupWrite::Unmap { source: source.clone(), name, why: "a test".into() };
     Step {
         group: Some(pick(jitter, &[manage.clone(), manage, unmap, GroupWrite::Forget { source }])),

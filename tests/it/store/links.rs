@@ -138,6 +138,7 @@ pub async fn a_managed_group_stores_its_sources(store: World) {
             sources: vec![("ignored".into(), "ignored".into())],
         },
         named: NameFrom::Target,
+        shared: false,
     };
     let other = Pair::new("other", "jira");
     write(&pair(), "g1", manage("g1", "t1", "devs")).await;
@@ -189,7 +190,7 @@ fn feeds_devs(source: &str) -> GroupWrite {
         removals_approved: false,
         sources: vec![],
     };
-    GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store }
+    GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store, shared: false }
 }
 
 pub async fn a_renamed_group_has_its_new_name_for_all_its_sources(store: World) {

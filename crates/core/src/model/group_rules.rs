@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, GroupState, GroupTemplate, PathPattern, Template};
+use super::{GroupId, GroupState, GroupTemplate, NamePattern, PathPattern, Template};
 
 /// The part of a group's path that names it in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,8 @@ pub struct GroupRules {
     pub suffix: String,
     /// Names of single groups, by path; without prefix and suffix.
     pub names: BTreeMap<String, String>,
+    /// Names in a target that several groups may have: they become one group there.
+    pub merged: Vec<NamePattern>,
     /// Who is a member of a group.
     pub members: Members,
     /// Whether groups that the target lacks are created.
@@ -156,6 +158,7 @@ impl Default for GroupRules {
             prefix: String::new(),
             suffix: String::new(),
             names: BTreeMap::new(),
+            merged: Vec::new(),
             members: Members::Direct,
             create: true,
             unmanaged_members: UnmanagedMembers::Keep,

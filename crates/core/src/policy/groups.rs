@@ -85,6 +85,25 @@ pub fn paths_decide_users(policy: &Policy) -> bool {
     scoped || granted || policy.groups.members != Members::Direct
 }
 
+/// Returns whether several groups may have this name in a target: they become one group there.
+pub fn is_merged(name: &str, rules: &GroupRules) -> bool {
+    rules.merged.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Returns why groups that have one name in a target feed no group there, and what to do. The text is the same for each
+/// of them.
+pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState>) -> String {
+    let paths: BTreeSet<&str> = groups.into_iter().map(|group| group.path.as_str()).collect();
+    let number = if paths.len() == 2 { "two".to_owned() } else { paths.len().to_string() };
+    let paths = paths.into_iter().collect::<Vec<_>>();
+    let (last, others) = paths.split_last().unwrap_or((&"", &[]));
+    format!(
+        "{number} groups in Keycloak have the name {name} in the target: {} and {last}. Rename one of them, give it a name \
+         in the policy (groups.names), or let them share one group (groups.merged = [{name:?}])",
+        others.join(", ")
+    )
+}
+
 /// Returns the patterns and paths of the policy that fit none of these groups, each with its setting. Required groups are
 /// not part of it: without one, nothing is decided.
 pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
@@ -95,7 +114,10 @@ pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let paths = rules.names.keys().filter(|path| groups.iter().all(|group| group.path != **path));
     let left_out = scope.excluded_groups.iter().filter(fits_none);
     let left_out = left_out.map(|pattern| format!("scope.excluded_groups: {pattern}"));
-    left_out.chain(only).chain(excluded).chain(paths.map(|path| format!("groups.names: {path}"))).collect()
+    let merged = rules.merged.iter().filter(|pattern| groups.iter().all(|group| !pattern.matches(&group.name)));
+    let merged = merged.map(|pattern| format!("groups.merged: {pattern}"));
+    let paths = paths.map(|path| format!("groups.names: {path}"));
+    left_out.chain(only).chain(excluded).chain(paths).chain(merged).collect()
 }
 
 /// Returns whether a pattern of the selected groups fits none of these groups: then a group that is not selected may be

@@ -19,8 +19,9 @@ pub use account::{DesiredUser, desired_user, login};
 pub use expectations::{Mismatch, check_account, check_group, check_scope};
 pub use group_reasons::{named_by, selected_by};
 pub use groups::{
-    grants, left_out, named_group, not_created, own_names, path_left_out, paths_above, paths_above_user,
-    paths_decide_groups, paths_decide_users, selects_nothing_by_one, shapes_groups, unmatched, with_named_groups,
+    grants, is_merged, left_out, named_group, not_created, own_names, path_left_out, paths_above, paths_above_user,
+    paths_decide_groups, paths_decide_users, same_name, selects_nothing_by_one, shapes_groups, unmatched,
+    with_named_groups,
 };
 pub use scope::{Verdict, verdict};
 

@@ -1,0 +1,130 @@
+//! Several groups of a realm that share one group of the target.
+
+use usersync::model::{FirstRun, Policy};
+use usersync_simulators::{Fault, keycloak::NewUser};
+
+use super::{
+    group_rules::{group, groups_of, ruled, ruled_with, rules},
+    support::{World, on, policy},
+};
+
+const MERGED: &str = r#"{"merged": ["Admins"]}"#;
+
+fn both() -> Vec<String> {
+    vec!["ann".to_owned(), "ben".to_owned()]
+}
+
+async fn in_sync(w: &World) {
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty() && again.unsupported.total() == 0, "{again:?}");
+}
+
+#[tokio::test]
+async fn groups_of_a_merged_name_become_one_group_with_the_members_of_all() {
+    let w = ruled(MERGED).await;
+    let plan = w.dry_run().await;
+    assert_eq!((plan.planned.get("create_group"), plan.unsupported.total()), (Some(&3), 0), "{plan:?}");
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.unsupported.total() == 0, "{report:?}");
+    assert_eq!(report.planned, plan.planned, "a dry run equals what applying does");
+    assert_eq!(
+        (groups_of(&w), w.members("admins")),
+        (vec!["admins".into(), "eng".into(), "ops".into(), "staff".into()], both())
+    );
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn a_membership_of_a_merged_group_stays_as_long_as_one_group_grants_it() {
+    let w = ruled(MERGED).await;
+    w.run().await;
+    w.realm().join(&w.id("ann"), &group(&w, "/ops/admins")).await.expect("joined");
+    w.realm().leave(&w.id("ann"), &group(&w, "/eng/admins")).await.expect("left");
+    w.settled().await;
+    assert_eq!(w.members("admins"), both());
+    in_sync(&w).await;
+    w.realm().leave(&w.id("ann"), &group(&w, "/ops/admins")).await.expect("left");
+    w.settled().await;
+    assert_eq!(w.members("admins"), ["ben"]);
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn a_merged_group_stays_with_the_members_of_the_others_when_one_is_deleted_or_renamed() {
+    let w = ruled(MERGED).await;
+    w.run().await;
+    w.realm().rename_group(&group(&w, "/eng/admins"), "bosses").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("admins"), w.members("bosses")), (vec!["ben".into()], vec!["ann".to_owned()]));
+    in_sync(&w).await;
+    w.realm().rename_group(&group(&w, "/eng/bosses"), "ADMINS").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("admins"), w.members("bosses")), (both(), vec![]));
+    w.realm().delete_group(&group(&w, "/ops/admins")).await.expect("deleted");
+    w.settled().await;
+    assert_eq!(w.members("admins"), ["ann"]);
+    w.calm().await;
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn a_group_joins_a_merged_group_by_an_event_and_leaves_it_by_the_policy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Some(folder.path().join("usersync.db"));
+    let options = usersync::demo::stack::StackOptions { store, ..policy(|policy| policy.groups = rules(MERGED)) };
+    let w = ruled_with(options).await;
+    w.run().await;
+    let hr = w.realm().create_group(Some(&group(&w, "/staff")), "admins").await.expect("created");
+    w.realm().create_user(NewUser::named("cas")).await.expect("created");
+    w.realm().join(&w.id("cas"), &hr).await.expect("joined");
+    w.settled().await;
+    assert_eq!(w.members("admins"), ["ann", "ben", "cas"]);
+    in_sync(&w).await;
+    let World { mut servers, stack } = w;
+    stack.stop().await;
+    let groups = rules(r#"{"merged": ["admins"], "excluded": ["/eng/admins"]}"#);
+    servers.set_policy(Policy { first_run: FirstRun::Apply, groups, ..Policy::default() });
+    let w = on(servers).await;
+    let run = w.run_of_changed_policy().await;
+    assert_eq!(w.members("admins"), ["ben", "cas"], "{run:?}");
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn groups_of_a_merged_name_that_arrive_at_once_are_created_once() {
+    let w = ruled(r#"{"merged": ["night-*"]}"#).await;
+    w.realm().delete_group(&group(&w, "/ops/admins")).await.expect("deleted");
+    w.run().await;
+    for path in ["/eng", "/ops", "/staff"] {
+        let night = w.realm().create_group(Some(&group(&w, path)), "night-shift").await.expect("created");
+        let login = if path == "/eng" { "ann" } else { "ben" };
+        w.realm().join(&w.id(login), &night).await.expect("joined");
+    }
+    w.settled().await;
+    assert_eq!(w.members("night-shift"), both());
+    assert!(w.dead().await.is_empty());
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn an_incomplete_list_of_one_group_removes_nobody_from_a_merged_group() {
+    let w = ruled(MERGED).await;
+    w.run().await;
+    let eng = group(&w, "/eng/admins");
+    let empty = Fault::edit(|list| *list = serde_json::json!([]));
+    w.servers.keycloak.faults.add(empty.path(format!("{eng}/members")));
+    let report = w.run().await;
+    assert_eq!((report.planned.get("remove_member"), w.members("admins")), (None, both()), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_conflict_of_names_names_all_paths_and_the_settings() {
+    let w = ruled("{}").await;
+    let why = "two groups in Keycloak have the name admins in the target: /eng/admins and /ops/admins. Rename one of them, \
+               give it a name in the policy (groups.names), or let them share one group (groups.merged = [\"admins\"])";
+    for report in [w.dry_run().await, w.run().await, w.run().await] {
+        for path in ["/eng/admins", "/ops/admins"] {
+            assert!(report.unsupported.iter().any(|text| *text == format!("group {path}: {why}")), "{report:?}");
+        }
+    }
+}
