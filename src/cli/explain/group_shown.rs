@@ -15,9 +15,12 @@ use crate::{
 pub(super) fn show(out: &Out, explained: &ExplainedGroup, asked: &str) {
     let ExplainedGroup { connector, id, group, members, .. } = explained;
     let name = group.as_ref().map_or(asked, |group| group.path.as_str());
-    let members = members.map(|members| match explained.with_subgroups {
-        true => format!("{} with sub-groups   ", count(members, "member", "members")),
-        false => format!("{}   ", count(members, "direct member", "direct members")),
+    let members = members.map(|members| {
+        if explained.with_subgroups {
+            format!("{} with sub-groups   ", count(members, "member", "members"))
+        } else {
+            format!("{}   ", count(members, "direct member", "direct members"))
+        }
     });
     out.prose(4, format!("{}   {}id {id}   connector {connector}", out.strong(name), members.unwrap_or_default()));
     match (&explained.trouble, explained.selected) {

@@ -19,12 +19,13 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, ConstantGroup, GrantedTo, GroupId, GroupMapping, GroupState, Limited,
-        ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, ConstantGroup, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState,
+        Limited, ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
     store::Planned,
+    targets::CaseRule,
 };
 
 impl Run<'_> {
@@ -39,22 +40,9 @@ impl Run<'_> {
         let connector = Arc::clone(&self.connector);
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
-        let mut names: HashMap<String, Vec<&GroupState>> = HashMap::new();
         let group_rules = &connector.policy.groups;
-        for group in &source.groups {
-            if policy::left_out(group, group_rules).is_some() || group.verdict.fault().is_some() {
-                continue;
-            }
-            names.entry(case.fold(&group.name)).or_default().push(group);
-        }
-        if source.groups_incomplete.is_none() {
-            let unmatched = policy::unmatched(&connector.policy, &source.groups);
-            self.report.unconfirmed.extend_once(
-                unmatched.into_iter().map(|what| {
-                    format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")
-                }),
-            );
-        }
+        let names = by_name(&source.groups, group_rules, case);
+        self.report_unmatched(source);
         let keeps = policy::selects_nothing_by_one(group_rules, &source.groups);
         let mut work: Vec<Subject> = Vec::new();
         // Groups that share a target group which another one creates before.
@@ -143,6 +131,18 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Reports what the policy names and the realm does not have.
+    fn report_unmatched(&mut self, source: &SourceWalk) {
+        if source.groups_incomplete.is_some() {
+            return;
+        }
+        let unmatched = policy::unmatched(&self.connector.policy, &source.groups).into_iter();
+        self.report.unconfirmed.extend_once(
+            unmatched
+                .map(|what| format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")),
+        );
     }
 
     /// Returns the mapped groups that were not listed, if the listing is complete; reports them otherwise.
@@ -408,6 +408,17 @@ impl Run<'_> {
         self.apply_groups(sources, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
+}
+
+/// Returns the groups that are synced, by their names in lower case where the target compares them so.
+fn by_name<'g>(groups: &'g [GroupState], rules: &GroupRules, case: CaseRule) -> HashMap<String, Vec<&'g GroupState>> {
+    let mut names: HashMap<String, Vec<&GroupState>> = HashMap::new();
+    for group in groups {
+        if policy::left_out(group, rules).is_none() && group.verdict.fault().is_none() {
+            names.entry(case.fold(&group.name)).or_default().push(group);
+        }
+    }
+    names
 }
 
 /// Returns whether an operator decided on the rename of a group.

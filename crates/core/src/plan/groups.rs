@@ -441,4 +441,18 @@ mod tests {
         assert_eq!(resolved.missing, ["1".into()]);
         assert_eq!(resolved.keep.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
     }
+
+    #[test]
+    fn a_group_whose_template_fails_keeps_its_members_and_gets_no_more() {
+        let failed = |id: &str| {
+            let verdict = crate::model::GroupVerdict::Failed("it is odd".to_owned());
+            Arc::new(GroupState { verdict, ..GroupState::clone(&group(id, "Other")) })
+        };
+        let (table, user) = (table(), in_groups(&[failed("1"), failed("2"), failed("3")]));
+        let resolved = table.resolve(&user, &GROUP_RULES, false);
+        assert!(resolved.wanted.is_empty() && resolved.missing.is_empty());
+        assert_eq!(resolved.keep.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
+        let unmapped: Vec<_> = resolved.unmapped.iter().map(|(group, why)| (group.id.as_str(), *why)).collect();
+        assert_eq!(unmapped, [("2", "it is odd"), ("3", "it is odd")]);
+    }
 }

@@ -330,4 +330,65 @@ mod tests {
         let named = |json: &str| with_named_groups(user.clone(), &rules(json)).groups[0].name.clone();
         assert_eq!((named("{}"), named(r#"{"named_by": "path"}"#)), ("core".to_owned(), "eng-core".to_owned()));
     }
+
+    fn marked(path: &str, sync: &str) -> GroupState {
+        let attributes = [("sync".to_owned(), vec![sync.to_owned()])].into();
+        GroupState { attributes: Some(attributes), ..group(path) }
+    }
+
+    #[test]
+    fn a_condition_selects_among_the_groups_that_the_paths_select() {
+        let rules = rules(r#"{"only": ["/eng/**", "/ops"], "condition": "{{ attributes.sync }}"}"#);
+        for (group, out, fault) in [
+            (marked("/ops", "true"), None, None),
+            (marked("/ops", "False"), Some("left out by groups.condition of the policy ({{ attributes.sync }})"), None),
+            (marked("/hr", "maybe"), Some("not selected by groups.only of the policy"), None),
+            (marked("/eng/a", "maybe"), None, Some("it renders \"maybe\", not true or false")),
+            (group("/eng/a"), None, Some("Keycloak did not return the group's attributes")),
+        ] {
+            let ruled = named_group(group.clone(), &rules);
+            assert_eq!(left_out(&ruled, &rules).as_deref(), out, "{group:?}");
+            assert_eq!(ruled.verdict.fault().is_some(), fault.is_some(), "{group:?}");
+            assert!(fault.is_none_or(|why| ruled.verdict.fault().unwrap().contains(why)), "{ruled:?}");
+            assert_eq!((ruled.name, ruled.attributes), (group.name, None));
+        }
+    }
+
+    #[test]
+    fn a_template_names_a_group_unless_the_table_does() {
+        let json = r#"{"name": "{{ attributes.jira or names | join('.') if path != '/hr' }}", "prefix": "kc-", "names": {"/ops": "Ops"}}"#;
+        let rules = rules(json);
+        let with = |path: &str| GroupState { attributes: Some([].into()), ..group(path) };
+        let jira = [("jira".to_owned(), vec!["Engineers".to_owned()])];
+        for (group, name) in [
+            (with("/eng/a~/b"), "kc-eng.a/b"),
+            (GroupState { attributes: Some(jira.into()), ..group("/eng") }, "kc-Engineers"),
+            (group("/ops"), "Ops"),
+        ] {
+            let named = named_group(group, &rules);
+            assert_eq!((named.name.as_str(), named.verdict), (name, GroupVerdict::Selected));
+        }
+        for (group, why) in [(with("/hr"), "(it is empty for this group)"), (group("/eng"), "did not return")] {
+            let fault = named_group(group, &rules).verdict;
+            assert!(fault.fault().is_some_and(|text| text.contains(why)), "{fault:?}");
+        }
+        assert!(shapes_groups(&rules) && rules.uses_attributes());
+    }
+
+    #[test]
+    fn groups_of_one_name_are_named_with_what_solves_it() {
+        let of = |paths: &[&str]| same_name("x", &paths.iter().map(|path| group(path)).collect::<Vec<_>>());
+        assert_eq!(of(&["/b/x", "/a/x"]), of(&["/a/x", "/b/x"]), "in any order");
+        assert!(
+            of(&["/b/x", "/a/x"]).starts_with("two groups in Keycloak have the name x in the target: /a/x and /b/x. ")
+        );
+        assert!(
+            of(&["/c", "/b", "/a"]).starts_with("3 groups in Keycloak have the name x in the target: /a, /b and /c. ")
+        );
+        assert!(of(&["/b", "/a"]).ends_with("(groups.names), or let them share one group (groups.merged = [\"x\"])"));
+        let merging = rules(r#"{"merged": ["Team-*"]}"#);
+        assert!(is_merged("team-a", &merging) && !is_merged("a-team-a", &merging));
+        let policy = Policy { groups: merging, ..Policy::default() };
+        assert_eq!(unmatched(&policy, &[group("/x")]), ["groups.merged: Team-*"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Templates that render a text from a group at the source.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use minijinja::Value;
 
@@ -22,7 +22,7 @@ impl GroupTemplate {
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
         let template = Self(Compiled::new(text.into(), &KNOWN)?);
         let mut group = GroupState::new("0".into(), "group".to_owned(), "/group".to_owned());
-        group.attributes = Some(Default::default());
+        group.attributes = Some(BTreeMap::new());
         template.render(&group)?;
         Ok(template)
     }
