@@ -28,6 +28,7 @@ use crate::{
     policy,
 };
 
+mod group_rules;
 mod leavers;
 mod linked;
 mod logins;
