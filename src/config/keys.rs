@@ -49,8 +49,14 @@ impl Key {
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
 /// Sections that are arrays of tables, `[[name]]`.
-pub(super) const REPEATED: [&str; 5] =
-    ["target", "connector", "connector.policy.groups.constant", "connector.group_test", "connector.user_test"];
+pub(super) const REPEATED: [&str; 6] = [
+    "target",
+    "connector",
+    "connector.policy.groups.overrides",
+    "connector.policy.groups.constant",
+    "connector.group_test",
+    "connector.user_test",
+];
 
 const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
     Key { path, kind, fallback, meaning }
@@ -587,6 +593,26 @@ pub(super) const KEYS: &[Key] = &[
         "string",
         Absent,
         "The name of a single group, by its path: `\"/eng/platform\" = \"Platform\"`. It has neither prefix nor suffix.",
+    ),
+    key(
+        "connector.policy.groups.overrides.path",
+        "path pattern",
+        Required,
+        "The groups that have the following settings in place of those above. For each setting, the first entry that has \
+         it and matches counts.",
+    ),
+    key(
+        "connector.policy.groups.overrides.members",
+        "`direct` or `with_subgroups`",
+        Absent,
+        "`members` of these groups.",
+    ),
+    key("connector.policy.groups.overrides.create", "true or false", Absent, "`create` for these groups."),
+    key(
+        "connector.policy.groups.overrides.unmanaged_members",
+        "`keep` or `report`",
+        Absent,
+        "`unmanaged_members` of these groups.",
     ),
     key(
         "connector.policy.groups.constant.name",

@@ -48,6 +48,13 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         connector.wrong(key, place, wrong);
         fine = false;
     }
+    for (index, own) in policy.groups.overrides.iter().enumerate().filter(|(_, own)| !own.sets_something()) {
+        let wrong = Wrong::new(format!("the entry for {} sets nothing", own.path))
+            .help("add members, create or unmanaged_members, or remove the entry");
+        let place = place_in_list(connector, &["groups", "overrides"], index, Some("path"));
+        connector.wrong("policy.groups.overrides", place, wrong);
+        fine = false;
+    }
     let leavers = &policy.leavers;
     if leavers.grace.is_negative() {
         let place = place_in_policy(connector, &["leavers", "grace"]);

@@ -77,7 +77,7 @@ pub fn intend(
     }
     // A group that keeps its former name because the new one is not created is looked up again.
     let is_named = |id| table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name));
-    if let Some(id) = fed.filter(|id| rules.create || is_named(id)) {
+    if let Some(id) = fed.filter(|id| rules.creates_at(&group.path) || is_named(id)) {
         return Intended::InSync(id.clone());
     }
     let managed = table.managed_named(&name, case);
@@ -290,7 +290,7 @@ impl Case<'_> {
         if self.rename_with_source(group, &name, former.as_ref()).await? {
             return Ok(true);
         }
-        if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) {
+        if let Some(why) = policy::not_created(&name, &group.path, &self.connector.policy.groups) {
             self.stay(group, why, former).await?;
             return Ok(true);
         }

@@ -12,10 +12,7 @@ use usersync_clients::meter::CallMeter;
 
 use crate::{
     keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
-    model::{
-        ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Members, Packed, UserId, UserState,
-        path_names,
-    },
+    model::{ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Packed, UserId, UserState, path_names},
     policy,
 };
 
@@ -36,7 +33,7 @@ pub fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn 
     if rules.uses_attributes() {
         source.read_group_attributes();
     }
-    if policy::shapes_groups(rules) || rules.members != Members::Direct || !rules.constant.is_empty() {
+    if policy::shapes_groups(rules) || rules.counts_subgroups() || !rules.constant.is_empty() {
         Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default(), by_name: Mutex::default() })
     } else {
         source

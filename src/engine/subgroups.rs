@@ -17,9 +17,11 @@ impl Case<'_> {
     /// that is gone. They only select the users to read: each user's own task uses the user's own groups.
     pub(super) async fn members(&self, id: &GroupId) -> Result<BTreeSet<UserId>, WorkError> {
         let mut groups = vec![id.clone()];
-        if self.connector.policy.groups.members == Members::WithSubgroups {
+        let rules = &self.connector.policy.groups;
+        if rules.counts_subgroups() {
             let listed = self.listed_groups().await?;
-            if let Some(group) = listed.iter().find(|group| group.id == *id) {
+            let counts = |group: &&GroupState| rules.members_at(&group.path) == Members::WithSubgroups;
+            if let Some(group) = listed.iter().find(|group| group.id == *id).filter(counts) {
                 groups.extend(below(&group.path, &listed).map(|group| group.id.clone()));
             }
         }
@@ -115,7 +117,7 @@ impl Case<'_> {
         listed: &[GroupState],
     ) -> Result<Vec<Subject>, WorkError> {
         let rules = &self.connector.policy.groups;
-        if self.rules.in_run || rules.members == Members::Direct {
+        if self.rules.in_run || !rules.counts_subgroups() {
             return Ok(Vec::new());
         }
         let recorded = self.engine.store.group_paths(&self.claim.pair).await?;

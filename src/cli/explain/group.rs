@@ -228,7 +228,8 @@ impl Sight<'_> {
             },
             None => None,
         };
-        let with_subgroups = policy.groups.members == Membership::WithSubgroups;
+        let counts = |group: &GroupState| policy.groups.members_at(&group.path) == Membership::WithSubgroups;
+        let with_subgroups = group.as_ref().is_some_and(counts);
         let mut targets = Vec::new();
         for pair in pairs {
             targets.push(self.on_target(pair, &policy, source.as_ref(), &id, group.as_ref()).await?);
@@ -352,7 +353,7 @@ impl Outlook<'_> {
         Ok(match intended {
             Intended::InSync(id) if exists == Some(false) => {
                 let name = self.table.managed(&id).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
-                let not_created = policy::not_created(&name, rules).map(|why| format!("nothing: {why}"));
+                let not_created = policy::not_created(&name, &group.path, rules).map(|why| format!("nothing: {why}"));
                 vec![not_created.unwrap_or_else(|| "recreate it, because the target lacks it".to_owned())]
             }
             Intended::InSync(_) => {
@@ -409,13 +410,13 @@ impl Outlook<'_> {
         Ok(match (found, self.table.renamable(&group.id)) {
             (Some(found), _) => self.adoption(&found),
             (None, Some(own)) if info.capabilities.rename_group => format!("rename the group {} to {name}", own.name),
-            (None, _) => self.missing(name),
+            (None, _) => self.missing(group, name),
         })
     }
 
     /// Describes what happens without a group of this name in the target.
-    fn missing(&self, name: &str) -> String {
-        let Some(why) = policy::not_created(name, &self.policy.groups) else {
+    fn missing(&self, group: &GroupState, name: &str) -> String {
+        let Some(why) = policy::not_created(name, &group.path, &self.policy.groups) else {
             return format!("create the group {name}");
         };
         match self.table.mapping(self.id) {
@@ -445,7 +446,7 @@ impl Outlook<'_> {
 /// gone.
 async fn members_of(source: &dyn Source, group: &GroupState, rules: &GroupRules) -> Result<Option<usize>, SourceError> {
     let mut groups = vec![group.id.clone()];
-    if rules.members == Membership::WithSubgroups {
+    if rules.members_at(&group.path) == Membership::WithSubgroups {
         let listed = source.groups().await?.items;
         let below = listed.into_iter().filter(|other| parent_paths(&other.path).any(|above| above == group.path));
         groups.extend(below.map(|group| group.id));

@@ -290,7 +290,7 @@ impl Run<'_> {
                 return Ok(());
             }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),
-            None if let Some(why) = policy::not_created(&name, &self.connector.policy.groups) => {
+            None if let Some(why) = policy::not_created(&name, &group.path, &self.connector.policy.groups) => {
                 if matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                     // It keeps feeding the group that it fed under its former name.
                     self.report_unmapped(group, &why);
@@ -349,6 +349,14 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// Returns why a managed group is not created again; `None`: one of its groups in Keycloak is to be created.
+    fn not_created(&self, group: &ManagedGroup) -> Option<String> {
+        let ours = group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector);
+        let path = |id: &GroupId| self.paths.get(id).map_or("", String::as_str);
+        let reasons = ours.map(|(_, id)| policy::not_created(&group.name, path(id), &self.connector.policy.groups));
+        reasons.collect::<Option<Vec<_>>>()?.pop()
+    }
+
     /// Models a managed group that was deleted outside usersync and is not created again.
     fn model_lost(&mut self, table: &mut GroupTable, group: &ManagedGroup, why: &str) {
         for (_, id) in group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector) {
@@ -384,7 +392,7 @@ impl Run<'_> {
         let absent: Vec<ManagedGroup> = absent.iter().filter_map(|group| table.managed(group).cloned()).collect();
         for group in absent {
             if self.options.mode == RunMode::DryRun
-                && let Some(why) = policy::not_created(&group.name, &self.connector.policy.groups)
+                && let Some(why) = self.not_created(&group)
             {
                 self.model_lost(&mut table, &group, &why);
                 continue;

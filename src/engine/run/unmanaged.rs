@@ -8,7 +8,7 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    model::{AccountId, IdSet, UnmanagedMembers},
+    model::{AccountId, ConstantGroup, GroupMapping, GroupState, IdSet, TargetGroupId, UnmanagedMembers},
     plan::GroupTable,
     policy,
 };
@@ -17,9 +17,19 @@ impl Run<'_> {
     /// Reports the unmanaged members of the groups that this connector feeds, if the policy says so. An account with
     /// the login of a user is not one: it is about to be adopted, or waits for an approval.
     pub(super) fn report_unmanaged(&mut self, source: &SourceWalk, target: &TargetWalk, groups: &GroupTable) {
-        if self.connector.policy.groups.unmanaged_members != UnmanagedMembers::Report {
+        let rules = &self.connector.policy.groups;
+        if !rules.reports_unmanaged() {
             return;
         }
+        let reports = |group: &GroupState| rules.unmanaged_members_at(&group.path) == UnmanagedMembers::Report;
+        let constants: Vec<GroupState> = rules.constant.iter().map(ConstantGroup::group).collect();
+        let reported = source.groups.iter().chain(&constants).filter(|group| reports(group));
+        let reported: IdSet<TargetGroupId> = reported
+            .filter_map(|group| match groups.mapping(&group.id) {
+                Some(GroupMapping::Managed { group, .. }) => Some(group.clone()),
+                _ => None,
+            })
+            .collect();
         let case = self.info.capabilities.login_case;
         let linked: IdSet<AccountId> = target.linked().map(|link| link.account).collect();
         let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -29,7 +39,7 @@ impl Run<'_> {
             let mut fed = target
                 .groups_at(place)
                 .filter_map(|group| groups.managed(group))
-                .filter(|group| group.fed_by(self.pair));
+                .filter(|group| group.fed_by(self.pair) && reported.contains(&group.id));
             let Some(first) = fed.next() else { continue };
             if linked.contains(&id) || target.is_linked_elsewhere(&id) {
                 continue;

@@ -26,7 +26,7 @@ use crate::{
     keycloak::SourceError,
     model::{
         Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
-        GroupState, IdMap, IdSet, Link, Members, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
+        GroupState, IdMap, IdSet, Link, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
         TargetGroupId, Unsupported, UserId, UserState, number,
     },
     plan::{GroupTable, NameHolder},
@@ -189,7 +189,7 @@ impl Engine {
             }
         }
         drop(walks);
-        if connector.policy.groups.members == Members::WithSubgroups {
+        if connector.policy.groups.counts_subgroups() {
             walk.above = above(&joined, &walk.groups, &connector.policy.groups);
         }
         walk.joined = joined;

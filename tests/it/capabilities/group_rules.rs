@@ -452,3 +452,27 @@ async fn a_slash_in_the_name_of_a_group_is_no_group_above() {
     let report = w.run().await;
     assert!(!report.has_problems() && report.planned.is_empty(), "{report:?}");
 }
+
+#[tokio::test]
+async fn single_groups_have_settings_of_their_own() {
+    let overrides = r#"[
+        {"path": "/eng", "members": "with_subgroups", "unmanaged_members": "report"},
+        {"path": "/eng/core/red", "create": false}
+    ]"#;
+    let w = nested(&format!(r#"{{"overrides": {overrides}}}"#)).await;
+    let plan = w.dry_run().await;
+    let report = w.run().await;
+    let why = "group /eng/core/red: the target has no group red; create it there";
+    for report in [&plan, &report] {
+        assert!(report.unsupported.iter().any(|text| text.starts_with(why)), "{report:?}");
+    }
+    assert_eq!(groups_of(&w), ["core", "eng", "ops", "staff"]);
+    assert_eq!((w.members("eng"), w.members("core")), (vec!["cas".into()], vec![]));
+    w.jira().add_account(NewAccount::named("visitor").in_groups(&["eng", "ops"]));
+    w.realm().join(&w.id("staff1"), &group(&w, "/eng/core")).await.expect("joined");
+    w.settled().await;
+    assert_eq!((w.members("eng").len(), w.members("core")), (3, vec!["staff1".into()]));
+    let report = w.run().await;
+    assert_eq!(report.kept.keys().collect::<Vec<_>>(), ["eng: unmanaged members stay: visitor"]);
+    assert!(report.planned.is_empty(), "{report:?}");
+}

@@ -514,6 +514,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.scope]",
             "[connector.policy.groups]",
             "[connector.policy.groups.names]",
+            "[[connector.policy.groups.overrides]]",
             "[[connector.policy.groups.constant]]",
             "[connector.policy.account]",
             "[connector.policy.leavers]",
@@ -529,6 +530,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[target.token_parameters]",
                 "[target.habits]",
                 "[connector.policy.groups.names]",
+                "[[connector.policy.groups.overrides]]",
                 "[[connector.policy.groups.constant]]",
                 "[connector.policy.account]",
                 "[connector.policy.targets.TARGET.account]",
@@ -581,7 +583,7 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
     // Keys that an administrator names freely have no default.
     let is_free = |row: &Row| {
-        row.section.contains(".targets.") || row.section.ends_with(".names]") || row.section.ends_with(".constant]]")
+        row.section.contains(".targets.") || row.section.ends_with(".names]") || row.section.ends_with("]]")
     };
     let rows: Vec<_> = rows.filter(|row| !is_free(row)).collect();
     let listed: BTreeSet<String> =
@@ -1031,6 +1033,15 @@ fn each_mistake_has_its_location_and_its_message() {
             with_connector("policy.groups.merged = [\"/eng/admins\"]"),
             "usersync.toml:13:25: connector acme: policy.groups.merged: `/eng/admins` is a path, but a name of a group in \
              the target is expected",
+        ),
+        (
+            with_connector("policy.groups.overrides = [{ path = \"/eng\" }]"),
+            "usersync.toml:13:36: connector acme: policy.groups.overrides: the entry for /eng sets nothing",
+        ),
+        (
+            with_connector("policy.groups.overrides = [{ path = \"eng\", create = false }]"),
+            "usersync.toml:13:36: connector acme: policy.groups.overrides: this pattern is invalid: \"eng\" is not a \
+             group's path",
         ),
         (
             with_connector("policy.groups.name = \"everyone\""),

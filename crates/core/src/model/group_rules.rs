@@ -87,6 +87,30 @@ impl GroupId {
     }
 }
 
+/// Settings of some groups, in place of those of all groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupOverride {
+    /// The groups that they apply to.
+    pub path: PathPattern,
+    /// Who is a member of a group; `None`: as for all groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
+    /// Whether groups that the target lacks are created; `None`: as for all groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<bool>,
+    /// What happens to members whose accounts no user is linked to; `None`: as for all groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmanaged_members: Option<UnmanagedMembers>,
+}
+
+impl GroupOverride {
+    /// Returns whether it sets anything.
+    pub fn sets_something(&self) -> bool {
+        self.members.is_some() || self.create.is_some() || self.unmanaged_members.is_some()
+    }
+}
+
 /// The groups that a connector syncs, and their names in the targets. The default is all groups under their own names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -118,6 +142,9 @@ pub struct GroupRules {
     pub create: bool,
     /// What happens to members whose accounts no user is linked to.
     pub unmanaged_members: UnmanagedMembers,
+    /// Settings of some groups. For each setting, the first entry that has it and whose pattern matches counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<GroupOverride>,
     /// Groups of the targets that the policy grants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constant: Vec<ConstantGroup>,
@@ -128,6 +155,37 @@ impl GroupRules {
     pub fn constant(&self, id: &GroupId) -> Option<&ConstantGroup> {
         let name = id.as_str().strip_prefix(CONSTANT)?;
         self.constant.iter().find(|constant| constant.name == name)
+    }
+
+    fn own<T>(&self, path: &str, setting: impl Fn(&GroupOverride) -> Option<T>) -> Option<T> {
+        self.overrides.iter().filter(|own| own.path.matches(path)).find_map(setting)
+    }
+
+    /// Returns who is a member of the group with this path.
+    pub fn members_at(&self, path: &str) -> Members {
+        self.own(path, |own| own.members).unwrap_or(self.members)
+    }
+
+    /// Returns whether the members of sub-groups count for any group.
+    pub fn counts_subgroups(&self) -> bool {
+        let own = self.overrides.iter().filter_map(|own| own.members);
+        own.chain([self.members]).any(|members| members == Members::WithSubgroups)
+    }
+
+    /// Returns whether the group with this path is created where a target lacks it.
+    pub fn creates_at(&self, path: &str) -> bool {
+        self.own(path, |own| own.create).unwrap_or(self.create)
+    }
+
+    /// Returns what happens to unmanaged members of the group with this path.
+    pub fn unmanaged_members_at(&self, path: &str) -> UnmanagedMembers {
+        self.own(path, |own| own.unmanaged_members).unwrap_or(self.unmanaged_members)
+    }
+
+    /// Returns whether unmanaged members of any group are reported.
+    pub fn reports_unmanaged(&self) -> bool {
+        let own = self.overrides.iter().filter_map(|own| own.unmanaged_members);
+        own.chain([self.unmanaged_members]).any(|setting| setting == UnmanagedMembers::Report)
     }
 
     /// Returns the templates that are rendered for groups.
@@ -162,6 +220,7 @@ impl Default for GroupRules {
             members: Members::Direct,
             create: true,
             unmanaged_members: UnmanagedMembers::Keep,
+            overrides: Vec::new(),
             constant: Vec::new(),
         }
     }

@@ -44,7 +44,7 @@ pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
-pub use group_rules::{ConstantGroup, GrantedTo, GroupRules, Members, NamedBy, UnmanagedMembers};
+pub use group_rules::{ConstantGroup, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers};
 pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{

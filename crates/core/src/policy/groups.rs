@@ -39,8 +39,9 @@ pub fn path_left_out(path: &str, rules: &GroupRules) -> Option<String> {
 
 /// Returns the paths of the selected parent groups that also get the group's members, according to the rules.
 pub fn paths_above<'p>(path: &'p str, rules: &'p GroupRules) -> impl Iterator<Item = &'p str> {
-    let above = (rules.members == Members::WithSubgroups).then(|| parent_paths(path));
-    above.into_iter().flatten().filter(move |path| path_left_out(path, rules).is_none())
+    let above = rules.counts_subgroups().then(|| parent_paths(path)).into_iter().flatten();
+    let counts = |path: &&str| rules.members_at(path) == Members::WithSubgroups;
+    above.filter(move |path| counts(path) && path_left_out(path, rules).is_none())
 }
 
 /// Returns the paths of the selected parent groups that also get the user as a member, according to the rules.
@@ -65,16 +66,16 @@ pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Resul
 }
 
 /// Returns why a group that the target lacks is not created; `None`: it is.
-pub fn not_created(name: &str, rules: &GroupRules) -> Option<String> {
-    (!rules.create)
+pub fn not_created(name: &str, path: &str, rules: &GroupRules) -> Option<String> {
+    (!rules.creates_at(path))
         .then(|| format!("the target has no group {name}; create it there, or set groups.create = true in the policy"))
 }
 
 /// Returns whether the names or the selection of groups follow from their paths.
 pub fn paths_decide_groups(policy: &Policy) -> bool {
     let GroupRules { only, excluded, named_by, names, .. } = &policy.groups;
-    let by_template = policy.groups.templates().next().is_some();
-    by_template || *named_by == NamedBy::Path || !(only.is_empty() && excluded.is_empty() && names.is_empty())
+    let by_rule = policy.groups.templates().next().is_some() || !policy.groups.overrides.is_empty();
+    by_rule || *named_by == NamedBy::Path || !(only.is_empty() && excluded.is_empty() && names.is_empty())
 }
 
 /// Returns whether the scope or the memberships of users follow from the paths of their groups.
@@ -82,7 +83,7 @@ pub fn paths_decide_users(policy: &Policy) -> bool {
     let Scope { required_groups, excluded_groups, condition, .. } = &policy.scope;
     let scoped = !(required_groups.is_empty() && excluded_groups.is_empty() && condition.is_none());
     let granted = policy.groups.constant.iter().any(|constant| constant.condition.is_some());
-    scoped || granted || policy.groups.members != Members::Direct
+    scoped || granted || policy.groups.counts_subgroups()
 }
 
 /// Returns whether several groups may have this name in a target: they become one group there.
@@ -117,7 +118,9 @@ pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let merged = rules.merged.iter().filter(|pattern| groups.iter().all(|group| !pattern.matches(&group.name)));
     let merged = merged.map(|pattern| format!("groups.merged: {pattern}"));
     let paths = paths.map(|path| format!("groups.names: {path}"));
-    left_out.chain(only).chain(excluded).chain(paths).chain(merged).collect()
+    let overrides = rules.overrides.iter().map(|own| &own.path).filter(fits_none);
+    let overrides = overrides.map(|pattern| format!("groups.overrides: {pattern}"));
+    left_out.chain(only).chain(excluded).chain(paths).chain(merged).chain(overrides).collect()
 }
 
 /// Returns whether a pattern of the selected groups fits none of these groups: then a group that is not selected may be
@@ -390,5 +393,26 @@ mod tests {
         assert!(is_merged("team-a", &merging) && !is_merged("a-team-a", &merging));
         let policy = Policy { groups: merging, ..Policy::default() };
         assert_eq!(unmatched(&policy, &[group("/x")]), ["groups.merged: Team-*"]);
+    }
+
+    #[test]
+    fn single_groups_have_settings_of_their_own() {
+        let rules = rules(
+            r#"{"create": false, "overrides": [
+                {"path": "/eng", "members": "with_subgroups"},
+                {"path": "/eng/**", "create": true, "members": "with_subgroups"},
+                {"path": "/**", "unmanaged_members": "report", "members": "direct"}
+            ]}"#,
+        );
+        let above = |path: &'static str| paths_above(path, &rules).collect::<Vec<_>>();
+        assert_eq!((above("/eng/core/red"), above("/ops/night")), (vec!["/eng/core", "/eng"], vec![]));
+        assert!(not_created("x", "/eng/x", &rules).is_none() && not_created("x", "/eng", &rules).is_some());
+        assert_eq!(rules.unmanaged_members_at("/eng"), crate::model::UnmanagedMembers::Report);
+        assert!(rules.reports_unmanaged() && rules.counts_subgroups());
+        let plain = GroupRules::default();
+        assert!(!plain.reports_unmanaged() && !plain.counts_subgroups() && plain.creates_at("/eng"));
+        let policy = Policy { groups: rules, ..Policy::default() };
+        assert_eq!(unmatched(&policy, &[group("/ops")]), ["groups.overrides: /eng", "groups.overrides: /eng/**"]);
+        assert!(paths_decide_groups(&policy) && paths_decide_users(&policy));
     }
 }
