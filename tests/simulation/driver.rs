@@ -905,7 +905,7 @@ fn engine(
 ) -> Arc<Engine> {
     let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, remove_members_percent: 0.0 };
     let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
-    let policy = shared.world().rules.apply_to(policy);
+    let policy = shared.world().rules.apply_to(&policy);
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
         let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);

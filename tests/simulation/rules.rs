@@ -75,13 +75,21 @@ impl Rules {
 
     /// Returns the policy in the form of the configuration.
     pub fn policy(&self) -> Value {
-        let within = |group: &Option<&str>| group.iter().map(|id| format!("/{id}/*")).collect::<Vec<_>>();
+        let within = |group: Option<&str>| group.iter().map(|id| format!("/{id}/*")).collect::<Vec<_>>();
         let mut policy = json!({
-            "scope": { "required_groups": within(&self.required), "excluded_groups": within(&self.excluded) },
-            "groups": { "excluded": within(&self.unsynced), "prefix": self.prefix },
+            "scope": { "required_groups": within(self.required), "excluded_groups": within(self.excluded) },
+            "groups": { "excluded": within(self.unsynced), "prefix": self.prefix },
             "leavers": { "disabled": self.disabled, "deleted": self.deleted, "out_of_scope": self.out_of_scope },
             "account": {},
         });
+        // The same rules, by templates.
+        if self.last_name {
+            let prefix = self.prefix;
+            policy["groups"] = json!({ "name": format!("{prefix}{{{{ name }}}}") });
+            if let Some(id) = self.unsynced {
+                policy["groups"]["condition"] = format!("{{{{ path is not matching('^/{id}/') }}}}").into();
+            }
+        }
         if !self.suffix.is_empty() {
             policy["account"]["login"] = format!("{{{{ username }}}}{}", self.suffix).into();
         }
@@ -97,7 +105,7 @@ impl Rules {
     }
 
     /// Returns the policy with these settings instead of the defaults.
-    pub fn apply_to(&self, base: Policy) -> Policy {
+    pub fn apply_to(&self, base: &Policy) -> Policy {
         let drawn: Policy = serde_json::from_value(self.policy()).expect("a policy");
         Policy { first_run: base.first_run, adopt: base.adopt, safety: base.safety, ..drawn }
     }

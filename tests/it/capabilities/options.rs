@@ -89,6 +89,24 @@ fn rows() -> Vec<Row> {
         row("`groups.create = false`", json!({ "groups": { "create": false } }), |held| {
             is_active(held, "alice") == Some(true) && !held.groups.contains_key("eng")
         }),
+        row("`groups.condition`", json!({ "groups": { "condition": "{{ path | matches('^/guests') }}" } }), |held| {
+            is_in(held, "carl", "guests") && !held.groups.contains_key("eng")
+        }),
+        row("`groups.name`", json!({ "groups": { "name": "{{ names | join('.') | lower }}" } }), |held| {
+            is_in(held, "alice", "eng.platform")
+        }),
+        row(
+            "`groups.merged`",
+            json!({ "groups": {
+                "name": "{{ 'both' if name in ['platform', 'guests'] else name }}", "merged": ["both"],
+            } }),
+            |held| is_in(held, "alice", "both") && is_in(held, "carl", "both"),
+        ),
+        row(
+            "`groups.overrides`",
+            json!({ "groups": { "overrides": [{ "path": "/eng", "members": "with_subgroups" }] } }),
+            |held| is_in(held, "alice", "eng"),
+        ),
         row("`groups.constant`", json!({ "groups": { "constant": [{ "name": "licensed" }] } }), |held| {
             is_in(held, "alice", "licensed") && is_in(held, "carl", "licensed")
         }),

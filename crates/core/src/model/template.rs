@@ -34,15 +34,14 @@ const KNOWN: [&str; 10] = [
 
 /// A template that was checked to be well-formed and to work for a user with nothing but a login.
 #[derive(Clone)]
-pub struct Template(Compiled);
+pub struct Template(Arc<Compiled>);
 
 /// A well-formed template.
-#[derive(Clone)]
-pub(super) struct Compiled {
+struct Compiled {
     text: Arc<str>,
-    environment: Arc<Environment<'static>>,
+    environment: Environment<'static>,
     /// The known names that it uses.
-    uses: Arc<[&'static str]>,
+    uses: Vec<&'static str>,
 }
 
 /// Why a template does not work, and what to do.
@@ -84,7 +83,7 @@ impl Compiled {
             let hint = format!("custom attributes are written as attributes.{name}; also available: {known}");
             return Err(TemplateError(format!("unknown variable {name}: {hint}")));
         }
-        Ok(Self { text, environment: Arc::new(environment), uses })
+        Ok(Self { text, environment, uses })
     }
 
     /// Returns the known names that it uses.
@@ -113,7 +112,7 @@ impl Template {
     /// # Errors
     /// The template is invalid; the error says why.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
-        let template = Self(Compiled::new(text.into(), &KNOWN)?);
+        let template = Self(Arc::new(Compiled::new(text.into(), &KNOWN)?));
         template.render(&nobody())?;
         Ok(template)
     }

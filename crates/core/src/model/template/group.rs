@@ -12,7 +12,7 @@ const KNOWN: [&str; 5] = ["path", "name", "names", "attributes", "values"];
 
 /// A template of groups that was checked to be well-formed and to work for a group without attributes.
 #[derive(Clone)]
-pub struct GroupTemplate(pub(super) Compiled);
+pub struct GroupTemplate(pub(super) Arc<Compiled>);
 
 impl GroupTemplate {
     /// Parses and checks a template.
@@ -20,7 +20,7 @@ impl GroupTemplate {
     /// # Errors
     /// The template is invalid; the error says why.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
-        let template = Self(Compiled::new(text.into(), &KNOWN)?);
+        let template = Self(Arc::new(Compiled::new(text.into(), &KNOWN)?));
         let mut group = GroupState::new("0".into(), "group".to_owned(), "/group".to_owned());
         group.attributes = Some(BTreeMap::new());
         template.render(&group)?;
