@@ -70,7 +70,7 @@ pub fn intend(
     }
     let other = table.others_feeding(&group.id, &group.name, case).next();
     match (other.filter(|_| !policy::is_merged(&group.name, rules)), holder) {
-        (Some(_), Some(holder)) => return Intended::None(policy::same_name(&group.name, [group, holder])),
+        (Some(_), Some(holder)) => return Intended::None(policy::same_name(&name, [group, holder])),
         // Also for a group that has the name itself: two may have taken it at the same time.
         (Some((other, _)), None) => return Intended::Ask(other.clone()),
         (None, _) => {}
@@ -275,7 +275,7 @@ impl Case<'_> {
             let known = |other: &GroupState| {
                 table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
             };
-            let why = policy::same_name(&group.name, namesakes.iter().chain([group]));
+            let why = policy::same_name(&name, namesakes.iter().chain([group]));
             let unknown: Vec<Subject> =
                 namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
             self.unmap(group, why, former).await?;

@@ -404,7 +404,7 @@ impl Outlook<'_> {
         });
         let merged = policy::is_merged(&group.name, &self.policy.groups);
         if !merged && !group.id.is_constant() && !namesakes.is_empty() {
-            return Ok(format!("nothing: {}", policy::same_name(&group.name, namesakes.iter().chain([group]))));
+            return Ok(format!("nothing: {}", policy::same_name(name, namesakes.iter().chain([group]))));
         }
         let found = self.target.group_named(name).await.map_err(|error| error.text)?;
         Ok(match (found, self.table.renamable(&group.id)) {

@@ -54,7 +54,8 @@ impl Run<'_> {
             let intended = intend(group, group_rules, &table, &self.info.capabilities, None);
             let shares = group.id.is_constant() || policy::is_merged(&group.name, group_rules);
             let namesakes = names.get(&case.fold(&group.name)).filter(|named| !shares && named.len() > 1);
-            let is_left_out = policy::left_out(group, group_rules).is_some();
+            // A condition that leaves it out has read the group itself.
+            let is_left_out = policy::path_left_out(&group.path, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
                 continue;
             }
@@ -89,7 +90,8 @@ impl Run<'_> {
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
                 Intended::Create(_) | Intended::Ask(_) if let Some(namesakes) = namesakes => {
-                    let why = policy::same_name(&group.name, namesakes.iter().copied());
+                    let name = policy::group_name(group, case);
+                    let why = policy::same_name(&name, namesakes.iter().copied());
                     self.model_unmapped(&mut table, group, why);
                 }
                 Intended::Existing(id) => {

@@ -1036,11 +1036,11 @@ fn each_mistake_has_its_location_and_its_message() {
         ),
         (
             with_connector("policy.groups.overrides = [{ path = \"/eng\" }]"),
-            "usersync.toml:13:36: connector acme: policy.groups.overrides: the entry for /eng sets nothing",
+            "usersync.toml:13:37: connector acme: policy.groups.overrides: the entry for /eng sets nothing",
         ),
         (
             with_connector("policy.groups.overrides = [{ path = \"eng\", create = false }]"),
-            "usersync.toml:13:36: connector acme: policy.groups.overrides: this pattern is invalid: \"eng\" is not a \
+            "usersync.toml:13:37: connector acme: policy.groups.overrides: this pattern is invalid: \"eng\" is not a \
              group's path",
         ),
         (
