@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::{
     cli::{app::Sides, causes::Causes, exit::Failure, report},
     config::Config,
-    engine::approval_key,
+    engine::{approval_key, search_accounts},
     model::{
-        Account, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change, ConnectorName,
-        ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord, Unsupported,
-        UserId, UserState,
+        Account, AccountId, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change,
+        ConnectorName, ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord,
+        Unsupported, UserId, UserState,
     },
-    plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
+    plan::{self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, Planned, Presence, Situation, Then},
     policy::{self, Verdict},
     store::{ChangeFilter, PairState, Store, TaskFilter},
     targets::{LeftOpen, Target, TargetError, TargetInfo, left_open},
@@ -110,6 +110,7 @@ struct TargetState {
     info: TargetInfo,
     account: Option<Account>,
     holder: NameHolder,
+    matched: Option<Found>,
 }
 
 pub(super) async fn read_sides(
@@ -162,7 +163,9 @@ pub(super) async fn read_sides(
         holder: &there.holder,
         groups: &groups,
         rules,
+        matched: there.matched.as_ref(),
         same_login_as: None,
+        same_account_as: None,
         group_rules: &policy.groups,
         leavers: &policy.leavers,
         now: Timestamp::now(),
@@ -234,7 +237,32 @@ async fn read(
         (Some(_), Some(found)) if link.is_some_and(|link| link.account == found.id) => NameHolder::Own,
         (Some(_), Some(found)) => holder(store, pair, found).await?,
     };
-    Ok(Ok(TargetState { info, account, holder }))
+    let searches = plan::searches_before_login(presence, link, &holder, &info.capabilities, rules);
+    let mut matched = None;
+    for search in searches {
+        let accounts = match search_accounts(target, &search).await {
+            Ok(accounts) => accounts,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut candidates = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            candidates.push(Candidate { owner: owner(store, pair, &account.id).await?, account });
+        }
+        let found = Found { search, candidates };
+        if found.decides() {
+            matched = Some(found);
+            break;
+        }
+    }
+    Ok(Ok(TargetState { info, account, holder, matched }))
+}
+
+/// Returns the user that a found account belongs to, according to the links.
+async fn owner(store: &dyn Store, pair: &Pair, account: &AccountId) -> Result<Owner, Failure> {
+    if let Some(link) = store.links(pair).await?.iter().find(|link| link.account == *account) {
+        return Ok(Owner::User { user: link.user, certain: !link.adopted });
+    }
+    Ok(store.linked_elsewhere(pair).await?.remove(account).map_or(Owner::Nobody, Owner::Connector))
 }
 
 async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHolder, Failure> {
@@ -348,7 +376,9 @@ fn group_fields(
 fn words(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Plan(planned) => plan_words(planned),
-        Decision::Adopt(account) => vec![format!("adopt the account {}, which existed before usersync", account.name)],
+        Decision::Adopt(account, by) => {
+            vec![format!("adopt the account {}, which existed before usersync and was matched by {by}", account.name)]
+        }
         Decision::TakeOver(from, account) => {
             vec![format!(
                 "take over the account {} from the deleted user {from}, an earlier id of the same user",
@@ -377,7 +407,7 @@ fn plan_words(planned: &Planned) -> Vec<String> {
     words.extend(planned.holds.iter().map(|hold| {
         let what = match &hold.then {
             Then::Do(operation) => operation.to_string(),
-            Then::Adopt(account) => format!("adopt the account {}", account.name),
+            Then::Adopt(account, by) => format!("adopt the account {}, matched by {by}", account.name),
         };
         format!("wait for approval ({}): {what}", report::why(hold.kind))
     }));

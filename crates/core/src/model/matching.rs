@@ -80,20 +80,6 @@ pub struct MatchRules<'p> {
     pub unverified_email: bool,
 }
 
-impl Matching {
-    /// Returns whether all rules are the defaults.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl TargetMatching {
-    /// Returns whether the rules of the connector apply.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 impl<'p> MatchRules<'p> {
     /// The rules without any setting.
     pub const BY_LOGIN: MatchRules<'static> = MatchRules { by: &[MatchKey::Login], unverified_email: false };
@@ -218,7 +204,7 @@ mod tests {
     #[test]
     fn without_a_setting_users_are_matched_by_login() {
         let matching: Matching = serde_json::from_str("{}").unwrap();
-        assert!(matching.is_default() && rules(&matching).is_by_login_only());
+        assert!(rules(&matching).is_by_login_only());
         assert_eq!(rules(&matching), MatchRules::BY_LOGIN);
         assert!(!MatchRules { by: &[], unverified_email: false }.has_login());
     }
@@ -232,7 +218,6 @@ mod tests {
             (r#"{"unverified_email": false}"#, MatchKey::Email, false),
         ] {
             let own: TargetMatching = serde_json::from_str(json).unwrap();
-            assert_eq!(own.is_default(), json == "{}");
             assert_eq!(MatchRules::new(&general, Some(&own)), MatchRules { by: &[by], unverified_email }, "{json}");
         }
     }

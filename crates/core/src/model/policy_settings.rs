@@ -61,7 +61,6 @@ pub struct TargetPolicy {
     /// Attributes other than login, display name and e-mail address.
     pub attributes: AttributeRules,
     /// How users without a link are matched, in place of the rules of the connector.
-    #[serde(skip_serializing_if = "TargetMatching::is_default")]
     pub matching: TargetMatching,
 }
 
@@ -85,7 +84,6 @@ pub struct Policy {
     /// Templates of the login, display name and e-mail address in all targets.
     pub account: AccountTemplates,
     /// How users without a link are matched to accounts that exist in a target; default: by login.
-    #[serde(skip_serializing_if = "Matching::is_default")]
     pub matching: Matching,
     /// What happens to the accounts of users that have left; default: they are deactivated.
     pub leavers: LeaverRules,

@@ -1,12 +1,13 @@
 //! Decides which account that existed before usersync a user is matched to.
 
 use super::{
-    NameHolder, Situation,
+    NameHolder, Presence, Situation,
     user::{Decision, Hold, Planned, Then, is_another_user, link_command, unsupported},
 };
 use crate::{
-    model::{Account, AccountId, ApprovalKind, ConnectorName, MatchedBy, UserId, UserState, count},
-    policy::{self, DesiredUser, Search},
+    capabilities::Capabilities,
+    model::{Account, AccountId, AccountRules, ApprovalKind, ConnectorName, Link, MatchedBy, UserId, UserState, count},
+    policy::{self, DesiredUser, Search, Verdict},
 };
 
 /// The accounts that a key of the policy found for a user without a link.
@@ -51,6 +52,29 @@ impl Found {
     pub fn decides(&self) -> bool {
         self.candidates.iter().any(|one| !matches!(one.owner, Owner::User { certain: true, .. }))
     }
+}
+
+/// Returns what is searched for a user before the account with its login decides: nothing for a user that has a link or
+/// has left, and without other keys than the login.
+pub fn searches_before_login(
+    presence: &Presence,
+    link: Option<&Link>,
+    holder: &NameHolder,
+    capabilities: &Capabilities,
+    rules: AccountRules<'_>,
+) -> Vec<Search> {
+    let Presence::Present(user, Verdict::In) = presence else { return Vec::new() };
+    if link.is_some() || !user.enabled || rules.matching.is_by_login_only() {
+        return Vec::new();
+    }
+    let mut searches = policy::searches(user, capabilities, rules).unwrap_or_default();
+    let login = searches.iter().position(|search| search.by == MatchedBy::Login);
+    match login {
+        Some(place) if matches!(holder, NameHolder::Unlinked(_)) => searches.truncate(place),
+        Some(place) => drop(searches.remove(place)),
+        None => {}
+    }
+    searches
 }
 
 /// Returns whether this account was found for the user, by the login or by another key.

@@ -5,7 +5,7 @@ use crate::{
     plan::{
         Candidate, Decision, Findings, Found, Hold, NameHolder, Owner, OwnerStanding, Planned, Then,
         fixtures::{OwnedSituation, account, user},
-        is_candidate, matched_account,
+        is_candidate, matched_account, searches_before_login,
     },
     policy::Search,
 };
@@ -209,6 +209,34 @@ fn a_key_that_cannot_be_used_creates_no_account() {
     let fails = Template::new("{% if username == 'alice' %}{{ username | regex_replace('(', '') }}{% endif %}");
     given.matching.by = vec![MatchKey::OtherLogin(fails.expect("a template"))];
     assert!(given.plan().findings.unsupported[0].starts_with("alice: cannot render the login to match"));
+}
+
+#[test]
+fn keys_after_the_login_are_not_searched_if_an_account_has_it() {
+    let (free, login) = (NameHolder::Free, NameHolder::Unlinked(account()));
+    let other = MatchKey::OtherLogin(Template::new("old.{{ username }}").expect("a template"));
+    for (by, holder, words) in [
+        (vec![MatchKey::Login], &free, vec![]),
+        (vec![MatchKey::Login, MatchKey::Email], &login, vec![]),
+        (vec![MatchKey::Login, MatchKey::Email], &free, vec!["e-mail address"]),
+        (vec![MatchKey::Email, MatchKey::Login, other.clone()], &login, vec!["e-mail address"]),
+        (vec![MatchKey::Email, MatchKey::Login, other], &free, vec!["e-mail address", "another login"]),
+        (vec![MatchKey::Email], &login, vec!["e-mail address"]),
+    ] {
+        let mut given = matched(Vec::new());
+        given.matching.by.clone_from(&by);
+        let situation = given.situation();
+        let searched = |presence, link| {
+            let searches =
+                searches_before_login(presence, link, holder, situation.capabilities, situation.rules).into_iter();
+            searches.map(|search| search.by.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(searched(situation.presence, None), words, "{by:?} {holder:?}");
+        let link = OwnedSituation::linked(user(), account()).link;
+        assert_eq!(searched(situation.presence, link.as_ref()), [""; 0]);
+        let disabled = super::super::fixtures::present(UserState { enabled: false, ..user() });
+        assert_eq!(searched(&disabled, None), [""; 0]);
+    }
 }
 
 #[test]
