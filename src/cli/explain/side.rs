@@ -100,7 +100,7 @@ pub(in crate::cli) async fn undone(
 }
 
 /// Returns the policy of a connector.
-pub(super) fn policy_of(config: &Config, connector: &ConnectorName) -> Policy {
+pub(in crate::cli) fn policy_of(config: &Config, connector: &ConnectorName) -> Policy {
     let found = config.connectors.iter().find(|one| one.name == *connector);
     found.map(|one| one.policy.clone()).unwrap_or_default()
 }
