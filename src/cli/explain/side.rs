@@ -9,12 +9,16 @@ use crate::{
     cli::{app::Sides, causes::Causes, exit::Failure, report},
     config::Config,
     engine::{approval_key, search_accounts},
+    keycloak::{Source as _, SourceError},
     model::{
         Account, AccountId, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change,
         ConnectorName, ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord,
         Unsupported, UserId, UserState,
     },
-    plan::{self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, Planned, Presence, Situation, Then},
+    plan::{
+        self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, OwnerStanding, Planned, Presence, Situation,
+        Then,
+    },
     policy::{self, Verdict},
     store::{ChangeFilter, PairState, Store, TaskFilter},
     targets::{LeftOpen, Target, TargetError, TargetInfo, left_open},
@@ -146,13 +150,24 @@ pub(super) async fn read_sides(
     };
     let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
     let rules = policy.account_rules(&pair.target);
-    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups, rules).await? {
+    let mut there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups, rules).await? {
         Ok(there) => there,
         Err(error) => {
             (on.trouble, on.link) = (Some(error.text), link);
             return Ok(on);
         }
     };
+    let same_login = same_login_as(sides, pair, &policy, &there).await;
+    let (standing, same_login) = match same_login {
+        Ok(found) => found,
+        Err(error) => {
+            (on.trouble, on.link) = (Some(error.text), link);
+            return Ok(on);
+        }
+    };
+    if let (NameHolder::Ours { standing: of_owner, .. }, Some(standing)) = (&mut there.holder, standing) {
+        *of_owner = Some(standing);
+    }
     let mut decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
@@ -164,7 +179,7 @@ pub(super) async fn read_sides(
         groups: &groups,
         rules,
         matched: there.matched.as_ref(),
-        same_login_as: None,
+        same_login_as: same_login.as_deref(),
         same_account_as: None,
         group_rules: &policy.groups,
         leavers: &policy.leavers,
@@ -191,6 +206,26 @@ pub(super) async fn read_sides(
     }
     (on.account, on.link) = (there.account, link);
     Ok(on)
+}
+
+/// Returns whether the user whose account has the wanted login exists, as far as one read shows, and its username if the
+/// policy lets it keep that login, so that two users have one login.
+async fn same_login_as(
+    sides: &Sides,
+    pair: &Pair,
+    policy: &Policy,
+    there: &TargetState,
+) -> Result<(Option<OwnerStanding>, Option<String>), SourceError> {
+    let NameHolder::Ours { account, user, .. } = &there.holder else { return Ok((None, None)) };
+    let Some(other) = sides.sources[&pair.connector].user(user).await? else { return Ok((None, None)) };
+    let alive = Some(OwnerStanding::Alive);
+    let Presence::Present(other, Verdict::In) = sides.judge(&pair.connector, policy, other).await? else {
+        return Ok((alive, None));
+    };
+    let capabilities = &there.info.capabilities;
+    let login = policy::login(&other, capabilities, policy.account_rules(&pair.target), false).ok().flatten();
+    let keeps = login.is_none_or(|login| capabilities.login_case.same(&login, &account.name));
+    Ok((alive, keeps.then_some(other.username)))
 }
 
 /// Returns whether the user left: gone, disabled or out of scope, with a linked account that is not active.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Situation, leaver::leaving, user::own_login};
+use super::{
+    Situation,
+    leaver::{deleted_at, leaving},
+    user::own_login,
+};
 use crate::{
     model::{
         Action, ConstantGroup, GroupMapping, GroupState, Linking, MatchedBy, Operation, TargetGroupId, UserFields,
@@ -31,9 +35,8 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::UpdateUser { fields, .. } => changed(fields, situation),
         Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
-        Operation::DeactivateUser { .. } | Operation::DeleteUser { .. } => {
-            left.unwrap_or("no longer wanted").to_owned()
-        }
+        Operation::DeactivateUser { .. } => deactivated(situation),
+        Operation::DeleteUser { .. } => left.unwrap_or("no longer wanted").to_owned(),
         Operation::AddMember { group, .. } if given(group) => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
@@ -46,6 +49,17 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
         }
+    }
+}
+
+/// Returns why an account is deactivated, and when it is deleted afterwards.
+fn deactivated(situation: &Situation<'_>) -> String {
+    let Some(leaving) = leaving(situation.presence, situation.leavers) else { return "no longer wanted".to_owned() };
+    match deleted_at(situation, leaving) {
+        Some(at) => {
+            format!("{}; the account is deleted on {} unless the user returns", leaving.why, at.strftime("%Y-%m-%d"))
+        }
+        None => leaving.why.to_owned(),
     }
 }
 
@@ -222,7 +236,18 @@ mod tests {
         let enabled = OwnedSituation::linked(alicia, account());
         let disabled = OwnedSituation::linked(UserState { enabled: false, ..user() }, account());
         let deleted = OwnedSituation::deleted(account());
+        let mut deletes = OwnedSituation::deleted(account());
+        deletes.leavers = serde_json::from_str(r#"{"deleted": "delete", "grace": "30d"}"#).expect("rules");
+        let mut kept = deletes.clone();
+        kept.capabilities.delete = false;
         let table = [
+            (
+                &deactivate,
+                &deletes,
+                "deleted in Keycloak; the account is deleted on 1970-01-31 unless the user returns",
+            ),
+            (&deactivate, &kept, "deleted in Keycloak"),
+            (&delete, &deletes, "deleted in Keycloak"),
             (&create, &enabled, "no account yet"),
             (&rename("Alicia"), &enabled, "its login in Keycloak differs"),
             (&rename("alice.moved-ca978112"), &enabled, "another user needs its login"),
