@@ -345,7 +345,9 @@ impl Case<'_> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
         let relinked = from.is_some();
-        let link = Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        let matched_by = (!relinked).then(|| by.clone());
+        let new = Link::new(user.clone(), account.id.clone(), account.name.clone());
+        let link = Link { adopted: !relinked, matched_by, ..new };
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
                 self.note_linked(account, by, relinked, &view.presence);
