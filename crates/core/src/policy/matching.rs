@@ -74,7 +74,8 @@ pub fn fold_value(email: &str) -> String {
 /// own address only.
 fn is_unverified(user: &UserState, email: &str, matching: MatchRules<'_>) -> bool {
     let is_own = user.email.as_deref().is_some_and(|own| fold_value(own) == fold_value(email));
-    !matching.unverified_email && !(is_own && user.email_verified == Some(true))
+    let verified = is_own && user.email_verified == Some(true);
+    !(matching.unverified_email || verified)
 }
 
 #[cfg(test)]
