@@ -86,7 +86,9 @@ impl BitbucketTarget {
         let listed: Option<Vec<User>> = self.all(List::new("/admin/users", what, None).filter(email.trim())).await?;
         let users = listed.unwrap_or_default().into_iter().map(|user| whole(user, what));
         let mut users = users.collect::<Result<Vec<_>, _>>()?;
-        users.iter().for_each(|user| self.seen.note(user));
+        for user in &users {
+            self.seen.note(user);
+        }
         users.retain(|user| user.email.as_deref().is_some_and(|one| fold(one) == fold(email)));
         Ok(users)
     }
