@@ -22,7 +22,7 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdSet, Limited, Link, Linking, MatchedBy,
+        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, IdSet, Limited, Link, Linking, MatchedBy,
         NewApprovalItem, ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
@@ -421,8 +421,8 @@ impl Run<'_> {
             groups,
             rules,
             matched: matched.as_ref(),
-            same_login_as: presence.user().and_then(|user| self.same_logins.get(&user.id)).map(String::as_str),
-            same_account_as: presence.user().and_then(|user| self.same_accounts.get(&user.id)).map(String::as_str),
+            same_login_as: same_as(&self.same_logins, presence),
+            same_account_as: same_as(&self.same_accounts, presence),
             group_rules: &self.connector.policy.groups,
             leavers: &self.connector.policy.leavers,
             now: self.engine.clock.now(),
@@ -433,14 +433,11 @@ impl Run<'_> {
         };
         let mut decision = plan::decide(&situation);
         let leaving_since = plan::leaving_since(&situation, &decision);
-        let user = presence.user();
         let report = &mut self.report;
         let mut decided = Decided::default();
         match &mut decision {
             Decision::Plan(planned) => {
-                let known = drop_unsupported(planned, target, presence, subject);
-                planned.findings.unsupported.extend(known);
-                decided = drop_rejected(planned, target, subject);
+                decided = drop_decided(planned, target, presence, subject);
                 report.rejected += decided.rejected;
                 for kind in approved_kinds(planned, target, subject) {
                     *self.approved.entry(kind).or_default() += 1;
@@ -452,7 +449,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        let actions = actions(&decision, user);
+        let actions = actions(&decision, presence.user());
         for action in &actions {
             let held = held_for(action, &decision);
             report.plan(subject, action.clone(), held, || plan::cause(action, &situation));
@@ -599,6 +596,11 @@ impl Run<'_> {
     }
 }
 
+/// Returns the other user that a user shares something with.
+fn same_as<'a>(others: &'a IdMap<UserId, String>, presence: &Presence) -> Option<&'a str> {
+    others.get(&presence.user()?.id).map(String::as_str)
+}
+
 fn several_accounts(login: &str) -> String {
     format!(
         "{login}: the target has several accounts with this login, so none of them is linked. Delete or rename all but \
@@ -635,6 +637,14 @@ struct Decided {
     rejected: usize,
     /// Whether a held or decided operation is no longer planned.
     outdated: bool,
+}
+
+/// Removes from a plan the operations that are known to be unsupported, which it then reports, and those that an operator
+/// rejected.
+fn drop_decided(planned: &mut plan::Planned, target: &TargetWalk, presence: &Presence, subject: &Subject) -> Decided {
+    let known = drop_unsupported(planned, target, presence, subject);
+    planned.findings.unsupported.extend(known);
+    drop_rejected(planned, target, subject)
 }
 
 /// Removes from a plan the operations that an operator rejected.

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     capabilities::Capabilities,
-    model::{Account, AccountId, AccountRules, ApprovalKind, ConnectorName, Link, MatchedBy, UserId, UserState, count},
+    model::{
+        Account, AccountId, AccountRules, ApprovalKind, ConnectorName, Link, MatchKey, MatchedBy, UserId, UserState,
+        count,
+    },
     policy::{self, DesiredUser, Search, Verdict},
 };
 
@@ -252,9 +255,11 @@ fn value_of(by: &MatchedBy) -> String {
     by.to_string()
 }
 
-/// Returns why no account can be searched for a user; `None`: it can.
+/// Returns why no account can be searched for a user; `None`: it can, or the account with the login decides before.
 pub(super) fn search_fault(situation: &Situation<'_>, user: &UserState) -> Option<String> {
-    if situation.rules.matching.is_by_login_only() {
+    let matching = situation.rules.matching;
+    let decided = matching.by.first() == Some(&MatchKey::Login) && matches!(situation.holder, NameHolder::Unlinked(_));
+    if decided || matching.is_by_login_only() {
         return None;
     }
     policy::searches(user, situation.capabilities, situation.rules).err()

@@ -281,14 +281,15 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     if let Some(other) = situation.same_login_as {
         return Decision::Conflict(same_login(user, &login, other));
     }
-    if let Some(fault) = search_fault(situation, user) {
-        return Decision::Plan(unsupported([fault]));
-    }
     // A link of the same user with a former id comes before all keys.
     let owner_exists = matches!(situation.holder, NameHolder::Ours { standing: Some(OwnerStanding::Alive), .. });
-    let is_owned = matches!(situation.holder, NameHolder::Ours { .. } | NameHolder::BeingCreated);
-    if let Some(found) = situation.matched.filter(|_| owner_exists || !is_owned) {
-        return decide_found(situation, user, &desired, found);
+    if owner_exists || !matches!(situation.holder, NameHolder::Ours { .. } | NameHolder::BeingCreated) {
+        if let Some(fault) = search_fault(situation, user) {
+            return Decision::Plan(unsupported([fault]));
+        }
+        if let Some(found) = situation.matched {
+            return decide_found(situation, user, &desired, found);
+        }
     }
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {

@@ -209,6 +209,13 @@ fn a_key_that_cannot_be_used_creates_no_account() {
     let fails = Template::new("{% if username == 'alice' %}{{ username | regex_replace('(', '') }}{% endif %}");
     given.matching.by = vec![MatchKey::OtherLogin(fails.expect("a template"))];
     assert!(given.plan().findings.unsupported[0].starts_with("alice: cannot render the login to match"));
+    // An account that an earlier key found, and a link of a former id, need no search.
+    given.matching.by.insert(0, MatchKey::Login);
+    given.holder = NameHolder::Unlinked(account());
+    assert_eq!(given.decide(), Decision::Adopt(account(), MatchedBy::Login));
+    let standing = Some(OwnerStanding::GoneLately);
+    given.holder = NameHolder::Ours { account: account(), user: "5".into(), standing };
+    assert_eq!(given.decide(), Decision::TakeOver("5".into(), account()));
 }
 
 #[test]
