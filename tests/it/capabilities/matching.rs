@@ -25,7 +25,7 @@ struct User {
 const ADA: User = User { login: "ada", email: Some("ada@example.org"), verified: true, old: None };
 
 impl User {
-    fn new(&self) -> NewUser {
+    fn in_keycloak(&self) -> NewUser {
         let user = NewUser {
             email: self.email.map(str::to_owned),
             email_verified: self.verified,
@@ -84,7 +84,7 @@ async fn by_events(options: StackOptions, accounts: &[NewAccount], users: &[User
     let w = world_with(options).await;
     w.jira().add_accounts(accounts.iter().cloned());
     for user in users {
-        w.realm().create_user(user.new()).await.expect("created");
+        w.realm().create_user(user.in_keycloak()).await.expect("created");
         w.calm().await;
     }
     let texts = w.tasks().await.into_iter().filter_map(|task| task.error).map(|(_, text)| text).collect();
@@ -95,7 +95,7 @@ async fn by_events(options: StackOptions, accounts: &[NewAccount], users: &[User
 async fn by_run(options: StackOptions, accounts: &[NewAccount], users: &[User]) -> Outcome {
     let w = world_with(options).await;
     w.jira().add_accounts(accounts.iter().cloned());
-    w.realm().import_users(users.iter().map(User::new)).expect("imported");
+    w.realm().import_users(users.iter().map(User::in_keycloak)).expect("imported");
     let before = w.writes().len();
     let plan = w.dry_run().await;
     assert_eq!(w.writes().len(), before, "a plan writes nothing");
@@ -260,7 +260,7 @@ async fn an_account_keeps_its_login_if_the_policy_writes_logins_to_new_accounts_
         serde_json::from_str(r#"{"login": {"template": "{{ username }}", "when": "create"}}"#).expect("templates");
     let w = world_with(options).await;
     w.jira().add_account(account("old.ada", "ada@example.org"));
-    w.realm().create_user(ADA.new()).await.expect("created");
+    w.realm().create_user(ADA.in_keycloak()).await.expect("created");
     w.settled().await;
     assert!(w.has_account("old.ada") && !w.has_account("ada"));
     // Its other values follow Keycloak.
@@ -277,7 +277,7 @@ async fn a_target_has_its_own_keys_and_the_login_alone_searches_nothing() {
     options.policy.targets.insert("jira".into(), TargetPolicy { matching: by_login, ..TargetPolicy::default() });
     let w = world_with(options).await;
     w.jira().add_account(account("old.ada", "ada@example.org"));
-    w.realm().create_user(ADA.new()).await.expect("created");
+    w.realm().create_user(ADA.in_keycloak()).await.expect("created");
     w.settled().await;
     assert!(w.has_account("old.ada") && w.has_account("ada"));
     let searches = w.jira().journal.matching(|entry| entry.target().contains("example.org"));
@@ -288,7 +288,7 @@ async fn a_target_has_its_own_keys_and_the_login_alone_searches_nothing() {
 async fn a_plan_and_the_store_tell_how_an_account_was_matched() {
     let w = world_with(matching(BY_EMAIL)).await;
     w.jira().add_account(account("old.ada", "ada@example.org"));
-    w.realm().import_users([ADA.new()]).expect("imported");
+    w.realm().import_users([ADA.in_keycloak()]).expect("imported");
     let plan = w.dry_run().await;
     let lines: Vec<String> = plan.lines.iter().map(|line| line.operation.to_string()).collect();
     let adopt = "adopt old.ada (Ada Lovelace, ada@example.org) for user ada (Ada Lovelace, ada@example.org), matched by e-mail \
