@@ -25,7 +25,7 @@ use crate::{
 };
 use side::OnTarget;
 
-pub(super) use side::{Undone, undone};
+pub(super) use side::{Undone, policy_of, undone};
 
 /// Show one user or group on both sides: the wanted state, the current state, and the reasons
 #[derive(Debug, Args)]

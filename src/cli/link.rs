@@ -31,12 +31,14 @@ const WAIT: Duration = Duration::from_secs(30);
 Link a user to an account, where usersync reports a conflict or would link another account.
 
 Both sides are re-read before the link is created. Protected accounts are refused, and accounts that are linked to \
-another user in Keycloak. The account of a user who was deleted in Keycloak is relinked with everything that \
-usersync knows about it. Afterwards the user is reconciled like any other. A running server applies the link at \
+another user in Keycloak. A user that is linked to another account is refused too, unless the link is to be moved: the \
+former account then stays as it is and is no longer managed. The account of a user who was deleted in Keycloak is relinked \
+with everything that usersync knows about it. Afterwards the user is reconciled like any other. A running server applies the link at \
 once; if none runs, this command does.",
     after_help = "\
 Examples:
   usersync link alice alice.liddell
+  usersync link alice alice.liddell --move
   usersync link 3f0c8a52-6c5c-4a43-9d3e-8f3f2c1f6b0a alice --connector acme --target jira-prod"
 )]
 pub(super) struct LinkArgs {
@@ -46,6 +48,9 @@ pub(super) struct LinkArgs {
     /// The account: its login or its id in the target
     #[arg(value_name = "ACCOUNT")]
     account: String,
+    /// Move the link of a user that is linked to another account
+    #[arg(long = "move")]
+    moves: bool,
     #[command(flatten)]
     place: PairArgs,
 }
@@ -95,6 +100,15 @@ impl LinkArgs {
                  See: usersync explain {users}"
             )));
         };
+        let link = place.opened.store.link(&pair, &user).await?;
+        if let Some(link) = link.filter(|link| link.account != account.id && !self.moves) {
+            let Pair { connector, target } = &pair;
+            return Err(Failure::problem(format!(
+                "{login}: already linked to account {} ({}) on {target}, so nothing was changed. To link account {} ({}) \
+                 instead, run: usersync link {user} {} --connector {connector} --target {target} --move",
+                link.name, link.account, account.name, account.id, account.id
+            )));
+        }
         let what = format!("{pair}: link {login} ({user}) to account {} ({})", account.name, account.id);
         Ok(Order { pair, user, login, account: Some(account.id), what })
     }

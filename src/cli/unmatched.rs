@@ -1,6 +1,6 @@
 //! `usersync unmatched`: accounts that no connector links, with users that may be their owners.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use clap::Args;
 use serde::Serialize;
@@ -10,16 +10,18 @@ use super::{
     app::{self, Sides},
     args::{LimitArgs, PairArgs},
     exit::{Exit, Failure, Outcome},
+    explain::policy_of,
     out::Out,
     table::column,
     words::{count, thin},
 };
 use crate::{
+    config::Config,
     keycloak::Source as _,
-    model::{Account, AccountId, ConnectorName, Packed, Pair, TargetName, UserState},
-    plan,
+    model::{Account, AccountId, AccountRules, ConnectorName, MatchedBy, Packed, Pair, TargetName, UserState},
+    plan, policy,
     store::StoreReads,
-    targets::Target,
+    targets::{Capabilities, Target, TargetConfig},
 };
 
 /// Maximum number of users that are suggested for one account.
@@ -30,7 +32,8 @@ const SUGGESTED: usize = 3;
 #[command(
     long_about = "\
 List accounts in the targets that no connector links, each with the users in Keycloak that have the same login, e-mail \
-address or name, and the command that links them.
+address or name, or the same value of another key of policy.matching, and the command that links them. Users that are \
+linked already are not listed.
 
 Such accounts are not changed: usersync does not know whose they are. Both sides are listed completely, which takes as \
 long as a full reconcile.",
@@ -65,8 +68,9 @@ struct Suggestion {
     connector: ConnectorName,
     user: String,
     username: String,
-    /// What the user and the account have in common: `login`, `e-mail`, `name`.
-    same: Vec<&'static str>,
+    /// What the user and the account have in common: `login`, `e-mail`, `name`, or a further key by which the policy matches
+    /// users, such as `another login`.
+    same: Vec<String>,
     /// The command that links them.
     command: String,
 }
@@ -83,7 +87,7 @@ impl UnmatchedArgs {
         }
         let mut documents = Vec::new();
         for (target, pairs) in by_target {
-            let found = unmatched(opened.store.as_ref(), &sides, target, &pairs).await?;
+            let found = unmatched(opened.store.as_ref(), &config, &sides, target, &pairs).await?;
             if context.out.json {
                 let shown = self.shown(found.len());
                 let accounts = &found[..shown];
@@ -149,6 +153,7 @@ impl UnmatchedArgs {
 /// Returns the accounts of a target that nothing links, ordered by login.
 async fn unmatched(
     store: &dyn StoreReads,
+    config: &Config,
     sides: &Sides,
     target: &TargetName,
     pairs: &[&Pair],
@@ -177,7 +182,11 @@ async fn unmatched(
                 pair.connector
             )));
         }
-        owners.add(pair, &users.items, |user| linked_users.contains(&(pair.connector.clone(), user.id.to_string())));
+        let policy = policy_of(config, &pair.connector);
+        let expected = config.targets.iter().find(|one| one.name == *target).map(TargetConfig::expected_capabilities);
+        let rules = (&expected.unwrap_or_else(Capabilities::base), policy.account_rules(target));
+        let is_linked = |user: &UserState| linked_users.contains(&(pair.connector.clone(), user.id.to_string()));
+        owners.add(pair, &users.items, rules, is_linked);
     }
     Ok(left.into_iter().map(|account| owners.suggest(account)).collect())
 }
@@ -198,52 +207,53 @@ async fn accounts(client: &dyn Target, target: &TargetName) -> Result<Vec<Accoun
     }
 }
 
-/// Users without a link, by what an account may have in common with them.
+/// Users without a link, by what an account may have in common with them: its words, and the compared value.
 #[derive(Default)]
 struct Owners {
     users: Vec<(Pair, UserState)>,
-    by_login: HashMap<String, Vec<usize>>,
-    by_email: HashMap<String, Vec<usize>>,
-    by_name: HashMap<String, Vec<usize>>,
+    by_value: HashMap<(String, String), Vec<usize>>,
 }
 
+const LOGIN: &str = "login";
+const EMAIL: &str = "e-mail";
+const NAME: &str = "name";
+
 impl Owners {
-    fn add(&mut self, pair: &Pair, users: &Packed<UserState>, is_linked: impl Fn(&UserState) -> bool) {
+    fn add(
+        &mut self,
+        pair: &Pair,
+        users: &Packed<UserState>,
+        (capabilities, rules): (&Capabilities, AccountRules<'_>),
+        is_linked: impl Fn(&UserState) -> bool,
+    ) {
         for user in users.iter().filter(|user| !is_linked(user)) {
             let place = self.users.len();
-            let name =
-                [user.first_name.as_deref(), user.last_name.as_deref()].into_iter().flatten().collect::<Vec<_>>();
-            let email = user.email.as_deref().unwrap_or_default();
-            let keys = [
-                (&mut self.by_login, user.username.trim().to_lowercase()),
-                (&mut self.by_email, email.trim().to_lowercase()),
-                (&mut self.by_name, plan::name_words(&name.join(" "))),
-            ];
-            for (index, key) in keys {
-                if !key.is_empty() {
-                    index.entry(key).or_default().push(place);
-                }
+            for key in values_of(&user, capabilities, rules) {
+                self.by_value.entry(key).or_default().push(place);
             }
             self.users.push((pair.clone(), user));
         }
     }
 
     fn suggest(&self, account: Account) -> Unmatched {
-        let email = account.email.as_deref().unwrap_or_default().trim().to_lowercase();
-        let keys = [
-            ("login", &self.by_login, account.name.trim().to_lowercase()),
-            ("e-mail", &self.by_email, email),
-            ("name", &self.by_name, plan::name_words(&account.display_name)),
+        let login = fold(&account.name);
+        let mut keys = vec![
+            (LOGIN.to_owned(), login.clone()),
+            (EMAIL.to_owned(), fold(account.email.as_deref().unwrap_or_default())),
+            (NAME.to_owned(), plan::name_words(&account.display_name)),
+            (MatchedBy::OtherLogin.to_string(), login),
         ];
-        let mut same: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
-        for (what, index, key) in keys {
-            for place in index.get(&key).into_iter().flatten() {
-                same.entry(*place).or_default().push(what);
+        let attributes = account.attributes.iter();
+        keys.extend(attributes.map(|(name, value)| (MatchedBy::Attribute(name.clone()).to_string(), value.clone())));
+        let mut same: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for key in keys {
+            for place in self.by_value.get(&key).into_iter().flatten() {
+                same.entry(*place).or_default().push(key.0.clone());
             }
         }
-        let mut near: Vec<(usize, Vec<&'static str>)> = same.into_iter().collect();
+        let mut near: Vec<(usize, Vec<String>)> = same.into_iter().collect();
         near.sort_by_key(|(place, same)| (std::cmp::Reverse(same.len()), *place));
-        let suggestion = |(place, same): (usize, Vec<&'static str>)| {
+        let suggestion = |(place, same): (usize, Vec<String>)| {
             let (pair, user) = &self.users[place];
             Suggestion {
                 connector: pair.connector.clone(),
@@ -266,9 +276,36 @@ impl Owners {
     }
 }
 
+/// Returns the values by which an account may be a user's, each once: those that the user has in Keycloak, and those that
+/// the policy gives it. A value that cannot be rendered is left out.
+fn values_of(user: &UserState, capabilities: &Capabilities, rules: AccountRules<'_>) -> BTreeSet<(String, String)> {
+    let desired = policy::desired_user(user, capabilities, rules, true);
+    let names = [user.first_name.as_deref(), user.last_name.as_deref()].into_iter().flatten().collect::<Vec<_>>();
+    let names = [Some(names.join(" ")), desired.display_name].into_iter().flatten();
+    let logins = [Some(user.username.clone()), desired.login].into_iter().flatten();
+    let emails = [user.email.clone(), desired.email].into_iter().flatten();
+    let own = logins.map(|login| (LOGIN.to_owned(), fold(&login)));
+    let own = own.chain(emails.map(|email| (EMAIL.to_owned(), fold(&email))));
+    let own = own.chain(names.map(|name| (NAME.to_owned(), plan::name_words(&name))));
+    let searches = policy::searches(user, capabilities, rules).unwrap_or_default();
+    let further = searches.into_iter().filter_map(|search| match search.by {
+        MatchedBy::OtherLogin => Some((search.by.to_string(), fold(&search.value))),
+        MatchedBy::Attribute(_) => Some((search.by.to_string(), search.value)),
+        MatchedBy::Login | MatchedBy::Email | MatchedBy::Operator => None,
+    });
+    own.chain(further).filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn fold(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{AttributeRules, Policy};
+
+    static NONE: AttributeRules = AttributeRules::new();
 
     fn user(id: &str, username: &str, name: [&str; 2], email: &str) -> UserState {
         UserState {
@@ -312,7 +349,8 @@ mod tests {
         .into_iter()
         .collect();
         let mut owners = Owners::default();
-        owners.add(&Pair::new("acme", "jira"), &users, |user| user.username == "linked");
+        let rules = (&Capabilities::base(), AccountRules::of_attributes(&NONE));
+        owners.add(&Pair::new("acme", "jira"), &users, rules, |user| user.username == "linked");
         let found = |account| {
             let suggestions = owners.suggest(account).suggestions;
             suggestions.into_iter().map(|one| format!("{}: {}", one.username, one.same.join(" "))).collect::<Vec<_>>()
@@ -325,5 +363,33 @@ mod tests {
         );
         // Empty values have nothing in common.
         assert_eq!(found(account("x", "", None)), [] as [String; 0]);
+    }
+    #[test]
+    fn the_keys_of_the_policy_lead_to_a_suggestion() {
+        let policy: Policy = serde_json::from_str(
+            r#"{"account": {"login": "{{ username | strip_domain }}", "email": "{{ attributes.mail }}"},
+                "matching": {"by": ["login", {"login": "{{ attributes.old }}"}, {"attribute": "externalId", "equals": "{{ id }}"}]}}"#,
+        )
+        .expect("a policy");
+        let mut ada = user("7", "ada@corp.example", ["", ""], "x@example.org");
+        ada.attributes.insert("old".into(), vec!["A.Lovelace".into()]);
+        ada.attributes.insert("mail".into(), vec!["Ada@example.org".into()]);
+        let capabilities = Capabilities { finds_by_attribute: true, ..Capabilities::base() };
+        let mut owners = Owners::default();
+        let rules = (&capabilities, policy.account_rules(&"scim".into()));
+        owners.add(&Pair::new("acme", "scim"), &[ada].into_iter().collect(), rules, |_| false);
+        let attributes: BTreeMap<_, _> = [("externalId".to_owned(), "7".to_owned())].into();
+        for (account, expected) in [
+            (account("ADA", "", None), "login"),
+            (account("ada@corp.example", "", None), "login"),
+            (account("other", "", Some("ADA@example.org")), "e-mail"),
+            (account("other", "", Some("x@example.org")), "e-mail"),
+            (account("a.lovelace", "", None), "another login"),
+            (Account { attributes, ..account("other", "", None) }, "attribute externalId"),
+        ] {
+            let suggestions = owners.suggest(account.clone()).suggestions;
+            assert_eq!(suggestions.iter().map(|one| one.same.join(" ")).collect::<Vec<_>>(), [expected], "{account:?}");
+        }
+        assert!(owners.suggest(account("nobody", "Nobody", None)).suggestions.is_empty());
     }
 }

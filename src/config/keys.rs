@@ -654,6 +654,22 @@ pub(super) const KEYS: &[Key] = &[
         "The template of the e-mail address; without it, the address is the one in Keycloak. If it is empty for a user, an existing account keeps its address.",
     ),
     key(
+        "connector.policy.matching.by",
+        "list of keys",
+        Value(r#"["login"]"#),
+        "How a user without a link is matched to an account that existed before usersync, in this order: `\"login\"` and \
+         `\"email\"` (those that the policy gives), `{ login = \"{{ attributes.old_login }}\" }` (another login), `{ \
+         attribute = \"externalId\", equals = \"{{ id }}\" }` (kind scim). The first key that finds an account decides. \
+         Kind confluence has no `\"email\"`. See `docs/matching.md`.",
+    ),
+    key(
+        "connector.policy.matching.unverified_email",
+        "true or false",
+        Value("false"),
+        "Whether `\"email\"` also matches users whose address Keycloak has not verified. Only for realms in which users \
+         cannot enter an address themselves: with another person's address, a user would take over that account.",
+    ),
+    key(
         "connector.policy.leavers.disabled",
         "`nothing`, `remove_groups`, `deactivate` or `delete`",
         Value(r#""deactivate""#),
@@ -724,6 +740,18 @@ pub(super) const KEYS: &[Key] = &[
         "template, or `{ template, when }`",
         Absent,
         "The template of the e-mail address in this target; without it, `policy.account.email` applies.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.matching.by",
+        "list of keys",
+        Absent,
+        "The keys for this target; without them, those of `policy.matching.by` apply.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.matching.unverified_email",
+        "true or false",
+        Absent,
+        "The same for this target as `policy.matching.unverified_email`, which applies without it.",
     ),
     key(
         "connector.policy.targets.TARGET.attributes.ATTRIBUTE",

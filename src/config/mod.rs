@@ -8,6 +8,7 @@ mod connector;
 mod example;
 mod keys;
 mod mask;
+mod matching;
 mod permissions;
 mod policy;
 mod policy_tests;

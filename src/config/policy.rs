@@ -124,17 +124,20 @@ fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
 }
 
 /// Returns whether a template is a plain text.
-fn is_text(template: Option<&impl ToString>) -> bool {
+pub(super) fn is_text(template: Option<&impl ToString>) -> bool {
     let text = template.map(ToString::to_string);
     text.is_some_and(|text| !text.contains("{{") && !text.contains("{%"))
 }
 
+/// Returns the mistake of a plain text in place of a template.
+pub(super) fn no_template(example: &str) -> Wrong {
+    Wrong::new("this is no template: write it as \"{{ … }}\"")
+        .help(format!("as {example}; all forms: docs/templates.md"))
+}
+
 /// Returns the conditions, and the template of names, that are a plain text, each with its key and place.
 fn condition_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
-    let wrong = || {
-        Wrong::new("this is no template: write it as \"{{ … }}\"")
-            .help("as \"{{ attributes.type != 'contractor' }}\"; all forms: docs/templates.md")
-    };
+    let wrong = || no_template("\"{{ attributes.type != 'contractor' }}\"");
     let mut mistakes = Vec::new();
     let value_at = |path: &[&str]| {
         at(connector, path).map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()))
@@ -182,7 +185,7 @@ fn name_pattern_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'stati
 }
 
 /// Returns the place of an element of the list at this path of the policy; `key`: that of the value in the element.
-fn place_in_list(connector: &Table<'_>, path: &[&str], index: usize, key: Option<&str>) -> Place {
+pub(super) fn place_in_list(connector: &Table<'_>, path: &[&str], index: usize, key: Option<&str>) -> Place {
     let list = at(connector, path).map(|(_, value)| value.get_ref());
     let item = match list {
         Some(DeValue::Array(items)) => items.get(index),

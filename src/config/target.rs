@@ -52,6 +52,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         habits: habits?,
         // Filled in from the connectors' policies.
         attributes: BTreeSet::new(),
+        match_attributes: BTreeSet::new(),
     })
 }
 

@@ -154,6 +154,12 @@ fn explain(message: &str) -> Wrong {
         return Wrong::new("a template is expected")
             .help("as \"{{ attributes.title }}\", or a table with the key template");
     }
+    if first_line.contains("expected \"login\"") {
+        return Wrong::new("this is not a key of matching").help(
+            "write \"login\", \"email\", { login = \"{{ attributes.old_login }}\" } or { attribute = \"externalId\", equals \
+             = \"{{ id }}\" }",
+        );
+    }
     match first_line.rsplit_once("expected ") {
         Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number of at least 0 is expected"),
         Some((_, "f64")) => Wrong::new("a number is expected"),

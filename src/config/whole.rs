@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
     connector::{self, Written},
+    matching::matching,
     permissions,
     policy::place_in_policy,
     problem::{Place, Shown},
@@ -56,6 +57,7 @@ fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, Con
     for (table, connector) in connector_tables.iter().zip(connectors.iter().map(|written| &written.connector)) {
         if let Some(connector) = connector {
             attributes(table, connector, &mut targets);
+            matching(table, connector, &mut targets);
         }
     }
     if connector_tables.is_empty() {

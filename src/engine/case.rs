@@ -118,6 +118,8 @@ pub(super) struct Case<'e> {
     pub create_refused: Option<String>,
     /// The username of another user to whom the policy gives the same login.
     pub same_login_as: Option<String>,
+    /// The username of another user that is matched to the same account.
+    pub same_account_as: Option<String>,
     /// Permanent refusals of the target.
     pub refused: Vec<TargetError>,
     /// Operations refused because a name is taken.
@@ -164,6 +166,7 @@ impl<'e> Case<'e> {
             set_aside: HashSet::new(),
             create_refused: None,
             same_login_as: None,
+            same_account_as: None,
             refused: Vec::new(),
             names_taken: HashSet::new(),
             last_refusal: String::new(),

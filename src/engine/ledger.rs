@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{case::Case, error::WorkError, recover::shows, send::approval_key};
 use crate::{
-    model::{Account, Action, Linking, Operation, TargetGroupId, UserState},
+    model::{Account, Action, Linking, MatchedBy, Operation, TargetGroupId, UserState},
     plan::{Decision, Findings, Presence, Then},
 };
 
@@ -149,13 +149,13 @@ fn key(action: &Action) -> String {
 /// Returns everything that a decision plans for a user: writes, links, held operations, and the groups of a new
 /// account.
 pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Action> {
-    let adopt = |account: &Account| user.map(|user| Action::adopt(user, account));
+    let adopt = |account: &Account, by: &MatchedBy| user.map(|user| Action::adopt(user, account, by.clone()));
     match decision {
         Decision::Plan(planned) => {
             let writes = planned.operations.iter().cloned().map(Action::Write);
             let holds = planned.holds.iter().filter_map(|hold| match &hold.then {
                 Then::Do(operation) => Some(Action::Write(operation.clone())),
-                Then::Adopt(account) => adopt(account),
+                Then::Adopt(account, by) => adopt(account, by),
             });
             let created = planned.operations.iter().find_map(|operation| match operation {
                 Operation::CreateUser { name, .. } => Some(name),
@@ -168,7 +168,7 @@ pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Acti
             });
             writes.chain(holds).chain(adds).collect()
         }
-        Decision::Adopt(account) => adopt(account).into_iter().collect(),
+        Decision::Adopt(account, by) => adopt(account, by).into_iter().collect(),
         Decision::TakeOver(_, account) => user.map(|user| Action::relink(user, Some(account))).into_iter().collect(),
         _ => Vec::new(),
     }

@@ -6,8 +6,8 @@ use super::{
     user::{Round, View},
 };
 use crate::{
-    model::{Account, UserId},
-    plan::{NameHolder, Presence},
+    model::{Account, MatchedBy, UserId},
+    plan::Presence,
     policy::Verdict,
     store::{Holder, LinkOrder, LinkWrite, OrderEnd},
 };
@@ -73,7 +73,7 @@ impl Case<'_> {
                 return Ok(Round::Released);
             }
         };
-        match self.take(&account, from, view).await? {
+        match self.take(&account, MatchedBy::Operator, from, view).await? {
             Round::Again => {
                 self.claim.unlinked = None;
                 self.end_order(OrderEnd::Done).await
@@ -91,7 +91,7 @@ impl Case<'_> {
         self.claim.unlinked = Some(link.account);
         self.step.link = Some(LinkWrite::Remove);
         view.account = None;
-        view.holder = NameHolder::NotAsked;
+        view.forget_holder();
         self.end_order(OrderEnd::Done).await
     }
 

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     model::{
-        Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, Unsupported, UserId, UserState, Written,
+        Account, Action, AdoptRule, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported, UserId,
+        UserState, Written,
     },
-    plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
+    plan::{self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     policy,
     store::{Adopted, Claimed, Holder, LinkWrite},
     targets::Applied,
@@ -32,8 +33,17 @@ pub(super) struct View {
     pub presence: Presence,
     pub account: Option<Account>,
     pub holder: NameHolder,
+    /// The accounts that a key of the policy other than the login found.
+    pub matched: Option<Found>,
     /// When the run's walk that read them began to read the target; `None`: read by this work.
     pub walked: Option<Timestamp>,
+}
+
+impl View {
+    /// Forgets the holder of the wanted login and the matched accounts, which may have changed.
+    pub fn forget_holder(&mut self) {
+        (self.holder, self.matched) = (NameHolder::NotAsked, None);
+    }
 }
 
 /// What a run's walk read and planned for a user; empty for a task.
@@ -47,6 +57,8 @@ pub(super) struct Walked {
     pub fingerprint: String,
     /// The username of another user to whom the policy gives the same login.
     pub same_login_as: Option<String>,
+    /// The username of another user that is matched to the same account.
+    pub same_account_as: Option<String>,
 }
 
 /// The state of the claim after a round.
@@ -68,8 +80,8 @@ impl Engine {
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        let Walked { view, expected, fingerprint, same_login_as } = walked;
-        case.same_login_as = same_login_as;
+        let Walked { view, expected, fingerprint, same_login_as, same_account_as } = walked;
+        (case.same_login_as, case.same_account_as) = (same_login_as, same_account_as);
         case.suspect(&expected);
         for action in expected {
             case.worked.ledger.plan(action, &fingerprint);
@@ -115,7 +127,8 @@ impl Case<'_> {
             self.note_state(Unsupported::UNDECIDED, view.presence.undecided());
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
-            let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
+            let unlinked = self.claim.unlinked.as_ref();
+            let was_unlinked = unlinked.is_some_and(|id| plan::is_candidate(&view.holder, view.matched.as_ref(), id));
             let situation = Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
@@ -126,7 +139,9 @@ impl Case<'_> {
                 holder: &view.holder,
                 groups: &groups,
                 rules: self.connector.policy.account_rules(&self.claim.pair.target),
+                matched: view.matched.as_ref(),
                 same_login_as: self.same_login_as.as_deref(),
+                same_account_as: self.same_account_as.as_deref(),
                 group_rules: &self.connector.policy.groups,
                 leavers: &self.connector.policy.leavers,
                 now: self.engine.clock.now(),
@@ -180,7 +195,7 @@ impl Case<'_> {
             account = self.read_account().await?;
         }
         self.note_seen(&presence);
-        Ok(View { presence, account, holder: NameHolder::NotAsked, walked: None })
+        Ok(View { presence, account, holder: NameHolder::NotAsked, matched: None, walked: None })
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
@@ -248,7 +263,8 @@ impl Case<'_> {
         }
     }
 
-    /// Finds the holder of the login that the user should have, if the decision needs it.
+    /// Finds the holder of the login that the user should have, and the accounts that other keys lead to, if the decision
+    /// needs them.
     async fn find_holder(&mut self, view: &mut View) -> Result<(), WorkError> {
         if view.holder != NameHolder::NotAsked {
             return Ok(());
@@ -269,21 +285,22 @@ impl Case<'_> {
                 Holder::Linked { link, .. } => NameHolder::Ours { account, user: link.user, standing: None },
             },
         };
+        view.matched = self.find_matches(view).await?;
         Ok(())
     }
 
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
-            Decision::Adopt(account) => {
-                let item = adoption(&account);
+            Decision::Adopt(account, by) => {
+                let item = adoption(&account, &by);
                 if self.is_rejected(&item) {
                     self.set_aside.insert(item.key);
                     return Ok(Round::Complete);
                 }
-                self.take(&account, None, view).await
+                self.take(&account, by, None, view).await
             }
-            Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
+            Decision::TakeOver(from, account) => self.take(&account, MatchedBy::Login, Some(from), view).await,
             Decision::ReadOwner(owner) => {
                 self.ask_standing(&owner, view).await?;
                 Ok(Round::Again)
@@ -306,7 +323,7 @@ impl Case<'_> {
                     return Ok(Round::Complete);
                 }
                 view.account = None;
-                view.holder = NameHolder::NotAsked;
+                view.forget_holder();
                 Ok(Round::Again)
             }
             Decision::Conflict(text) => {
@@ -316,21 +333,24 @@ impl Case<'_> {
         }
     }
 
-    /// Links an account that was found by name, claims it, and reads it again: reads from before the claim do not
+    /// Links an account that was found in this way, claims it, and reads it again: reads from before the claim do not
     /// count.
     pub(super) async fn take(
         &mut self,
         account: &Account,
+        by: MatchedBy,
         from: Option<UserId>,
         view: &mut View,
     ) -> Result<Round, WorkError> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
         let relinked = from.is_some();
-        let link = Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        let matched_by = (!relinked).then(|| by.clone());
+        let new = Link::new(user.clone(), account.id.clone(), account.name.clone());
+        let link = Link { adopted: !relinked, matched_by, ..new };
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
-                self.note_linked(account, relinked, &view.presence);
+                self.note_linked(account, by, relinked, &view.presence);
                 // No record shows which memberships it has.
                 self.reading = Reading::All;
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
@@ -341,7 +361,7 @@ impl Case<'_> {
                     self.recover_intents(view.account.as_ref()).await?;
                     view.account = self.read_account().await?;
                 }
-                view.holder = NameHolder::NotAsked;
+                view.forget_holder();
                 self.note_seen(&view.presence.clone());
                 Ok(Round::Again)
             }
@@ -355,9 +375,9 @@ impl Case<'_> {
     }
 
     /// Records a link to an account that existed before.
-    fn note_linked(&mut self, account: &Account, relinked: bool, presence: &Presence) {
+    fn note_linked(&mut self, account: &Account, by: MatchedBy, relinked: bool, presence: &Presence) {
         let Presence::Present(user, _) = presence else { return };
-        let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account) };
+        let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account, by) };
         self.worked.ledger.end(action.clone(), Fate::Done);
         self.worked.linked.push(action);
     }
@@ -424,7 +444,7 @@ impl Case<'_> {
                     // A target that adds groups automatically does not report them in its answer.
                     let known = account.groups.is_some();
                     view.account = Some(account);
-                    view.holder = NameHolder::NotAsked;
+                    view.forget_holder();
                     if !known {
                         view.account = self.read_account().await?;
                     }
@@ -440,7 +460,7 @@ impl Case<'_> {
                         account.apply(operation);
                     }
                     if matches!(operation, Operation::RenameUser { .. }) {
-                        view.holder = NameHolder::NotAsked;
+                        view.forget_holder();
                         // The next operations would use the former name, which may belong to another user by now.
                         return Ok(Round::Again);
                     }
@@ -509,10 +529,10 @@ impl Case<'_> {
                     Sent::Held | Sent::Unsupported | Sent::Refused => {}
                     Sent::ReadAgain => return Ok(Some(Round::ReadAgain)),
                 },
-                Then::Adopt(account) => {
-                    let item = adoption(account);
+                Then::Adopt(account, by) => {
+                    let item = adoption(account, by);
                     if self.approval(&item).is_some() {
-                        adopt = Some(account.clone());
+                        adopt = Some((account.clone(), by.clone()));
                     } else {
                         self.hold(item);
                     }
@@ -520,7 +540,7 @@ impl Case<'_> {
             }
         }
         match adopt {
-            Some(account) => self.take(&account, None, view).await.map(Some),
+            Some((account, by)) => self.take(&account, by, None, view).await.map(Some),
             None => Ok(progressed.then_some(Round::Again)),
         }
     }
@@ -538,10 +558,11 @@ impl Case<'_> {
     }
 }
 
-/// Returns the approval item for adopting an account.
-pub(super) fn adoption(account: &Account) -> NewApprovalItem {
+/// Returns the approval item for adopting an account that was found in this way.
+pub(super) fn adoption(account: &Account, by: &MatchedBy) -> NewApprovalItem {
+    let matched = if *by == MatchedBy::Login { String::new() } else { format!(", matched by {by}") };
     let state = if account.active { "" } else { ", which is inactive" };
-    NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
+    NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{matched}{state}", account.name))
 }
 
 /// Returns a fingerprint of a user's state at the source.

@@ -87,6 +87,12 @@ pub struct Capabilities {
     pub email_required: bool,
     /// E-mail addresses can be read back.
     pub reads_email: bool,
+    /// Accounts can be searched by e-mail address, by `Target::accounts_with`.
+    #[serde(default)]
+    pub finds_by_email: bool,
+    /// Accounts can be searched by an attribute, by `Target::accounts_with`.
+    #[serde(default)]
+    pub finds_by_attribute: bool,
     /// The case rule of logins.
     pub login_case: CaseRule,
     /// The case rule of group names.
@@ -167,6 +173,8 @@ impl Capabilities {
             attributes: false,
             email_required: false,
             reads_email: true,
+            finds_by_email: false,
+            finds_by_attribute: false,
             login_case: CaseRule::Insensitive,
             group_case: CaseRule::Insensitive,
             login_max: USUAL_LENGTH,
@@ -193,6 +201,8 @@ impl Capabilities {
             ("further attributes", yes(self.attributes)),
             ("e-mail address required", yes(self.email_required)),
             ("e-mail address readable", yes(self.reads_email)),
+            ("search by e-mail address", yes(self.finds_by_email)),
+            ("search by attribute", yes(self.finds_by_attribute)),
             ("case of logins", self.login_case.to_string()),
             ("maximum login length", self.login_max.to_string()),
             ("forbidden in logins", characters(&self.login_forbids)),
@@ -286,9 +296,16 @@ mod tests {
     #[test]
     fn capabilities_that_were_stored_earlier_are_read_with_defaults() {
         let mut stored = serde_json::to_value(Capabilities::base()).unwrap();
-        for added in
-            ["update", "groups_at_once", "keeps_external_id", "attributes", "access_groups", "protected_groups"]
-        {
+        for added in [
+            "update",
+            "groups_at_once",
+            "keeps_external_id",
+            "attributes",
+            "finds_by_email",
+            "finds_by_attribute",
+            "access_groups",
+            "protected_groups",
+        ] {
             assert!(stored.as_object_mut().unwrap().remove(added).is_some(), "{added}");
         }
         let read: Capabilities = serde_json::from_value(stored).unwrap();
@@ -311,6 +328,8 @@ mod tests {
             ("further attributes", "no"),
             ("e-mail address required", "no"),
             ("e-mail address readable", "yes"),
+            ("search by e-mail address", "no"),
+            ("search by attribute", "no"),
             ("case of logins", "case-preserving"),
             ("maximum login length", "255"),
             ("forbidden in logins", "-"),
@@ -332,6 +351,8 @@ mod tests {
             attributes: true,
             email_required: true,
             reads_email: false,
+            finds_by_email: true,
+            finds_by_attribute: true,
             login_case: CaseRule::Lower,
             group_case: CaseRule::Sensitive,
             login_max: 60,
@@ -355,6 +376,8 @@ mod tests {
                 "yes",
                 "yes",
                 "no",
+                "yes",
+                "yes",
                 "lower-case",
                 "60",
                 "space < >",

@@ -10,7 +10,7 @@ use crate::{
         out::Out,
         words::{some, took},
     },
-    model::{ApprovalItem, ApprovalItemState, TaskRecord, TaskState, UserState},
+    model::{ApprovalItem, ApprovalItemState, MatchedBy, TaskRecord, TaskState, UserState},
     store::PairState,
 };
 
@@ -131,7 +131,14 @@ fn account(out: &Out, on: &OnTarget) -> String {
     }
     match (&on.link, &on.account) {
         (Some(link), Some(account)) => {
-            let origin = if link.adopted { "existed before usersync and was adopted" } else { "created by usersync" };
+            let origin = match (link.adopted, &link.matched_by) {
+                (false, _) => "created by usersync".to_owned(),
+                (true, None) => "existed before usersync and was adopted".to_owned(),
+                (true, Some(MatchedBy::Operator)) => {
+                    "existed before usersync and was adopted as an operator requested".to_owned()
+                }
+                (true, Some(by)) => format!("existed before usersync and was adopted, matched by {by}"),
+            };
             let state = match (account.active, link.deactivated_by_us) {
                 (true, _) => "active",
                 (false, true) => "inactive, deactivated by usersync",

@@ -8,13 +8,17 @@ use serde::Serialize;
 use crate::{
     cli::{app::Sides, causes::Causes, exit::Failure, report},
     config::Config,
-    engine::approval_key,
+    engine::{approval_key, search_accounts},
+    keycloak::{Source as _, SourceError},
     model::{
-        Account, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change, ConnectorName,
-        ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord, Unsupported,
-        UserId, UserState,
+        Account, AccountId, AccountRules, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRule, Change,
+        ConnectorName, ConstantGroup, GroupMapping, GroupRules, GroupState, Link, Pair, Policy, Subject, TaskRecord,
+        Unsupported, UserId, UserState,
     },
-    plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
+    plan::{
+        self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, OwnerStanding, Planned, Presence, Situation,
+        Then,
+    },
     policy::{self, Verdict},
     store::{ChangeFilter, PairState, Store, TaskFilter},
     targets::{LeftOpen, Target, TargetError, TargetInfo, left_open},
@@ -100,7 +104,7 @@ pub(in crate::cli) async fn undone(
 }
 
 /// Returns the policy of a connector.
-pub(super) fn policy_of(config: &Config, connector: &ConnectorName) -> Policy {
+pub(in crate::cli) fn policy_of(config: &Config, connector: &ConnectorName) -> Policy {
     let found = config.connectors.iter().find(|one| one.name == *connector);
     found.map(|one| one.policy.clone()).unwrap_or_default()
 }
@@ -110,6 +114,7 @@ struct TargetState {
     info: TargetInfo,
     account: Option<Account>,
     holder: NameHolder,
+    matched: Option<Found>,
 }
 
 pub(super) async fn read_sides(
@@ -145,13 +150,24 @@ pub(super) async fn read_sides(
     };
     let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
     let rules = policy.account_rules(&pair.target);
-    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups, rules).await? {
+    let mut there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups, rules).await? {
         Ok(there) => there,
         Err(error) => {
             (on.trouble, on.link) = (Some(error.text), link);
             return Ok(on);
         }
     };
+    let same_login = same_login_as(sides, pair, &policy, &there).await;
+    let (standing, same_login) = match same_login {
+        Ok(found) => found,
+        Err(error) => {
+            (on.trouble, on.link) = (Some(error.text), link);
+            return Ok(on);
+        }
+    };
+    if let (NameHolder::Ours { standing: of_owner, .. }, Some(standing)) = (&mut there.holder, standing) {
+        *of_owner = Some(standing);
+    }
     let mut decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
@@ -162,7 +178,9 @@ pub(super) async fn read_sides(
         holder: &there.holder,
         groups: &groups,
         rules,
-        same_login_as: None,
+        matched: there.matched.as_ref(),
+        same_login_as: same_login.as_deref(),
+        same_account_as: None,
         group_rules: &policy.groups,
         leavers: &policy.leavers,
         now: Timestamp::now(),
@@ -188,6 +206,26 @@ pub(super) async fn read_sides(
     }
     (on.account, on.link) = (there.account, link);
     Ok(on)
+}
+
+/// Returns whether the user whose account has the wanted login exists, as far as one read shows, and its username if the
+/// policy lets it keep that login, so that two users have one login.
+async fn same_login_as(
+    sides: &Sides,
+    pair: &Pair,
+    policy: &Policy,
+    there: &TargetState,
+) -> Result<(Option<OwnerStanding>, Option<String>), SourceError> {
+    let NameHolder::Ours { account, user, .. } = &there.holder else { return Ok((None, None)) };
+    let Some(other) = sides.sources[&pair.connector].user(user).await? else { return Ok((None, None)) };
+    let alive = Some(OwnerStanding::Alive);
+    let Presence::Present(other, Verdict::In) = sides.judge(&pair.connector, policy, other).await? else {
+        return Ok((alive, None));
+    };
+    let capabilities = &there.info.capabilities;
+    let login = policy::login(&other, capabilities, policy.account_rules(&pair.target), false).ok().flatten();
+    let keeps = login.is_none_or(|login| capabilities.login_case.same(&login, &account.name));
+    Ok((alive, keeps.then_some(other.username)))
 }
 
 /// Returns whether the user left: gone, disabled or out of scope, with a linked account that is not active.
@@ -234,7 +272,32 @@ async fn read(
         (Some(_), Some(found)) if link.is_some_and(|link| link.account == found.id) => NameHolder::Own,
         (Some(_), Some(found)) => holder(store, pair, found).await?,
     };
-    Ok(Ok(TargetState { info, account, holder }))
+    let searches = plan::searches_before_login(presence, link, &holder, &info.capabilities, rules);
+    let mut matched = None;
+    for search in searches {
+        let accounts = match search_accounts(target, &search).await {
+            Ok(accounts) => accounts,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut candidates = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            candidates.push(Candidate { owner: owner(store, pair, &account.id).await?, account });
+        }
+        let found = Found { search, candidates };
+        if found.decides() {
+            matched = Some(found);
+            break;
+        }
+    }
+    Ok(Ok(TargetState { info, account, holder, matched }))
+}
+
+/// Returns the user that a found account belongs to, according to the links.
+async fn owner(store: &dyn Store, pair: &Pair, account: &AccountId) -> Result<Owner, Failure> {
+    if let Some(link) = store.links(pair).await?.iter().find(|link| link.account == *account) {
+        return Ok(Owner::User { user: link.user, certain: !link.adopted });
+    }
+    Ok(store.linked_elsewhere(pair).await?.remove(account).map_or(Owner::Nobody, Owner::Connector))
 }
 
 async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHolder, Failure> {
@@ -348,7 +411,9 @@ fn group_fields(
 fn words(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Plan(planned) => plan_words(planned),
-        Decision::Adopt(account) => vec![format!("adopt the account {}, which existed before usersync", account.name)],
+        Decision::Adopt(account, by) => {
+            vec![format!("adopt the account {}, which existed before usersync and was matched by {by}", account.name)]
+        }
         Decision::TakeOver(from, account) => {
             vec![format!(
                 "take over the account {} from the deleted user {from}, an earlier id of the same user",
@@ -377,7 +442,7 @@ fn plan_words(planned: &Planned) -> Vec<String> {
     words.extend(planned.holds.iter().map(|hold| {
         let what = match &hold.then {
             Then::Do(operation) => operation.to_string(),
-            Then::Adopt(account) => format!("adopt the account {}", account.name),
+            Then::Adopt(account, by) => format!("adopt the account {}, matched by {by}", account.name),
         };
         format!("wait for approval ({}): {what}", report::why(hold.kind))
     }));

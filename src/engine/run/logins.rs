@@ -1,4 +1,4 @@
-//! Indexes of a target's accounts by login, and of links by account.
+//! Indexes of a target's accounts by login and by other values, and of links by account.
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
@@ -6,7 +6,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::{
-    model::{Account, AccountId, Link, Packed},
+    model::{Account, AccountId, Link, MatchedBy, Packed},
+    policy,
     targets::CaseRule,
 };
 
@@ -66,6 +67,45 @@ impl Logins {
     }
 }
 
+/// The accounts of a target by a value that several accounts can have.
+pub(super) struct Values {
+    by: MatchedBy,
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Values {
+    /// Indexes the values of these accounts by which this key finds them. Accounts without one are left out.
+    pub fn new(accounts: &Packed<Account>, by: &MatchedBy) -> Self {
+        let (mut places, hasher) = (HashTable::new(), RandomState::default());
+        for (place, account) in (0..).zip(accounts.iter()) {
+            let Some(value) = value_of(&account, by) else { continue };
+            let hash = |place: &u32| hasher.hash_one(value_of(&accounts.get(*place as usize), by).unwrap_or_default());
+            places.insert_unique(hasher.hash_one(&value), place, hash);
+        }
+        Self { by: by.clone(), places, hasher }
+    }
+
+    /// Returns the indexes of the accounts with this value, in their order.
+    pub fn find(&self, value: &str, accounts: &Packed<Account>) -> Vec<usize> {
+        let hashed = self.places.iter_hash(self.hasher.hash_one(value)).map(|place| *place as usize);
+        let mut found: Vec<usize> =
+            hashed.filter(|place| value_of(&accounts.get(*place), &self.by).as_deref() == Some(value)).collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+/// Returns an account's value for a key in the form in which it is compared; `None`: it has none.
+fn value_of(account: &Account, by: &MatchedBy) -> Option<String> {
+    let value = match by {
+        MatchedBy::Email => account.email.as_deref().map(policy::fold_value),
+        MatchedBy::Attribute(name) => account.attributes.get(name).cloned(),
+        MatchedBy::Login | MatchedBy::OtherLogin | MatchedBy::Operator => None,
+    };
+    value.filter(|value| !value.is_empty())
+}
+
 /// Links by account.
 pub(super) struct Owners {
     places: HashTable<u32>,
@@ -120,6 +160,22 @@ mod tests {
         let exact = Logins::new(&accounts, CaseRule::Sensitive);
         let find = |login| exact.find(login, &accounts);
         assert_eq!([find("ANN"), find("ben"), find("BEN")], [Found::Unlinked, Found::One(1), Found::One(2)]);
+    }
+
+    #[test]
+    fn all_accounts_with_a_value_are_found() {
+        let mailed = |id: &str, email: Option<&str>| Account { email: email.map(str::to_owned), ..account(id, id) };
+        let mut accounts: Vec<Account> = (0..100).map(|number| mailed(&format!("x{number}"), Some("x@x"))).collect();
+        accounts.extend([mailed("1", Some("Ann@Example.org")), mailed("2", None), mailed("3", Some(" "))]);
+        accounts.push(mailed("4", Some(" ann@example.org")));
+        accounts[101].attributes.insert("externalId".to_owned(), "N7".to_owned());
+        let accounts: Packed<Account> = accounts.into_iter().collect();
+        let emails = Values::new(&accounts, &MatchedBy::Email);
+        assert_eq!(emails.find("ann@example.org", &accounts), [100, 103]);
+        assert_eq!(emails.find("x@x", &accounts).len(), 100);
+        assert_eq!(emails.find("", &accounts), [0; 0]);
+        let ids = Values::new(&accounts, &MatchedBy::Attribute("externalId".to_owned()));
+        assert_eq!((ids.find("N7", &accounts), ids.find("n7", &accounts)), (vec![101], vec![]));
     }
 
     #[test]

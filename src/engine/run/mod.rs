@@ -12,6 +12,7 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod same_accounts;
 mod same_logins;
 mod undecided;
 mod unmanaged;
@@ -137,6 +138,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Users to whom the policy gives a login that it gives to another user too, each with the other's username.
     same_logins: IdMap<UserId, String>,
+    /// Users that the policy matches to the same account as another one, each with that one's username.
+    same_accounts: IdMap<UserId, String>,
     /// Subjects found in sync; this stands unless a worker has worked on them since.
     in_sync: InSync,
     /// Whether every user with operations is read alone, as incomplete lists may have put it into the scope.
@@ -276,6 +279,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             same_logins: IdMap::default(),
+            same_accounts: IdMap::default(),
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{
     Item, Run,
     own_groups::loses,
+    same_accounts::same_accounts,
     same_logins::same_logins,
     walk::{SourceWalk, TargetWalk},
 };
@@ -21,8 +22,8 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdSet, Limited, Link, Linking, NewApprovalItem,
-        ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
+        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, IdSet, Limited, Link, Linking, MatchedBy,
+        NewApprovalItem, ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
@@ -69,8 +70,9 @@ impl Pending {
         let presence = judged(user, &policy.scope, &source.absent_groups);
         let rules = policy.account_rules(&pair.target);
         let (_, holder) = holder(&presence, link.as_ref(), target, capabilities, rules);
+        let matched = matched(&presence, link.as_ref(), &holder, (source, target), capabilities, rules);
         let account = link.and_then(|link| target.account(&link.account));
-        let view = View { presence, account, holder, walked: Some(target.began) };
+        let view = View { presence, account, holder, matched, walked: Some(target.began) };
         Item { planned, walked: Walked { view: Some(view), ..Walked::default() }, operations }
     }
 }
@@ -81,7 +83,7 @@ pub(super) fn planned(user: &UserId, observation: ObservationSeq, link: Option<&
 }
 
 /// Returns the login that a user should have, if it has to be looked up, and its holder.
-fn holder(
+pub(super) fn holder(
     presence: &Presence,
     link: Option<&Link>,
     target: &TargetWalk,
@@ -92,6 +94,19 @@ fn holder(
     let wanted = plan::wanted_name(presence, link, account.as_ref(), capabilities, rules);
     let holder = wanted.as_ref().map_or(NameHolder::NotAsked, |login| target.holder(login, link));
     (wanted, holder)
+}
+
+/// Returns the accounts that the first deciding key of the policy other than the login finds for a user without a link.
+pub(super) fn matched(
+    presence: &Presence,
+    link: Option<&Link>,
+    holder: &NameHolder,
+    (source, target): (&SourceWalk, &TargetWalk),
+    capabilities: &Capabilities,
+    rules: AccountRules<'_>,
+) -> Option<plan::Found> {
+    let searches = plan::searches_before_login(presence, link, holder, capabilities, rules);
+    searches.into_iter().map(|search| target.search(search, source)).find(plan::Found::decides)
 }
 
 /// The walk's decision for one user.
@@ -111,6 +126,7 @@ impl Run<'_> {
         let policy = &self.connector.policy;
         let rules = policy.account_rules(&self.pair.target);
         self.same_logins = same_logins(source, target, &policy.scope, &self.info.capabilities, rules);
+        self.same_accounts = same_accounts(source, target, &policy.scope, &self.info.capabilities, rules);
         for place in 0..source.users() {
             let user = source.user(place);
             if source.has_failed(&user.id) {
@@ -143,7 +159,10 @@ impl Run<'_> {
                 }
                 WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
-            item.walked.same_login_as = presence.user().and_then(|user| self.same_logins.get(&user.id)).cloned();
+            if let Some(user) = presence.user() {
+                item.walked.same_login_as = self.same_logins.get(&user.id).cloned();
+                item.walked.same_account_as = self.same_accounts.get(&user.id).cloned();
+            }
             items.push(Pending::Item(Box::new(item)));
         }
         items
@@ -345,12 +364,20 @@ impl Run<'_> {
         let activates = |operation: &Operation| matches!(operation, Operation::ActivateUser { .. });
         let scoped = self.connector.policy.scope != Scope::default();
         let again = self.rereads
-            || planned.operations.iter().any(|operation| unseen(operation) || (scoped && activates(operation)));
+            || planned.operations.iter().any(|operation| unseen(operation) || (scoped && activates(operation)))
+            || self.may_be_matched(&planned.operations, target);
         if removes || again || !planned.missing_groups.is_empty() {
             WalkDecision::ReadAgain(actions)
         } else {
             WalkDecision::FromWalk(actions.len())
         }
+    }
+
+    /// Returns whether a planned account may exist already under another login, among accounts that were not listed.
+    fn may_be_matched(&self, operations: &[Operation], target: &TargetWalk) -> bool {
+        let rules = self.connector.policy.account_rules(&self.pair.target);
+        let creates = |operation: &Operation| matches!(operation, Operation::CreateUser { .. });
+        !rules.matching.is_by_login_only() && target.incomplete.is_some() && operations.iter().any(creates)
     }
 
     fn plan_user(
@@ -371,6 +398,7 @@ impl Run<'_> {
         let capabilities = &self.info.capabilities;
         let rules = self.connector.policy.account_rules(&self.pair.target);
         let (wanted, mut holder) = holder(presence, link, target, capabilities, rules);
+        let matched = matched(presence, link, &holder, (source, target), capabilities, rules);
         // An existing user releases the login of a new one first.
         if link.is_none() && matches!(&holder, NameHolder::Ours { user, .. } if source.holds(user)) {
             holder = NameHolder::Free;
@@ -381,7 +409,7 @@ impl Run<'_> {
             return if dry { WalkDecision::Nothing } else { WalkDecision::ReadAgain(Vec::new()) };
         }
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
-        let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
+        let was_unlinked = unlinked.is_some_and(|id| plan::is_candidate(&holder, matched.as_ref(), id));
         let situation = Situation {
             pair: self.pair,
             capabilities,
@@ -392,7 +420,9 @@ impl Run<'_> {
             holder: &holder,
             groups,
             rules,
-            same_login_as: presence.user().and_then(|user| self.same_logins.get(&user.id)).map(String::as_str),
+            matched: matched.as_ref(),
+            same_login_as: same_as(&self.same_logins, presence),
+            same_account_as: same_as(&self.same_accounts, presence),
             group_rules: &self.connector.policy.groups,
             leavers: &self.connector.policy.leavers,
             now: self.engine.clock.now(),
@@ -403,26 +433,23 @@ impl Run<'_> {
         };
         let mut decision = plan::decide(&situation);
         let leaving_since = plan::leaving_since(&situation, &decision);
-        let user = presence.user();
         let report = &mut self.report;
         let mut decided = Decided::default();
         match &mut decision {
             Decision::Plan(planned) => {
-                let known = drop_unsupported(planned, target, presence, subject);
-                planned.findings.unsupported.extend(known);
-                decided = drop_rejected(planned, target, subject);
+                decided = drop_decided(planned, target, presence, subject);
                 report.rejected += decided.rejected;
                 for kind in approved_kinds(planned, target, subject) {
                     *self.approved.entry(kind).or_default() += 1;
                 }
             }
-            Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
+            Decision::Adopt(account, by) if target.is_rejected(subject, &adoption(account, by)) => {
                 report.rejected += 1;
                 return WalkDecision::InSync;
             }
             _ => {}
         }
-        let actions = actions(&decision, user);
+        let actions = actions(&decision, presence.user());
         for action in &actions {
             let held = held_for(action, &decision);
             report.plan(subject, action.clone(), held, || plan::cause(action, &situation));
@@ -433,7 +460,7 @@ impl Run<'_> {
                 let of = Of { presence, link, account, target, subject, leaving_since };
                 self.planned_verdict(planned, actions, decided, of)
             }
-            Decision::Adopt(account) => {
+            Decision::Adopt(account, _) => {
                 let verdict =
                     if self.rereads { WalkDecision::ReadAgain(actions) } else { WalkDecision::FromWalk(actions.len()) };
                 self.plan_adopted(presence, subject, &account, target, groups);
@@ -474,7 +501,7 @@ impl Run<'_> {
     ) {
         let account = order.account.as_ref().and_then(|account| target.account(account));
         if let (RunMode::DryRun, Some(account), Some(user)) = (self.options.mode, account, presence.user()) {
-            let adopt = Action::adopt(user, &account);
+            let adopt = Action::adopt(user, &account, MatchedBy::Operator);
             self.report.plan(subject, adopt, None, || "an operator requested this link".to_owned());
             self.plan_adopted(presence, subject, &account, target, groups);
         }
@@ -492,17 +519,24 @@ impl Run<'_> {
         let Some(user) = subject.as_user() else { return };
         let link = Link { adopted: true, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
         let listed = target.account(&account.id);
+        let rules = self.connector.policy.account_rules(&self.pair.target);
+        let capabilities = &self.info.capabilities;
+        let account = listed.as_ref().unwrap_or(account);
+        let wanted = plan::wanted_name(presence, Some(&link), Some(account), capabilities, rules);
+        let holder = wanted.map_or(NameHolder::NotAsked, |login| target.holder(&login, Some(&link)));
         let situation = Situation {
             pair: self.pair,
-            capabilities: &self.info.capabilities,
+            capabilities,
             presence,
             link: Some(&link),
-            account: Some(listed.as_ref().unwrap_or(account)),
+            account: Some(account),
             account_gone: false,
-            holder: &NameHolder::Own,
+            holder: &holder,
             groups,
-            rules: self.connector.policy.account_rules(&self.pair.target),
+            rules,
+            matched: None,
             same_login_as: None,
+            same_account_as: None,
             group_rules: &self.connector.policy.groups,
             leavers: &self.connector.policy.leavers,
             now: self.engine.clock.now(),
@@ -512,11 +546,20 @@ impl Run<'_> {
             own_login: &self.info.signed_in_as,
         };
         let decision = plan::decide(&situation);
+        let afterwards = match &decision {
+            Decision::Plan(planned) => planned.afterwards.as_deref().cloned(),
+            _ => None,
+        };
         for action in actions(&decision, None) {
             let held = held_for(&action, &decision);
             let cause = plan::cause(&action, &situation);
             self.report.plan(subject, action, held, || cause);
             self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
+        }
+        match afterwards {
+            Some(Decision::Conflict(text)) => self.report.conflicts.push_once(text),
+            Some(_) => self.model_entangled(presence, Some(&link), subject),
+            None => {}
         }
         if matches!(&decision, Decision::Plan(planned) if planned.groups_unread) {
             self.report.unconfirmed.push_once(format!(
@@ -553,6 +596,11 @@ impl Run<'_> {
     }
 }
 
+/// Returns the other user that a user shares something with.
+fn same_as<'a>(others: &'a IdMap<UserId, String>, presence: &Presence) -> Option<&'a str> {
+    others.get(&presence.user()?.id).map(String::as_str)
+}
+
 fn several_accounts(login: &str) -> String {
     format!(
         "{login}: the target has several accounts with this login, so none of them is linked. Delete or rename all but \
@@ -565,7 +613,7 @@ fn held_for(action: &Action, decision: &Decision) -> Option<ApprovalKind> {
     let Decision::Plan(planned) = decision else { return None };
     let holds = planned.holds.iter().find(|hold| match &hold.then {
         Then::Do(operation) => action.operation() == Some(operation),
-        Then::Adopt(_) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
+        Then::Adopt(..) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
     });
     holds.map(|hold| hold.kind)
 }
@@ -589,6 +637,14 @@ struct Decided {
     rejected: usize,
     /// Whether a held or decided operation is no longer planned.
     outdated: bool,
+}
+
+/// Removes from a plan the operations that are known to be unsupported, which it then reports, and those that an operator
+/// rejected.
+fn drop_decided(planned: &mut plan::Planned, target: &TargetWalk, presence: &Presence, subject: &Subject) -> Decided {
+    let known = drop_unsupported(planned, target, presence, subject);
+    planned.findings.unsupported.extend(known);
+    drop_rejected(planned, target, subject)
 }
 
 /// Removes from a plan the operations that an operator rejected.
@@ -623,7 +679,7 @@ fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subjec
 fn hold_item(hold: &plan::Hold) -> NewApprovalItem {
     match &hold.then {
         Then::Do(operation) => approval_item(hold.kind, operation),
-        Then::Adopt(account) => adoption(account),
+        Then::Adopt(account, by) => adoption(account, by),
     }
 }
 

@@ -7,11 +7,12 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::{
     RunOptions,
     counted::{self, Recorded, Whole},
-    logins::{Found, Logins, Owners},
+    logins::{Found, Logins, Owners, Values},
     members::{self, GroupRead, Reading},
     memberships::{Memberships, Rows},
     pages::Pages,
@@ -26,11 +27,11 @@ use crate::{
     keycloak::SourceError,
     model::{
         Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
-        GroupState, IdMap, IdSet, Link, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
+        GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
         TargetGroupId, Unsupported, UserId, UserState, number,
     },
-    plan::{GroupTable, NameHolder},
-    policy,
+    plan::{self, Candidate, GroupTable, NameHolder, Owner},
+    policy::{self, Search},
     store::LinkOrder,
     targets::CaseRule,
 };
@@ -82,6 +83,8 @@ pub(super) struct TargetWalk {
     pub case: CaseRule,
     /// Created on first use: in most runs no user needs another login.
     names: OnceLock<(Logins, Owners)>,
+    /// Created on first use: only if the policy matches users by other keys than the login.
+    values: Mutex<BTreeMap<MatchedBy, Arc<Values>>>,
     /// Operations that are known to be unsupported, by subject and key.
     pub unsupported: HashMap<(Subject, String), Unsupported>,
     /// Users that are stored as protected.
@@ -273,6 +276,7 @@ impl Engine {
             memberships: Memberships::default(),
             case,
             names: OnceLock::new(),
+            values: Mutex::default(),
             unsupported,
             protected,
             undecided,
@@ -461,6 +465,43 @@ impl TargetWalk {
             return NameHolder::Theirs(connector.clone());
         }
         NameHolder::Unlinked(account)
+    }
+
+    /// Returns the accounts that a search finds, as far as the walk has read them.
+    pub fn search(&self, search: Search, source: &SourceWalk) -> plan::Found {
+        let candidates = self.places_of(&search).into_iter().map(|place| {
+            let account = self.account_at(place);
+            Candidate { owner: self.owner(&account.id, source), account }
+        });
+        plan::Found { candidates: candidates.collect(), search }
+    }
+
+    /// Returns the indexes of the accounts that a search finds.
+    fn places_of(&self, search: &Search) -> Vec<usize> {
+        if let MatchedBy::Email | MatchedBy::Attribute(_) = &search.by {
+            let mut values = self.values.lock();
+            let values =
+                values.entry(search.by.clone()).or_insert_with(|| Values::new(&self.accounts, &search.by).into());
+            return values.find(&search.value, &self.accounts);
+        }
+        match self.names().0.find(&search.value, &self.accounts) {
+            Found::Unlinked => Vec::new(),
+            Found::One(place) => vec![place],
+            Found::Several => {
+                let same = |account: &Account| self.case.same(&account.name, &search.value);
+                (0..self.accounts.len()).filter(|place| same(&self.accounts.get(*place))).collect()
+            }
+        }
+    }
+
+    /// Returns the user that an account belongs to.
+    fn owner(&self, account: &AccountId, source: &SourceWalk) -> Owner {
+        let link = self.names().1.find(account, &self.links).filter(|link| !self.unlinked.contains(&link.user));
+        match (link, self.elsewhere.get(account)) {
+            (Some(link), _) => Owner::User { certain: !link.adopted && source.holds(&link.user), user: link.user },
+            (None, Some(connector)) => Owner::Connector(connector.clone()),
+            (None, None) => Owner::Nobody,
+        }
     }
 
     fn names(&self) -> &(Logins, Owners) {

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{codec, codec::millis, error::damaged, numbers::PairNo, tx::Tx};
 use crate::{
-    model::{AccountId, ConnectorName, Link, Packed, Pair, TargetGroupId, UserId, Written},
+    model::{AccountId, ConnectorName, Link, MatchedBy, Packed, Pair, TargetGroupId, UserId, Written},
     store::{StoreError, StoreResult},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 macro_rules! link_columns {
     () => {
         "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.taken, \
-         k.adopted, k.given, k.missing_since, k.leaving_since"
+         k.adopted, k.matched_by, k.given, k.missing_since, k.leaving_since"
     };
 }
 
@@ -44,6 +44,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
             taken: taken(row.try_get("taken")?).map_err(undone)?,
             given: BTreeSet::new(),
             adopted: row.try_get("adopted")?,
+            matched_by: matched_by(row.try_get("matched_by")?).map_err(undone)?,
             missing_since: codec::some_time(row.try_get("missing_since")?).map_err(undone)?,
             leaving_since: codec::some_time(row.try_get("leaving_since")?).map_err(undone)?,
         };
@@ -72,6 +73,7 @@ struct Listed(
     u8,
     BTreeSet<String>,
     u8,
+    Option<MatchedBy>,
     String,
     Option<i64>,
     Option<i64>,
@@ -91,6 +93,7 @@ impl TryFrom<Listed> for LinkRow {
             deactivated,
             taken,
             adopted,
+            matched_by,
             given,
             missing,
             leaving,
@@ -106,6 +109,7 @@ impl TryFrom<Listed> for LinkRow {
             taken,
             given: BTreeSet::new(),
             adopted: adopted != 0,
+            matched_by,
             missing_since: codec::some_time(missing)?,
             leaving_since: codec::some_time(leaving)?,
         };
@@ -116,6 +120,11 @@ impl TryFrom<Listed> for LinkRow {
 /// Decodes a set that is stored as a list or as NULL.
 fn taken(list: Option<String>) -> StoreResult<BTreeSet<String>> {
     list.map_or_else(|| Ok(BTreeSet::new()), |list| codec::from_json(&list))
+}
+
+/// Decodes how an account was found.
+fn matched_by(stored: Option<String>) -> StoreResult<Option<MatchedBy>> {
+    stored.map(|stored| codec::from_json(&stored)).transpose()
 }
 
 impl Tx {
@@ -191,13 +200,13 @@ impl Tx {
         let given = self.group_numbers(no.target, &link.given).await?;
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
-             taken, adopted, given, given_count, missing_since, leaving_since) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+             taken, adopted, given, given_count, missing_since, leaving_since, matched_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
              written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
              given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since, \
-             leaving_since = excluded.leaving_since RETURNING id",
+             leaving_since = excluded.leaving_since, matched_by = excluded.matched_by RETURNING id",
         )
         .bind(no.pair)
         .bind(no.target)
@@ -215,6 +224,7 @@ impl Tx {
         .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
         .bind(link.missing_since.map(millis))
         .bind(link.leaving_since.map(millis))
+        .bind(link.matched_by.as_ref().map(codec::to_json).transpose()?)
         .fetch_one(&mut self.conn)
         .await?;
         self.index_memberships(id, before, &given).await
@@ -319,7 +329,7 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<P
     loop {
         let (list, end): (String, Option<i64>) = sqlx::query_as(
             "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), \
-             deactivated, json(coalesce(taken, '[]')), adopted, hex(given), missing_since, leaving_since)), max(id) \
+             deactivated, json(coalesce(taken, '[]')), adopted, json(matched_by), hex(given), missing_since, leaving_since)), max(id) \
              FROM (SELECT * FROM link WHERE id > ?2 AND +pair = ?1 ORDER BY id LIMIT 500)",
         )
         .bind(pair)

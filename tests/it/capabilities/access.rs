@@ -46,7 +46,7 @@ impl Git {
         set(&mut settings);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
         let git = OtherTarget { name: "git".into(), target };
-        let w = world_with(StackOptions { other_targets: vec![git], ..options }).await;
+        let w = Box::pin(world_with(StackOptions { other_targets: vec![git], ..options })).await;
         w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.expect("made");
         let git = Self { w, server };
         git.w.calm().await;

@@ -221,7 +221,7 @@ async fn a_plan_lists_every_operation_with_its_cause_and_its_counts_add_up() {
         assert_eq!(held, plan.held, "{plan:#?}");
         if first {
             let adopted = plan.lines.iter().find_map(|line| match &line.operation {
-                Action::Link(Linking::AdoptUser { user, account }) => Some((user.clone(), account.clone())),
+                Action::Link(Linking::AdoptUser { user, account, .. }) => Some((user.clone(), account.clone())),
                 _ => None,
             });
             let (user, account) = adopted.expect("the adoption is listed");

@@ -26,7 +26,7 @@ use super::support::{STAFF, World, on, policy, world_with};
 /// Starts a realm with its staff, all of them also in `all`, where these are the rules for leavers. Members of the
 /// group `left` are out of scope.
 async fn with_rules(rules: LeaverRules) -> World {
-    with_options(StackOptions { policy: with_scope(rules), ..policy(|_| {}) }).await
+    Box::pin(with_options(StackOptions { policy: with_scope(rules), ..policy(|_| {}) })).await
 }
 
 fn with_scope(leavers: LeaverRules) -> Policy {

@@ -20,6 +20,7 @@ mod hostile;
 mod leavers;
 mod limits;
 mod link_orders;
+mod matching;
 mod memberships;
 mod merged_groups;
 mod missing;

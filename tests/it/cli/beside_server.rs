@@ -7,6 +7,7 @@ use usersync::{
 };
 use usersync_simulators::{
     Fault,
+    jira::NewAccount,
     keycloak::{NewUser, Webhook},
 };
 
@@ -90,6 +91,15 @@ async fn a_link_is_ordered_from_the_running_server_and_created_where_none_runs()
     place.run(&["audit"]).await.ended(0).says("done: link user").says("tester");
     let (code, document) = place.json(&["link", "staff7", &key]).await;
     assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
+    // An existing link is not moved by mistake.
+    let other = jira.add_account(NewAccount::named("other"));
+    let refused = place.run(&["link", "staff7", "other"]).await;
+    refused.ended(1).complains(&format!("already linked to account staff7 ({key})")).complains(&format!(" {other} "));
+    refused.complains("--move");
+    let found = place.run(&["unmatched"]).await;
+    found.ended(0).says("other");
+    place.run(&["link", "staff7", "other", "--move"]).await.ended(0).says("done");
+    assert!(jira.snapshot().accounts.values().any(|one| one.key == other && one.name == "other"));
 }
 
 #[tokio::test]

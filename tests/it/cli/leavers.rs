@@ -54,3 +54,10 @@ async fn a_leaver_within_its_grace_period_is_shown_with_the_date() {
     let (_, status) = place.json(&["status"]).await;
     assert_eq!(status["pairs"][0]["counts"]["leaving"], 1);
 }
+
+#[tokio::test]
+async fn a_plan_states_when_a_deactivated_account_is_deleted() {
+    let (_servers, place) = with_rules("disabled = \"delete\"\ngrace = \"7d\"").await;
+    let plan = place.run(&["plan", "--list"]).await;
+    plan.ended(0).says("because: disabled in Keycloak; the account is deleted on 20").says("unless the user returns");
+}

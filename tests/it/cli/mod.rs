@@ -7,6 +7,7 @@ mod explained_groups;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod leavers;
+mod matching;
 mod named;
 mod place;
 mod policy;

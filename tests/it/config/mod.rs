@@ -432,6 +432,11 @@ fn example_keys() -> BTreeMap<(String, String), String> {
                 keys.insert((section, key.to_owned()), value.to_owned());
                 continue;
             }
+            if section.contains(".policy.targets.") && section.ends_with(".matching]") {
+                let section = "[connector.policy.targets.TARGET.matching]".to_owned();
+                keys.insert((section, key.to_owned()), value.to_owned());
+                continue;
+            }
             if section.contains(".policy.targets.") {
                 let section = "[connector.policy.targets.TARGET.attributes]".to_owned();
                 keys.insert((section, "ATTRIBUTE".to_owned()), value.to_owned());
@@ -517,9 +522,11 @@ fn the_parser_reads_every_key_of_the_list() {
             "[[connector.policy.groups.overrides]]",
             "[[connector.policy.groups.constant]]",
             "[connector.policy.account]",
+            "[connector.policy.matching]",
             "[connector.policy.leavers]",
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.account]",
+            "[connector.policy.targets.TARGET.matching]",
             "[connector.policy.targets.TARGET.attributes]",
             "[[connector.group_test]]",
             "[[connector.user_test]]",
@@ -534,6 +541,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[[connector.policy.groups.constant]]",
                 "[connector.policy.account]",
                 "[connector.policy.targets.TARGET.account]",
+                "[connector.policy.targets.TARGET.matching]",
                 "[connector.policy.targets.TARGET.attributes]",
                 "[[connector.group_test]]",
                 "[[connector.user_test]]",
@@ -1155,6 +1163,95 @@ fn mistakes_in_further_attributes_are_reported_with_their_location() {
     let jira = format!("{SMALL}\n[connector.policy.targets.jira-prod.attributes]\ntitle = \"x\"\n");
     let errors = Folder::new().load(&jira).expect_err("Jira has none").to_string();
     assert!(errors.contains("a target of kind jira does not support further attributes"), "{errors}");
+}
+
+#[test]
+fn matching_is_read_for_all_targets_and_for_one() {
+    let text = with_connector(
+        "[connector.policy.matching]\nby = [\"email\", { login = \"{{ attributes.old }}\" }]\n\
+         [connector.policy.targets.jira-prod.matching]\nby = [\"login\", \"email\"]\nunverified_email = true",
+    );
+    let config = Folder::new().load(&text).unwrap();
+    let policy = &config.connectors[0].policy;
+    let words = |target: &str| {
+        let matching = policy.account_rules(&target.into()).matching;
+        let by = matching.by.iter().map(|key| key.matched_by().to_string()).collect::<Vec<_>>().join(", ");
+        (by, matching.unverified_email)
+    };
+    assert_eq!(words("jira-prod"), ("login, e-mail address".to_owned(), true));
+    assert_eq!(words("other"), ("e-mail address, another login".to_owned(), false));
+}
+
+#[test]
+fn a_key_by_which_a_target_cannot_be_searched_is_an_error_with_its_place() {
+    let wiki = SMALL.replace("kind = \"jira\"", "kind = \"confluence\"");
+    let scim = SMALL.replace("kind = \"jira\"", "kind = \"scim\"");
+    let id = "{ attribute = \"externalId\", equals = \"{{ id }}\" }";
+    let own = "give this target keys of its own: [connector.policy.targets.jira-prod.matching] with by = [\"login\"]";
+    for (text, lines, line, reported, help) in [
+        (
+            &wiki,
+            "matching]\nby = [\"login\", \"email\"]".to_owned(),
+            15,
+            "target jira-prod (kind confluence) cannot search accounts by e-mail address",
+            own,
+        ),
+        (
+            &wiki,
+            "targets.jira-prod.matching]\nby = [\"email\"]".to_owned(),
+            15,
+            "target jira-prod (kind confluence) cannot search accounts by e-mail address",
+            own,
+        ),
+        (
+            &SMALL.to_owned(),
+            format!("matching]\nby = [\n\"login\",\n{id}]"),
+            17,
+            "target jira-prod (kind jira) cannot search accounts by attribute `externalId`",
+            own,
+        ),
+        (
+            &scim,
+            "matching]\nby = [{ attribute = \"userName\", equals = \"{{ id }}\" }]".to_owned(),
+            15,
+            "userName is written by usersync itself",
+            own,
+        ),
+        (
+            &scim,
+            "matching]\nby = [\"email\", \"login\", \"email\"]".to_owned(),
+            15,
+            "this key is listed twice",
+            "remove one of the two",
+        ),
+        (&scim, "matching]\nby = [{ login = \"old\" }]".to_owned(), 15, "this is no template", "docs/templates.md"),
+        (
+            &scim,
+            "matching]\nby = [\"mail\"]".to_owned(),
+            15,
+            "this is not a key of matching",
+            "write \"login\", \"email\"",
+        ),
+        (
+            &scim,
+            "matching]\nby = [{ login = \"{{ old }}\" }]".to_owned(),
+            15,
+            "this template is invalid: unknown variable old",
+            "",
+        ),
+    ] {
+        let errors = Folder::new().load(&format!("{text}\n[connector.policy.{lines}\n")).expect_err(&lines);
+        let [problem] = errors.problems() else { panic!("{lines}: {errors}") };
+        assert_eq!(problem.position().map(|(line, _)| line), Some(line), "{lines}: {problem}");
+        assert!(problem.message().contains(reported) && problem.to_string().contains(help), "{lines}: {problem}");
+    }
+    let mixed = format!(
+        "{wiki}\n[connector.policy.matching]\nby = [\"email\"]\n[connector.policy.targets.jira-prod.matching]\nby = [\"login\"]\n"
+    );
+    assert!(Folder::new().load(&mixed).is_ok(), "the target has keys of its own");
+    let attribute = format!("{scim}\n[connector.policy.matching]\nby = [{id}]\n");
+    let config = Folder::new().load(&attribute).unwrap();
+    assert_eq!(config.targets[0].match_attributes, ["externalId".to_owned()].into());
 }
 
 #[test]

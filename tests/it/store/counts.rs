@@ -228,6 +228,7 @@ async fn counts_of_an_older_store_are_created_when_it_is_opened() {
     }
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
     undo.push("ALTER TABLE link DROP COLUMN leaving_since".into());
+    undo.push("ALTER TABLE link DROP COLUMN matched_by".into());
     undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
     undo.push("ALTER TABLE pair DROP COLUMN stopped_from".into());
     undo.push("ALTER TABLE source_group DROP COLUMN path".into());

@@ -33,6 +33,8 @@ macro_rules! suite {
 
 suite! {
     an_account_is_created_and_read_back
+    accounts_are_found_by_their_e_mail_address
+    accounts_are_found_by_an_attribute
     what_is_updated_is_read_back
     further_attributes_are_added_and_removed
     a_rename_keeps_the_account_and_two_can_swap
@@ -64,6 +66,81 @@ async fn an_account_is_created_and_read_back(place: Place) {
     let error = place.apply(&again).await.expect_err("the login is taken");
     assert_eq!(error.kind, TargetErrorKind::NameTaken, "{error}");
     assert_eq!(place.account(&made.id).await, made, "nothing was changed");
+}
+
+async fn accounts_are_found_by_their_e_mail_address(place: Place) {
+    let search = async |email: &str| {
+        let found = place.target.accounts_with_email(email).await;
+        found.map(|found| {
+            let mut logins: Vec<String> = found.into_iter().map(|account| account.name).collect();
+            logins.sort();
+            logins
+        })
+    };
+    if !place.info.capabilities.finds_by_email {
+        let error = search("ada@example.org").await.expect_err("unsupported");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
+        return;
+    }
+    assert_eq!(search("ada@example.org").await.expect("a look"), [""; 0]);
+    let mut created = Vec::new();
+    for (login, email) in [
+        ("one", "ada@example.org"),
+        ("two", "Ada@Example.org"),
+        // Each of these contains the address, or begins with it.
+        ("ada@example.org", "other@example.org"),
+        ("four", "ada@example.org.example"),
+        ("five", "countess.ada@example.org"),
+        ("six", "ada*@example.org"),
+    ] {
+        let fields = UserFields { email: Some(email.to_owned()), ..fields("Ada Lovelace", login) };
+        let create = Operation::CreateUser { name: login.to_owned(), fields, external_id: None };
+        // Some servers allow an address only once.
+        if place.apply(&create).await.is_ok() {
+            created.push(login);
+        }
+    }
+    assert!(created.len() >= 5, "{created:?}");
+    created.retain(|login| ["one", "two"].contains(login));
+    let named = place.user("ada@example.org.in-name").await;
+    let rename = UserFields { display_name: Some("ada@example.org".to_owned()), ..UserFields::default() };
+    let update = Operation::UpdateUser { account: named.id.clone(), name: named.name.clone(), fields: rename };
+    place.apply(&update).await.expect("changed");
+    for email in ["ada@example.org", "ADA@example.ORG"] {
+        assert_eq!(search(email).await.expect("a look"), created, "{email}");
+    }
+    let one = place.target.account_named("one").await.expect("a look").expect("there");
+    place.apply(&deactivate(&one)).await.expect("deactivated");
+    assert_eq!(search("ada@example.org").await.expect("a look"), created, "inactive ones too");
+    for none in ["ada@example", "example.org", "ada\"@example.org", "a\\da@example.org", "ada*"] {
+        assert_eq!(search(none).await.expect("a look"), [""; 0], "{none}");
+    }
+}
+
+async fn accounts_are_found_by_an_attribute(place: Place) {
+    let search = async |attribute: &str, value: &str| {
+        let found = place.target.accounts_with_attribute(attribute, value).await;
+        found.map(|found| found.into_iter().map(|account| account.name).collect::<Vec<_>>())
+    };
+    if !place.info.capabilities.finds_by_attribute {
+        let error = search("externalId", "7").await.expect_err("unsupported");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
+        return;
+    }
+    for (login, title) in [("one", "Dr"), ("two", "Prof"), ("three", "Dr")] {
+        let attributes = [("title".to_owned(), title.to_owned())].into();
+        let fields = UserFields { attributes, ..fields("Ada", &format!("{login}@example.org")) };
+        let external_id = Some(format!("id-{login}").as_str().into());
+        let create = Operation::CreateUser { name: login.to_owned(), fields, external_id };
+        place.apply(&create).await.expect("created");
+    }
+    // Found by the filter, or in the whole list where the server has none for it.
+    for _ in 0..2 {
+        assert_eq!(search("title", "Dr").await.expect("a look"), ["one", "three"]);
+        assert_eq!(search("externalId", "id-two").await.expect("a look"), ["two"]);
+        assert_eq!(search("externalId", "ID-two").await.expect("a look"), [""; 0]);
+        assert_eq!(search("title", "dr").await.expect("a look"), [""; 0]);
+    }
 }
 
 async fn what_is_updated_is_read_back(place: Place) {

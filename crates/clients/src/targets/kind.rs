@@ -34,6 +34,8 @@ pub struct TargetKind {
     pub client_credentials: bool,
     /// Check of the name of an additional attribute; `None`: the kind has no additional attributes.
     pub attribute: Option<CheckAttribute>,
+    /// Check of the name of an attribute by which accounts are searched; `None`: the kind has no such search.
+    pub match_attribute: Option<CheckAttribute>,
     /// What a target is expected to support, as far as that is known before the first contact.
     pub(super) expected: fn(&TargetConfig) -> Capabilities,
     /// Creates a client; sends nothing yet. The error names the invalid setting.
@@ -77,6 +79,8 @@ pub struct TargetConfig {
     pub habits: Habits,
     /// Further attributes that the connectors' policies use, by the target's names.
     pub attributes: BTreeSet<String>,
+    /// Attributes by which the connectors' policies match users to accounts, by the target's names.
+    pub match_attributes: BTreeSet<String>,
 }
 
 impl TargetConfig {

@@ -165,6 +165,20 @@ pub trait Target: Send + Sync {
     /// Returns an account by login, by the target's case rule, with its groups.
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError>;
 
+    /// Returns the accounts with this e-mail address, compared without case, inactive ones included; their groups may
+    /// be missing. Only for targets with [`Capabilities::finds_by_email`].
+    async fn accounts_with_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        let _ = email;
+        Err(rest::unsupported(format!("searching accounts by e-mail address: {} has no such search.", self.kind())))
+    }
+
+    /// Returns the accounts with this value of an attribute, inactive ones included; their groups may be missing. Only
+    /// for targets with [`Capabilities::finds_by_attribute`].
+    async fn accounts_with_attribute(&self, attribute: &str, value: &str) -> Result<Vec<Account>, TargetError> {
+        let _ = value;
+        Err(rest::unsupported(format!("searching accounts by {attribute}: {} has no such search.", self.kind())))
+    }
+
     /// Returns one page of all accounts, inactive ones included; their groups may be missing.
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError>;
 

@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::Template;
+use super::{MatchRules, Template};
 
 /// When an attribute is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +105,14 @@ pub struct AccountRules<'p> {
     pub email: Option<&'p AttributeRule>,
     /// The rules for further attributes.
     pub attributes: &'p AttributeRules,
+    /// How a user without a link is matched to an account.
+    pub matching: MatchRules<'p>,
 }
 
 impl<'p> AccountRules<'p> {
     /// Returns rules that only have further attributes.
     pub fn of_attributes(attributes: &'p AttributeRules) -> Self {
-        Self { login: None, display_name: None, email: None, attributes }
+        Self { login: None, display_name: None, email: None, attributes, matching: MatchRules::BY_LOGIN }
     }
 }
 

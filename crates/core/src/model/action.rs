@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AccountId, GroupState, Operation, TargetGroup, TargetGroupId, UserState};
+use super::{Account, AccountId, GroupState, MatchedBy, Operation, TargetGroup, TargetGroupId, UserState};
 
 /// One side of a link: a user at the source, or an account at a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub enum Linking {
         user: Party,
         /// The account at the target.
         account: Party,
+        /// How the account was found.
+        #[serde(default)]
+        matched_by: MatchedBy,
     },
     /// Move the link of a deleted user to its recreated user.
     RelinkUser {
@@ -102,9 +105,9 @@ impl Party {
 }
 
 impl Action {
-    /// Returns the action that links this user to this account.
-    pub fn adopt(user: &UserState, account: &Account) -> Self {
-        Self::Link(Linking::AdoptUser { user: Party::user(user), account: Party::account(account) })
+    /// Returns the action that links this user to this account, which was found in this way.
+    pub fn adopt(user: &UserState, account: &Account, matched_by: MatchedBy) -> Self {
+        Self::Link(Linking::AdoptUser { user: Party::user(user), account: Party::account(account), matched_by })
     }
 
     /// Returns the action that moves a deleted user's link to this user.
@@ -156,7 +159,15 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write(operation) => operation.fmt(f),
-            Self::Link(Linking::AdoptUser { user, account }) => write!(f, "adopt {account} for user {user}"),
+            Self::Link(Linking::AdoptUser { user, account, matched_by: MatchedBy::Login }) => {
+                write!(f, "adopt {account} for user {user}")
+            }
+            Self::Link(Linking::AdoptUser { user, account, matched_by: MatchedBy::Operator }) => {
+                write!(f, "adopt {account} for user {user}, as an operator requested")
+            }
+            Self::Link(Linking::AdoptUser { user, account, matched_by }) => {
+                write!(f, "adopt {account} for user {user}, matched by {matched_by}")
+            }
             Self::Link(Linking::RelinkUser { user, account: None }) => write!(f, "relink user {user}"),
             Self::Link(Linking::RelinkUser { user, account: Some(account) }) => {
                 write!(f, "relink {account} to user {user}")
@@ -269,9 +280,19 @@ mod tests {
         let (group_name, name) = ("Engineers".to_owned(), "ada".to_owned());
         for (action, verb, text) in [
             (
-                Action::adopt(&ada, &alove),
+                Action::adopt(&ada, &alove, MatchedBy::Login),
                 "adopt",
                 "adopt alove (A. Lovelace, no e-mail) for user ada (Ada, no e-mail)",
+            ),
+            (
+                Action::adopt(&ada, &alove, MatchedBy::Email),
+                "adopt",
+                "adopt alove (A. Lovelace, no e-mail) for user ada (Ada, no e-mail), matched by e-mail address",
+            ),
+            (
+                Action::adopt(&ada, &alove, MatchedBy::Operator),
+                "adopt",
+                "adopt alove (A. Lovelace, no e-mail) for user ada (Ada, no e-mail), as an operator requested",
             ),
             (Action::relink(&ada, None), "relink", "relink user ada (Ada, no e-mail)"),
             (

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserFields, UserId,
+    AccountId, ConnectorName, GroupId, MatchedBy, Operation, Pair, TargetGroupId, UserFields, UserId,
     packed::{self, Compact, Names, Packable},
 };
 
@@ -72,6 +72,9 @@ pub struct Link {
     pub given: BTreeSet<TargetGroupId>,
     /// Whether the account existed before usersync.
     pub adopted: bool,
+    /// How an adopted account was found; `None`: usersync created the account, or linked it before this was recorded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub matched_by: Option<MatchedBy>,
     /// When the account was first not found at the target; `None`: it exists.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub missing_since: Option<Timestamp>,
@@ -140,6 +143,7 @@ impl Link {
             taken: BTreeSet::new(),
             given: BTreeSet::new(),
             adopted: false,
+            matched_by: None,
             missing_since: None,
             leaving_since: None,
         }
@@ -163,7 +167,7 @@ impl Packable for Link {
         let given: Vec<u32> = self.given.iter().map(|group| names.number(group.as_str())).collect();
         let times =
             [self.seen_alive, self.missing_since, self.leaving_since].map(|at| at.map(Timestamp::as_microsecond));
-        let flags = (self.deactivated_by_us, self.adopted, self.written.is_new);
+        let flags = (self.deactivated_by_us, self.adopted, self.written.is_new, &self.matched_by);
         packed::write(&(account, &self.name, federation, written, (taken, given), times, flags), out);
     }
 
@@ -175,12 +179,18 @@ impl Packable for Link {
             PackedWritten,
             (Vec<u32>, Vec<u32>),
             [Option<i64>; 3],
-            (bool, bool, bool),
+            (bool, bool, bool, Option<MatchedBy>),
         );
         type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
-        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted, is_new)): Packed<
-            '_,
-        > = packed::read(bytes);
+        let (
+            account,
+            name,
+            federation,
+            written,
+            (taken, given),
+            times,
+            (deactivated_by_us, adopted, is_new, matched_by),
+        ): Packed<'_> = packed::read(bytes);
         let (written_name, display_name, email, attributes) = written;
         let text = |number: u32| names.name(number).to_string();
         let [seen_alive, missing_since, leaving_since] =
@@ -202,6 +212,7 @@ impl Packable for Link {
             taken: taken.into_iter().map(text).collect(),
             given: given.into_iter().map(|group| names.name(group).into()).collect(),
             adopted,
+            matched_by,
             missing_since,
             leaving_since,
         }
@@ -334,11 +345,13 @@ mod tests {
             taken: ["jira-users".to_owned()].into(),
             given: ["g1".into(), "g2".into()].into(),
             adopted: false,
+            matched_by: None,
             missing_since: Some(at(2)),
             leaving_since: Some(at(3)),
         };
         let renamed = Written { name: Some("alice.old".to_owned()), ..Written::default() };
-        let other = Link { user: "u2".into(), written: renamed, adopted: true, ..link() };
+        let matched_by = Some(MatchedBy::Attribute("externalId".to_owned()));
+        let other = Link { user: "u2".into(), written: renamed, adopted: true, matched_by, ..link() };
         let links = [whole, other, link()];
         let packed: packed::Packed<Link> = links.iter().cloned().collect();
         assert_eq!(packed.iter().collect::<Vec<_>>(), links);

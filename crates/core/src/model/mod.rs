@@ -15,6 +15,7 @@ mod ids;
 mod leaver_rules;
 mod limited;
 mod link;
+mod matching;
 mod operation;
 pub mod packed;
 mod pattern;
@@ -54,6 +55,7 @@ pub use ids::{
 pub use leaver_rules::{Departure, LeaverAction, LeaverRules};
 pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
+pub use matching::{MatchKey, MatchRules, MatchedBy, Matching, TargetMatching};
 pub use operation::{Operation, UserFields};
 pub use packed::{Compact, Names, Packable, Packed, number};
 pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, parent_paths, path_names};

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, Scope, TargetName};
+use super::{
+    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, Scope,
+    TargetMatching, TargetName,
+};
 
 /// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,8 @@ pub struct TargetPolicy {
     pub account: AccountTemplates,
     /// Attributes other than login, display name and e-mail address.
     pub attributes: AttributeRules,
+    /// How users without a link are matched, in place of the rules of the connector.
+    pub matching: TargetMatching,
 }
 
 /// Policy of a connector. The defaults are those of the design; more options come with the full policy.
@@ -78,6 +83,8 @@ pub struct Policy {
     pub groups: GroupRules,
     /// Templates of the login, display name and e-mail address in all targets.
     pub account: AccountTemplates,
+    /// How users without a link are matched to accounts that exist in a target; default: by login.
+    pub matching: Matching,
     /// What happens to the accounts of users that have left; default: they are deactivated.
     pub leavers: LeaverRules,
     /// Policies for single targets.
@@ -114,6 +121,7 @@ impl Policy {
             display_name: own.and_then(|own| own.account.display_name.as_ref()).or(general.display_name.as_ref()),
             email: own.and_then(|own| own.account.email.as_ref()).or(general.email.as_ref()),
             attributes: own.map_or(&NONE, |own| &own.attributes),
+            matching: MatchRules::new(&self.matching, own.map(|own| &own.matching)),
         }
     }
 }
@@ -149,6 +157,7 @@ impl Default for Policy {
             scope: Scope::default(),
             groups: GroupRules::default(),
             account: AccountTemplates::default(),
+            matching: Matching::default(),
             leavers: LeaverRules::default(),
             targets: BTreeMap::new(),
         }
@@ -180,6 +189,8 @@ mod tests {
             r#"{"scope": {"required_groups": ["/staff"]}}"#,
             r#"{"groups": {"prefix": "kc-"}}"#,
             r#"{"account": {"login": "{{ email }}"}}"#,
+            r#"{"matching": {"by": ["email"]}}"#,
+            r#"{"targets": {"jira": {"matching": {"by": ["email"]}}}}"#,
             r#"{"targets": {"jira": {"attributes": {"a": "b"}}}}"#,
         ] {
             assert_ne!(of(json), of("{}"), "{json}");

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Situation, leaver::leaving, user::own_login};
+use super::{
+    Situation,
+    leaver::{deleted_at, leaving},
+    user::own_login,
+};
 use crate::{
     model::{
-        Action, ConstantGroup, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState,
-        parent_paths, path_names,
+        Action, ConstantGroup, GroupMapping, GroupState, Linking, MatchedBy, Operation, TargetGroupId, UserFields,
+        UserState, parent_paths, path_names,
     },
     policy,
 };
@@ -18,7 +22,7 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     let left = leaving(situation.presence, situation.leavers).map(|leaving| leaving.why);
     let operation = match action {
         Action::Write(operation) => operation,
-        Action::Link(Linking::AdoptUser { .. }) => return "the account has the user's login".to_owned(),
+        Action::Link(Linking::AdoptUser { matched_by, .. }) => return matched(matched_by),
         Action::Link(Linking::RelinkUser { .. }) => return "the former user of this login was deleted".to_owned(),
         Action::Link(Linking::DropLink { .. }) => return "its account is gone".to_owned(),
         Action::Link(Linking::AdoptGroup { .. }) => {
@@ -31,9 +35,8 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::UpdateUser { fields, .. } => changed(fields, situation),
         Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
-        Operation::DeactivateUser { .. } | Operation::DeleteUser { .. } => {
-            left.unwrap_or("no longer wanted").to_owned()
-        }
+        Operation::DeactivateUser { .. } => deactivated(situation),
+        Operation::DeleteUser { .. } => left.unwrap_or("no longer wanted").to_owned(),
         Operation::AddMember { group, .. } if given(group) => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
@@ -46,6 +49,30 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
             "the group in Keycloak".to_owned()
         }
+    }
+}
+
+/// Returns why an account is deactivated, and when it is deleted afterwards.
+fn deactivated(situation: &Situation<'_>) -> String {
+    let Some(leaving) = leaving(situation.presence, situation.leavers) else { return "no longer wanted".to_owned() };
+    match deleted_at(situation, leaving) {
+        Some(at) => {
+            format!("{}; the account is deleted on {} unless the user returns", leaving.why, at.strftime("%Y-%m-%d"))
+        }
+        None => leaving.why.to_owned(),
+    }
+}
+
+/// Returns why an account is adopted.
+fn matched(by: &MatchedBy) -> String {
+    match by {
+        MatchedBy::Login => "the account has the user's login".to_owned(),
+        MatchedBy::Email => "the account has the user's e-mail address".to_owned(),
+        MatchedBy::OtherLogin => "the account has the login by which the policy matches the user".to_owned(),
+        MatchedBy::Attribute(name) => {
+            format!("the account's {name} has the value by which the policy matches the user")
+        }
+        MatchedBy::Operator => "an operator requested this link".to_owned(),
     }
 }
 
@@ -209,7 +236,18 @@ mod tests {
         let enabled = OwnedSituation::linked(alicia, account());
         let disabled = OwnedSituation::linked(UserState { enabled: false, ..user() }, account());
         let deleted = OwnedSituation::deleted(account());
+        let mut deletes = OwnedSituation::deleted(account());
+        deletes.leavers = serde_json::from_str(r#"{"deleted": "delete", "grace": "30d"}"#).expect("rules");
+        let mut kept = deletes.clone();
+        kept.capabilities.delete = false;
         let table = [
+            (
+                &deactivate,
+                &deletes,
+                "deleted in Keycloak; the account is deleted on 1970-01-31 unless the user returns",
+            ),
+            (&deactivate, &kept, "deleted in Keycloak"),
+            (&delete, &deletes, "deleted in Keycloak"),
             (&create, &enabled, "no account yet"),
             (&rename("Alicia"), &enabled, "its login in Keycloak differs"),
             (&rename("alice.moved-ca978112"), &enabled, "another user needs its login"),
@@ -228,9 +266,17 @@ mod tests {
     #[test]
     fn each_link_and_each_operation_on_a_group_has_its_cause() {
         let given = OwnedSituation::linked(user(), account());
+        let adopt = |by| Action::adopt(&user(), &account(), by);
         let (group, name) = (|| "eng".into(), || "Eng".to_owned());
         let table = [
-            (Action::adopt(&user(), &account()), "the account has the user's login"),
+            (adopt(MatchedBy::Login), "the account has the user's login"),
+            (adopt(MatchedBy::Email), "the account has the user's e-mail address"),
+            (adopt(MatchedBy::OtherLogin), "the account has the login by which the policy matches the user"),
+            (
+                adopt(MatchedBy::Attribute("externalId".into())),
+                "the account's externalId has the value by which the policy matches the user",
+            ),
+            (adopt(MatchedBy::Operator), "an operator requested this link"),
             (Action::relink(&user(), None), "the former user of this login was deleted"),
             (Action::Link(Linking::DropLink { account: "a".into(), name: "alice".into() }), "its account is gone"),
             (

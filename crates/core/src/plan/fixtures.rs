@@ -7,10 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide};
+use super::{Decision, Found, GroupTable, NameHolder, Planned, Presence, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
-    model::{Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, Pair, Scope, UserState},
+    model::{
+        Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, MatchRules, Matching, Pair,
+        Scope, UserState,
+    },
     policy,
 };
 
@@ -85,6 +88,9 @@ pub(crate) struct OwnedSituation {
     pub(crate) holder: NameHolder,
     pub(crate) groups: GroupTable,
     pub(crate) attributes: AttributeRules,
+    pub(crate) matching: Matching,
+    pub(crate) matched: Option<Found>,
+    pub(crate) same_account_as: Option<&'static str>,
     pub(crate) leavers: LeaverRules,
     pub(crate) now: Timestamp,
     pub(crate) adopt_freely: bool,
@@ -105,6 +111,9 @@ impl OwnedSituation {
             holder,
             groups: GroupTable::default(),
             attributes: AttributeRules::new(),
+            matching: Matching::default(),
+            matched: None,
+            same_account_as: None,
             leavers: LeaverRules::default(),
             now: Timestamp::UNIX_EPOCH,
             adopt_freely: false,
@@ -134,8 +143,13 @@ impl OwnedSituation {
             account_gone: self.account_gone,
             holder: &self.holder,
             groups: &self.groups,
-            rules: AccountRules::of_attributes(&self.attributes),
+            rules: AccountRules {
+                matching: MatchRules::new(&self.matching, None),
+                ..AccountRules::of_attributes(&self.attributes)
+            },
+            matched: self.matched.as_ref(),
             same_login_as: None,
+            same_account_as: self.same_account_as,
             group_rules: &GROUP_RULES,
             leavers: &self.leavers,
             now: self.now,

@@ -67,6 +67,12 @@ fn acts(planned: &Planned) -> bool {
     !nothing || planned.groups_unread
 }
 
+/// Returns when an account that is deactivated now is deleted, according to the rules; `None`: it is not.
+pub(super) fn deleted_at(situation: &Situation<'_>, leaving: Leaving<'_>) -> Option<Timestamp> {
+    let deletes = leaving.action == LeaverAction::Delete && situation.capabilities.delete;
+    deletes.then(|| situation.now.checked_add(situation.leavers.grace).unwrap_or(Timestamp::MAX))
+}
+
 /// Returns when the grace period of a leaver ends; `None`: it has ended, or there is none.
 fn grace_ends(situation: &Situation<'_>, link: &Link) -> Option<Timestamp> {
     let since = link.leaving_since.unwrap_or(situation.now);

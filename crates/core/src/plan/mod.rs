@@ -4,12 +4,14 @@
 mod cause;
 mod groups;
 mod leaver;
+mod matching;
 mod safety_limit;
 mod user;
 
 pub use cause::cause;
 pub use groups::{GroupTable, Resolved};
 pub use leaver::{has_left, leaver_action, leaving_since};
+pub use matching::{Candidate, Found, Owner, is_candidate, matched_account, searches_before_login};
 pub use safety_limit::{Measure, limit};
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, link_command,

@@ -32,6 +32,7 @@ mod group_rules;
 mod leavers;
 mod linked;
 mod logins;
+mod matching;
 mod memberships;
 mod unlinked;
 
@@ -110,7 +111,7 @@ impl Case {
     fn rules(&self) -> AccountRules<'static> {
         let AccountTemplates { login, display_name, email } = &TEMPLATES[self.templates];
         let (login, display_name, email) = (login.as_ref(), display_name.as_ref(), email.as_ref());
-        AccountRules { login, display_name, email, attributes: &RULES }
+        AccountRules { login, display_name, email, ..AccountRules::of_attributes(&RULES) }
     }
 
     fn decide(&self, presence: &Presence) -> Decision {
@@ -125,7 +126,9 @@ impl Case {
             holder: &NameHolder::Free,
             groups: &table(),
             rules: self.rules(),
+            matched: None,
             same_login_as: None,
+            same_account_as: None,
             group_rules: &GROUP_RULES,
             leavers: &LEAVER_RULES,
             now: Timestamp::UNIX_EPOCH,
@@ -352,7 +355,9 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         holder: &NameHolder::Own,
         groups: &table(),
         rules: AccountRules::of_attributes(&RULES),
+        matched: None,
         same_login_as: None,
+        same_account_as: None,
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
         now: Timestamp::UNIX_EPOCH,
@@ -456,7 +461,9 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             holder: &NameHolder::Own,
             groups: &table(),
             rules: AccountRules::of_attributes(&RULES),
+            matched: None,
             same_login_as: None,
+            same_account_as: None,
             group_rules: &GROUP_RULES,
             leavers: &LEAVER_RULES,
             now: Timestamp::UNIX_EPOCH,
@@ -527,7 +534,9 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         holder: &NameHolder::Unlinked(other),
         groups: &table(),
         rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
+        matched: None,
         same_login_as: None,
+        same_account_as: None,
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
         now: Timestamp::UNIX_EPOCH,
@@ -567,7 +576,9 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         holder: &NameHolder::Free,
         groups: &table(),
         rules: AccountRules::of_attributes(&NO_ATTRIBUTES),
+        matched: None,
         same_login_as: None,
+        same_account_as: None,
         group_rules: &GROUP_RULES,
         leavers: &LEAVER_RULES,
         now: Timestamp::UNIX_EPOCH,

@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 use super::{
     GroupTable,
     leaver::{decide_leaver, has_left, leaving},
+    matching::{Found, decide_adoption, decide_found, not_matched_by_login, search_fault},
 };
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
         Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, GroupState, LeaverRules, Link,
-        ManagedGroup, Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
+        ManagedGroup, MatchedBy, Operation, Pair, TargetGroupId, UserFields, UserId, UserState, count,
     },
     policy::{self, Verdict},
 };
@@ -105,8 +106,12 @@ pub struct Situation<'a> {
     pub groups: &'a GroupTable,
     /// The rules for the user's account.
     pub rules: AccountRules<'a>,
+    /// The accounts that the first key other than the login found, if one decides before the login.
+    pub matched: Option<&'a Found>,
     /// Another user to whom the policy gives the same login.
     pub same_login_as: Option<&'a str>,
+    /// Another user that is matched to the same account.
+    pub same_account_as: Option<&'a str>,
     /// The rules for groups.
     pub group_rules: &'a GroupRules,
     /// The rules for users that have left.
@@ -157,8 +162,8 @@ pub struct Hold {
 pub enum Then {
     /// Do an operation.
     Do(Operation),
-    /// Link this account.
-    Adopt(Account),
+    /// Link this account, which was found in this way.
+    Adopt(Account, MatchedBy),
 }
 
 /// The plan for a user.
@@ -200,8 +205,8 @@ impl Planned {
 pub enum Decision {
     /// Apply this plan; an empty one means that nothing is to be done.
     Plan(Planned),
-    /// Link this account, which existed before usersync, then read it again.
-    Adopt(Account),
+    /// Link this account, which existed before usersync and was found in this way, then read it again.
+    Adopt(Account, MatchedBy),
     /// Move the link of that gone user to this one, the same person with a new id, then read again.
     TakeOver(UserId, Account),
     /// Read whether that user still exists, then decide again.
@@ -276,55 +281,27 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     if let Some(other) = situation.same_login_as {
         return Decision::Conflict(same_login(user, &login, other));
     }
+    // A link of the same user with a former id comes before all keys.
+    let owner_exists = matches!(situation.holder, NameHolder::Ours { standing: Some(OwnerStanding::Alive), .. });
+    if owner_exists || !matches!(situation.holder, NameHolder::Ours { .. } | NameHolder::BeingCreated) {
+        if let Some(fault) = search_fault(situation, user) {
+            return Decision::Plan(unsupported([fault]));
+        }
+        if let Some(found) = situation.matched {
+            return decide_found(situation, user, &desired, found);
+        }
+    }
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {
             if let Some(why) = policy::unusable_user(&desired, situation.capabilities) {
                 return Decision::Plan(unsupported([format!("{}: {why}", user.username)]));
             }
-            let fields =
-                UserFields { display_name: desired.display_name, email: desired.email, attributes: desired.attributes };
-            let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
-            let resolved = situation.groups.resolve(user, situation.group_rules, true);
-            let mut planned = Planned {
-                operations: vec![Operation::CreateUser { name: login, fields, external_id }],
-                adds_after_create: resolved
-                    .wanted
-                    .iter()
-                    .filter_map(|group| situation.groups.managed(group))
-                    .filter(|group| situation.capabilities.protected_groups.why(&group.id, &group.name).is_none())
-                    .map(|group| (group.id.clone(), group.name.clone()))
-                    .collect(),
-                missing_groups: resolved.missing,
-                ..Planned::default()
-            };
-            planned.findings.unsupported.extend(desired.attribute_faults);
-            planned.findings.unconfirmed.extend(resolved.undecided);
-            report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
-            Decision::Plan(planned)
+            Decision::Plan(plan_creation(situation, user, login, desired))
         }
-        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported([format!(
-            "{}: this login is usersync's own account, which it never changes",
-            user.username
-        )])),
-        NameHolder::Unlinked(account) if is_another_user(&desired, account) => {
-            let email = |email: Option<&String>| email.map(|email| format!(", {email}")).unwrap_or_default();
-            Decision::Conflict(format!(
-                "{}: account {} ({}{}) has another name and another e-mail address than the user in Keycloak ({}{}). \
-                 If both are the same person, run: {}. If not, rename the account in the target.",
-                user.username,
-                account.name,
-                account.display_name,
-                email(account.email.as_ref()),
-                desired.display_name.unwrap_or_default(),
-                email(desired.email.as_ref()),
-                link_command(situation.pair, &user.id, &account.name),
-            ))
+        NameHolder::Unlinked(account) if !situation.rules.matching.has_login() => {
+            Decision::Conflict(not_matched_by_login(situation, user, account))
         }
-        NameHolder::Unlinked(account) if situation.adopt_freely && account.active => Decision::Adopt(account.clone()),
-        NameHolder::Unlinked(account) => Decision::Plan(Planned {
-            holds: vec![Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(account.clone()) }],
-            ..Planned::default()
-        }),
+        NameHolder::Unlinked(account) => decide_adoption(situation, user, &desired, account, &MatchedBy::Login),
         NameHolder::Ours { user: owner, standing: None, .. } => Decision::ReadOwner(owner.clone()),
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::Alive), .. } => Decision::WaitFor(owner.clone()),
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLately), account } => {
@@ -350,6 +327,30 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     }
 }
 
+/// Plans the creation of an account.
+fn plan_creation(situation: &Situation<'_>, user: &UserState, login: String, desired: policy::DesiredUser) -> Planned {
+    let fields =
+        UserFields { display_name: desired.display_name, email: desired.email, attributes: desired.attributes };
+    let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
+    let resolved = situation.groups.resolve(user, situation.group_rules, true);
+    let mut planned = Planned {
+        operations: vec![Operation::CreateUser { name: login, fields, external_id }],
+        adds_after_create: resolved
+            .wanted
+            .iter()
+            .filter_map(|group| situation.groups.managed(group))
+            .filter(|group| situation.capabilities.protected_groups.why(&group.id, &group.name).is_none())
+            .map(|group| (group.id.clone(), group.name.clone()))
+            .collect(),
+        missing_groups: resolved.missing,
+        ..Planned::default()
+    };
+    planned.findings.unsupported.extend(desired.attribute_faults);
+    planned.findings.unconfirmed.extend(resolved.undecided);
+    report_unmapped(&mut planned.findings, situation, &resolved.unmapped);
+    planned
+}
+
 fn same_login(user: &UserState, login: &str, other: &str) -> String {
     format!(
         "{}: the policy gives this user the login {login}, which is also that of the user {other}. Correct the template \
@@ -360,7 +361,7 @@ fn same_login(user: &UserState, login: &str, other: &str) -> String {
 
 /// Returns whether an account with the user's login belongs to a different person: both name and e-mail address differ.
 /// A value that the target does not show proves nothing.
-fn is_another_user(desired: &policy::DesiredUser, account: &Account) -> bool {
+pub(super) fn is_another_user(desired: &policy::DesiredUser, account: &Account) -> bool {
     let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
     let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
     let name = desired.display_name.as_deref().unwrap_or_default();
@@ -717,7 +718,7 @@ fn undecided(why: &str) -> Planned {
     Planned { findings: Findings { undecided: Some(why.to_owned()), ..Findings::default() }, ..Planned::default() }
 }
 
-fn unsupported(whys: impl Into<Vec<String>>) -> Planned {
+pub(super) fn unsupported(whys: impl Into<Vec<String>>) -> Planned {
     Planned { findings: Findings { unsupported: whys.into(), ..Findings::default() }, ..Planned::default() }
 }
 

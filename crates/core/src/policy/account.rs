@@ -52,17 +52,24 @@ pub fn desired_user(user: &UserState, capabilities: &Capabilities, rules: Accoun
     };
     let login = kept(login(user, capabilities, rules, new));
     let display_name = kept(rendered(user, rules.display_name, "the display name", new, || Some(full_name(user))));
-    // A rendered address may be empty: the user has none.
-    let email = match rules.email {
-        None => own_email(user),
-        Some(rule) if rule.when == When::Create && !new => None,
-        Some(rule) => {
-            kept(render(user, rule, "the e-mail address").map(|email| Some(email).filter(|it| !it.is_empty())))
-        }
-    };
+    let email = kept(email(user, rules, new));
     let (attributes, attribute_faults) =
         if capabilities.attributes { attributes(user, rules.attributes, new) } else { Default::default() };
     DesiredUser { login, display_name, email, attributes, faults, attribute_faults }
+}
+
+/// Returns the e-mail address that the user's account should have; `new`: the account is to be created. `None`: the user
+/// has none, or the account keeps its own.
+///
+/// # Errors
+/// As of [`login`].
+pub(super) fn email(user: &UserState, rules: AccountRules<'_>, new: bool) -> Result<Option<String>, String> {
+    match rules.email {
+        None => Ok(own_email(user)),
+        Some(rule) if rule.when == When::Create && !new => Ok(None),
+        // A rendered address may be empty: the user has none.
+        Some(rule) => render(user, rule, "the e-mail address").map(|email| Some(email).filter(|it| !it.is_empty())),
+    }
 }
 
 /// Returns the value of a rule, or without a rule the user's `own`; `None`: the account keeps its value.
@@ -87,7 +94,7 @@ fn render(user: &UserState, rule: &AttributeRule, what: &str) -> Result<String, 
     rule.template.render(user).map_err(|why| fault(user, what, &why.to_string()))
 }
 
-fn fault(user: &UserState, what: &str, why: &str) -> String {
+pub(super) fn fault(user: &UserState, what: &str, why: &str) -> String {
     format!(
         "{}: cannot render {what} ({why}). Correct the template in the policy, or the user in Keycloak",
         user.username
@@ -149,7 +156,7 @@ mod tests {
             login: login.as_ref(),
             display_name: display_name.as_ref(),
             email: email.as_ref(),
-            attributes: &NONE,
+            ..AccountRules::of_attributes(&NONE)
         }
     }
 

@@ -8,6 +8,7 @@ mod condition;
 mod expectations;
 mod group_reasons;
 mod groups;
+mod matching;
 mod scope;
 
 use crate::{
@@ -23,6 +24,7 @@ pub use groups::{
     paths_decide_groups, paths_decide_users, same_name, selects_nothing_by_one, shapes_groups, unmatched,
     with_named_groups,
 };
+pub use matching::{Search, fold_value, searches};
 pub use scope::{Verdict, verdict};
 
 /// Returns why the target cannot have an account for this user, and what an operator can do; `None`: it can.

@@ -11,6 +11,7 @@ use super::render;
 use super::state::{Account, AccountData, World};
 use super::switches::Permission;
 use crate::front::Reply;
+use crate::identities::fold;
 
 /// Request body that creates or changes an account.
 #[derive(Debug, Default, Deserialize)]
@@ -48,10 +49,40 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     Ok(Reply::json(200, &render::user(call, world, account, call.expands("attributes"))))
 }
 
-/// `GET /search`: all users or all groups; the simulator supports no restrictions.
+/// Returns the address in the only restriction that is supported: `email = "…"`, in which an asterisk at an end stands
+/// for any text.
+fn restricted_to(restriction: &str) -> Option<String> {
+    let (property, value) = restriction.split_once('=')?;
+    let quoted = value.trim().strip_prefix('"')?.strip_suffix('"')?;
+    (property.trim() == "email").then(|| quoted.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+/// Returns whether an address fits a pattern with an asterisk at an end.
+fn fits(email: &str, pattern: &str) -> bool {
+    let (email, pattern) = (fold(email), fold(pattern));
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(_), Some(_)) => email.contains(pattern.trim_matches('*')),
+        (Some(end), None) => email.ends_with(end),
+        (None, Some(start)) => email.starts_with(start),
+        (None, None) => email == pattern,
+    }
+}
+
+/// `GET /search`: all users, those with an e-mail address, or all groups.
+///
+/// # Source
+/// Atlassian, "Crowd Query Language".
 pub(crate) fn search(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
-    if call.request.param("restriction").is_some_and(|text| !text.trim().is_empty()) {
-        return Err(Refused::argument("This restriction is not understood."));
+    let restriction = call.request.param("restriction").unwrap_or_default();
+    if !restriction.trim().is_empty() {
+        let email = restricted_to(&restriction);
+        let email = email.ok_or_else(|| Refused::argument("This restriction is not understood."))?;
+        if call.required("entity-type")? != "user" {
+            return Err(Refused::argument("Groups have no e-mail address."));
+        }
+        let found = world.identities.listed().filter(|account| fits(&account.email, &email));
+        let ids: Vec<_> = found.map(|account| account.id.clone()).collect();
+        return Ok(Reply::json(200, &render::users(call, world, &ids)?));
     }
     match call.required("entity-type")?.as_str() {
         "user" => Ok(Reply::json(200, &render::users(call, world, world.identities.ids())?)),

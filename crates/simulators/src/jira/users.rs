@@ -55,7 +55,11 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))
 }
 
-/// `GET /user/search`: a bare array, which never has all users.
+/// `GET /user/search`: a bare array, which never has all users. It finds logins, addresses and words of display names
+/// that begin with the text.
+///
+/// # Source
+/// Jira's `UserMatcherPredicate`.
 pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let switches = jira.switches();
     let query = call.request.param("username").filter(|query| !query.is_empty());
@@ -76,9 +80,12 @@ pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
         let profile = account.profile();
         (if account.active() { active } else { inactive })
             && (all
-                || account.name.contains(&wanted)
-                || profile
-                    .is_some_and(|one| fold(&one.display_name).contains(&wanted) || fold(&one.email).contains(&wanted)))
+                || account.name.starts_with(&wanted)
+                || profile.is_some_and(|one| {
+                    fold(&one.email).starts_with(&wanted)
+                        || fold(&one.display_name).split(' ').any(|word| word.starts_with(&wanted))
+                        || fold(&one.display_name).starts_with(&wanted)
+                }))
     };
     let found = world.identities.listed().filter(fits);
     let shown: Vec<_> = found.skip(start).take(max).map(|account| render::listed(&call.api, account)).collect();

@@ -80,6 +80,19 @@ impl BitbucketTarget {
         self.pick(list, &what, |user| fold(&user.name) == fold(name)).await
     }
 
+    /// Finds the users with this e-mail address, case-insensitive.
+    pub(super) async fn users_by_email(&self, email: &str) -> Result<Vec<CompleteUser>, TargetError> {
+        let what = "searching accounts by e-mail address";
+        let listed: Option<Vec<User>> = self.all(List::new("/admin/users", what, None).filter(email.trim())).await?;
+        let users = listed.unwrap_or_default().into_iter().map(|user| whole(user, what));
+        let mut users = users.collect::<Result<Vec<_>, _>>()?;
+        for user in &users {
+            self.seen.note(user);
+        }
+        users.retain(|user| user.email.as_deref().is_some_and(|one| fold(one) == fold(email)));
+        Ok(users)
+    }
+
     /// Finds the user with this id: by its last seen login, otherwise by a walk through all users.
     pub(super) async fn user_by_id(
         &self,

@@ -44,6 +44,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     }),
     client_credentials: true,
     attribute: None,
+    match_attribute: None,
     expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
 };
@@ -105,6 +106,10 @@ impl Target for BitbucketTarget {
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
         self.account_by_login(name, None).await
+    }
+
+    async fn accounts_with_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        self.accounts_by_email(email).await
     }
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {

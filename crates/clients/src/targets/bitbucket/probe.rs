@@ -30,6 +30,7 @@ pub(super) fn expected() -> Capabilities {
         deactivate: Deactivation::Access,
         groups_at_once: GROUPS_AT_ONCE,
         email_required: true,
+        finds_by_email: true,
         ..Capabilities::base()
     }
 }

@@ -68,6 +68,15 @@ impl BitbucketTarget {
         }
     }
 
+    /// Reads the accounts with this e-mail address, with their groups.
+    pub(super) async fn accounts_by_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        let mut found = Vec::new();
+        for user in self.users_by_email(email).await? {
+            found.push(self.with_groups(user, None).await?);
+        }
+        Ok(found)
+    }
+
     async fn with_groups(&self, user: CompleteUser, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let known = self.known(deadline).await?;
         let groups = self.groups_of(&user, deadline).await?;

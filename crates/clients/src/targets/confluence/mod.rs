@@ -35,6 +35,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: None,
     client_credentials: false,
     attribute: None,
+    match_attribute: None,
     expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
 };

@@ -11,7 +11,7 @@ use crate::{
     model::Account,
     targets::{
         Page, TargetError,
-        rest::{Ask, NO_LIST, lenient::some, unless_unreadable, unread_accounts},
+        rest::{Ask, NO_LIST, fold, lenient::some, unconfirmed, unless_unreadable, unread_accounts},
     },
 };
 
@@ -62,6 +62,37 @@ impl CrowdTarget {
         let unread = unread_accounts(unknown);
         let unlisted = (!reported_list).then(|| NO_LIST.to_owned());
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
+    }
+
+    /// Returns the accounts with this e-mail address.
+    ///
+    /// # Source
+    /// Atlassian, "Crowd Query Language": `email = "…"`, where an asterisk stands for any text.
+    pub(super) async fn accounts_by_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        let what = "searching accounts by e-mail address";
+        let protection = self.protection(None).await?;
+        let quoted = email.trim().replace('\\', r"\\").replace('"', r#"\""#);
+        let restriction = format!("email = \"{quoted}\"");
+        let ask = Ask::get("/search", what)
+            .query("entity-type", "user")
+            .query("restriction", &restriction)
+            .query("start-index", "0")
+            .query("max-results", PAGE)
+            .query("expand", "user");
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        let page: Users = self.rest.parse(&ask, &answer)?;
+        if !page.users.reported {
+            return Err(unconfirmed(format!("{what}: {NO_LIST}.")));
+        }
+        let Completed { users, unknown, unreadable } = self.complete(page.users.into_iter().collect()).await?;
+        if let Some(why) = unread_accounts(unknown + unreadable) {
+            return Err(unconfirmed(format!("{what}: {why}.")));
+        }
+        let has_it = |user: &User| user.email.as_deref().is_some_and(|one| fold(one) == fold(email));
+        Ok(users.into_iter().filter(has_it).filter_map(|user| self.account_in(user, &protection, None)).collect())
     }
 
     /// Reads users again if a list returned too few of their fields, for example without expanded entries.

@@ -43,6 +43,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: Some(NoToken { why: "", user: "add an application's name as user" }),
     client_credentials: true,
     attribute: Some(attributes::check),
+    match_attribute: None,
     expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
 };
@@ -102,6 +103,10 @@ impl Target for CrowdTarget {
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
         self.account_by_login(name).await
+    }
+
+    async fn accounts_with_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        self.accounts_by_email(email).await
     }
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {

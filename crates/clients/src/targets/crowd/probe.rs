@@ -30,7 +30,7 @@ fn renames(version: &str) -> bool {
 
 /// Returns what every Crowd supports.
 pub(super) fn expected() -> Capabilities {
-    Capabilities { attributes: true, ..Capabilities::base() }
+    Capabilities { attributes: true, finds_by_email: true, ..Capabilities::base() }
 }
 
 impl CrowdTarget {

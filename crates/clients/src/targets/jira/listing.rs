@@ -14,7 +14,7 @@ use crate::{
     targets::{
         Page, TargetError,
         rest::{
-            Ask, ListedAccounts, NO_LIST, Protection, joined,
+            Ask, ListedAccounts, NO_LIST, Protection, fold, joined,
             lenient::{Entries, some},
             no_next_page, page_read_before, unconfirmed,
         },
@@ -33,6 +33,8 @@ const SMALLEST_BLOCK: usize = 50;
 const SEARCHES: usize = 5000;
 /// Characters that extend a prefix: those that most logins consist of.
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789.-_@";
+/// The purpose of a listing, for messages.
+const LISTING: &str = "listing all accounts";
 /// Search text that matches all accounts.
 const ALL: &str = ".";
 
@@ -59,7 +61,7 @@ impl JiraTarget {
     /// Returns one page of all accounts. Where only a search exists, one page holds all of them, since a search cannot
     /// be resumed.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
-        let what = "listing all accounts";
+        let what = LISTING;
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
         let mut place = Cursor::read(cursor);
         let mut ask = Ask::get("/user/list", what).query("maxResults", LIST_PAGE);
@@ -158,7 +160,7 @@ impl JiraTarget {
     async fn search_pages(&self, found: &mut Found, at_once: usize) -> Result<Option<usize>, TargetError> {
         let (mut start, mut pages) = (0_usize, 0);
         loop {
-            let users = self.search(ALL, start, at_once).await?;
+            let users = self.search(LISTING, ALL, start, at_once).await?;
             let came = users.len();
             if came == 0 {
                 let round = start > 0 && start.is_multiple_of(SMALLEST_BLOCK);
@@ -190,7 +192,7 @@ impl JiraTarget {
             if searches > SEARCHES {
                 return Ok(false);
             }
-            let users = self.search(&prefix, 0, full).await?;
+            let users = self.search(LISTING, &prefix, 0, full).await?;
             let came = users.len();
             found.take(users);
             if came >= full {
@@ -200,9 +202,33 @@ impl JiraTarget {
         Ok(true)
     }
 
-    async fn search(&self, query: &str, start: usize, max: usize) -> Result<Vec<User>, TargetError> {
+    /// Returns the accounts with this e-mail address. The search finds all accounts with a login, an address or a word of
+    /// the display name that begins with the text.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Unconfirmed`](crate::model::ErrorClass::Unconfirmed) if the search may have been cut off.
+    pub(super) async fn accounts_by_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        let what = "searching accounts by e-mail address";
+        let protection = self.protection(None).await?;
+        let users = self.search(what, email, 0, SEARCH_CAP).await?;
+        if users.len() >= SEARCH_CAP {
+            return Err(unconfirmed(format!(
+                "{what}: Jira found {SEARCH_CAP} accounts or more and may have left out others. Change the address of \
+                 the accounts that do not need it."
+            )));
+        }
+        let mut unreadable = Vec::new();
+        let mut found = self.accounts_of(users, &protection, &mut unreadable).await?;
+        if let Some(why) = joined(&unreadable) {
+            return Err(unconfirmed(format!("{what}: {why}.")));
+        }
+        found.retain(|account| account.email.as_deref().is_some_and(|one| fold(one) == fold(email)));
+        Ok(found)
+    }
+
+    async fn search(&self, what: &str, query: &str, start: usize, max: usize) -> Result<Vec<User>, TargetError> {
         let (start, max) = (start.to_string(), max.to_string());
-        let mut ask = Ask::get("/user/search", "listing all accounts")
+        let mut ask = Ask::get("/user/search", what)
             .query("username", query)
             .query("includeActive", "true")
             .query("includeInactive", "true")
@@ -215,11 +241,7 @@ impl JiraTarget {
             return Err(self.rest.unexpected(&ask, &answer));
         }
         let users: Entries<User> = self.rest.parse(&ask, &answer)?;
-        if users.reported {
-            Ok(users.into_iter().collect())
-        } else {
-            Err(unconfirmed(format!("listing all accounts: {NO_LIST}.")))
-        }
+        if users.reported { Ok(users.into_iter().collect()) } else { Err(unconfirmed(format!("{what}: {NO_LIST}."))) }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: None,
     client_credentials: false,
     attribute: None,
+    match_attribute: None,
     expected: |_| probe::expected(),
     build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
 };
@@ -75,6 +76,10 @@ impl Target for JiraTarget {
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
         self.account_by_login(name, None).await
+    }
+
+    async fn accounts_with_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        self.accounts_by_email(email).await
     }
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {

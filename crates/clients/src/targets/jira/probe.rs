@@ -35,6 +35,7 @@ fn version_of(info: &ServerInfo) -> Option<Version> {
 pub(super) fn expected() -> Capabilities {
     Capabilities {
         email_required: true,
+        finds_by_email: true,
         // Lower-case logins stay the same whether or not a version preserves the case.
         login_case: CaseRule::Lower,
         login_forbids: vec!['<', '>', '&'],
@@ -153,7 +154,14 @@ impl JiraTarget {
             identity: TargetIdentity::new(identity.unwrap_or(address), base_url),
             product: format!("Jira Data Center {}", version.text),
             signed_in_as: me.name,
-            capabilities: Capabilities { list_all, reads_email, access_groups, protected_groups, ..expected() },
+            capabilities: Capabilities {
+                list_all,
+                reads_email,
+                finds_by_email: reads_email,
+                access_groups,
+                protected_groups,
+                ..expected()
+            },
             notes,
         })
     }

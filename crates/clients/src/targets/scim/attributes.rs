@@ -9,6 +9,9 @@ use super::wire::{Edit, Resource, USER, field, text, truth};
 const OURS: [&str; 10] =
     ["active", "displayName", "emails", "externalId", "groups", "id", "meta", "password", "schemas", "userName"];
 
+/// The attribute that stores the source's id of a user.
+const EXTERNAL_ID: &str = "externalId";
+
 /// A path to one value of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
@@ -41,6 +44,38 @@ pub(super) enum Declared {
     Number,
     /// Several values, and the path names no type.
     Several,
+}
+
+/// A path by which users are matched: `externalId`, or any further attribute.
+#[derive(Clone, Debug)]
+pub(super) enum MatchPath {
+    /// The id that a source of accounts gives them.
+    ExternalId,
+    /// A further attribute.
+    Other(Path),
+}
+
+impl MatchPath {
+    /// Parses a path; the error says what is wrong with it.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case(EXTERNAL_ID) {
+            return Ok(Self::ExternalId);
+        }
+        Path::read(text).map(Self::Other)
+    }
+
+    /// Returns the value of an account.
+    pub(super) fn value(&self, user: &Resource) -> Option<String> {
+        match self {
+            Self::ExternalId => user.text(EXTERNAL_ID),
+            Self::Other(path) => path.value(user),
+        }
+    }
+}
+
+/// Checks whether users can be matched by an attribute of this path; the error says why not.
+pub(super) fn check_match(path: &str) -> Result<(), String> {
+    MatchPath::read(path).map(|_| ())
 }
 
 /// Checks whether accounts can have an attribute of this path; the error says why not.

@@ -45,6 +45,13 @@ impl ScimTarget {
                 account.attributes.insert(path.text.clone(), value.unwrap_or_default());
             }
         }
+        drop(shown);
+        for path in &self.match_paths {
+            let (name, path) = path;
+            if let Some(value) = path.value(user) {
+                account.attributes.insert(name.clone(), value);
+            }
+        }
         Some(account)
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Learned {
     pub shown_in_lists: Mutex<BTreeSet<String>>,
     /// Observed effect of each form of member writes.
     pub forms: Forms,
+    /// Attributes by which the server's filter has found an account.
+    pub filters: Mutex<BTreeSet<String>>,
     /// Whether the server shows the members of groups.
     pub members: Mutex<Shown>,
     /// Groups that usersync created and has not written members to, with the time of creation.

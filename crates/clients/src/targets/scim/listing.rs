@@ -127,17 +127,45 @@ impl ScimTarget {
         query: &[(&'static str, &str)],
         deadline: Option<Timestamp>,
     ) -> Result<Vec<Resource>, TargetError> {
+        let has = |resource: &Resource| resource.text(attribute).map(|name| fold(&name) == fold(wanted));
+        self.find_with(path, what, (attribute, wanted), has, query, deadline).await
+    }
+
+    /// Finds all resources with a value, by a filter or else by searching the whole list. `has` compares the value of a
+    /// resource; `None`: the resource shows none.
+    pub(super) async fn find_with(
+        &self,
+        path: &str,
+        what: &str,
+        (attribute, wanted): (&str, &str),
+        has: impl Fn(&Resource) -> Option<bool>,
+        query: &[(&'static str, &str)],
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Resource>, TargetError> {
         let service = self.service(deadline).await?;
-        let fits = |resource: &Resource| resource.text(attribute).is_some_and(|name| fold(&name) == fold(wanted));
         if service.filter {
             let filter = equals(attribute, wanted);
             let mut filtered = query.to_vec();
             filtered.push(("filter", filter.as_str()));
-            if let Filtered::Found(found) = self.filtered(path, what, attribute, &filtered, fits, deadline).await? {
+            if let Filtered::Found(found) = self.filtered(path, what, attribute, &filtered, &has, deadline).await? {
                 return Ok(found);
             }
         }
-        self.look_through(path, what, fits, query, deadline).await
+        self.look_through(path, what, |resource| has(resource) == Some(true), query, deadline).await
+    }
+
+    /// Returns whether the server's filter finds the resource that is known to have this value.
+    pub(super) async fn filter_finds(
+        &self,
+        path: &str,
+        what: &str,
+        (attribute, known): (&str, &str),
+        value: impl Fn(&Resource) -> Option<String> + Send + Sync,
+    ) -> Result<bool, TargetError> {
+        let filter = equals(attribute, known);
+        let has = |resource: &Resource| Some(value(resource).as_deref() == Some(known));
+        let filtered = self.filtered(path, what, attribute, &[("filter", filter.as_str())], has, None).await?;
+        Ok(matches!(filtered, Filtered::Found(found) if !found.is_empty()))
     }
 
     /// Returns the groups of a name, compared with `fold`, without their members.
@@ -160,7 +188,7 @@ impl ScimTarget {
         what: &str,
         attribute: &str,
         query: &[(&'static str, &str)],
-        fits: impl Fn(&Resource) -> bool,
+        has: impl Fn(&Resource) -> Option<bool>,
         deadline: Option<Timestamp>,
     ) -> Result<Filtered, TargetError> {
         let mut ask = Ask::get(path, what).deadline(deadline);
@@ -178,8 +206,8 @@ impl ScimTarget {
         let body: Resource = self.rest.parse(&ask, &answer)?;
         let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is not a list"))?;
         let came = list.items.len();
-        let nameless = list.items.iter().any(|item| item.text(attribute).is_none());
-        let found: Vec<_> = list.items.into_iter().filter(fits).collect();
+        let nameless = list.items.iter().any(|item| has(item).is_none());
+        let found: Vec<_> = list.items.into_iter().filter(|item| has(item) == Some(true)).collect();
         if found.is_empty() && nameless && list.total.is_none_or(|total| total <= 1) {
             return Err(unconfirmed(format!(
                 "{what}: the SCIM server found one, but does not return its {attribute}. Check it there."

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::{
-    attributes::Path,
+    attributes::{MatchPath, Path},
     discovery::Service,
     errors::SCIM,
     forms::{GroupLocks, Shown},
@@ -55,6 +55,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     no_token: None,
     client_credentials: true,
     attribute: Some(attributes::check),
+    match_attribute: Some(attributes::check_match),
     expected: |config| {
         let named = config.profile.and_then(Profile::named);
         let profile = named.unwrap_or_else(|| Profile::of_address(&config.url));
@@ -71,6 +72,8 @@ pub struct ScimTarget {
     protection: ProtectionCache,
     /// Further attributes of accounts.
     attributes: Vec<Path>,
+    /// Attributes by which users are matched, by their names in the policy.
+    match_paths: Vec<(String, MatchPath)>,
     service: AsyncMutex<Option<Arc<Service>>>,
     learned: Learned,
     /// One write at a time for each group.
@@ -93,12 +96,16 @@ impl ScimTarget {
             let text = format!("attributes: {one} and {other} are the same attribute. Remove one of them.");
             return Err(not_done(ErrorClass::Permanent, text));
         }
+        let match_paths = settings.match_attributes.iter().map(|name| Ok((name.clone(), MatchPath::read(name)?)));
+        let match_paths = match_paths.collect::<Result<Vec<_>, String>>();
+        let match_paths = match_paths.map_err(|why| not_done(ErrorClass::Permanent, format!("matching: {why}.")))?;
         let profile = Arc::new(profile.but(&settings.habits));
         let max_members_per_call = profile.max_members_per_call;
         let more = More::new(&settings.habits.headers, &settings.habits.query);
         let more = more.map_err(|why| not_done(ErrorClass::Permanent, why))?;
         Ok(Self {
             attributes,
+            match_paths,
             rest: Rest::new(&settings.base_url, &settings.credentials, &settings.http, &SCIM)?.with(more),
             profile,
             settings,
@@ -127,6 +134,14 @@ impl Target for ScimTarget {
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
         self.account_by_login(name, None).await
+    }
+
+    async fn accounts_with_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        self.accounts_by_email(email).await
+    }
+
+    async fn accounts_with_attribute(&self, attribute: &str, value: &str) -> Result<Vec<Account>, TargetError> {
+        self.accounts_by_attribute(attribute, value).await
     }
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {

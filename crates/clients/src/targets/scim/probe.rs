@@ -31,6 +31,8 @@ const GROUP_MAX: usize = 1000;
 pub(super) fn expected(profile: &Profile) -> Capabilities {
     Capabilities {
         keeps_external_id: true,
+        finds_by_email: true,
+        finds_by_attribute: true,
         attributes: true,
         email_required: profile.email_required,
         login_case: profile.login_case,

@@ -26,6 +26,8 @@ pub struct ScimSettings {
     pub protected_users: Vec<String>,
     /// Paths of further attributes of accounts.
     pub attributes: BTreeSet<String>,
+    /// Paths of attributes by which users are matched to accounts.
+    pub match_attributes: BTreeSet<String>,
     /// Connection settings.
     pub http: HttpSettings,
 }
@@ -50,6 +52,7 @@ impl ScimSettings {
             frozen_groups: Vec::new(),
             protected_users: Vec::new(),
             attributes: BTreeSet::new(),
+            match_attributes: BTreeSet::new(),
             http: HttpSettings::default(),
         }
     }
@@ -64,6 +67,7 @@ impl From<&TargetConfig> for ScimSettings {
         settings.frozen_groups.clone_from(&config.frozen_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.attributes.clone_from(&config.attributes);
+        settings.match_attributes.clone_from(&config.match_attributes);
         settings.http = HttpSettings::from(&config.reach);
         settings
     }

@@ -2,10 +2,12 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 
 use super::{
     ScimTarget,
+    attributes::MatchPath,
     change::Written,
     discovery::path_of,
     fields::{aspects, filled, value_of, with_address},
@@ -69,6 +71,64 @@ impl ScimTarget {
         }
         let id = user.id().ok_or_else(|| unconfirmed(format!("{what}: the SCIM server's answer lacks the id.")))?;
         self.account_by_id(&id.into(), deadline).await
+    }
+
+    /// Returns the accounts with this e-mail address.
+    pub(super) async fn accounts_by_email(&self, email: &str) -> Result<Vec<Account>, TargetError> {
+        let value = |user: &Resource| user.email().map(|one| fold(&one));
+        self.accounts_by("searching accounts by e-mail address", ("emails.value", &fold(email)), value).await
+    }
+
+    /// Returns the accounts with this value of an attribute.
+    pub(super) async fn accounts_by_attribute(
+        &self,
+        attribute: &str,
+        value: &str,
+    ) -> Result<Vec<Account>, TargetError> {
+        let what = format!("searching accounts by {attribute}");
+        let path = MatchPath::read(attribute).map_err(|why| unsupported(format!("{what}: {why}.")))?;
+        self.accounts_by(&what, (attribute, value), |user| path.value(user)).await
+    }
+
+    /// Returns the accounts with a value. Some servers find nothing by a filter that they do not support, so until the
+    /// filter has found an account, the whole list is searched too.
+    async fn accounts_by(
+        &self,
+        what: &str,
+        (attribute, wanted): (&str, &str),
+        value: impl Fn(&Resource) -> Option<String> + Send + Sync,
+    ) -> Result<Vec<Account>, TargetError> {
+        let service = self.service(None).await?;
+        let protection = self.protection(None).await?;
+        // An attribute without a value is often left out of an answer, so a missing one is no sign of missing rights.
+        let has = |user: &Resource| Some(value(user).as_deref() == Some(wanted));
+        let mut found = self.find_with(&service.users, what, (attribute, wanted), has, &[], None).await?;
+        let proven = !found.is_empty() || self.learned.filters.lock().contains(attribute);
+        if service.filter && !proven {
+            let sample = Mutex::new(None);
+            let fits = |user: &Resource| {
+                let value = value(user);
+                let fits = value.as_deref() == Some(wanted);
+                if value.is_some() {
+                    let mut sample = sample.lock();
+                    *sample = sample.take().or(value);
+                }
+                fits
+            };
+            found = self.look_through(&service.users, what, fits, &[], None).await?;
+            let sample = sample.into_inner();
+            if let Some(sample) = sample
+                && self.filter_finds(&service.users, what, (attribute, &sample), &value).await?
+            {
+                self.learned.filters.lock().insert(attribute.to_owned());
+            }
+        } else if service.filter {
+            self.learned.filters.lock().insert(attribute.to_owned());
+        }
+        let accounts = found.iter().map(|user| self.account_in(user, &protection, true));
+        accounts
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| unconfirmed(format!("{what}: the SCIM server's answer lacks id or userName.")))
     }
 
     /// Builds the account from a resource, with its groups.

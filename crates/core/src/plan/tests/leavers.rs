@@ -210,7 +210,7 @@ fn words(planned: &Planned) -> Vec<String> {
     let mut words = operations(planned);
     words.extend(planned.holds.iter().map(|hold| match &hold.then {
         Then::Do(operation) => format!("hold: {operation}"),
-        Then::Adopt(account) => format!("hold: adopt {}", account.name),
+        Then::Adopt(account, _) => format!("hold: adopt {}", account.name),
     }));
     words.extend(findings.left.clone());
     words.extend(findings.protected.clone());

@@ -3,7 +3,7 @@
 use super::{RULES, group, source_group_of, table};
 use crate::{
     capabilities::Deactivation,
-    model::{Account, ApprovalKind, AttributeRules, Operation, UserFields, UserState},
+    model::{Account, ApprovalKind, AttributeRules, MatchedBy, Operation, UserFields, UserState},
     plan::{
         Findings, Hold, Planned, Then,
         fixtures::{OwnedSituation, account, user},
@@ -111,7 +111,7 @@ fn a_plan_removes_if_an_operation_or_a_held_operation_removes() {
     let held = |then| Hold { kind: ApprovalKind::AdoptedGroup, then };
     let table = [
         (vec![], vec![], false),
-        (vec![rename()], vec![held(Then::Do(rename())), held(Then::Adopt(account()))], false),
+        (vec![rename()], vec![held(Then::Do(rename())), held(Then::Adopt(account(), MatchedBy::Login))], false),
         (vec![rename(), remove()], vec![], true),
         (vec![], vec![held(Then::Do(remove()))], true),
         (vec![remove()], vec![held(Then::Do(remove()))], true),

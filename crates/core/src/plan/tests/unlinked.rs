@@ -3,7 +3,7 @@
 use super::{RULES, group, operations, table};
 use crate::{
     capabilities::Capabilities,
-    model::{Account, ApprovalKind, Operation, UserFields, UserState},
+    model::{Account, ApprovalKind, MatchedBy, Operation, UserFields, UserState},
     plan::{
         Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Then,
         fixtures::{OwnedSituation, account, capabilities, present, source_group, user},
@@ -133,7 +133,11 @@ fn an_account_is_another_persons_if_both_its_name_and_its_e_mail_address_differ(
         match given.decide() {
             Decision::Conflict(_) => assert!(another, "{display_name:?} {email:?} {user_email:?}"),
             decision => {
-                assert_eq!((decision, another), (Decision::Adopt(account), false), "{display_name:?} {email:?}");
+                assert_eq!(
+                    (decision, another),
+                    (Decision::Adopt(account, MatchedBy::Login), false),
+                    "{display_name:?} {email:?}"
+                );
             }
         }
     }
@@ -148,9 +152,9 @@ fn an_account_that_existed_before_is_adopted_without_approval_only_if_it_is_acti
         let mut given = OwnedSituation::unlinked(user(), NameHolder::Unlinked(account.clone()));
         given.adopt_freely = adopt_freely;
         let expected = if adopted {
-            Decision::Adopt(account)
+            Decision::Adopt(account, MatchedBy::Login)
         } else {
-            let hold = Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(account) };
+            let hold = Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(account, MatchedBy::Login) };
             Decision::Plan(Planned { holds: vec![hold], ..Planned::default() })
         };
         assert_eq!(given.decide(), expected, "adopt freely: {adopt_freely}, active: {active}");
