@@ -12,7 +12,7 @@ use super::place::Place;
 /// Words after the product's name that are not commands.
 const PROSE: &[&str] = &["activates", "checks", "could", "does", "failed", "itself", "listens", "re-reads", "retries"];
 /// Keys inside the value of another key.
-const INNER: &[&str] = &["template", "when", "empty", "username", "type"];
+const INNER: &[&str] = &["template", "when", "empty", "username", "type", "attribute", "equals", "sync"];
 
 /// Commands as `--help` shows them.
 struct Commands {
