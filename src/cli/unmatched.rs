@@ -320,6 +320,7 @@ mod tests {
             attributes: BTreeMap::new(),
             groups: Vec::new(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod roles;
 mod same_accounts;
 mod same_logins;
 mod undecided;
@@ -404,8 +405,9 @@ impl Run<'_> {
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
-        let known = &source.absent_groups;
-        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(known));
+        self.report.unconfirmed.extend_once(source.unread_roles());
+        let known: Vec<String> = source.absent_groups.iter().cloned().chain(source.unread_roles()).collect();
+        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(&known));
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -16,6 +16,7 @@ use super::{
     members::{self, GroupRead, Reading},
     memberships::{Memberships, Rows},
     pages::Pages,
+    roles::WalkedRoles,
 };
 use crate::{
     engine::{
@@ -49,6 +50,8 @@ pub(super) struct SourceWalk {
     /// The parent groups that also get the members of each of these, according to the policy; empty: none at all.
     above: Vec<Vec<Arc<GroupState>>>,
     memberships: Memberships,
+    /// The roles that the policy names.
+    roles: WalkedRoles,
     /// Users and groups that exist but could not be read, each with its error.
     pub failed: Vec<(Subject, String)>,
     failed_ids: IdSet<UserId>,
@@ -130,6 +133,7 @@ impl Engine {
             joined: Vec::new(),
             above: Vec::new(),
             memberships: Memberships::default(),
+            roles: WalkedRoles::default(),
             failed: Vec::new(),
             failed_ids: IdSet::default(),
             groups: groups.items,
@@ -153,6 +157,10 @@ impl Engine {
         }
         walk.absent_groups = absent_groups(&connector.policy.scope, &walk.groups);
         self.walk_members(connector, &mut walk).await?;
+        if connector.policy.uses_roles() {
+            let holders = connector.source.role_holders(&connector.policy.roles()).await?;
+            walk.roles = WalkedRoles::new(holders, &walk.users, &walk.joined, &walk.groups);
+        }
         // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
         Ok(walk)
@@ -571,7 +579,8 @@ impl SourceWalk {
         }
         let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
         let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
-        UserState { groups, parent_groups, ..self.users.get(place) }
+        let roles = self.roles.of(place, self.memberships.of(place));
+        UserState { groups, parent_groups, roles, ..self.users.get(place) }
     }
 
     /// Returns the groups above the direct groups of the user at an index.
@@ -609,6 +618,11 @@ impl SourceWalk {
         if self.failed_ids.insert(user.clone()) {
             self.failed.push((Subject::User(user), why));
         }
+    }
+
+    /// Returns why roles that the policy names may have other holders than those that were read.
+    pub fn unread_roles(&self) -> impl Iterator<Item = String> {
+        self.roles.unread()
     }
 
     /// Returns the ids of the groups that were listed.

@@ -32,6 +32,7 @@ mod protection;
 mod redirects;
 mod refused;
 mod restart;
+mod roles;
 mod runs;
 mod scim;
 mod scim_cost;

@@ -1,9 +1,11 @@
 //! The Admin REST API as a [`Source`].
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::{
-    FullListing, KeycloakSource, Source, SourceError, SourceInfo,
+    FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
     fault::{self, Asked},
     pages::Paged,
     requests::{GROUP_GONE, Listing, USER_GONE},
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     meter::CallMeter,
-    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
+    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, UserId, UserRoles, UserState},
 };
 
 /// Number of users requested where any enabled user will do.
@@ -98,6 +100,14 @@ impl Source for KeycloakSource {
                 self.settings.realm
             ))),
         }
+    }
+
+    async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
+        self.effective_roles(id, roles).await
+    }
+
+    async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
+        self.holders(roles).await
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
