@@ -261,4 +261,11 @@ impl Source for RuledGroups {
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
         self.source.members(group).await
     }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.source.members_in_full(group).await
+    }
 }

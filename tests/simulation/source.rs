@@ -142,6 +142,20 @@ impl Source for SimulatedSource {
         })
         .await
     }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.read(format!("members of {group} in full"), |world| {
+            let realm = &world.realms[self.realm];
+            realm.groups.contains_key(group).then(|| {
+                let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
+                whole(members.filter_map(|(id, _)| world.user_state(self.realm, id)).collect())
+            })
+        })
+        .await
+    }
 }
 
 fn whole<K, I>(items: I) -> FullListing<K, I> {

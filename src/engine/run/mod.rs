@@ -15,6 +15,7 @@ mod report;
 mod roles;
 mod same_accounts;
 mod same_logins;
+mod scope_walk;
 mod undecided;
 mod unmanaged;
 mod users;
@@ -328,6 +329,7 @@ impl Run<'_> {
         let (mut source, mut target) = read?;
         self.confirm_links(&mut target).await?;
         self.report.users = source.users();
+        self.report.only_scope = source.only_scope;
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts().len();
         self.report.incomplete = source.users_incomplete.clone().or_else(|| {

@@ -37,6 +37,7 @@ mod runs;
 mod scim;
 mod scim_cost;
 mod scope;
+mod scope_walk;
 mod sessions;
 mod short_lists;
 mod support;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
     fault::{self, Asked},
-    pages::Paged,
+    pages::{Collect, Paged},
     requests::{GROUP_GONE, Listing, USER_GONE},
     source::OnProgress,
     wire::{self, Entry, Group, Listed, User},
@@ -54,6 +54,28 @@ impl KeycloakSource {
             }
         };
         list.into_iter().map(state).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Lists the direct members of a group, in brief or in full; `None` if the group is gone.
+    async fn members_of<C: Collect>(
+        &self,
+        group: &GroupId,
+        brief: &str,
+    ) -> Result<Option<FullListing<UserId, C>>, SourceError> {
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &["groups", group.as_str(), "members"],
+            query: &[("briefRepresentation", brief)],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: Some(GROUP_GONE),
+        };
+        let paged: Option<Paged<C>> = self.pages(listing, &|_| {}).await?;
+        Ok(paged.map(|paged| FullListing {
+            items: paged.items,
+            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: paged.incomplete,
+        }))
     }
 }
 
@@ -153,19 +175,13 @@ impl Source for KeycloakSource {
     }
 
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
-        let listing = Listing {
-            asked: Asked::Groups,
-            below: &["groups", group.as_str(), "members"],
-            query: &[("briefRepresentation", "true")],
-            from: 0,
-            max: self.settings.page.max(1),
-            gone: Some(GROUP_GONE),
-        };
-        let paged: Option<Paged<Packed<UserId>>> = self.pages(listing, &|_| {}).await?;
-        Ok(paged.map(|paged| FullListing {
-            items: paged.items,
-            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
-            incomplete: paged.incomplete,
-        }))
+        self.members_of(group, "true").await
+    }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.members_of(group, "false").await
     }
 }

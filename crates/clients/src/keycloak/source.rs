@@ -145,4 +145,10 @@ pub trait Source: Send + Sync {
 
     /// Lists the ids of all direct members of a group; `None` if the group is gone.
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError>;
+
+    /// Lists all direct members of a group, without groups; `None` if the group is gone.
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError>;
 }

@@ -1,7 +1,9 @@
 //! Decides whether a user is in the scope of a connector.
 
 use super::condition::meets;
-use crate::model::{GroupState, Origin, PathPattern, Required, RoleName, Scope, Unread, UserState};
+use crate::model::{
+    GroupState, LeaverAction, Origin, PathPattern, Policy, Required, RoleName, Scope, Unread, UserState,
+};
 
 /// Whether a user is in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,18 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
         return Verdict::Undecided("Keycloak does not say whether the e-mail address is verified".to_owned());
     }
     condition(user, scope)
+}
+
+/// Returns whether a full reconcile may read the members of the required groups in place of all users: no other user is
+/// in scope, and an account whose user is not becomes inactive, so that few are left to be read one by one.
+pub fn members_suffice(policy: &Policy) -> bool {
+    let ends = matches!(policy.leavers.out_of_scope, LeaverAction::Deactivate | LeaverAction::Delete);
+    ends && !policy.scope.required_groups.is_empty()
+}
+
+/// Returns whether the members of a group count as members of a required group.
+pub fn is_required(group: &GroupState, scope: &Scope) -> bool {
+    scope.required_groups.iter().any(|pattern| scope.is_within(pattern, &group.path))
 }
 
 fn out(why: impl Into<String>) -> Verdict {
@@ -207,6 +221,18 @@ mod tests {
         assert_eq!(why(&user("ann", &["/jira", "/staff"]), all), None);
         let one = why(&user("ann", &["/staff"]), all);
         assert_eq!(one.as_deref(), Some("it is not a member of /jira (required_groups)"));
+    }
+
+    #[test]
+    fn the_members_of_required_groups_suffice_if_others_lose_access() {
+        let suffice = |json: &str| members_suffice(&serde_json::from_str(json).unwrap());
+        assert!(suffice(r#"{"scope": {"required_groups": ["/staff"]}}"#));
+        assert!(!suffice(r#"{"scope": {"excluded_groups": ["/staff"]}}"#));
+        assert!(!suffice(r#"{"scope": {"required_groups": ["/staff"]}, "leavers": {"out_of_scope": "nothing"}}"#));
+        let required = |json: &str, path: &str| is_required(&user("ann", &[path]).groups[0], &scope(json));
+        assert!(required(r#"{"required_groups": ["/staff"]}"#, "/staff/eng"));
+        assert!(!required(r#"{"required_groups": ["/staff"], "subgroups": false}"#, "/staff/eng"));
+        assert!(!required(r#"{"required_groups": ["/staff"]}"#, "/other"));
     }
 
     #[test]
