@@ -54,7 +54,13 @@ async fn a_linked_user_that_is_no_member_any_more_is_read_by_its_id_and_leaves()
     assert!(report.only_scope && !w.account("staff0").active && !w.account("staff1").active, "{report:?}");
     assert_eq!(report.done.get("deactivate"), Some(&2), "{report:?}");
     // The users of inactive accounts are not read again.
-    let by_id = || w.servers.keycloak.journal.matching(|entry| entry.path.contains("/users/")).len();
+    let by_id = || {
+        w.servers
+            .keycloak
+            .journal
+            .matching(|entry| entry.path.contains("/users/") && !entry.path.ends_with("/count"))
+            .len()
+    };
     w.run().await;
     let before = by_id();
     let again = w.run().await;
