@@ -67,13 +67,11 @@ async fn with_roles(
     if roles.is_empty() {
         return Ok(user);
     }
-    match source.roles_of(&user.id, roles).await? {
-        Some(roles) => Ok(UserState { roles, ..user }),
-        None => {
-            let text = format!("user {} disappeared while its roles were read; usersync reads it again", user.id);
-            Err(SourceError { class: ErrorClass::Transient, text, retry_after: None })
-        }
-    }
+    let Some(roles) = source.roles_of(&user.id, roles).await? else {
+        let text = format!("user {} disappeared while its roles were read; usersync reads it again", user.id);
+        return Err(SourceError { class: ErrorClass::Transient, text, retry_after: None });
+    };
+    Ok(UserState { roles, ..user })
 }
 
 async fn apply(
