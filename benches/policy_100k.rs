@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usersync::{
-    model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserState},
+    model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserRoles, UserState},
     plan::{Decision, GroupTable, NameHolder, Presence, Situation, decide},
     policy,
     targets::Capabilities,
@@ -158,6 +158,7 @@ fn state(user: Listed, groups: &[Arc<GroupState>]) -> UserState {
         attributes: user.attributes,
         groups: user.groups.into_iter().map(|number| Arc::clone(&groups[number])).collect(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     }
 }
 

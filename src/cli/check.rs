@@ -302,7 +302,7 @@ fn heard(listener: &mut Note, counts: EventCounts, turned_on: bool, out: &Out) {
 }
 
 async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: EventCounts, out: &Out) -> Part {
-    let diagnosis = client.diagnose().await;
+    let diagnosis = client.diagnose(&connector.policy.roles()).await;
     let unreachable = diagnosis.base_url.is_none()
         || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
     let mut notes = diagnosis.notes;

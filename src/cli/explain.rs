@@ -124,16 +124,30 @@ impl ExplainArgs {
     }
 }
 
+/// Returns why a user is in scope.
+fn why_in(user: &UserState, scope: &Scope) -> String {
+    if *scope == Scope::default() {
+        return "all users of the realm are".to_owned();
+    }
+    let held = scope.required_roles.iter().filter(|role| user.roles.has(role) == Ok(true));
+    let held: Vec<String> = held.map(ToString::to_string).collect();
+    let by = if held.is_empty() { String::new() } else { format!("; required_roles: {}", held.join(", ")) };
+    format!("it meets the conditions of the policy's scope{by}")
+}
+
 async fn explain(person: MatchedUser, policy: &Policy, sides: &Sides) -> Explained {
-    let MatchedUser { connector, id, user, trouble } = person;
-    let (scope, why) = match (&user, &trouble) {
+    let MatchedUser { connector, id, mut user, trouble } = person;
+    let (scope, why) = match (&mut user, &trouble) {
         (Some(user), _) => match sides.judge(&connector, policy, user.clone()).await {
-            Ok(Presence::Present(_, Verdict::In)) if policy.scope == Scope::default() => {
-                (InScope::In, "all users of the realm are".to_owned())
+            Ok(Presence::Present(judged, verdict)) => {
+                user.roles = judged.roles;
+                match verdict {
+                    Verdict::In => (InScope::In, why_in(user, &policy.scope)),
+                    Verdict::Out { why, .. } => (InScope::Out, why),
+                    Verdict::Undecided(why) => (InScope::Undecided, why),
+                }
             }
-            Ok(Presence::Present(_, Verdict::Out { why, .. })) => (InScope::Out, why),
-            Ok(Presence::Present(_, Verdict::Undecided(why))) => (InScope::Undecided, why),
-            Ok(_) => (InScope::In, "it meets the conditions of the policy's scope".to_owned()),
+            Ok(Presence::Gone) => (InScope::Out, "it is gone".to_owned()),
             Err(error) => (InScope::Undecided, error.text),
         },
         (None, Some(_)) => (InScope::Undecided, "it could not be read".to_owned()),

@@ -99,7 +99,7 @@ struct SetupArgs {
     /// listener on
     #[arg(long, value_name = "URL", value_parser = own_address)]
     address: Option<url::Url>,
-    /// Also let the client read roles
+    /// Also let the client read roles, which a policy with roles needs
     #[arg(long)]
     view_realm: bool,
     /// File for the client's secret

@@ -76,7 +76,8 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
             took(SignedDuration::from_millis(report.took_ms)),
         ),
     );
-    out.prose(4, format!("in scope {} of {}", thin(report.in_scope), thin(report.users)));
+    let others = if report.only_scope { "; users outside the required groups were not read" } else { "" };
+    out.prose(4, format!("in scope {} of {}{others}", thin(report.in_scope), thin(report.users)));
     if report.policy_changed {
         out.prose(
             4,

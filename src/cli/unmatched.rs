@@ -306,6 +306,7 @@ mod tests {
     use crate::model::{AttributeRules, Policy};
 
     static NONE: AttributeRules = AttributeRules::new();
+    use crate::model::UserRoles;
 
     fn user(id: &str, username: &str, name: [&str; 2], email: &str) -> UserState {
         UserState {
@@ -320,6 +321,7 @@ mod tests {
             attributes: BTreeMap::new(),
             groups: Vec::new(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 

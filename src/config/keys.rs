@@ -468,7 +468,22 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.scope.required",
         "`any` or `all`",
         Value(r#""any""#),
-        "`any`: one of `required_groups` is enough; `all`: each is required.",
+        "`any`: one of `required_groups` is enough, and one of `required_roles`; `all`: each is required.",
+    ),
+    key(
+        "connector.policy.scope.required_roles",
+        "list of roles",
+        Value("[]"),
+        "Roles that a user must have, directly, by a composite role or by a group, such as `[\"staff\", \"jira/user\"]`; \
+         empty: no requirement. A role of a client is written `CLIENT/ROLE`; in a name, `~/` stands for `/` and `~~` for \
+         `~`. A role that does not exist is an error, and nobody is removed because of it. Needs the roles `view-realm` \
+         and `view-clients`.",
+    ),
+    key(
+        "connector.policy.scope.excluded_roles",
+        "list of roles",
+        Value("[]"),
+        "Roles whose holders are left out; written as in `required_roles`.",
     ),
     key(
         "connector.policy.scope.excluded_groups",
@@ -626,6 +641,13 @@ pub(super) const KEYS: &[Key] = &[
         "`all` or `new`",
         Value(r#""all""#),
         "Whether all users in scope get it, or only those whose account usersync creates; these keep it.",
+    ),
+    key(
+        "connector.policy.groups.constant.roles",
+        "list of roles",
+        Value("[]"),
+        "Only users with one of these roles of Keycloak get the group, such as `[\"jira/admin\"]`; empty: no requirement. \
+         Written as in `policy.scope.required_roles`. A user that loses the role loses the group.",
     ),
     key(
         "connector.policy.groups.constant.condition",
@@ -790,7 +812,7 @@ pub(super) const KEYS: &[Key] = &[
         "table",
         Required,
         "A user as in Keycloak: `username`, and optionally `first_name`, `last_name`, `email`, `email_verified`, \
-         `enabled`, `federation`, `groups` (a list of paths) and `attributes` (lists of strings).",
+         `enabled`, `federation`, `groups` (a list of paths), `roles` (a list) and `attributes` (lists of strings).",
     ),
     key(
         "connector.user_test.target",

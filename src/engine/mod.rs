@@ -44,7 +44,7 @@ pub use ledger::{Fate, Ledger, Tally};
 pub use matching::search_accounts;
 pub use ports::{Connector, Engine, TargetPort};
 pub use retry::ATTEMPTS;
-pub use ruled_groups::with_group_rules;
+pub use ruled_groups::with_policy;
 pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, WaitingLine};
 pub use scope::judge;
 pub(crate) use send::approval_key;

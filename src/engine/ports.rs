@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    additions::Additions, breaker::Breaker, error::WorkError, ruled_groups::with_group_rules, run::EndedRun,
+    additions::Additions, breaker::Breaker, error::WorkError, ruled_groups::with_policy, run::EndedRun,
     times::EngineTimes,
 };
 use crate::{
@@ -67,7 +67,7 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        let source = with_group_rules(source, &policy.groups);
+        let source = with_policy(source, &policy);
         Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
     }
 }

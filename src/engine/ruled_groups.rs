@@ -1,5 +1,5 @@
-//! A source that applies the policy's rules for groups: their names, memberships in the groups above, and constant
-//! groups.
+//! A source that applies the policy's rules for groups (their names, memberships in the groups above, and constant
+//! groups), and reads the roles that the policy names.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,14 +11,19 @@ use parking_lot::Mutex;
 use usersync_clients::meter::CallMeter;
 
 use crate::{
-    keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
-    model::{ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Packed, UserId, UserState, path_names},
+    keycloak::{FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    model::{
+        ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Packed, Policy, RoleName, UserId, UserRoles,
+        UserState, path_names,
+    },
     policy,
 };
 
 struct RuledGroups {
     source: Arc<dyn Source>,
     rules: GroupRules,
+    /// The roles that the policy names.
+    roles: BTreeSet<RoleName>,
     known: KnownPaths,
     /// Ids of groups by the name that a template gives them, in lower case; `None`: the groups were not listed yet. Each
     /// is confirmed by a read before it is used.
@@ -28,25 +33,45 @@ struct RuledGroups {
 /// Ids of groups by path. Each is confirmed by a read before it is used.
 type KnownPaths = Mutex<HashMap<String, GroupId>>;
 
-/// Returns the source with these rules applied, or the source itself if the rules change nothing.
-pub fn with_group_rules(source: Arc<dyn Source>, rules: &GroupRules) -> Arc<dyn Source> {
+/// Returns the source with the policy's rules applied, or the source itself if they change nothing.
+pub fn with_policy(source: Arc<dyn Source>, policy: &Policy) -> Arc<dyn Source> {
+    let (rules, roles) = (&policy.groups, policy.roles());
     if rules.uses_attributes() {
         source.read_group_attributes();
     }
-    if policy::shapes_groups(rules) || rules.counts_subgroups() || !rules.constant.is_empty() {
-        Arc::new(RuledGroups { source, rules: rules.clone(), known: Mutex::default(), by_name: Mutex::default() })
+    let ruled = policy::shapes_groups(rules) || rules.counts_subgroups() || !rules.constant.is_empty();
+    if ruled || !roles.is_empty() {
+        let rules = rules.clone();
+        Arc::new(RuledGroups { source, rules, roles, known: Mutex::default(), by_name: Mutex::default() })
     } else {
         source
     }
 }
 
-/// Returns a user as read, with the groups that the rules give it and their names.
+/// Returns a user as read, with the groups that the rules give it and their names, and with its roles.
 pub(super) async fn ruled_user(
     source: &dyn Source,
-    rules: &GroupRules,
+    policy: &Policy,
     user: UserState,
 ) -> Result<UserState, SourceError> {
-    apply(source, rules, &KnownPaths::default(), user).await
+    let user = apply(source, &policy.groups, &KnownPaths::default(), user).await?;
+    with_roles(source, &policy.roles(), user).await
+}
+
+/// Returns a user as read, with those of these roles that it has.
+async fn with_roles(
+    source: &dyn Source,
+    roles: &BTreeSet<RoleName>,
+    user: UserState,
+) -> Result<UserState, SourceError> {
+    if roles.is_empty() {
+        return Ok(user);
+    }
+    let Some(roles) = source.roles_of(&user.id, roles).await? else {
+        let text = format!("user {} disappeared while its roles were read; usersync reads it again", user.id);
+        return Err(SourceError { class: ErrorClass::Transient, text, retry_after: None });
+    };
+    Ok(UserState { roles, ..user })
 }
 
 async fn apply(
@@ -165,9 +190,20 @@ impl Source for RuledGroups {
 
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
         match self.source.user(id).await? {
-            Some(user) => Ok(Some(apply(self.source.as_ref(), &self.rules, &self.known, user).await?)),
+            Some(user) => {
+                let user = apply(self.source.as_ref(), &self.rules, &self.known, user).await?;
+                Ok(Some(with_roles(self.source.as_ref(), &self.roles, user).await?))
+            }
             None => Ok(None),
         }
+    }
+
+    async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
+        self.source.roles_of(id, roles).await
+    }
+
+    async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
+        self.source.role_holders(roles).await
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
@@ -222,5 +258,12 @@ impl Source for RuledGroups {
 
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
         self.source.members(group).await
+    }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.source.members_in_full(group).await
     }
 }

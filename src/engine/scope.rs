@@ -78,7 +78,7 @@ async fn read_absent_groups(
 /// # Errors
 /// The source could not be asked for the groups above the user's groups, or whether a required group exists.
 pub async fn judge(source: &dyn Source, policy: &Policy, user: UserState) -> Result<Presence, SourceError> {
-    let user = ruled_user(source, &policy.groups, user).await?;
+    let user = ruled_user(source, policy, user).await?;
     judge_named(source, &policy.scope, &GroupRules::default(), user).await
 }
 

@@ -57,6 +57,8 @@ pub struct HookConnector {
     pub targets: Vec<TargetName>,
     /// The secrets that its events are signed with.
     pub secrets: Arc<HookSecrets>,
+    /// Whether its policy depends on roles.
+    pub uses_roles: bool,
     /// Whether the connector was removed: senders receive 410 Gone.
     pub removed: bool,
 }
@@ -246,7 +248,9 @@ impl Hooks {
         if !is_json(headers) {
             return Err(Refused::MediaType);
         }
-        let events = decode(verified, &DecodeContext::new(&place.connector.realm, now)).map_err(Refused::NotAnEvent)?;
+        let HookConnector { realm, uses_roles, .. } = &place.connector;
+        let context = DecodeContext { uses_roles: *uses_roles, ..DecodeContext::new(realm, now) };
+        let events = decode(verified, &context).map_err(Refused::NotAnEvent)?;
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
         let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
             tracing::error!(connector = %name, "events could not be stored: {error}");

@@ -1,11 +1,11 @@
 //! A realm as the engine reads it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use usersync::{
-    keycloak::{FullListing, OnProgress, Source, SourceError, SourceInfo},
-    model::{ErrorClass, GroupId, GroupState, Packed, SourceIdentity, UserId, UserState},
+    keycloak::{FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    model::{ErrorClass, GroupId, GroupState, Packed, RoleName, SourceIdentity, UserId, UserRoles, UserState},
 };
 
 use crate::world::{Shared, World};
@@ -53,6 +53,14 @@ impl Source for SimulatedSource {
             user
         })
         .await
+    }
+
+    async fn roles_of(&self, _: &UserId, _: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
+        Ok(Some(UserRoles::default()))
+    }
+
+    async fn role_holders(&self, _: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
+        Ok(RoleHolders::default())
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
@@ -130,6 +138,20 @@ impl Source for SimulatedSource {
             realm.groups.contains_key(group).then(|| {
                 let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
                 whole(members.map(|(id, _)| id.clone()).collect())
+            })
+        })
+        .await
+    }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.read(format!("members of {group} in full"), |world| {
+            let realm = &world.realms[self.realm];
+            realm.groups.contains_key(group).then(|| {
+                let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
+                whole(members.filter_map(|(id, _)| world.user_state(self.realm, id)).collect())
             })
         })
         .await

@@ -13,7 +13,7 @@ use usersync::{
     engine::Clock,
     model::{
         Account, AccountId, ChangeOutcome, ErrorClass, EventOutcome, GroupId, GroupState, IntentId, NewEvent,
-        Operation, Subject, TargetGroup, TargetGroupId, Token, UserId, UserState,
+        Operation, Subject, TargetGroup, TargetGroupId, Token, UserId, UserRoles, UserState,
     },
     targets::{Applied, TargetError, TargetErrorKind},
 };
@@ -257,6 +257,7 @@ impl World {
             attributes: BTreeMap::new(),
             groups,
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         })
     }
 

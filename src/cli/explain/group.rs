@@ -465,6 +465,6 @@ impl Sides {
     /// Returns the source of a connector, whose groups have the names that the policy gives them.
     fn named_source(&self, connector: &ConnectorName, policy: &Policy) -> Arc<dyn Source> {
         let source = Arc::clone(&self.sources[connector]);
-        crate::engine::with_group_rules(source, &policy.groups)
+        crate::engine::with_policy(source, policy)
     }
 }

@@ -54,8 +54,14 @@ fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
     } else {
         format!("in {}", some(groups.iter().copied(), 8, groups.len()))
     };
+    let roles: Vec<String> = user.roles.held.iter().map(ToString::to_string).collect();
+    let roles = match roles.len() {
+        0 => String::new(),
+        // Only those that the policy names are read.
+        held => format!(", with {}", some(roles.iter().map(String::as_str), 8, held)),
+    };
     format!(
-        "{}   {}   id {}   {enabled}, {origin}, {groups}   connector {}",
+        "{}   {}   id {}   {enabled}, {origin}, {groups}{roles}   connector {}",
         out.strong(&user.username),
         known.join(", "),
         explained.id,

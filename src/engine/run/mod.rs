@@ -12,8 +12,10 @@ mod memberships;
 mod own_groups;
 mod pages;
 mod report;
+mod roles;
 mod same_accounts;
 mod same_logins;
+mod scope_walk;
 mod undecided;
 mod unmanaged;
 mod users;
@@ -327,6 +329,7 @@ impl Run<'_> {
         let (mut source, mut target) = read?;
         self.confirm_links(&mut target).await?;
         self.report.users = source.users();
+        self.report.only_scope = source.only_scope;
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts().len();
         self.report.incomplete = source.users_incomplete.clone().or_else(|| {
@@ -404,8 +407,9 @@ impl Run<'_> {
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
-        let known = &source.absent_groups;
-        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(known));
+        self.report.unconfirmed.extend_once(source.unread_roles());
+        let known: Vec<String> = source.absent_groups.iter().cloned().chain(source.unread_roles()).collect();
+        self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(&known));
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }

@@ -58,6 +58,9 @@ pub struct Reached {
 pub struct Report {
     /// Number of users read at the source.
     pub users: usize,
+    /// Whether users outside the required groups were not read, as they cannot be in scope.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_scope: bool,
     /// Number of groups read at the source.
     pub groups: usize,
     /// Number of accounts read at the target.

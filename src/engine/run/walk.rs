@@ -16,6 +16,8 @@ use super::{
     members::{self, GroupRead, Reading},
     memberships::{Memberships, Rows},
     pages::Pages,
+    roles::WalkedRoles,
+    scope_walk::{MemberList, WalkedUsers},
 };
 use crate::{
     engine::{
@@ -24,7 +26,7 @@ use crate::{
         scope::absent_groups,
         send::approval_key,
     },
-    keycloak::SourceError,
+    keycloak::{FullListing, SourceError},
     model::{
         Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
         GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
@@ -49,6 +51,10 @@ pub(super) struct SourceWalk {
     /// The parent groups that also get the members of each of these, according to the policy; empty: none at all.
     above: Vec<Vec<Arc<GroupState>>>,
     memberships: Memberships,
+    /// The roles that the policy names.
+    roles: WalkedRoles,
+    /// Whether users outside the required groups were not read.
+    pub only_scope: bool,
     /// Users and groups that exist but could not be read, each with its error.
     pub failed: Vec<(Subject, String)>,
     failed_ids: IdSet<UserId>,
@@ -110,7 +116,8 @@ pub(super) struct TargetWalk {
 }
 
 impl Engine {
-    /// Reads all users, all groups, and the members of each group, never with one request per user. An error about one
+    /// Reads all users (or those that can be in scope), all groups, and the members of each group, never with one request
+    /// per user. An error about one
     /// group fails that group only.
     pub(super) async fn walk_source(
         &self,
@@ -121,8 +128,8 @@ impl Engine {
         let observation = self.store.next_observation().await?;
         self.identify(connector).await?;
         let progress = |read, total| options.report_progress("reading both sides", read, total, 0);
-        let users = connector.source.users(&progress).await?;
-        let groups = connector.source.groups().await?;
+        let (walked, groups) = self.walk_users(pair, connector, &progress).await?;
+        let WalkedUsers { users, lists, only_scope } = walked;
         let mut walk = SourceWalk {
             observation,
             users: users.items,
@@ -130,6 +137,8 @@ impl Engine {
             joined: Vec::new(),
             above: Vec::new(),
             memberships: Memberships::default(),
+            roles: WalkedRoles::default(),
+            only_scope,
             failed: Vec::new(),
             failed_ids: IdSet::default(),
             groups: groups.items,
@@ -152,46 +161,87 @@ impl Engine {
             }
         }
         walk.absent_groups = absent_groups(&connector.policy.scope, &walk.groups);
-        self.walk_members(connector, &mut walk).await?;
+        self.walk_members(connector, &mut walk, lists).await?;
+        if connector.policy.uses_roles() {
+            let holders = connector.source.role_holders(&connector.policy.roles()).await?;
+            walk.roles = WalkedRoles::new(holders, &walk.users, &walk.joined, &walk.groups);
+        }
         // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
         Ok(walk)
     }
 
-    async fn walk_members(&self, connector: &Connector, walk: &mut SourceWalk) -> Result<(), WorkError> {
+    /// Reads all users, or the members of the required groups if no other user can be in scope and they are fewer; and
+    /// all groups.
+    async fn walk_users(
+        &self,
+        pair: &Pair,
+        connector: &Connector,
+        progress: &(dyn Fn(usize, usize) + Send + Sync),
+    ) -> Result<(WalkedUsers, FullListing<GroupId, Vec<GroupState>>), WorkError> {
+        let mut groups = None;
+        if policy::members_suffice(&connector.policy) {
+            let listed = connector.source.groups().await?;
+            if let Some(members) = self.scope_members(pair, connector, &listed, progress).await? {
+                return Ok((members, listed));
+            }
+            groups = Some(listed);
+        }
+        let users = connector.source.users(progress).await?;
+        let groups = match groups {
+            Some(listed) => listed,
+            None => connector.source.groups().await?,
+        };
+        Ok((WalkedUsers { users, lists: IdMap::default(), only_scope: false }, groups))
+    }
+
+    /// Reads the members of each group, except of those whose lists are known already.
+    async fn walk_members(
+        &self,
+        connector: &Connector,
+        walk: &mut SourceWalk,
+        mut known: IdMap<GroupId, MemberList>,
+    ) -> Result<(), WorkError> {
         let mut groups: Vec<Arc<GroupState>> = walk.groups.iter().cloned().map(Arc::new).collect();
         // A user's groups are ordered.
         groups.sort();
+        let users = &walk.users;
         let mut walks = stream::iter(groups)
-            .map(|group| async move {
-                let members = connector.source.members(&group.id).await.map_err(WorkError::from);
-                (self.apart(connector, members).await, group)
+            .map(|group| {
+                let known = known.remove(&group.id);
+                async move {
+                    if known.is_some() {
+                        return (Ok(Ok(known)), group);
+                    }
+                    let members = connector.source.members(&group.id).await.map_err(WorkError::from);
+                    let members = members.map(|members| members.map(|members| MemberList::of(members, users)));
+                    (self.apart(connector, members).await, group)
+                }
             })
             .buffered(connector.parallel.max(1));
         let (mut joined, mut lists) = (Vec::new(), Vec::new());
+        let (mut failed, mut incomplete) = (Vec::new(), Vec::new());
         while let Some((members, group)) = walks.next().await {
             let members = match members? {
                 Ok(members) => members,
                 Err(error) => {
-                    walk.failed.push((Subject::Group(group.id.clone()), error.to_string()));
-                    walk.members_incomplete.push((group.path.clone(), error.to_string()));
+                    failed.push((Subject::Group(group.id.clone()), error.to_string()));
+                    incomplete.push((group.path.clone(), error.to_string()));
                     continue;
                 }
             };
             let Some(members) = members else { continue };
             if let Some(why) = members.incomplete {
-                walk.members_incomplete.push((group.path.clone(), why));
+                incomplete.push((group.path.clone(), why));
             }
-            let listed = (0..members.items.len()).map(|member| members.items.key(member));
-            let ids = listed.chain(members.unreadable.iter().map(|(id, _)| id.to_string()));
-            let mut places: Vec<u32> = Vec::with_capacity(members.items.len() + members.unreadable.len());
-            places.extend(ids.filter_map(|id| walk.users.place(&id)).map(number));
-            if !places.is_empty() {
-                lists.push((number(joined.len()), places.into()));
+            if !members.places.is_empty() {
+                lists.push((number(joined.len()), members.places.into()));
                 joined.push(group);
             }
         }
         drop(walks);
+        walk.failed.extend(failed);
+        walk.members_incomplete.extend(incomplete);
         if connector.policy.groups.counts_subgroups() {
             walk.above = above(&joined, &walk.groups, &connector.policy.groups);
         }
@@ -571,7 +621,8 @@ impl SourceWalk {
         }
         let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
         let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
-        UserState { groups, parent_groups, ..self.users.get(place) }
+        let roles = self.roles.of(place, self.memberships.of(place));
+        UserState { groups, parent_groups, roles, ..self.users.get(place) }
     }
 
     /// Returns the groups above the direct groups of the user at an index.
@@ -609,6 +660,11 @@ impl SourceWalk {
         if self.failed_ids.insert(user.clone()) {
             self.failed.push((Subject::User(user), why));
         }
+    }
+
+    /// Returns why roles that the policy names may have other holders than those that were read.
+    pub fn unread_roles(&self) -> impl Iterator<Item = String> {
+        self.roles.unread()
     }
 
     /// Returns the ids of the groups that were listed.

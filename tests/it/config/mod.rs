@@ -995,6 +995,20 @@ fn each_mistake_has_its_location_and_its_message() {
              last_name, email, email_verified, enabled, attributes, values, groups",
         ),
         (
+            with_connector("policy.scope.required_roles = [\"staff\", \"jira/user/x\"]"),
+            "usersync.toml:13:31: connector acme: policy.scope.required_roles: this role is invalid: \"jira/user/x\" has \
+             several slashes; write ~/ for a slash in a name",
+        ),
+        (
+            with_connector("policy.scope.excluded_roles = \"staff\""),
+            "usersync.toml:13:31: connector acme: policy.scope.excluded_roles: a list is expected",
+        ),
+        (
+            with_connector("policy.groups.constant = [{ name = \"all\", roles = [\"jira/\"] }]"),
+            "usersync.toml:13:51: connector acme: policy.groups.constant: this role is invalid: \"jira/\" has an empty name; \
+             write it as ROLE or CLIENT/ROLE",
+        ),
+        (
             with_connector("policy.scope.email_verified = \"yes\""),
             "usersync.toml:13:31: connector acme: policy.scope.email_verified: true or false, without quotes, is expected",
         ),

@@ -56,6 +56,77 @@ pub(crate) async fn roles(case: Arc<Case>) {
     assert_eq!(keys(&events[0][3]), ["composite", "id", "name"]);
 }
 
+/// Who has a role: directly, by a composite role of another container, by a group, or by the group above a group.
+pub(crate) async fn role_holders(case: Arc<Case>) {
+    let user = async |name: &str| case.post("/users", json!({ "username": name, "enabled": true })).await;
+    let (ann, bob, carl) = (user("ann").await, user("bob").await, user("carl").await);
+    let eng = case.post("/groups", json!({ "name": "eng" })).await;
+    let core = case.post(&format!("/groups/{eng}/children"), json!({ "name": "core" })).await;
+    case.ask("PUT", &format!("/users/{carl}/groups/{core}"), None).await;
+    let portal = case.post("/clients", json!({ "clientId": "portal" })).await;
+    for (path, name) in [
+        ("/roles".to_owned(), "app"),
+        (format!("/clients/{portal}/roles"), "viewer"),
+        (format!("/clients/{portal}/roles"), "all"),
+    ] {
+        assert_eq!(case.ask("POST", &path, Some(json!({ "name": name }))).await.status, 201, "{name}");
+    }
+    let of_client = |name: &str| format!("/clients/{portal}/roles/{name}");
+    let app = case.get("/roles/app").await;
+    let (viewer, all) = (case.get(&of_client("viewer")).await, case.get(&of_client("all")).await);
+    assert_eq!((&viewer["clientRole"], &viewer["containerId"]), (&json!(true), &json!(portal)));
+    case.expect("GET", &of_client("nope"), None, 404, error("Could not find role")).await;
+    // A role of the client contains one of the realm, which contains another one of the client.
+    case.events().await;
+    case.expect("POST", &format!("{}/composites", of_client("all")), Some(json!([app])), 204, Value::Null).await;
+    case.expect("POST", "/roles/app/composites", Some(json!([viewer])), 204, Value::Null).await;
+    let by_id = format!("/roles-by-id/{}/composites", all["id"].as_str().expect("an id"));
+    for path in [format!("{}/composites", of_client("all")), by_id] {
+        assert_eq!(case.names(&path, "name").await, ["app"], "{path}");
+    }
+    case.expect("GET", "/roles-by-id/nope", None, 404, error("Could not find role with id")).await;
+    let composite: Vec<Value> = case.get("/roles").await.as_array().expect("a list").clone();
+    let composite = composite.iter().find(|role| role["name"] == "app").expect("it is listed");
+    assert_eq!(composite["composite"], true);
+    let client_mappings = |of: &str, id: &str| format!("/{of}/{id}/role-mappings/clients/{portal}");
+    case.expect("POST", &client_mappings("users", &ann), Some(json!([all])), 204, Value::Null).await;
+    case.expect("POST", &client_mappings("users", &bob), Some(json!([viewer])), 204, Value::Null).await;
+    case.expect("POST", &client_mappings("groups", &eng), Some(json!([all])), 204, Value::Null).await;
+    // The lists of holders have the direct ones only, the effective roles of a user have all.
+    for (role, users, groups) in [("all", &["ann"][..], &["eng"][..]), ("viewer", &["bob"], &[])] {
+        assert_eq!(case.names(&format!("{}/users?briefRepresentation=true", of_client(role)), "username").await, users);
+        assert_eq!(case.names(&format!("{}/groups", of_client(role)), "name").await, groups);
+    }
+    assert_eq!(case.names("/roles/app/users?first=0&max=10", "username").await, Vec::<String>::new());
+    for (user, roles) in [(&ann, &["all", "viewer"][..]), (&bob, &["viewer"]), (&carl, &["all", "viewer"])] {
+        let mut held = case.names(&format!("{}/composite", client_mappings("users", user)), "name").await;
+        held.sort();
+        assert_eq!(held, roles);
+        let realm = case.names(&format!("/users/{user}/role-mappings/realm/composite"), "name").await;
+        assert_eq!(realm.contains(&"app".to_owned()), user != &bob, "{realm:?}");
+    }
+    let unknown = format!("/users/{ann}/role-mappings/clients/nope/composite");
+    case.expect("GET", &unknown, None, 404, error("Client not found")).await;
+    case.expect("GET", "/users/nope/role-mappings/realm/composite", None, 404, error("User not found")).await;
+    case.expect("PUT", "/roles/app", Some(json!({ "name": "app2" })), 204, Value::Null).await;
+    case.expect("DELETE", &of_client("viewer"), None, 204, Value::Null).await;
+    assert_eq!(case.names(&format!("{}/composite", client_mappings("users", &ann)), "name").await, ["all"]);
+    case.expect("DELETE", &format!("/clients/{portal}"), None, 204, Value::Null).await;
+    let heads: Vec<Value> = case.events().await.iter().map(|event| json!([event[0], event[1], event[2]])).collect();
+    let below = |path: &str| path[1..].to_owned();
+    let expected = [
+        json!(["CREATE", "CLIENT_ROLE", format!("{}/composites", below(&of_client("all")))]),
+        json!(["CREATE", "REALM_ROLE", "roles/app/composites"]),
+        json!(["CREATE", "CLIENT_ROLE_MAPPING", below(&client_mappings("users", &ann))]),
+        json!(["CREATE", "CLIENT_ROLE_MAPPING", below(&client_mappings("users", &bob))]),
+        json!(["CREATE", "CLIENT_ROLE_MAPPING", below(&client_mappings("groups", &eng))]),
+        json!(["UPDATE", "REALM_ROLE", "roles/app"]),
+        json!(["DELETE", "CLIENT_ROLE", below(&of_client("viewer"))]),
+        json!(["DELETE", "CLIENT", format!("clients/{portal}")]),
+    ];
+    assert_eq!(heads, expected);
+}
+
 pub(crate) async fn rights(case: Arc<Case>) {
     let user = case.post("/users", json!({ "username": "alice", "enabled": true })).await;
     let group = case.post("/groups", json!({ "name": "eng" })).await;

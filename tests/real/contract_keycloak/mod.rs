@@ -143,6 +143,7 @@ const CASES: &[(&str, Run)] = cases![
     events::partial_imports,
     events::event_store,
     access::roles,
+    access::role_holders,
     access::rights,
 ];
 

@@ -54,7 +54,7 @@ fn reported(event: &NewEvent) -> String {
 }
 
 const NOBODY: &str = "- it names no user or group";
-const ROLES: &str = "- roles are not mapped";
+const ROLES: &str = "- the policy names no role";
 const FAILED: &str = "- it reports a failure, so nothing was changed";
 const LOGIN: &str = "- a sign-in without an identity provider changes no user";
 const ORGANISATIONS: &str = "- organisations are not mapped";

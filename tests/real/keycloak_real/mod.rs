@@ -80,7 +80,7 @@ async fn a_realm_is_set_up_read_and_restored() {
     let source = source(&realm, None, "usersync", &done.client_secret, 500);
     let info = source.identify().await.unwrap();
     assert!(info.identity.issuer.ends_with(&format!("/realms/{}", realm.name)));
-    let found = source.diagnose().await;
+    let found = source.diagnose(&BTreeSet::new()).await;
     for (about, state) in [
         ("reached", NoteState::Ok),
         ("sign-in", NoteState::Ok),
@@ -136,7 +136,7 @@ async fn a_client_of_master_reads_another_realm() {
     let source = source(&realm, Some("master"), &client, &secret, 500);
     assert!(source.identify().await.unwrap().identity.issuer.ends_with("/realms/master"));
     assert_eq!(source.user_count().await, Ok(0));
-    let found = source.diagnose().await;
+    let found = source.diagnose(&BTreeSet::new()).await;
     assert!(found.notes.iter().all(|note| note.state != NoteState::No), "{:?}", found.notes);
     assert_eq!(setup.test_event().await.unwrap().kind, "UPDATE REALM_ROLE");
     let plan = setup.plan_removal().await.unwrap();
@@ -216,7 +216,7 @@ async fn missing_permissions_are_reported_and_never_mistaken_for_an_empty_realm(
     let error = bare.users(&|_, _| {}).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Forbidden);
     assert!(error.text.contains("lacks the role view-users") && error.text.contains("realm-management"), "{error}");
-    let found = bare.diagnose().await;
+    let found = bare.diagnose(&BTreeSet::new()).await;
     assert!(found.notes.iter().any(|note| note.about == "read events" && note.text.contains("view-events is missing")));
 
     realm.roles("usersync", "POST", &["query-users", "query-groups", "manage-users"]).await;

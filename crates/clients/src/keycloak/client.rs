@@ -1,18 +1,20 @@
 //! The Admin REST API as a [`Source`].
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::{
-    FullListing, KeycloakSource, Source, SourceError, SourceInfo,
+    FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
     fault::{self, Asked},
-    pages::Paged,
+    pages::{Collect, Paged},
     requests::{GROUP_GONE, Listing, USER_GONE},
     source::OnProgress,
     wire::{self, Entry, Group, Listed, User},
 };
 use crate::{
     meter::CallMeter,
-    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
+    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, UserId, UserRoles, UserState},
 };
 
 /// Number of users requested where any enabled user will do.
@@ -52,6 +54,28 @@ impl KeycloakSource {
             }
         };
         list.into_iter().map(state).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Lists the direct members of a group, in brief or in full; `None` if the group is gone.
+    async fn members_of<C: Collect>(
+        &self,
+        group: &GroupId,
+        brief: &str,
+    ) -> Result<Option<FullListing<UserId, C>>, SourceError> {
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &["groups", group.as_str(), "members"],
+            query: &[("briefRepresentation", brief)],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: Some(GROUP_GONE),
+        };
+        let paged: Option<Paged<C>> = self.pages(listing, &|_| {}).await?;
+        Ok(paged.map(|paged| FullListing {
+            items: paged.items,
+            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: paged.incomplete,
+        }))
     }
 }
 
@@ -100,6 +124,14 @@ impl Source for KeycloakSource {
         }
     }
 
+    async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
+        self.effective_roles(id, roles).await
+    }
+
+    async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
+        self.holders(roles).await
+    }
+
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
         Ok(self.user_alone(id).await?.is_some_and(|user| user.enabled))
     }
@@ -143,19 +175,13 @@ impl Source for KeycloakSource {
     }
 
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError> {
-        let listing = Listing {
-            asked: Asked::Groups,
-            below: &["groups", group.as_str(), "members"],
-            query: &[("briefRepresentation", "true")],
-            from: 0,
-            max: self.settings.page.max(1),
-            gone: Some(GROUP_GONE),
-        };
-        let paged: Option<Paged<Packed<UserId>>> = self.pages(listing, &|_| {}).await?;
-        Ok(paged.map(|paged| FullListing {
-            items: paged.items,
-            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
-            incomplete: paged.incomplete,
-        }))
+        self.members_of(group, "true").await
+    }
+
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError> {
+        self.members_of(group, "false").await
     }
 }

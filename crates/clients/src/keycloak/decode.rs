@@ -40,12 +40,14 @@ pub struct DecodeContext<'a> {
     pub realm: &'a str,
     /// The current time.
     pub now: Timestamp,
+    /// Whether the connector's policy depends on roles. If not, events about them cause no work.
+    pub uses_roles: bool,
 }
 
 impl<'a> DecodeContext<'a> {
-    /// Creates a context for this realm and time.
+    /// Creates a context for this realm and time, for a policy that does not depend on roles.
     pub fn new(realm: &'a str, now: Timestamp) -> Self {
-        Self { realm, now }
+        Self { realm, now, uses_roles: false }
     }
 }
 
@@ -143,7 +145,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     let read = Read::from(&item);
     let verdict = match other_realm(&item, context) {
         Some(realm) => Err(format!("it belongs to realm {realm}")),
-        None => Ok(verdict(&read.facts())),
+        None => Ok(verdict(&Facts { uses_roles: context.uses_roles, ..read.facts() })),
     };
     let (Verdict { hints, may_remove, wants_run, ignored }, elsewhere) = match verdict {
         Ok(verdict) => (verdict, None),
@@ -263,6 +265,7 @@ impl<'a> Read<'a> {
             failed: self.failed,
             from_listener: self.from_listener,
             is_model: self.is_model,
+            uses_roles: false,
         }
     }
 

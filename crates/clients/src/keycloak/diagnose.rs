@@ -1,6 +1,6 @@
 //! The realm checks of `usersync check`: one line for each requirement.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use super::{
     wire::{EventsConfig, Group, User},
 };
 use crate::{
-    model::ErrorClass,
+    model::{ErrorClass, RoleName},
     targets::{Note, NoteState},
 };
 
@@ -40,8 +40,9 @@ impl Diagnosis {
 }
 
 impl KeycloakSource {
-    /// Checks every requirement and every recommendation. Changes nothing.
-    pub async fn diagnose(&self) -> Diagnosis {
+    /// Checks every requirement and every recommendation, and whether these roles of the policy can be read. Changes
+    /// nothing.
+    pub async fn diagnose(&self, roles: &BTreeSet<RoleName>) -> Diagnosis {
         let mut found = Diagnosis { base_url: None, version: None, notes: Vec::new() };
         match self.base().await {
             Ok(base) => found.base_url = Some(base.to_string()),
@@ -62,6 +63,9 @@ impl KeycloakSource {
         let blind = token.claims.is_blind(&self.names.rights_client);
         self.users(&mut found, blind).await;
         self.group_lines(&mut found, blind).await;
+        if !roles.is_empty() {
+            self.role_lines(&mut found, roles).await;
+        }
         self.rights(&mut found, &token);
         self.events(&mut found).await;
         Self::clock(&mut found, &token);
@@ -137,6 +141,17 @@ impl KeycloakSource {
                 let groups = crate::model::count(thousands(count), "group", "groups");
                 found.say(NoteState::Ok, "read groups", groups);
             }
+        }
+    }
+
+    async fn role_lines(&self, found: &mut Diagnosis, roles: &BTreeSet<RoleName>) {
+        match self.absent_roles(roles).await {
+            Err(error) => found.say(NoteState::No, "read roles", error.text),
+            Ok(absent) if absent.is_empty() => {
+                let roles = crate::model::count(roles.len(), "role", "roles");
+                found.say(NoteState::Ok, "read roles", format!("{roles} of the policy"));
+            }
+            Ok(absent) => absent.into_iter().for_each(|why| found.say(NoteState::No, "read roles", why)),
         }
     }
 

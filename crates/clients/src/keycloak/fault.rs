@@ -28,6 +28,8 @@ pub(super) fn transient(text: impl Into<String>) -> SourceError {
 pub(super) enum Asked {
     Users,
     Groups,
+    Roles,
+    Clients,
     Events,
     Realm,
     Server,
@@ -40,7 +42,8 @@ impl Asked {
         match self {
             Self::Users | Self::Groups => Some("view-users"),
             Self::Events => Some("view-events"),
-            Self::Realm => Some("view-realm"),
+            Self::Realm | Self::Roles => Some("view-realm"),
+            Self::Clients => Some("view-clients"),
             Self::Server | Self::Token => None,
         }
     }
@@ -51,6 +54,8 @@ impl fmt::Display for Asked {
         f.write_str(match self {
             Self::Users => "users",
             Self::Groups => "groups",
+            Self::Roles => "roles",
+            Self::Clients => "clients and their roles",
             Self::Events => "events",
             Self::Realm => "the realm",
             Self::Server => "the server's information",
@@ -137,6 +142,11 @@ impl Names {
         };
         error.retry_after = wait;
         error
+    }
+
+    /// Returns the error for a listing that is empty only because a role is missing.
+    pub fn lacks(&self, asked: Asked, base: &Base) -> SourceError {
+        error(ErrorClass::Forbidden, self.forbidden(asked, base))
     }
 
     fn forbidden(&self, asked: Asked, base: &Base) -> String {

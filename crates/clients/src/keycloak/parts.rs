@@ -33,7 +33,9 @@ impl Parts {
         let path = listing.below.join("/");
         let (one, many) = match (listing.asked, listing.below.last()) {
             (_, Some(&"members")) => ("member", "members"),
-            (Asked::Users, _) => ("user", "users"),
+            (Asked::Users, _) | (_, Some(&"users")) => ("user", "users"),
+            (_, Some(&"roles")) => ("role", "roles"),
+            (_, Some(&"clients")) => ("client", "clients"),
             _ => ("group", "groups"),
         };
         let query: Vec<String> = listing.query.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -55,7 +55,7 @@ pub struct SetupOptions {
     pub client_id: String,
     /// The credentials for the changes.
     pub sign_in: SignIn,
-    /// Whether to grant `view-realm`, which reading roles needs.
+    /// Whether to grant `view-realm` and `view-clients`, which reading roles needs.
     pub view_realm: bool,
     /// The address at which the listener reaches usersync; `None`: the realm's attributes stay unchanged.
     pub address: Option<Url>,
@@ -103,7 +103,7 @@ impl SetupOptions {
     fn roles(&self) -> Vec<&'static str> {
         let mut roles = vec!["view-users", "view-events"];
         if self.view_realm {
-            roles.push("view-realm");
+            roles.extend(["view-realm", "view-clients"]);
         }
         roles
     }

@@ -1,11 +1,15 @@
 //! The [`Source`] trait: what the engine reads from a source.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
 use crate::{
     meter::CallMeter,
-    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
+    model::{
+        ErrorClass, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, Unread, UserId, UserRoles, UserState,
+    },
 };
 
 /// An error of the source, as a message for operators: the thing, what happened, what to do.
@@ -48,6 +52,26 @@ impl Unreadable {
     }
 }
 
+/// The users and groups that have a role directly, or by a composite role that contains it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holders {
+    /// The users.
+    pub users: Packed<UserId>,
+    /// The groups; their members have the role, and those of the groups below them.
+    pub groups: Vec<GroupId>,
+    /// Why there may be more; `None`: these are all.
+    pub incomplete: Option<String>,
+}
+
+/// Who has the roles that a policy names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoleHolders {
+    /// The holders that were read.
+    pub held: BTreeMap<RoleName, Holders>,
+    /// Roles of which it is not known whether others have them.
+    pub unread: BTreeMap<RoleName, Unread>,
+}
+
 /// Called with the number of entries read and their approximate total.
 pub type OnProgress<'a> = &'a (dyn Fn(usize, usize) + Send + Sync);
 
@@ -85,6 +109,13 @@ pub trait Source: Send + Sync {
     /// Reads a user with its direct groups, by two concurrent calls.
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;
 
+    /// Returns which of these roles a user has; `None`: the user is gone. A missing right is not an error, but part of
+    /// the answer.
+    async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError>;
+
+    /// Reads who has these roles. A missing right is not an error, but part of the answer.
+    async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError>;
+
     /// Whether the user's read answers 200 and the user is enabled; one call.
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError>;
 
@@ -114,4 +145,10 @@ pub trait Source: Send + Sync {
 
     /// Lists the ids of all direct members of a group; `None` if the group is gone.
     async fn members(&self, group: &GroupId) -> Result<Option<FullListing<UserId, Packed<UserId>>>, SourceError>;
+
+    /// Lists all direct members of a group, without groups; `None` if the group is gone.
+    async fn members_in_full(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<FullListing<UserId, Packed<UserState>>>, SourceError>;
 }

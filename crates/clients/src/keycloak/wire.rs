@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::Unreadable;
-use crate::model::{GroupId, GroupState, UserId, UserState, federation};
+use crate::model::{GroupId, GroupState, UserId, UserRoles, UserState, federation};
 
 /// A representation of an entry in a listing.
 pub(super) trait Listed: DeserializeOwned + Send {
@@ -150,6 +150,7 @@ impl User {
             attributes: self.attributes,
             groups: groups.into_iter().map(Arc::new).collect(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 }

@@ -184,6 +184,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::UserRoles;
 
     #[test]
     fn a_link_and_a_write_are_told_apart_when_they_are_read_back() {
@@ -215,6 +216,7 @@ mod tests {
             attributes: BTreeMap::new(),
             groups: Vec::new(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 

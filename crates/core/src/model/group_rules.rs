@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, GroupState, GroupTemplate, NamePattern, PathPattern, Template};
+use super::{GroupId, GroupState, GroupTemplate, NamePattern, PathPattern, RoleName, Template};
 
 /// The part of a group's path that names it in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct ConstantGroup {
     /// The users that it is for.
     #[serde(default, rename = "for")]
     pub granted_to: GrantedTo,
+    /// Roles of which a member has at least one, directly, by composite roles or by groups; empty: no requirement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleName>,
     /// A template that renders `true` for the users among these that are members, and `false` for the others; `None`:
     /// all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]

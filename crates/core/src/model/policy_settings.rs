@@ -1,6 +1,6 @@
 //! The policy settings of a connector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, Scope,
+    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, RoleName, Scope,
     TargetMatching, TargetName,
 };
 
@@ -111,6 +111,20 @@ impl Policy {
         hex::encode(&Sha256::digest(json)[..8])
     }
 
+    /// Returns the roles that decide who is in scope or a member of a group.
+    pub fn roles(&self) -> BTreeSet<RoleName> {
+        let Scope { required_roles, excluded_roles, .. } = &self.scope;
+        let granting = self.groups.constant.iter().flat_map(|constant| &constant.roles);
+        required_roles.iter().chain(excluded_roles).chain(granting).cloned().collect()
+    }
+
+    /// Returns whether roles decide who is in scope or a member of a group.
+    pub fn uses_roles(&self) -> bool {
+        let Scope { required_roles, excluded_roles, .. } = &self.scope;
+        let grants = self.groups.constant.iter().any(|constant| !constant.roles.is_empty());
+        !(required_roles.is_empty() && excluded_roles.is_empty()) || grants
+    }
+
     /// Returns the rules for accounts in a target.
     pub fn account_rules(&self, target: &TargetName) -> AccountRules<'_> {
         static NONE: AttributeRules = AttributeRules::new();
@@ -187,6 +201,8 @@ mod tests {
         assert_eq!(of(r#"{"first_run": "apply", "adopt": "always", "safety": {"count": 1}}"#), of("{}"));
         for json in [
             r#"{"scope": {"required_groups": ["/staff"]}}"#,
+            r#"{"scope": {"required_roles": ["staff"]}}"#,
+            r#"{"groups": {"constant": [{"name": "a", "roles": ["staff"]}]}}"#,
             r#"{"groups": {"prefix": "kc-"}}"#,
             r#"{"account": {"login": "{{ email }}"}}"#,
             r#"{"matching": {"by": ["email"]}}"#,
@@ -223,6 +239,20 @@ mod tests {
         ] {
             assert_eq!(without(value, &default), left);
         }
+    }
+
+    #[test]
+    fn the_roles_of_a_policy_are_those_of_its_scope_and_its_groups() {
+        let of = |json: &str| {
+            let policy = serde_json::from_str::<Policy>(json).unwrap();
+            let roles: Vec<String> = policy.roles().iter().map(ToString::to_string).collect();
+            assert_eq!(policy.uses_roles(), !roles.is_empty(), "{json}");
+            roles.join(" ")
+        };
+        assert_eq!(of(r#"{"groups": {"constant": [{"name": "a"}]}}"#), "");
+        assert_eq!(of(r#"{"scope": {"required_roles": ["b", "jira/a"]}}"#), "b jira/a");
+        assert_eq!(of(r#"{"scope": {"excluded_roles": ["b"]}}"#), "b");
+        assert_eq!(of(r#"{"groups": {"constant": [{"name": "a", "roles": ["c"]}]}}"#), "c");
     }
 
     #[test]

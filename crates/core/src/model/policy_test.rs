@@ -11,7 +11,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{GroupState, TargetName, UserState, path_names};
+use super::{GroupState, RoleName, TargetName, UserRoles, UserState, path_names};
 
 /// What a test expects of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,9 @@ pub struct TestUser {
     /// The paths of the groups that the user is a direct member of.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// The effective roles of the user.
+    #[serde(default)]
+    pub roles: BTreeSet<RoleName>,
     /// Custom attributes.
     #[serde(default)]
     pub attributes: BTreeMap<String, Vec<String>>,
@@ -165,6 +168,7 @@ impl TestUser {
             attributes: self.attributes.clone(),
             groups: self.groups.iter().map(|path| Arc::new(group_at(path, BTreeMap::new()))).collect(),
             parent_groups: Vec::new(),
+            roles: UserRoles { held: self.roles.iter().cloned().map(Arc::new).collect(), unread: None },
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LoginPattern, PathPattern, Template};
+use super::{LoginPattern, PathPattern, RoleName, Template};
 
-/// Whether one of the required groups is enough.
+/// Whether one of the required groups, and one of the required roles, is enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Required {
@@ -34,10 +34,14 @@ pub enum Origin {
 pub struct Scope {
     /// Groups of which a user has to be a member; empty: of none.
     pub required_groups: Vec<PathPattern>,
-    /// Whether one of them is enough.
+    /// Roles that a user has to have, directly, by composite roles or by groups; empty: none.
+    pub required_roles: Vec<RoleName>,
+    /// Whether one of these groups, and one of these roles, is enough.
     pub required: Required,
     /// Groups whose members are left out.
     pub excluded_groups: Vec<PathPattern>,
+    /// Roles whose holders are left out.
+    pub excluded_roles: Vec<RoleName>,
     /// Whether a member of a sub-group counts as a member of the groups above it.
     pub subgroups: bool,
     /// The logins that are synced; empty: all.
@@ -56,8 +60,10 @@ impl Default for Scope {
     fn default() -> Self {
         Self {
             required_groups: Vec::new(),
+            required_roles: Vec::new(),
             required: Required::Any,
             excluded_groups: Vec::new(),
+            excluded_roles: Vec::new(),
             subgroups: true,
             logins: Vec::new(),
             excluded_logins: Vec::new(),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GroupId, UserId,
+    GroupId, UserId, UserRoles,
     packed::{self, Names, Packable},
     path_names,
 };
@@ -48,6 +48,9 @@ pub struct UserState {
     /// memberships only, not for the scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_groups: Vec<Arc<GroupState>>,
+    /// Which of the roles that the policy names the user has.
+    #[serde(default, skip_serializing_if = "UserRoles::is_empty")]
+    pub roles: UserRoles,
 }
 
 impl GroupState {
@@ -77,7 +80,7 @@ impl UserState {
     }
 }
 
-/// Packed without its groups: a holder of many users stores their memberships separately.
+/// Packed without its groups and roles: a holder of many users stores them separately.
 impl Packable for UserState {
     fn key(&self) -> &str {
         self.id.as_str()
@@ -111,6 +114,7 @@ impl Packable for UserState {
             attributes: attributes.into_iter().map(|(number, values)| (name(number), values)).collect(),
             groups: Vec::new(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 }
@@ -215,6 +219,7 @@ mod tests {
             attributes: [dept, ("none".to_owned(), Vec::new())].into(),
             groups: vec![Arc::new(GroupState::new("g1".into(), "eng".to_owned(), "/eng".to_owned()))],
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 
@@ -232,6 +237,7 @@ mod tests {
             attributes: BTreeMap::new(),
             groups: Vec::new(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 

@@ -10,7 +10,7 @@ mod group;
 
 pub use group::GroupTemplate;
 
-use super::UserState;
+use super::{UserRoles, UserState};
 
 /// The name of a template within its own environment.
 const NAME: &str = "template";
@@ -137,6 +137,7 @@ fn nobody() -> UserState {
         attributes: BTreeMap::new(),
         groups: Vec::new(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     }
 }
 

@@ -138,8 +138,12 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
         policy::grants(constant, user, is_new) == Ok(true)
             && matches!(situation.groups.mapping(&constant.id()), Some(GroupMapping::Managed { group: fed, .. }) if fed == group)
     };
-    if paths.is_empty() && situation.group_rules.constant.iter().any(grants) {
-        "granted by groups.constant of the policy".to_owned()
+    let constant = situation.group_rules.constant.iter().find(|constant| grants(constant));
+    if let (true, Some(constant)) = (paths.is_empty(), constant) {
+        match constant.roles.iter().find(|role| user.roles.has(role) == Ok(true)) {
+            Some(role) => format!("granted by groups.constant of the policy (role {role})"),
+            None => "granted by groups.constant of the policy".to_owned(),
+        }
     } else if paths.is_empty() {
         "member in Keycloak".to_owned()
     } else {
@@ -169,11 +173,12 @@ fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Account, GroupId, GroupMapping, ManagedGroup},
+        model::{Account, GroupId, GroupMapping, ManagedGroup, RoleName, UserRoles},
         plan::{
-            GroupTable, NameHolder,
+            GroupTable, NameHolder, Presence, fixtures,
             fixtures::{OwnedSituation, account, source_group, user},
         },
+        policy::Verdict,
     };
 
     fn update(fields: UserFields) -> Action {
@@ -412,5 +417,10 @@ mod tests {
         let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng"}]}"#).unwrap();
         let granted = Situation { group_rules: &rules, ..given.situation() };
         assert_eq!(cause(&add, &granted), "granted by groups.constant of the policy");
+        let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng", "roles": ["a", "jira/b"]}]}"#).unwrap();
+        let roles = UserRoles { held: vec![Arc::new(RoleName::of_client("jira", "b"))], unread: None };
+        let presence = Presence::Present(UserState { roles, ..fixtures::user() }, Verdict::In);
+        let granted = Situation { group_rules: &rules, presence: &presence, ..granted };
+        assert_eq!(cause(&add, &granted), "granted by groups.constant of the policy (role jira/b)");
     }
 }

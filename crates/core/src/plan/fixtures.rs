@@ -12,7 +12,7 @@ use crate::{
     capabilities::{Capabilities, CaseRule},
     model::{
         Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, MatchRules, Matching, Pair,
-        Scope, UserState,
+        Scope, UserRoles, UserState,
     },
     policy,
 };
@@ -56,6 +56,7 @@ pub(crate) fn user() -> UserState {
         attributes: BTreeMap::new(),
         groups: Vec::new(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     }
 }
 

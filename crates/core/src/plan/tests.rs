@@ -23,7 +23,7 @@ use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
         Account, AccountRules, AccountTemplates, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup,
-        Operation, Pair, TargetGroupId, UserState,
+        Operation, Pair, TargetGroupId, UserRoles, UserState,
     },
     policy,
 };
@@ -208,6 +208,7 @@ fn users() -> impl Strategy<Value = UserState> {
             attributes,
             groups: groups.into_iter().map(source_group_of).collect(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         },
     )
 }
@@ -344,6 +345,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         attributes: attributes.into(),
         groups: Vec::new(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     };
     let decision = decide(&Situation {
         pair: &pair(),
@@ -436,6 +438,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         attributes: [].into(),
         groups: Vec::new(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     };
     let account = Account {
         id: "a".into(),
@@ -509,6 +512,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         attributes: BTreeMap::new(),
         groups: Vec::new(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     };
     let account = Account {
         id: "a".into(),
@@ -565,6 +569,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         attributes: BTreeMap::new(),
         groups: groups.iter().copied().map(source_group_of).collect(),
         parent_groups: Vec::new(),
+        roles: UserRoles::default(),
     };
     let decision = decide(&Situation {
         pair: &pair(),

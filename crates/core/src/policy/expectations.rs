@@ -204,7 +204,7 @@ mod tests {
 
     fn policy() -> Policy {
         let json = r#"{
-            "scope": {"excluded_logins": ["svc-*"], "condition": "{{ attributes.type or true }}"},
+            "scope": {"excluded_logins": ["svc-*"], "excluded_roles": ["left"], "condition": "{{ attributes.type or true }}"},
             "groups": {"excluded": ["/hr/**"], "named_by": "path", "prefix": "KC-"},
             "targets": {"wiki": {"attributes": {"title": "{{ attributes.title }}"}}}
         }"#;
@@ -255,6 +255,10 @@ mod tests {
             (
                 r#""user": {"username": "svc-ci"}, "in_scope": true"#,
                 Some("in scope: yes != no (its login matches svc-* of excluded_logins)"),
+            ),
+            (
+                r#""user": {"username": "bob", "roles": ["left"]}, "in_scope": true"#,
+                Some("in scope: yes != no (it has the role left (excluded_roles))"),
             ),
             (
                 r#""user": {"username": "bob", "attributes": {"type": ["x"]}}, "in_scope": false"#,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::condition::{meets, truth};
 use crate::model::{
     ConstantGroup, GrantedTo, GroupRules, GroupState, GroupTemplate, GroupVerdict, Members, NamedBy, PathPattern,
-    Policy, Scope, UserState, parent_paths, path_names,
+    Policy, RoleName, Scope, UserState, parent_paths, path_names,
 };
 
 /// Returns why a group, as the rules name it, is not synced; `None`: it is.
@@ -56,13 +56,33 @@ pub fn paths_above_user<'u>(user: &'u UserState, rules: &'u GroupRules) -> BTree
 /// Returns whether a constant group is granted to a user; `is_new`: its account is created.
 ///
 /// # Errors
-/// The group's condition cannot be applied to the user; the error says why.
+/// The group's condition cannot be applied to the user, or it is not known whether the user has one of the group's
+/// roles; the error says why.
 pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Result<bool, String> {
     if constant.granted_to == GrantedTo::New && !is_new {
         return Ok(false);
     }
+    if !constant.roles.is_empty() && !has_any(user, &constant.roles).map_err(ToOwned::to_owned)? {
+        return Ok(false);
+    }
     let cannot = |why| format!("{}: cannot apply the condition of {}: {why}", user.username, constant.group().path);
     constant.condition.as_ref().map_or(Ok(true), |template| meets(template, user).map_err(cannot))
+}
+
+/// Returns whether a user has at least one of these roles.
+///
+/// # Errors
+/// This is not known; the error says why.
+fn has_any<'u>(user: &'u UserState, roles: &[RoleName]) -> Result<bool, &'u str> {
+    let mut unread = None;
+    for role in roles {
+        match user.roles.has(role) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(why) => unread = Some(why.why()),
+        }
+    }
+    unread.map_or(Ok(false), Err)
 }
 
 /// Returns why a group that the target lacks is not created; `None`: it is.
@@ -82,8 +102,9 @@ pub fn paths_decide_groups(policy: &Policy) -> bool {
 pub fn paths_decide_users(policy: &Policy) -> bool {
     let Scope { required_groups, excluded_groups, condition, .. } = &policy.scope;
     let scoped = !(required_groups.is_empty() && excluded_groups.is_empty() && condition.is_none());
+    // A group inherits the roles of the groups above it.
     let granted = policy.groups.constant.iter().any(|constant| constant.condition.is_some());
-    scoped || granted || policy.groups.counts_subgroups()
+    scoped || granted || policy.uses_roles() || policy.groups.counts_subgroups()
 }
 
 /// Returns whether several groups may have this name in a target: they become one group there.

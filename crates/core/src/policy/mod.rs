@@ -25,7 +25,7 @@ pub use groups::{
     with_named_groups,
 };
 pub use matching::{Search, fold_value, searches};
-pub use scope::{Verdict, verdict};
+pub use scope::{Verdict, is_required, members_suffice, verdict};
 
 /// Returns why the target cannot have an account for this user, and what an operator can do; `None`: it can.
 pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {

@@ -1,7 +1,9 @@
 //! Decides whether a user is in the scope of a connector.
 
 use super::condition::meets;
-use crate::model::{GroupState, Origin, PathPattern, Required, Scope, UserState};
+use crate::model::{
+    GroupState, LeaverAction, Origin, PathPattern, Policy, Required, RoleName, Scope, Unread, UserState,
+};
 
 /// Whether a user is in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,13 +70,37 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
             return out(format!("it is a member of {} (excluded_groups: {pattern})", group.path));
         }
     }
+    if let Some(role) = scope.excluded_roles.iter().find(|role| user.roles.has(role) == Ok(true)) {
+        return out(format!("it has the role {role} (excluded_roles)"));
+    }
     if let Some(why) = lacking(user, scope) {
         return Verdict::Out { why, lacks_group: true };
+    }
+    if let Some(verdict) = lacking_role(user, scope) {
+        return verdict;
+    }
+    // A role that does not exist excludes nobody.
+    for role in &scope.excluded_roles {
+        if let Err(Unread::Unknown(why)) = user.roles.has(role) {
+            return Verdict::Undecided(why.clone());
+        }
     }
     if scope.email_verified && user.email_verified.is_none() {
         return Verdict::Undecided("Keycloak does not say whether the e-mail address is verified".to_owned());
     }
     condition(user, scope)
+}
+
+/// Returns whether a full reconcile may read the members of the required groups in place of all users: no other user is
+/// in scope, and an account whose user is not becomes inactive, so that few are left to be read one by one.
+pub fn members_suffice(policy: &Policy) -> bool {
+    let ends = matches!(policy.leavers.out_of_scope, LeaverAction::Deactivate | LeaverAction::Delete);
+    ends && !policy.scope.required_groups.is_empty()
+}
+
+/// Returns whether the members of a group count as members of a required group.
+pub fn is_required(group: &GroupState, scope: &Scope) -> bool {
+    scope.required_groups.iter().any(|pattern| scope.is_within(pattern, &group.path))
 }
 
 fn out(why: impl Into<String>) -> Verdict {
@@ -103,6 +129,27 @@ fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
     }
 }
 
+/// Returns the verdict on a user that lacks required roles, or may lack them; `None`: it lacks none.
+fn lacking_role(user: &UserState, scope: &Scope) -> Option<Verdict> {
+    let required = &scope.required_roles;
+    let has = |role: &RoleName| user.roles.has(role) == Ok(true);
+    let lacked: Vec<&RoleName> = required.iter().filter(|role| !has(role)).collect();
+    let unread = lacked.iter().find_map(|role| user.roles.has(role).err());
+    match scope.required {
+        _ if lacked.is_empty() => None,
+        Required::Any if lacked.len() < required.len() => None,
+        Required::Any => {
+            let all: Vec<String> = required.iter().map(ToString::to_string).collect();
+            let why = format!("it has none of required_roles ({})", all.join(", "));
+            Some(unread.map_or_else(|| out(why), |unread| Verdict::Undecided(unread.why().to_owned())))
+        }
+        Required::All => match lacked.iter().find(|role| user.roles.has(role) == Ok(false)) {
+            Some(lacks) => Some(out(format!("it does not have the role {lacks} (required_roles)"))),
+            None => unread.map(|unread| Verdict::Undecided(unread.why().to_owned())),
+        },
+    }
+}
+
 fn condition(user: &UserState, scope: &Scope) -> Verdict {
     let Some(template) = &scope.condition else { return Verdict::In };
     match meets(template, user) {
@@ -117,6 +164,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::model::UserRoles;
 
     fn user(login: &str, paths: &[&str]) -> UserState {
         let group = |path: &&str| Arc::new(GroupState::new((*path).into(), path[1..].into(), (*path).into()));
@@ -132,6 +180,7 @@ mod tests {
             attributes: BTreeMap::new(),
             groups: paths.iter().map(group).collect(),
             parent_groups: Vec::new(),
+            roles: UserRoles::default(),
         }
     }
 
@@ -175,6 +224,18 @@ mod tests {
     }
 
     #[test]
+    fn the_members_of_required_groups_suffice_if_others_lose_access() {
+        let suffice = |json: &str| members_suffice(&serde_json::from_str(json).unwrap());
+        assert!(suffice(r#"{"scope": {"required_groups": ["/staff"]}}"#));
+        assert!(!suffice(r#"{"scope": {"excluded_groups": ["/staff"]}}"#));
+        assert!(!suffice(r#"{"scope": {"required_groups": ["/staff"]}, "leavers": {"out_of_scope": "nothing"}}"#));
+        let required = |json: &str, path: &str| is_required(&user("ann", &[path]).groups[0], &scope(json));
+        assert!(required(r#"{"required_groups": ["/staff"]}"#, "/staff/eng"));
+        assert!(!required(r#"{"required_groups": ["/staff"], "subgroups": false}"#, "/staff/eng"));
+        assert!(!required(r#"{"required_groups": ["/staff"]}"#, "/other"));
+    }
+
+    #[test]
     fn only_a_lacking_group_depends_on_the_existence_of_groups() {
         let lacks = |user: &UserState, json: &str| match verdict(user, &scope(json)) {
             Verdict::Out { lacks_group, .. } => lacks_group,
@@ -209,6 +270,63 @@ mod tests {
             (r#"{"origin": "federated"}"#, &federated, true),
         ] {
             assert_eq!(verdict(one, &scope(rules)).is_in(), in_scope, "{rules} {}", one.username);
+        }
+    }
+
+    fn with_roles(held: &[&str], unread: &[(&str, Unread)]) -> UserState {
+        let role = |text: &str| RoleName::try_from(text.to_owned()).unwrap();
+        let unread: BTreeMap<_, _> = unread.iter().map(|(text, unread)| (role(text), unread.clone())).collect();
+        let held = held.iter().map(|text| Arc::new(role(text))).collect();
+        let unread = (!unread.is_empty()).then(|| Arc::new(unread));
+        UserState { roles: UserRoles { held, unread }, ..user("ann", &[]) }
+    }
+
+    #[test]
+    fn one_required_role_is_enough_or_each_is_required() {
+        let any = r#"{"required_roles": ["staff", "jira/user"]}"#;
+        assert_eq!(why(&with_roles(&["jira/user"], &[]), any), None);
+        let none = why(&with_roles(&["user"], &[]), any);
+        assert_eq!(none.as_deref(), Some("it has none of required_roles (staff, jira/user)"));
+        let all = r#"{"required_roles": ["staff", "jira/user"], "required": "all"}"#;
+        assert_eq!(why(&with_roles(&["jira/user", "staff"], &[]), all), None);
+        let one = why(&with_roles(&["staff"], &[]), all);
+        assert_eq!(one.as_deref(), Some("it does not have the role jira/user (required_roles)"));
+    }
+
+    #[test]
+    fn the_holders_of_an_excluded_role_are_out_of_scope() {
+        let rules = r#"{"excluded_roles": ["contractor"], "required_groups": ["/staff"]}"#;
+        let out = why(&with_roles(&["contractor"], &[]), rules);
+        assert_eq!(out.as_deref(), Some("it has the role contractor (excluded_roles)"));
+        let member = UserState { groups: user("ann", &["/staff"]).groups, ..with_roles(&[], &[]) };
+        assert_eq!(why(&member, rules), None);
+    }
+
+    #[test]
+    fn a_role_that_does_not_exist_or_cannot_be_read_puts_nobody_out_of_scope() {
+        let (absent, unknown) = (Unread::Absent("no such role".into()), Unread::Unknown("no right".into()));
+        let required = r#"{"required_roles": ["staff", "guest"]}"#;
+        let all = r#"{"required_roles": ["staff", "guest"], "required": "all"}"#;
+        let excluded = r#"{"excluded_roles": ["guest"]}"#;
+        let of = |held: &[&str], unread: &Unread, rules: &str| {
+            let user = with_roles(held, &[("guest", unread.clone())]);
+            match verdict(&user, &scope(rules)) {
+                Verdict::In => "in".to_owned(),
+                Verdict::Out { why, .. } => why,
+                Verdict::Undecided(why) => format!("undecided: {why}"),
+            }
+        };
+        for (held, unread, rules, expected) in [
+            (&["staff"][..], &absent, required, "in"),
+            (&[], &absent, required, "undecided: no such role"),
+            (&[], &unknown, required, "undecided: no right"),
+            (&["staff"], &absent, all, "undecided: no such role"),
+            (&[], &absent, all, "it does not have the role staff (required_roles)"),
+            (&[], &absent, excluded, "in"),
+            (&[], &unknown, excluded, "undecided: no right"),
+            (&["guest"], &unknown, excluded, "it has the role guest (excluded_roles)"),
+        ] {
+            assert_eq!(of(held, unread, rules), expected, "{held:?} {rules}");
         }
     }
 

@@ -8,74 +8,12 @@ use serde_json::{Map, Value, json};
 use super::change::{Tx, about, text};
 use super::errors::Refused;
 use super::event::Subject;
-use super::render;
 use super::rep::{Attributes, UserRep};
-use super::state::{Client, Group, Id, Role, User};
+use super::state::{Client, Group, Id, User};
 use super::users_change::{check_profile, insert_user};
 use crate::roster::Roster;
 
 impl Tx<'_> {
-    /// Creates a realm role.
-    pub(crate) fn create_role(&mut self, name: &str, composites: BTreeSet<String>) -> Result<(), Refused> {
-        if name.is_empty() {
-            return Err(Refused::error(400, "role has no name"));
-        }
-        if self.realm.roles.contains_key(name) {
-            return Err(Refused::message(409, format!("Role with name {name} already exists")));
-        }
-        let id = self.id();
-        let shown = format!("{{\"id\":{},\"name\":{},\"composite\":false}}", json!(*id), json!(name));
-        let subject = Subject { resource_id: Some(id.to_string()), ..Subject::default() };
-        self.realm.roles.insert(name.to_owned(), Role { id, name: name.to_owned(), description: None, composites });
-        self.admin("CREATE", "REALM_ROLE", Some(format!("roles/{name}")), Some(shown), subject);
-        Ok(())
-    }
-
-    /// Grants realm roles to a user, or revokes them.
-    pub(crate) fn user_roles(&mut self, id: &str, roles: &[String], on: bool) -> Result<(), Refused> {
-        let user = self.user(id)?;
-        let shown = render::realm_roles(self.realm, roles)?;
-        let path = format!("users/{id}/role-mappings/realm");
-        for role in roles {
-            let held = &mut self.user_mut(id)?.realm_roles;
-            let changed = if on { held.insert(role.clone()) } else { held.remove(role) };
-            if changed {
-                let kind = if on { "RoleGrantedEvent" } else { "RoleRevokedEvent" };
-                let role_id = self.realm.roles.get(role).map(|role| role.id.to_string()).unwrap_or_default();
-                self.model_user(kind, "REALM_ROLE_MAPPING", path.clone(), &role_id, &user);
-            }
-        }
-        let operation = if on { "CREATE" } else { "DELETE" };
-        self.admin(operation, "REALM_ROLE_MAPPING", Some(path), Some(shown), about(&user));
-        Ok(())
-    }
-
-    /// Grants roles of a client (by internal id) to a user, or revokes them.
-    pub(crate) fn user_client_roles(
-        &mut self,
-        id: &str,
-        client: &str,
-        roles: &[String],
-        on: bool,
-    ) -> Result<(), Refused> {
-        let user = self.user(id)?;
-        let found = self.realm.client(client).ok_or_else(|| Refused::error(404, "Client not found"))?;
-        let shown = render::client_roles(found, roles)?;
-        let client = Arc::clone(&found.id);
-        let held = self.user_mut(id)?.client_roles.entry(Arc::clone(&client)).or_default();
-        for role in roles {
-            if on {
-                held.insert(role.clone());
-            } else {
-                held.remove(role);
-            }
-        }
-        let path = format!("users/{id}/role-mappings/clients/{client}");
-        let operation = if on { "CREATE" } else { "DELETE" };
-        self.admin(operation, "CLIENT_ROLE_MAPPING", Some(path), Some(shown), about(&user));
-        Ok(())
-    }
-
     /// Creates a client, with a service account if requested.
     pub(crate) fn create_client(&mut self, mut sent: Map<String, Value>) -> Result<Id, Refused> {
         let name = sent.get("clientId").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -134,6 +72,9 @@ impl Tx<'_> {
         let client = self.realm.client(id).cloned().ok_or_else(missing)?;
         if let Some(account) = client.service_account.as_ref().and_then(|id| self.realm.users.get(id)).cloned() {
             self.remove_user(&account);
+        }
+        for name in client.roles.keys() {
+            self.realm.drop_role(&(Some(Arc::clone(&client.id)), name.clone()));
         }
         self.realm.clients.remove(&client.name);
         let subject = Subject { resource_id: Some(id.into()), ..Subject::default() };
@@ -273,6 +214,7 @@ impl Tx<'_> {
             members: Roster::default(),
             attributes: rep.attributes.clone(),
             realm_roles: BTreeSet::new(),
+            client_roles: BTreeMap::new(),
         };
         self.insert_group(group);
         self.model_group("GroupCreatedEvent", &id);

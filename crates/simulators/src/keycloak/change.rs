@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::errors::Refused;
 use super::event::{AdminEvent, AuthDetails, Happening, ModelEvent, STORED_BY_DEFAULT, Subject, UserEvent, now};
-use super::state::{Id, Realm, User, new_id};
+use super::state::{Id, Realm, RoleKey, User, new_id};
 
 /// The account that makes a change.
 #[derive(Clone, Debug)]
@@ -180,6 +180,21 @@ impl<'a> Tx<'a> {
             kind,
             resource_type: "GROUP",
             resource_path: format!("groups/{id}"),
+            resource_id: id.into(),
+            user_id: None,
+            username: None,
+        });
+        self.out.push(event);
+    }
+
+    /// Records the model event of a deleted role.
+    pub(crate) fn model_role_removed(&mut self, key: &RoleKey, id: &str) {
+        let event = Happening::Model(ModelEvent {
+            id: self.id().to_string(),
+            time: self.now(),
+            kind: "RoleRemovedEvent",
+            resource_type: if key.0.is_some() { "CLIENT_ROLE" } else { "REALM_ROLE" },
+            resource_path: format!("roles-by-id/{id}"),
             resource_id: id.into(),
             user_id: None,
             username: None,

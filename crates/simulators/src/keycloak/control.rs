@@ -13,7 +13,7 @@ use super::errors::Refused;
 use super::event::now;
 use super::instance::{Keycloak, RealmCell};
 use super::rep::{GroupRep, UserRep};
-use super::state::{Group, Realm, User, new_id};
+use super::state::{Group, Realm, RoleKey, User, new_id};
 use super::users_change::insert_user;
 use super::values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 use super::webhook::{Delivery, Webhook};
@@ -227,8 +227,8 @@ impl RealmHandle {
 
     /// Creates a realm role with these composite roles.
     pub async fn create_role(&self, name: &str, composites: &[&str]) -> Result<(), Refused> {
-        let composites: BTreeSet<String> = composites.iter().map(|&name| name.to_owned()).collect();
-        self.change(|tx| tx.create_role(name, composites.clone())).await
+        let composites: BTreeSet<RoleKey> = composites.iter().map(|&name| (None, name.to_owned())).collect();
+        self.change(|tx| tx.create_role(None, name, composites.clone())).await
     }
 
     /// Grants a realm role to a user, or revokes it.
@@ -239,6 +239,53 @@ impl RealmHandle {
     /// Grants a realm role to a group, or revokes it.
     pub async fn set_group_role(&self, group: &str, role: &str, on: bool) -> Result<(), Refused> {
         self.change(|tx| tx.group_roles(group, &[role.to_owned()], on)).await
+    }
+
+    /// Creates a client without a service account, with these roles; returns its internal id.
+    pub async fn create_client_with_roles(&self, client_id: &str, roles: &[&str]) -> Result<String, Refused> {
+        let id =
+            self.change(|tx| tx.create_client(Map::from_iter([("clientId".to_owned(), json!(client_id))]))).await?;
+        for role in roles {
+            self.change(|tx| tx.create_role(Some(&id), role, BTreeSet::new())).await?;
+        }
+        Ok(id.to_string())
+    }
+
+    /// Grants a role of a client (by internal id) to a user, or revokes it.
+    pub async fn set_client_role(&self, user: &str, client: &str, role: &str, on: bool) -> Result<(), Refused> {
+        self.change(|tx| tx.user_client_roles(user, client, &[role.to_owned()], on)).await
+    }
+
+    /// Grants a role of a client (by internal id) to a group, or revokes it.
+    pub async fn set_group_client_role(&self, group: &str, client: &str, role: &str, on: bool) -> Result<(), Refused> {
+        self.change(|tx| tx.group_client_roles(group, client, &[role.to_owned()], on)).await
+    }
+
+    /// Adds a role to a composite role, or removes it. A role of a client is given with the client's internal id.
+    pub async fn set_composite(
+        &self,
+        (client, role): (Option<&str>, &str),
+        (part_client, part): (Option<&str>, &str),
+        on: bool,
+    ) -> Result<(), Refused> {
+        let key = |client: Option<&str>, name: &str| -> RoleKey { (client.map(Into::into), name.to_owned()) };
+        let (role, part) = (key(client, role), key(part_client, part));
+        self.change(|tx| tx.set_composites(&role, std::slice::from_ref(&part), on)).await
+    }
+
+    /// Renames a realm role.
+    pub async fn rename_role(&self, name: &str, to: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.rename_role(&(None, name.to_owned()), to)).await
+    }
+
+    /// Deletes a realm role.
+    pub async fn delete_role(&self, name: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.delete_role(&(None, name.to_owned()))).await
+    }
+
+    /// Returns the internal id of a client.
+    pub fn client_id(&self, client_id: &str) -> Option<String> {
+        self.cell.versions.read(None, |realm| realm.clients.get(client_id).map(|client| client.id.to_string()))
     }
 
     /// Runs an administrator's action that does not affect a sync: `reset-password`, `logout`.

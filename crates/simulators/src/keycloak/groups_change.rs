@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::change::{Tx, text};
 use super::errors::Refused;
 use super::event::Subject;
-use super::render;
 use super::rep::GroupRep;
 use super::state::{Group, Id};
 use crate::roster::Roster;
@@ -26,6 +25,7 @@ impl Tx<'_> {
             members: Roster::default(),
             attributes: rep.attributes.clone().unwrap_or_default(),
             realm_roles: BTreeSet::new(),
+            client_roles: BTreeMap::new(),
         };
         self.insert_group(group);
         self.model_group("GroupCreatedEvent", &id);
@@ -165,23 +165,16 @@ impl Tx<'_> {
         self.admin(operation, "GROUP", Some(format!("default-groups/{id}")), None, group_subject(&id));
         Ok(())
     }
+}
 
-    /// Grants realm roles to a group, or revokes them.
-    pub(crate) fn group_roles(&mut self, id: &str, roles: &[String], on: bool) -> Result<(), Refused> {
-        let shown = render::realm_roles(self.realm, roles)?;
-        let group = self.realm.groups.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_group)?;
-        for role in roles {
-            if on {
-                group.realm_roles.insert(role.clone());
-            } else {
-                group.realm_roles.remove(role);
-            }
+/// Adds these names to a set, or removes them.
+pub(crate) fn set_names(held: &mut BTreeSet<String>, names: &[String], on: bool) {
+    for name in names {
+        if on {
+            held.insert(name.clone());
+        } else {
+            held.remove(name);
         }
-        self.model_group("GroupUpdatedEvent", id);
-        let path = format!("groups/{id}/role-mappings/realm");
-        let operation = if on { "CREATE" } else { "DELETE" };
-        self.admin(operation, "REALM_ROLE_MAPPING", Some(path), Some(shown), group_subject(id));
-        Ok(())
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::errors::Refused;
 use super::page::{Page, ok};
-use super::realm_read;
 use super::render::{self, Depth, GroupDepth};
 use super::rights::{Rights, demand};
+use super::roles_read;
 use super::state::{Group, Id, Realm};
 use crate::front::{Reply, Request};
 
@@ -152,11 +152,7 @@ fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, re
             let left: Vec<Id> = group.members.ids().iter().filter(|id| !cut_off(id)).cloned().collect();
             Ok(ok(&render::users(realm, page.cut(&left), depth, None)))
         }
-        ["role-mappings"] => {
-            let roles = realm_read::shown_roles(realm, &group.realm_roles, false);
-            Ok(ok(&if roles.is_empty() { json!({}) } else { json!({ "realmMappings": roles }) }))
-        }
-        ["role-mappings", "realm"] => Ok(ok(&realm_read::shown_roles(realm, &group.realm_roles, false))),
+        ["role-mappings", rest @ ..] => roles_read::group_mappings(realm, group, rest),
         _ => Err(Refused::no_path()),
     }
 }

@@ -20,6 +20,8 @@ mod realm_read;
 mod render;
 mod rep;
 mod rights;
+mod roles_change;
+mod roles_read;
 mod state;
 mod token;
 mod users_change;

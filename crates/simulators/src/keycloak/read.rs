@@ -7,7 +7,7 @@ use super::instance::Keycloak;
 use super::page::ok;
 use super::rights::{Rights, demand};
 use super::state::Realm;
-use super::{events_read, groups_read, realm_read, users_read};
+use super::{events_read, groups_read, realm_read, roles_read, users_read};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/admin/realms/{realm}`.
@@ -21,7 +21,8 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
         ["groups", rest @ ..] => groups_read::answer(realm, rights, request, rest),
         ["group-by-path", path @ ..] => groups_read::by_path(realm, rights, &path.join("/")),
         ["default-groups"] => groups_read::defaults(realm, rights),
-        ["roles", rest @ ..] => realm_read::roles(realm, rights, request, rest),
+        ["roles", rest @ ..] => roles_read::roles(realm, rights, request, rest),
+        ["roles-by-id", rest @ ..] => roles_read::by_id(realm, rights, request, rest),
         ["clients", rest @ ..] => realm_read::clients(realm, rights, request, rest),
         ["components"] => {
             demand(rights.view_realm())?;

@@ -46,7 +46,11 @@ pub(crate) struct Group {
     pub(crate) members: Roster,
     pub(crate) attributes: BTreeMap<String, Vec<String>>,
     pub(crate) realm_roles: BTreeSet<String>,
+    pub(crate) client_roles: BTreeMap<Id, BTreeSet<String>>,
 }
+
+/// A role: the internal id of its client (`None`: a role of the realm), and its name.
+pub(crate) type RoleKey = (Option<Id>, String);
 
 /// A role of the realm or of a client.
 #[derive(Clone, Debug)]
@@ -54,8 +58,8 @@ pub(crate) struct Role {
     pub(crate) id: Id,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
-    /// Names of its composite roles, in the same container.
-    pub(crate) composites: BTreeSet<String>,
+    /// The roles that it contains.
+    pub(crate) composites: BTreeSet<RoleKey>,
 }
 
 /// A client.
@@ -144,24 +148,26 @@ const MANAGEMENT_ROLES: &[(&str, &[&str])] = &[
 
 /// The client that holds the rights over a realm: its own, or the one in `master`.
 pub(crate) fn management_client(client_id: &str) -> Client {
+    let id = new_id();
     let mut roles: BTreeMap<String, Role> = BTreeMap::new();
     for (name, composites) in MANAGEMENT_ROLES {
-        roles.insert((*name).to_owned(), role(name, composites));
+        roles.insert((*name).to_owned(), role(Some(&id), name, composites));
     }
     let all: Vec<&str> = MANAGEMENT_ROLES.iter().map(|(name, _)| *name).collect();
-    roles.insert("realm-admin".into(), role("realm-admin", &all));
+    roles.insert("realm-admin".into(), role(Some(&id), "realm-admin", &all));
     let mut extra = Map::new();
     extra.insert("name".into(), Value::String(format!("${{client_{client_id}}}")));
     extra.insert("bearerOnly".into(), Value::Bool(true));
-    Client { id: new_id(), name: client_id.into(), secret: None, service_account: None, roles, extra }
+    Client { id, name: client_id.into(), secret: None, service_account: None, roles, extra }
 }
 
-fn role(name: &str, composites: &[&str]) -> Role {
+/// Returns a role with these composite roles, all of one container.
+fn role(client: Option<&Id>, name: &str, composites: &[&str]) -> Role {
     Role {
         id: new_id(),
         name: name.into(),
         description: Some(format!("${{role_{name}}}")),
-        composites: composites.iter().map(|&name| name.to_owned()).collect(),
+        composites: composites.iter().map(|&name| (client.cloned(), name.to_owned())).collect(),
     }
 }
 
@@ -172,12 +178,12 @@ impl Realm {
         let mut roles = BTreeMap::new();
         roles.insert(
             "offline_access".to_owned(),
-            Role { description: Some("${role_offline-access}".into()), ..role("offline_access", &[]) },
+            Role { description: Some("${role_offline-access}".into()), ..role(None, "offline_access", &[]) },
         );
-        roles.insert("uma_authorization".to_owned(), role("uma_authorization", &[]));
+        roles.insert("uma_authorization".to_owned(), role(None, "uma_authorization", &[]));
         let default = Role {
             description: Some("${role_default-roles}".into()),
-            ..role(&default_role, &["offline_access", "uma_authorization"])
+            ..role(None, &default_role, &["offline_access", "uma_authorization"])
         };
         roles.insert(default_role, default);
         let mut clients = BTreeMap::new();
@@ -270,25 +276,84 @@ impl Realm {
         })
     }
 
-    /// Returns a user's effective realm roles: direct, from groups and their parents, and composites.
-    pub(crate) fn effective_roles(&self, user: &User) -> BTreeSet<String> {
-        let mut found: BTreeSet<String> = BTreeSet::new();
-        let mut open: Vec<&str> = user.realm_roles.iter().map(String::as_str).collect();
+    /// Returns a role.
+    pub(crate) fn role(&self, (client, name): &RoleKey) -> Option<&Role> {
+        match client {
+            Some(client) => self.client(client)?.roles.get(name),
+            None => self.roles.get(name),
+        }
+    }
+
+    /// Returns a role for a change in place.
+    pub(crate) fn role_mut(&mut self, (client, name): &RoleKey) -> Option<&mut Role> {
+        match client {
+            Some(client) => self.client_mut(client)?.roles.get_mut(name),
+            None => self.roles.get_mut(name),
+        }
+    }
+
+    /// Returns the role with this id.
+    pub(crate) fn role_by_id(&self, id: &str) -> Option<RoleKey> {
+        let of = |client: Option<&Id>, roles: &BTreeMap<String, Role>| {
+            let role = roles.values().find(|role| &*role.id == id)?;
+            Some((client.cloned(), role.name.clone()))
+        };
+        of(None, &self.roles).or_else(|| self.clients.values().find_map(|client| of(Some(&client.id), &client.roles)))
+    }
+
+    /// Returns a user's effective roles: direct, from groups and their parents, and composites.
+    pub(crate) fn effective_roles(&self, user: &User) -> BTreeSet<RoleKey> {
+        let mut found: BTreeSet<RoleKey> = BTreeSet::new();
+        let mut open = role_keys(&user.realm_roles, &user.client_roles);
         for id in &user.groups {
             let mut group = self.groups.get(id);
             while let Some(one) = group {
-                open.extend(one.realm_roles.iter().map(String::as_str));
+                open.extend(role_keys(&one.realm_roles, &one.client_roles));
                 group = one.parent.as_ref().and_then(|id| self.groups.get(id));
             }
         }
-        while let Some(name) = open.pop() {
-            if let Some(role) = self.roles.get(name)
-                && found.insert(name.to_owned())
+        while let Some(key) = open.pop() {
+            if let Some(role) = self.role(&key)
+                && found.insert(key)
             {
-                open.extend(role.composites.iter().map(String::as_str));
+                open.extend(role.composites.iter().cloned());
             }
         }
         found
+    }
+
+    /// Returns the composite roles that contain a role directly.
+    pub(crate) fn containing(&self, key: &RoleKey) -> Vec<RoleKey> {
+        let of = |client: Option<&Id>, roles: &BTreeMap<String, Role>| -> Vec<RoleKey> {
+            let contain = roles.values().filter(|role| role.composites.contains(key));
+            contain.map(|role| (client.cloned(), role.name.clone())).collect()
+        };
+        let of_clients = self.clients.values().flat_map(|client| of(Some(&client.id), &client.roles));
+        of(None, &self.roles).into_iter().chain(of_clients).collect()
+    }
+
+    /// Deletes a role, and removes it from all that have it.
+    pub(crate) fn drop_role(&mut self, key: &RoleKey) {
+        fn forget(realm: &mut BTreeSet<String>, clients: &mut BTreeMap<Id, BTreeSet<String>>, key: &RoleKey) {
+            match key {
+                (None, name) => drop(realm.remove(name)),
+                (Some(client), name) => drop(clients.get_mut(client).map(|held| held.remove(name))),
+            }
+        }
+        for user in self.users.values_mut().map(Arc::make_mut) {
+            forget(&mut user.realm_roles, &mut user.client_roles, key);
+        }
+        for group in self.groups.values_mut().map(Arc::make_mut) {
+            forget(&mut group.realm_roles, &mut group.client_roles, key);
+        }
+        let of_clients = self.clients.values_mut().flat_map(|client| client.roles.values_mut());
+        for role in self.roles.values_mut().chain(of_clients) {
+            role.composites.remove(key);
+        }
+        match key {
+            (Some(client), name) => drop(self.client_mut(client).map(|client| client.roles.remove(name))),
+            (None, name) => drop(self.roles.remove(name)),
+        }
     }
 
     /// Returns whether the user's federation provider is unreachable or disabled.
@@ -320,7 +385,45 @@ impl Realm {
     }
 }
 
+/// Returns whether these direct roles contain a role.
+fn has(realm: &BTreeSet<String>, clients: &BTreeMap<Id, BTreeSet<String>>, (client, name): &RoleKey) -> bool {
+    match client {
+        None => realm.contains(name),
+        Some(client) => clients.get(client).is_some_and(|held| held.contains(name)),
+    }
+}
+
+/// Adds a role to these direct roles.
+fn grant(realm: &mut BTreeSet<String>, clients: &mut BTreeMap<Id, BTreeSet<String>>, (client, name): &RoleKey) {
+    match client {
+        None => realm.insert(name.clone()),
+        Some(client) => clients.entry(Arc::clone(client)).or_default().insert(name.clone()),
+    };
+}
+
+impl Group {
+    /// Returns whether the group has a role directly.
+    pub(crate) fn has(&self, role: &RoleKey) -> bool {
+        has(&self.realm_roles, &self.client_roles, role)
+    }
+
+    /// Adds a role.
+    pub(crate) fn grant(&mut self, role: &RoleKey) {
+        grant(&mut self.realm_roles, &mut self.client_roles, role);
+    }
+}
+
 impl User {
+    /// Returns whether the user has a role directly.
+    pub(crate) fn has(&self, role: &RoleKey) -> bool {
+        has(&self.realm_roles, &self.client_roles, role)
+    }
+
+    /// Adds a role.
+    pub(crate) fn grant(&mut self, role: &RoleKey) {
+        grant(&mut self.realm_roles, &mut self.client_roles, role);
+    }
+
     /// Returns whether Keycloak stores nothing of this user.
     pub(crate) fn is_outside(&self) -> bool {
         self.id.starts_with("f:")
@@ -333,18 +436,9 @@ impl User {
     }
 }
 
-impl Client {
-    /// Returns roles of this client with their composite roles.
-    pub(crate) fn expand<'a>(&'a self, names: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut open: Vec<&String> = names.into_iter().collect();
-        while let Some(name) = open.pop() {
-            if let Some(role) = self.roles.get(name)
-                && found.insert(name.clone())
-            {
-                open.extend(role.composites.iter());
-            }
-        }
-        found
-    }
+/// Returns the roles of a user or a group.
+fn role_keys(realm: &BTreeSet<String>, clients: &BTreeMap<Id, BTreeSet<String>>) -> Vec<RoleKey> {
+    let of_clients =
+        clients.iter().flat_map(|(client, names)| names.iter().map(|name| (Some(Arc::clone(client)), name.clone())));
+    realm.iter().map(|name| (None, name.clone())).chain(of_clients).collect()
 }

@@ -95,12 +95,16 @@ fn credentials(request: &Request, form: &BTreeMap<String, String>) -> (String, O
 fn issue(keycloak: &Keycloak, cell: &RealmCell, request: &Request, actor: Actor, user: &User, client: &str) -> Value {
     let (roles, realm_roles) = cell.versions.read(None, |realm| {
         let mut roles: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (id, held) in &user.client_roles {
-            if let Some(client) = realm.client(id) {
-                roles.insert(client.name.clone(), client.expand(held).into_iter().collect());
+        let mut realm_roles: Vec<String> = Vec::new();
+        for (client, name) in realm.effective_roles(user) {
+            match client.map(|client| realm.client(&client)) {
+                None => realm_roles.push(name),
+                Some(client) => {
+                    roles.entry(client.map_or_else(String::new, |one| one.name.clone())).or_default().push(name);
+                }
             }
         }
-        (roles, realm.effective_roles(user))
+        (roles, realm_roles)
     });
     let access: BTreeMap<&String, Value> = roles
         .iter()

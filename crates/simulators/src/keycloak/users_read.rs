@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::errors::Refused;
 use super::page::{Page, ok};
-use super::realm_read;
 use super::render::{self, Depth};
 use super::rights::{Rights, demand};
+use super::roles_read;
 use super::state::{Id, Realm, User};
 use crate::front::{Reply, Request};
 
@@ -99,7 +99,7 @@ fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest:
             Ok(ok(&found))
         }
         ["groups", "count"] => Ok(ok(&json!({ "count": groups.len() }))),
-        ["role-mappings", rest @ ..] => realm_read::user_mappings(realm, user, rest),
+        ["role-mappings", rest @ ..] => roles_read::user_mappings(realm, user, rest),
         ["federated-identity" | "credentials" | "sessions" | "consents"] => Ok(ok(&json!([]))),
         _ => Err(Refused::no_path()),
     }

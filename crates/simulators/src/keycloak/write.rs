@@ -12,7 +12,7 @@ use super::page::ok;
 use super::render;
 use super::rep::{GroupRep, UserRep, read};
 use super::rights::{Rights, demand};
-use super::state::Realm;
+use super::state::{Realm, RoleKey};
 use crate::front::{Reply, Request};
 
 /// `POST /admin/realms`.
@@ -83,12 +83,13 @@ pub(crate) async fn answer(
             cell.change(actor, |tx| tx.set_default_group(id, method == "PUT")).await?;
             Ok(done())
         }
-        ["roles"] if method == "POST" => {
+        ["roles", rest @ ..] => {
             demand(rights.manage_realm())?;
-            let sent: Map<String, Value> = read(&request.body)?;
-            let name = sent.get("name").and_then(Value::as_str).unwrap_or_default();
-            cell.change(actor, |tx| tx.create_role(name, BTreeSet::new())).await?;
-            Ok(call.created(&format!("roles/{name}")))
+            call.container_roles(method, None, rest).await
+        }
+        ["clients", client, "roles", rest @ ..] => {
+            demand(rights.manage_clients())?;
+            call.container_roles(method, Some(client), rest).await
         }
         ["clients", ..] => call.clients(method, rest).await,
         _ => call.realm(method, rest).await,
@@ -203,6 +204,50 @@ impl Call<'_> {
         Ok(sent.iter().map(name).collect())
     }
 
+    /// Returns the roles of a request that changes a composite role; they are given by their ids.
+    fn parts(&self) -> Result<Vec<RoleKey>, Refused> {
+        let sent: Vec<Value> = read(&self.request.body)?;
+        let missing = || Refused::error(404, "Could not find composite role");
+        self.cell.versions.read(None, |realm| {
+            let id = |role: &Value| role.get("id").and_then(Value::as_str).and_then(|id| realm.role_by_id(id));
+            sent.iter().map(|role| id(role).ok_or_else(missing)).collect()
+        })
+    }
+
+    /// Changes roles of the realm, or of a client (by internal id).
+    async fn container_roles(&self, method: &str, client: Option<&str>, rest: &[&str]) -> Result<Reply, Refused> {
+        let (cell, actor) = (self.cell, self.actor);
+        let named = || -> Result<String, Refused> {
+            let sent: Map<String, Value> = read(&self.request.body)?;
+            Ok(sent.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
+        };
+        let key = |name: &str| -> RoleKey { (client.map(Into::into), name.to_owned()) };
+        match (method, rest) {
+            ("POST", []) => {
+                let name = named()?;
+                cell.change(actor, |tx| tx.create_role(client, &name, BTreeSet::new())).await?;
+                let container = client.map_or_else(String::new, |client| format!("clients/{client}/"));
+                Ok(self.created(&format!("{container}roles/{name}")))
+            }
+            ("PUT", [name]) => {
+                let to = named()?;
+                cell.change(actor, |tx| tx.rename_role(&key(name), &to)).await?;
+                Ok(done())
+            }
+            ("DELETE", [name]) => {
+                cell.change(actor, |tx| tx.delete_role(&key(name))).await?;
+                Ok(done())
+            }
+            ("POST" | "DELETE", [name, "composites"]) => {
+                let parts = self.parts()?;
+                cell.change(actor, |tx| tx.set_composites(&key(name), &parts, method == "POST")).await?;
+                Ok(done())
+            }
+            (_, [] | [_]) => Err(Refused::no_method()),
+            _ => Err(Refused::no_path()),
+        }
+    }
+
     async fn groups(&self, method: &str, rest: &[&str]) -> Result<Reply, Refused> {
         let (cell, actor) = (self.cell, self.actor);
         match (method, rest) {
@@ -250,6 +295,12 @@ impl Call<'_> {
                 self.manage_group(id)?;
                 let roles = self.roles()?;
                 cell.change(actor, |tx| tx.group_roles(id, &roles, method == "POST")).await?;
+                Ok(Reply::empty(204))
+            }
+            ("POST" | "DELETE", ["groups", id, "role-mappings", "clients", client]) => {
+                self.manage_group(id)?;
+                let roles = self.roles()?;
+                cell.change(actor, |tx| tx.group_client_roles(id, client, &roles, method == "POST")).await?;
                 Ok(Reply::empty(204))
             }
             (_, ["groups"] | ["groups", _]) => Err(Refused::no_method()),

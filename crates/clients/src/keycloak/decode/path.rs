@@ -33,6 +33,8 @@ pub(super) enum Place<'a> {
     PartialImport,
     /// `roles/…`, `roles-by-id/…`, `clients/{id}/roles/…`
     Role,
+    /// `clients/{id}`
+    Client,
     /// Anything else.
     Other,
 }
@@ -99,6 +101,7 @@ pub(super) fn place(path: &str) -> Place<'_> {
         ("partialImport" | "partial-import", _) => Place::PartialImport,
         ("roles" | "roles-by-id", _) => Place::Role,
         ("clients", Some(rest)) if rest.split('/').nth(1) == Some("roles") => Place::Role,
+        ("clients", Some(id)) if !id.contains('/') => Place::Client,
         _ => Place::Other,
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Facts<'a> {
     pub from_listener: bool,
     /// Whether it is a model event. Keycloak does not store model events.
     pub is_model: bool,
+    /// Whether the policy depends on roles.
+    pub uses_roles: bool,
 }
 
 /// The work that an event causes.
@@ -54,7 +56,8 @@ impl Verdict {
     }
 }
 
-const ROLES: &str = "roles are not mapped";
+const ROLES: &str = "the policy names no role";
+const NEW_ROLE: &str = "nobody has a new role yet";
 const NO_ID: &str = "it names no user or group";
 
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -76,7 +79,8 @@ fn may_remove(facts: &Facts<'_>) -> bool {
             Place::User(_) => match facts.operation {
                 "DELETE" => true,
                 "UPDATE" => facts.resource == "USER",
-                _ => false,
+                // A role may be one that the policy excludes.
+                _ => facts.uses_roles && facts.resource.ends_with("ROLE_MAPPING"),
             },
             Place::OrganizationMember(_) => facts.operation == "DELETE",
             _ => false,
@@ -84,9 +88,22 @@ fn may_remove(facts: &Facts<'_>) -> bool {
     }
 }
 
-/// Whether an event is about a role of a user. A new role matters only in a model event, as the sign of a new user.
+/// Whether an event is about a role of a user and causes no work. Without a policy for roles, a new role matters only in a
+/// model event, as the sign of a new user.
 fn is_idle_role(facts: &Facts<'_>) -> bool {
-    facts.resource.ends_with("ROLE_MAPPING") && !(facts.is_model && facts.operation == "CREATE")
+    facts.resource.ends_with("ROLE_MAPPING") && !facts.uses_roles && !(facts.is_model && facts.operation == "CREATE")
+}
+
+/// Decides about a change of a role, of a composite role, or of a group's roles, which may concern many users. A role
+/// that was only created has no holder yet.
+fn role_change(facts: &Facts<'_>) -> Verdict {
+    let is_new =
+        facts.operation == "CREATE" && !facts.path.contains("/composites") && !facts.path.contains("/role-mappings");
+    match (facts.uses_roles, is_new) {
+        (false, _) => Verdict::ignored(ROLES),
+        (true, true) => Verdict::ignored(NEW_ROLE),
+        (true, false) => Verdict::run(),
+    }
 }
 
 fn admin_event(facts: &Facts<'_>) -> Verdict {
@@ -120,10 +137,12 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::UserProfile => {
             Verdict::ignored("it changes which attributes users may have; the next full reconcile reads them all")
         }
-        Place::GroupRoles | Place::Role => Verdict::ignored(ROLES),
+        Place::GroupRoles | Place::Role => role_change(facts),
+        // The roles of a client are deleted with it.
+        Place::Client if facts.uses_roles && facts.operation == "DELETE" => Verdict::run(),
         Place::Nowhere => without_path(facts, object),
-        Place::Other if facts.resource.contains("ROLE") => Verdict::ignored(ROLES),
-        Place::Other => Verdict::ignored(NO_ID),
+        Place::Other if facts.resource.contains("ROLE") => role_change(facts),
+        Place::Client | Place::Other => Verdict::ignored(NO_ID),
     }
 }
 

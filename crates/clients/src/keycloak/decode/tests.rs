@@ -40,6 +40,8 @@ fn reported(event: &NewEvent) -> String {
     }
 }
 
+const ROLES: &str = "- the policy names no role";
+
 #[test]
 fn every_path_tells_whom_to_look_at() {
     let table = [
@@ -51,14 +53,9 @@ fn every_path_tells_whom_to_look_at() {
         ("CREATE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
         ("DELETE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
         ("CREATE", "GROUP_MEMBERSHIP", format!("groups/{G}/members"), format!("group:{G}")),
-        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), "- roles are not mapped".into()),
-        (
-            "DELETE",
-            "CLIENT_ROLE_MAPPING",
-            format!("users/{U}/role-mappings/clients/{G}"),
-            "- roles are not mapped".into(),
-        ),
-        ("DELETE", "REALM_ROLE_MAPPING", format!("groups/{G}/role-mappings/realm"), "- roles are not mapped".into()),
+        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), ROLES.into()),
+        ("DELETE", "CLIENT_ROLE_MAPPING", format!("users/{U}/role-mappings/clients/{G}"), ROLES.into()),
+        ("DELETE", "REALM_ROLE_MAPPING", format!("groups/{G}/role-mappings/realm"), ROLES.into()),
         ("CREATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
         ("UPDATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
         ("DELETE", "GROUP", format!("groups/{G}"), format!("group:{G} run")),
@@ -88,8 +85,8 @@ fn every_path_tells_whom_to_look_at() {
             format!("organizations/{G}/groups/{H}/members/{U}"),
             format!("user:{U}"),
         ),
-        ("UPDATE", "REALM_ROLE", "roles/base".into(), "- roles are not mapped".into()),
-        ("DELETE", "CLIENT_ROLE", format!("clients/{G}/roles/viewer"), "- roles are not mapped".into()),
+        ("UPDATE", "REALM_ROLE", "roles/base".into(), ROLES.into()),
+        ("DELETE", "CLIENT_ROLE", format!("clients/{G}/roles/viewer"), ROLES.into()),
         ("CREATE", "CLIENT", format!("clients/{G}"), "- it names no user or group".into()),
         ("CREATE", "SOMETHING_NEW", format!("users/{U}/something/new"), format!("user:{U}")),
         ("", "", format!("groups/{G}/something"), format!("group:{G}")),
@@ -99,12 +96,7 @@ fn every_path_tells_whom_to_look_at() {
         ("UPDATE", "USER", "users/f:6b9e: pad ".into(), "user:f:6b9e: pad ".into()),
         ("UPDATE", "USER", "users/f:6b9e:../../x".into(), "user:f:6b9e:../../x".into()),
         ("CREATE", "GROUP_MEMBERSHIP", format!("users/f:6b9e:sl/ash/groups/{G}"), "user:f:6b9e:sl/ash".into()),
-        (
-            "CREATE",
-            "REALM_ROLE_MAPPING",
-            "users/f:6b9e:sl/ash/role-mappings/realm".into(),
-            "- roles are not mapped".into(),
-        ),
+        ("CREATE", "REALM_ROLE_MAPPING", "users/f:6b9e:sl/ash/role-mappings/realm".into(), ROLES.into()),
         ("ACTION", "USER", "users/f:6b9e:u005/reset-password".into(), "user:f:6b9e:u005".into()),
         ("ACTION", "USER", "users/f:6b9e:sp ace/logout".into(), "user:f:6b9e:sp ace".into()),
         ("UPDATE", "USER", "users/f:6b9e:line\nbreak".into(), "- it names no user or group".into()),
@@ -442,7 +434,39 @@ fn a_new_role_is_the_sign_of_a_new_user_in_a_model_event_only() {
         reported(&one(&event))
     };
     assert_eq!(model("CREATE"), format!("user:{U}"));
-    assert_eq!(model("DELETE"), "- roles are not mapped");
+    assert_eq!(model("DELETE"), ROLES);
+}
+
+#[test]
+fn roles_matter_only_to_a_policy_that_names_some() {
+    let context =
+        DecodeContext { uses_roles: true, ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap()) };
+    let decoded = |event: &Value| {
+        let body = event.to_string();
+        decode(Verified::read_at_source(body.as_bytes()), &context).unwrap().remove(0)
+    };
+    let user = format!("user:{U}");
+    for (operation, resource, path, expected) in [
+        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), user.as_str()),
+        ("DELETE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), &user),
+        ("CREATE", "CLIENT_ROLE_MAPPING", format!("users/{U}/role-mappings/clients/{G}"), &user),
+        ("CREATE", "REALM_ROLE_MAPPING", format!("groups/{G}/role-mappings/realm"), "run"),
+        ("DELETE", "CLIENT_ROLE_MAPPING", format!("groups/{G}/role-mappings/clients/{H}"), "run"),
+        ("CREATE", "REALM_ROLE", "roles/base/composites".into(), "run"),
+        ("DELETE", "REALM_ROLE", format!("roles-by-id/{G}/composites"), "run"),
+        ("UPDATE", "REALM_ROLE", "roles/base".into(), "run"),
+        ("DELETE", "CLIENT_ROLE", format!("clients/{G}/roles/viewer"), "run"),
+        ("DELETE", "CLIENT", format!("clients/{G}"), "run"),
+        ("CREATE", "REALM_ROLE", "roles/base".into(), "- nobody has a new role yet"),
+        ("CREATE", "CLIENT_ROLE", format!("clients/{G}/roles/viewer"), "- nobody has a new role yet"),
+        ("UPDATE", "CLIENT", format!("clients/{G}"), "- it names no user or group"),
+    ] {
+        let event = admin(operation, resource, &path);
+        assert_eq!(reported(&decoded(&event)), expected, "{operation} {resource} {path}");
+        assert!(reported(&one(&event)).starts_with('-'), "{path}");
+        let from_user = path.starts_with("users/");
+        assert_eq!(decoded(&event).may_remove, from_user, "{path}");
+    }
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! The roles of all users, as a run reads them: those of each user, and those of the groups.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::memberships::Memberships;
+use crate::{
+    keycloak::RoleHolders,
+    model::{GroupId, GroupState, Packed, RoleName, Unread, UserRoles, UserState, number, parent_paths},
+};
+
+/// Who has the roles that the policy names.
+#[derive(Default)]
+pub(super) struct WalkedRoles {
+    /// The roles, ordered.
+    names: Vec<Arc<RoleName>>,
+    /// The roles that users have directly or by composite roles, by number.
+    direct: Memberships,
+    /// The roles of groups whose members were read, and of the groups above them, by number.
+    of_groups: Vec<Vec<u32>>,
+    /// Roles that users without them may have.
+    unread: Option<Arc<BTreeMap<RoleName, Unread>>>,
+}
+
+impl WalkedRoles {
+    /// Relates the holders of roles to the users that were read, and to their groups.
+    pub fn new(
+        holders: RoleHolders,
+        users: &Packed<UserState>,
+        joined: &[Arc<GroupState>],
+        groups: &[GroupState],
+    ) -> Self {
+        let RoleHolders { held, mut unread } = holders;
+        let paths: HashMap<&GroupId, &str> = groups.iter().map(|group| (&group.id, group.path.as_str())).collect();
+        let (mut names, mut lists) = (Vec::new(), Vec::new());
+        let mut of_groups = vec![Vec::new(); joined.len()];
+        for (role, holders) in held {
+            let number_of_role = number(names.len());
+            let places: Vec<u32> = holders.users.iter().filter_map(|id| users.place(id.as_str())).map(number).collect();
+            lists.push((number_of_role, places.into()));
+            let (known, unknown): (Vec<_>, Vec<_>) =
+                holders.groups.iter().map(|group| (group, paths.get(group))).partition(|(_, path)| path.is_some());
+            if let Some((group, _)) = unknown.first() {
+                let why = format!("group {group}, which has the role {role}, is not among the groups that were read");
+                unread.entry(role.clone()).or_insert(Unread::Unknown(why));
+            }
+            let ids: HashSet<&GroupId> = known.iter().map(|(group, _)| *group).collect();
+            let above: HashSet<&str> = known.into_iter().filter_map(|(_, path)| path.copied()).collect();
+            for (group, roles) in joined.iter().zip(&mut of_groups) {
+                if ids.contains(&group.id) || parent_paths(&group.path).any(|path| above.contains(path)) {
+                    roles.push(number_of_role);
+                }
+            }
+            names.push(Arc::new(role));
+        }
+        let mut direct = Memberships::default();
+        direct.add(users.len(), lists);
+        let unread = (!unread.is_empty()).then(|| unread.into());
+        Self { names, direct, of_groups, unread }
+    }
+
+    /// Returns the roles of the user at an index, who is a member of these groups.
+    pub fn of(&self, place: usize, groups: impl Iterator<Item = u32>) -> UserRoles {
+        if self.names.is_empty() && self.unread.is_none() {
+            return UserRoles::default();
+        }
+        let inherited = groups.flat_map(|group| self.of_groups.get(group as usize).into_iter().flatten().copied());
+        let mut roles: Vec<u32> = self.direct.of(place).chain(inherited).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let held = roles.into_iter().map(|role| Arc::clone(&self.names[role as usize])).collect();
+        UserRoles { held, unread: self.unread.clone() }
+    }
+
+    /// Returns why roles may have other holders than those that were read.
+    pub fn unread(&self) -> impl Iterator<Item = String> {
+        self.unread.iter().flat_map(|unread| unread.values()).map(|unread| unread.why().to_owned())
+    }
+}

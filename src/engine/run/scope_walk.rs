@@ -1,0 +1,100 @@
+//! Reads the members of the required groups in place of all users, where that is less to read.
+
+use futures::{StreamExt, stream};
+
+use crate::{
+    engine::{
+        error::WorkError,
+        ports::{Connector, Engine},
+        scope::absent_groups,
+    },
+    keycloak::FullListing,
+    model::{GroupId, GroupState, IdMap, Packed, Pair, UserId, UserState, number},
+    policy,
+};
+
+/// The users that a run reads: all of the realm, or the members of the required groups.
+pub(super) struct WalkedUsers {
+    pub users: FullListing<UserId, Packed<UserState>>,
+    /// The members of groups that were read with the users.
+    pub lists: IdMap<GroupId, MemberList>,
+    /// Whether users outside the required groups were not read.
+    pub only_scope: bool,
+}
+
+/// The members of one group among the users that were read.
+pub(super) struct MemberList {
+    /// Their indexes.
+    pub places: Vec<u32>,
+    /// Why there may be more; `None`: these are all.
+    pub incomplete: Option<String>,
+}
+
+impl MemberList {
+    /// Returns the members of a group among these users.
+    pub fn of(members: FullListing<UserId, Packed<UserId>>, users: &Packed<UserState>) -> Self {
+        let listed = (0..members.items.len()).map(|member| members.items.key(member));
+        let ids = listed.chain(members.unreadable.iter().map(|(id, _)| id.to_string()));
+        let places = ids.filter_map(|id| users.place(&id)).map(number).collect();
+        Self { places, incomplete: members.incomplete }
+    }
+}
+
+impl Engine {
+    /// Reads the members of the required groups. `None`: all users have to be read, because users without these groups
+    /// may matter, the groups are not known for certain, or the members are not fewer than the users.
+    pub(super) async fn scope_members(
+        &self,
+        pair: &Pair,
+        connector: &Connector,
+        groups: &FullListing<GroupId, Vec<GroupState>>,
+        progress: &(dyn Fn(usize, usize) + Send + Sync),
+    ) -> Result<Option<WalkedUsers>, WorkError> {
+        let policy = &connector.policy;
+        let is_certain = groups.incomplete.is_none() && groups.unreadable.is_empty();
+        if !is_certain || !absent_groups(&policy.scope, &groups.items).is_empty() {
+            return Ok(None);
+        }
+        let all = connector.source.user_count().await?;
+        // Each linked user that is not a member is read by its id.
+        let linked = usize::try_from(self.measure(pair).await?.active_accounts).unwrap_or(usize::MAX);
+        if linked > all / 2 {
+            return Ok(None);
+        }
+        let required: Vec<GroupId> = groups
+            .items
+            .iter()
+            .filter(|group| policy::is_required(group, &policy.scope))
+            .map(|one| one.id.clone())
+            .collect();
+        let mut walks = stream::iter(required)
+            .map(|group| async move { (connector.source.members_in_full(&group).await, group) })
+            .buffered(connector.parallel.max(1));
+        let mut users = FullListing { items: Packed::default(), unreadable: Vec::new(), incomplete: None };
+        let (mut lists, mut read) = (IdMap::default(), 0);
+        while let Some((members, group)) = walks.next().await {
+            // A group that is gone or cannot be read proves nothing about its members.
+            let Ok(Some(members)) = members else { return Ok(None) };
+            read += members.items.len();
+            if read > all {
+                return Ok(None);
+            }
+            let mut places = Vec::with_capacity(members.items.len());
+            for user in members.items.iter() {
+                users.items.push(&user);
+                places.extend(users.items.place(user.id.as_str()).map(number));
+            }
+            users.unreadable.extend(members.unreadable);
+            if let Some(why) = &members.incomplete {
+                users.incomplete.get_or_insert_with(|| why.clone());
+            }
+            lists.insert(group, MemberList { places, incomplete: members.incomplete });
+            progress(users.items.len(), 0);
+        }
+        // Nobody at all may be a sign of a missing right; the listing of all users shows it.
+        if users.items.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(WalkedUsers { users, lists, only_scope: true }))
+    }
+}
