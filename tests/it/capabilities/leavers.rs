@@ -311,9 +311,11 @@ async fn a_full_reconcile_applies_a_shorter_grace_period() {
     let report = w.run().await;
     assert!(report.done.is_empty() && report.leaving.total() == 1, "{report:?}");
     clock.advance(SignedDuration::from_hours(2));
-    let report = w.run().await;
-    assert_eq!(report.done.get("deactivate"), Some(&1), "{report:?}");
+    // A worker may be faster than the full reconcile.
+    w.run().await;
     assert!(!w.account("staff1").active);
+    let verbs: Vec<String> = w.changes_of(&w.id("staff1")).await.into_iter().map(|change| change.verb).collect();
+    assert_eq!(verbs.iter().filter(|verb| *verb == "deactivate").count(), 1, "{verbs:?}");
 }
 
 #[tokio::test]
@@ -434,9 +436,10 @@ async fn a_deletion_that_gets_no_answer_is_found_done_or_done_again() {
         let fault = w.jira().faults.add(fault().method("DELETE").path("/user").once());
         clock.advance(GRACE + SignedDuration::from_mins(1));
         let ended = async {
+            // Between the waits all is quiet, so that no call takes hours on this clock.
             while w.has_account("staff1") || !w.tasks().await.is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                clock.advance(SignedDuration::from_secs(1));
+                w.calm().await;
+                clock.advance(SignedDuration::from_secs(5));
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(30), ended).await.expect("it is deleted");
