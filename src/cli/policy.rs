@@ -159,8 +159,9 @@ fn run_tests(config: &Config, connector: &ConnectorConfig) -> Vec<Tested> {
     let users = connector.tests.users.iter().map(|(line, test): &(usize, UserTest)| {
         let targets = targets(config, connector, test.target.as_ref());
         let scope = check_scope(test, policy).map(|mismatch| TestFailure { mismatch, targets: Vec::new() });
-        let by_target =
-            |target: &TargetConfig| check_account(test, policy, &target.name, &target.expected_capabilities());
+        let by_target = |target: &TargetConfig| {
+            check_account(test, &connector.tests.groups, policy, &target.name, &target.expected_capabilities())
+        };
         let failures = scope.into_iter().chain(by_mismatch(&targets, by_target)).collect();
         tested(Kind::User, &test.name, *line, failures)
     });

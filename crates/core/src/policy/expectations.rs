@@ -1,6 +1,6 @@
 //! Compares what a policy does with what its tests expect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -68,9 +68,11 @@ pub fn check_scope(test: &UserTest, policy: &Policy) -> Option<Mismatch> {
     Some(Mismatch::new("in scope", expected, actual).because(why))
 }
 
-/// Returns how the values of the user's new account in a target differ from the expected ones.
+/// Returns how the values of the user's new account in a target differ from the expected ones. The user's groups have the
+/// attributes of the tests of these groups.
 pub fn check_account(
     test: &UserTest,
+    groups: &[(usize, GroupTest)],
     policy: &Policy,
     target: &TargetName,
     capabilities: &Capabilities,
@@ -111,7 +113,7 @@ pub fn check_account(
         };
         Some(differs(name, expected, actual.map(String::as_str))?.because(why))
     }));
-    found.extend(check_groups(test, &user, policy, capabilities, why));
+    found.extend(check_groups(test, groups, &user, policy, capabilities, why));
     found
 }
 
@@ -156,6 +158,7 @@ fn differs(about: &str, expected: &Expected, actual: Option<&str>) -> Option<Mis
 /// Compares the names of all groups; `no_account`: why the user gets none.
 fn check_groups(
     test: &UserTest,
+    groups: &[(usize, GroupTest)],
     user: &UserState,
     policy: &Policy,
     capabilities: &Capabilities,
@@ -167,7 +170,9 @@ fn check_groups(
     if no_account.is_none() {
         let rules = &policy.groups;
         for path in user.groups.iter().map(|group| group.path.as_str()).chain(paths_above_user(user, rules)) {
-            let group = named_group(group_at(path, BTreeMap::new()), rules);
+            let tested = groups.iter().find(|(_, group)| group.path == path);
+            let attributes = tested.map(|(_, group)| group.attributes.clone()).unwrap_or_default();
+            let group = named_group(group_at(path, attributes), rules);
             match (left_out(&group, rules), group.verdict.fault()) {
                 (Some(why), _) => reasons.push(format!("{path} is {why}")),
                 (None, Some(why)) => reasons.push(format!("{path}: {why}")),
@@ -276,7 +281,7 @@ mod tests {
     fn an_account_is_compared_field_by_field() {
         let check = |json: &str, target: &str| -> Vec<String> {
             let capabilities = Capabilities { attributes: target == "wiki", ..capabilities() };
-            let found = check_account(&user_test(json), &policy(), &target.into(), &capabilities);
+            let found = check_account(&user_test(json), &[], &policy(), &target.into(), &capabilities);
             found.iter().map(shown).collect()
         };
         let none: [&str; 0] = [];
@@ -319,7 +324,7 @@ mod tests {
         let check = |user: &str, expected: &str, email_required: bool| -> Vec<String> {
             let capabilities = Capabilities { email_required, ..capabilities() };
             let test = user_test(&format!(r#""user": {{"username": "bob", "groups": ["/eng"], {user}}}, {expected}"#));
-            check_account(&test, &policy, &"jira".into(), &capabilities).iter().map(shown).collect()
+            check_account(&test, &[], &policy, &"jira".into(), &capabilities).iter().map(shown).collect()
         };
         let some = r#""login": true, "display_name": true, "email": true, "groups": ["eng"]"#;
         let nothing = r#""login": false, "display_name": false, "email": false, "groups": []"#;
@@ -346,5 +351,21 @@ mod tests {
         assert_eq!(check(&format!("{uid}, {email}"), some, true), [] as [String; 0]);
         let without_email = r#""login": "b1", "email": false, "groups": ["eng"]"#;
         assert_eq!(check(uid, without_email, false), [] as [String; 0]);
+    }
+
+    #[test]
+    fn the_groups_of_a_user_have_the_attributes_of_their_tests() {
+        let groups = r#"{"groups": {"condition": "{{ attributes.sync == 'yes' }}", "name": "{{ attributes.jira }}"}}"#;
+        let policy: Policy = serde_json::from_str(groups).unwrap();
+        let user = r#""user": {"username": "bob", "email": "bob@example.org", "groups": ["/eng", "/hr"]}"#;
+        let test = user_test(&format!(r#"{user}, "groups": ["Engineers"]"#));
+        let group =
+            r#"{"path": "/eng", "attributes": {"sync": ["yes"], "jira": ["Engineers"]}, "expect": "Engineers"}"#;
+        let groups = [(1, serde_json::from_str::<GroupTest>(group).unwrap())];
+        let check = |groups: &[(usize, GroupTest)]| {
+            check_account(&test, groups, &policy, &"jira".into(), &capabilities()).iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(check(&groups), [""; 0]);
+        assert_eq!(check(&[]).len(), 1);
     }
 }
