@@ -40,7 +40,7 @@ pub(super) struct ExplainedGroup {
     pub id: GroupId,
     /// The group as Keycloak shows it; `null`: deleted there, or not readable.
     pub group: Option<GroupState>,
-    /// Whether the policy selects it; `null`: the group was not read.
+    /// Whether the policy selects it; `null`: the group was not read, or the policy's condition fails for it.
     pub selected: Option<bool>,
     /// The rule that decides it.
     pub why: String,
@@ -59,7 +59,7 @@ pub(super) struct ExplainedGroup {
 pub(super) struct GroupOnTarget {
     pub target: String,
     pub state: PairState,
-    /// The name that the group should have there; `null`: it is not synced.
+    /// The name that the group should have there; `null`: it is not synced, or a template of the policy fails for it.
     pub name: Option<String>,
     /// The rule that gives it this name.
     pub named_by: Option<String>,
@@ -211,10 +211,7 @@ impl Sight<'_> {
             Err(error) => (None, Some(error.text)),
         };
         let (selected, why) = match &group {
-            Some(group) => match policy::selected_by(group, &policy.groups) {
-                Ok(why) => (Some(true), why),
-                Err(why) => (Some(false), why),
-            },
+            Some(group) => policy::selected_by(group, &policy.groups),
             None if trouble.is_some() => (None, "it could not be read".to_owned()),
             None => (None, "there is no group with this id in the realm any more".to_owned()),
         };
@@ -317,7 +314,7 @@ impl Outlook<'_> {
         }
         on.to_do = match group {
             Some(group) => {
-                if policy::left_out(group, &self.policy.groups).is_none() {
+                if policy::left_out(group, &self.policy.groups).is_none() && group.verdict.fault().is_none() {
                     on.name = Some(policy::group_name(group, info.capabilities.group_case));
                     let merged = policy::is_merged(&group.name, &self.policy.groups);
                     let shared = if merged { "; all groups of this name share one (groups.merged)" } else { "" };

@@ -371,18 +371,25 @@ fn group_fields(
     let constants: Vec<Arc<GroupState>> =
         rules.constant.iter().filter(granted).map(|constant| Arc::new(constant.group())).collect();
     let wanted = user.all_groups().chain(&constants).map(|group| {
-        let (wanted, there) = match groups.mapping(&group.id) {
-            Some(GroupMapping::Managed { group: id, name }) => {
+        let called = |id, name: &str| groups.managed(id).map_or_else(|| name.to_owned(), |own| own.name.clone());
+        let (wanted, there) = match (groups.mapping(&group.id), group.verdict.fault()) {
+            (Some(GroupMapping::Managed { group: id, name }), Some(why)) => {
+                (called(id, name), format!("unsupported: {why}"))
+            }
+            (_, Some(why)) => (group.own_name().into_owned(), format!("unsupported: {why}")),
+            (Some(GroupMapping::Managed { group: id, name }), None) => {
                 let present = account.and_then(|account| account.groups.as_ref());
                 let there = match present {
                     Some(present) if present.contains(id) => AS_THERE,
                     Some(_) => "not a member yet",
                     None => "no account yet",
                 };
-                (groups.managed(id).map_or_else(|| name.clone(), |managed| managed.name.clone()), there.to_owned())
+                (called(id, name), there.to_owned())
             }
-            Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("unsupported: {why}")),
-            None => (policy::group_name(group, capabilities.group_case), "the group does not exist yet".to_owned()),
+            (Some(GroupMapping::Unmapped { name, why }), None) => (name.clone(), format!("unsupported: {why}")),
+            (None, None) => {
+                (policy::group_name(group, capabilities.group_case), "the group does not exist yet".to_owned())
+            }
         };
         Field { about: "group".into(), wanted, from: group.path.clone(), there }
     });

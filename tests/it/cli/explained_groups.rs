@@ -1,5 +1,7 @@
 //! `usersync explain` for groups.
 
+use serde_json::Value;
+
 use super::{place::Place, schemas::assert_valid, whole::servers};
 
 async fn in_service() -> (usersync::demo::stack::SimulatedServers, Place) {
@@ -66,7 +68,7 @@ async fn what_the_next_work_does_with_a_group_follows_the_policy() {
         "to do         release it (left out by groups.excluded of the policy (/eng*)); memberships that usersync",
     );
     let (_, document) = place.json(&["explain", "/engineering"]).await;
-    assert_eq!(document["groups"][0]["targets"][0]["name"], serde_json::Value::Null);
+    assert_eq!(document["groups"][0]["targets"][0]["name"], Value::Null);
     assert_valid(&["explain"], &document);
 }
 
@@ -95,8 +97,12 @@ async fn the_next_work_is_that_of_the_plan_without_creation_without_a_match_and_
     explained
         .ended(0)
         .says("/engineering   61 members with sub-groups   id ")
-        .says("synced        yes: cannot render groups.condition of the policy (it renders \"\", not true or false)")
+        .says("synced        cannot render groups.condition of the policy (it renders \"\", not true or false)")
         .says("to do         nothing: cannot render groups.condition");
+    let (_, document) = place.json(&["explain", "/engineering"]).await;
+    let group = &document["groups"][0];
+    assert_eq!((&group["selected"], &group["targets"][0]["name"]), (&Value::Null, &Value::Null), "{group}");
+    assert_valid(&["explain"], &document);
     realm.set_group_attribute(&above, "sync", &["true"]).await.expect("set");
     place
         .run(&["explain", "/engineering"])

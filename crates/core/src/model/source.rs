@@ -161,8 +161,10 @@ pub enum GroupVerdict {
     Selected,
     /// The condition leaves it out.
     LeftOut,
-    /// A template fails for it, for this reason: the group and its memberships stay as they are.
+    /// The condition fails for it, for this reason: the group keeps its name and nobody is added.
     Failed(String),
+    /// The condition leaves it in, but the template of names fails for it, with the same effect.
+    Unnamed(String),
 }
 
 impl GroupVerdict {
@@ -174,7 +176,7 @@ impl GroupVerdict {
     /// Returns why a template fails for the group; `None`: none does.
     pub fn fault(&self) -> Option<&str> {
         match self {
-            Self::Failed(why) => Some(why),
+            Self::Failed(why) | Self::Unnamed(why) => Some(why),
             Self::Selected | Self::LeftOut => None,
         }
     }

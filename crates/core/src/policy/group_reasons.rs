@@ -1,23 +1,26 @@
 //! Describes which rules select and name a group.
 
 use super::{groups::shown, left_out};
-use crate::model::{GroupRules, GroupState, NamedBy};
+use crate::model::{GroupRules, GroupState, GroupVerdict, NamedBy};
 
-/// Returns whether a group, as the rules name it, is synced, and by which rule of the policy.
-pub fn selected_by(group: &GroupState, rules: &GroupRules) -> Result<String, String> {
+/// Returns whether the policy selects a group, as the rules name it, and by which rule; `None`: the condition fails.
+pub fn selected_by(group: &GroupState, rules: &GroupRules) -> (Option<bool>, String) {
     if let Some(why) = left_out(group, rules) {
-        return Err(why);
+        return (Some(false), why);
+    }
+    if let GroupVerdict::Failed(why) = &group.verdict {
+        return (None, why.clone());
     }
     let pattern = rules.only.iter().find(|pattern| pattern.matches(&group.path));
     let by_path = pattern.map_or_else(
         || "all groups of the realm are synced, and groups.excluded of the policy does not name it".to_owned(),
         |pattern| format!("selected by groups.only of the policy ({pattern})"),
     );
-    Ok(match (&rules.condition, group.verdict.fault()) {
-        (_, Some(why)) => why.to_owned(),
-        (Some(condition), None) => format!("{by_path}, and it meets groups.condition ({condition})"),
-        (None, None) => by_path,
-    })
+    let why = match &rules.condition {
+        Some(condition) => format!("{by_path}, and it meets groups.condition ({condition})"),
+        None => by_path,
+    };
+    (Some(true), why)
 }
 
 /// Returns the rule that gives a group its name.
@@ -52,16 +55,23 @@ mod tests {
         let chosen = rules(r#"{"only": ["/ops", "/eng/**"], "excluded": ["/eng/secret"]}"#);
         assert_eq!(
             selected_by(&group("/eng/core"), &chosen),
-            Ok("selected by groups.only of the policy (/eng/**)".to_owned())
+            (Some(true), "selected by groups.only of the policy (/eng/**)".to_owned())
         );
         let excluded = "left out by groups.excluded of the policy (/eng/secret)";
-        assert_eq!(selected_by(&group("/eng/secret"), &chosen), Err(excluded.to_owned()));
-        assert_eq!(selected_by(&group("/hr"), &chosen), Err("not selected by groups.only of the policy".to_owned()));
-        assert!(
-            selected_by(&group("/hr"), &GroupRules::default())
-                .unwrap()
-                .starts_with("all groups of the realm are synced")
-        );
+        assert_eq!(selected_by(&group("/eng/secret"), &chosen), (Some(false), excluded.to_owned()));
+        let unnamed = "not selected by groups.only of the policy";
+        assert_eq!(selected_by(&group("/hr"), &chosen), (Some(false), unnamed.to_owned()));
+        let (selected, why) = selected_by(&group("/hr"), &GroupRules::default());
+        assert!(selected == Some(true) && why.starts_with("all groups of the realm are synced"), "{why}");
+    }
+
+    #[test]
+    fn a_group_is_not_said_to_be_selected_if_the_condition_fails() {
+        let by =
+            |verdict| selected_by(&GroupState { verdict, ..group("/hr") }, &rules(r#"{"condition": "{{ path }}"}"#));
+        assert_eq!(by(GroupVerdict::Failed("it fails".to_owned())), (None, "it fails".to_owned()));
+        let (selected, why) = by(GroupVerdict::Unnamed("no name".to_owned()));
+        assert!(selected == Some(true) && why.ends_with("and it meets groups.condition ({{ path }})"), "{why}");
     }
 
     #[test]

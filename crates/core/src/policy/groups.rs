@@ -4,9 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::condition::{meets, truth};
 use crate::model::{
-    ConstantGroup, GrantedTo, GroupRules, GroupState, GroupTemplate, GroupVerdict, Members, NamedBy, PathPattern,
-    Policy, RoleName, Scope, UserState, parent_paths, path_names,
+    ConstantGroup, GrantedTo, GroupRules, GroupState, GroupTemplate, GroupVerdict, Members, NamePattern, NamedBy,
+    PathPattern, Policy, RoleName, Scope, UserState, parent_paths, path_names,
 };
+
+/// Number of paths that a conflict of names shows.
+const SHOWN_PATHS: usize = 3;
 
 /// Returns why a group, as the rules name it, is not synced; `None`: it is.
 pub fn left_out(group: &GroupState, rules: &GroupRules) -> Option<String> {
@@ -117,8 +120,10 @@ pub fn is_merged(name: &str, rules: &GroupRules) -> bool {
 pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState>) -> String {
     let paths: BTreeSet<&str> = groups.into_iter().map(|group| group.path.as_str()).collect();
     let number = if paths.len() == 2 { "two".to_owned() } else { paths.len().to_string() };
-    let paths = paths.into_iter().collect::<Vec<_>>();
-    let (last, others) = paths.split_last().unwrap_or((&"", &[]));
+    let more = paths.len().saturating_sub(SHOWN_PATHS);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let shown: Vec<String> = paths.into_iter().take(SHOWN_PATHS).map(str::to_owned).chain(more).collect();
+    let (last, others) = shown.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));
     format!(
         "{number} groups in Keycloak have the name {name} in the target: {} and {last}. Rename one of them, give it a name \
          in the policy (groups.names), or let them share one group (groups.merged = [{name:?}])",
@@ -126,8 +131,8 @@ pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState
     )
 }
 
-/// Returns the patterns and paths of the policy that fit none of these groups, each with its setting. Required groups are
-/// not part of it: without one, nothing is decided.
+/// Returns which patterns and paths of the policy fit none of these groups, each with its setting. Required groups are not
+/// part of it: without one, nothing is decided.
 pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let (rules, scope) = (&policy.groups, &policy.scope);
     let fits_none = |pattern: &&PathPattern| groups.iter().all(|group| !pattern.matches(&group.path));
@@ -136,12 +141,16 @@ pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let paths = rules.names.keys().filter(|path| groups.iter().all(|group| group.path != **path));
     let left_out = scope.excluded_groups.iter().filter(fits_none);
     let left_out = left_out.map(|pattern| format!("scope.excluded_groups: {pattern}"));
-    let merged = rules.merged.iter().filter(|pattern| groups.iter().all(|group| !pattern.matches(&group.name)));
-    let merged = merged.map(|pattern| format!("groups.merged: {pattern}"));
+    // The name of a group for which a template fails is not known.
+    let all_named = groups.iter().all(|group| group.verdict.fault().is_none());
+    let fits_no_name = |pattern: &&NamePattern| groups.iter().all(|group| !pattern.matches(&group.name));
+    let merged = rules.merged.iter().filter(|_| all_named).filter(fits_no_name);
+    let merged = merged.map(|pattern| format!("groups.merged: {pattern} fits no name of a group in the target"));
     let paths = paths.map(|path| format!("groups.names: {path}"));
     let overrides = rules.overrides.iter().map(|own| &own.path).filter(fits_none);
     let overrides = overrides.map(|pattern| format!("groups.overrides: {pattern}"));
-    left_out.chain(only).chain(excluded).chain(paths).chain(merged).chain(overrides).collect()
+    let by_path = left_out.chain(only).chain(excluded).chain(paths).chain(overrides);
+    by_path.map(|what| what + " fits no group in Keycloak").chain(merged).collect()
 }
 
 /// Returns whether a pattern of the selected groups fits none of these groups: then a group that is not selected may be
@@ -163,7 +172,7 @@ pub fn named_group(group: GroupState, rules: &GroupRules) -> GroupState {
     let (name, verdict) = match rules.name.as_ref().filter(|_| !rules.names.contains_key(&group.path)) {
         Some(template) if verdict.is_selected() => match rendered_name(template, &group, rules) {
             Ok(name) => (name, verdict),
-            Err(why) => (affixed(&group.name, rules), GroupVerdict::Failed(why)),
+            Err(why) => (affixed(&group.name, rules), GroupVerdict::Unnamed(why)),
         },
         _ => (named_by_path(&group, rules), verdict),
     };
@@ -191,8 +200,8 @@ fn rendered_name(template: &GroupTemplate, group: &GroupState, rules: &GroupRule
 
 fn fault(setting: &str, why: &str) -> String {
     format!(
-        "cannot render {setting} of the policy ({why}). The group and its memberships stay as they are. Correct the \
-         template, or the group in Keycloak"
+        "cannot render {setting} of the policy ({why}). The group keeps its name. Nobody is added, and only users who \
+         leave it in Keycloak are removed. Correct the template, or the group in Keycloak"
     )
 }
 
@@ -277,17 +286,24 @@ mod tests {
         assert_eq!(path_left_out("/hr", &GroupRules::default()), None);
     }
 
+    fn no_group(what: &str) -> String {
+        format!("{what} fits no group in Keycloak")
+    }
+
     #[test]
     fn what_fits_no_group_is_reported_with_its_setting() {
         let rules =
             rules(r#"{"only": ["/eng/**", "/projects"], "excluded": ["/old"], "names": {"/a": "A", "/eng/x": "X"}}"#);
         let groups = [group("/eng/x"), group("/b")];
-        let expected = ["groups.only: /projects", "groups.excluded: /old", "groups.names: /a"];
+        let expected = ["groups.only: /projects", "groups.excluded: /old", "groups.names: /a"].map(no_group);
         let policy = Policy { groups: rules.clone(), ..Policy::default() };
         assert_eq!(unmatched(&policy, &groups), expected);
         let scope = serde_json::from_str(r#"{"excluded_groups": ["/eng", "/teams/betta"]}"#).unwrap();
         let policy = Policy { scope, ..Policy::default() };
-        assert_eq!(unmatched(&policy, &groups), ["scope.excluded_groups: /eng", "scope.excluded_groups: /teams/betta"]);
+        assert_eq!(
+            unmatched(&policy, &groups),
+            ["scope.excluded_groups: /eng", "scope.excluded_groups: /teams/betta"].map(no_group)
+        );
         assert!(selects_nothing_by_one(&rules, &groups));
         assert!(!selects_nothing_by_one(&rules, &[group("/eng/x"), group("/projects")]));
         assert_eq!(unmatched(&Policy::default(), &groups), [] as [String; 0]);
@@ -409,11 +425,15 @@ mod tests {
         assert!(
             of(&["/c", "/b", "/a"]).starts_with("3 groups in Keycloak have the name x in the target: /a, /b and /c. ")
         );
+        assert!(of(&["/e", "/d", "/c", "/b", "/a"]).contains(" in the target: /a, /b, /c and 2 more. "));
         assert!(of(&["/b", "/a"]).ends_with("(groups.names), or let them share one group (groups.merged = [\"x\"])"));
         let merging = rules(r#"{"merged": ["Team-*"]}"#);
         assert!(is_merged("team-a", &merging) && !is_merged("a-team-a", &merging));
         let policy = Policy { groups: merging, ..Policy::default() };
-        assert_eq!(unmatched(&policy, &[group("/x")]), ["groups.merged: Team-*"]);
+        let expected = ["groups.merged: Team-* fits no name of a group in the target"];
+        assert_eq!(unmatched(&policy, &[group("/x")]), expected);
+        let failing = GroupState { verdict: GroupVerdict::Failed("it fails".to_owned()), ..group("/y") };
+        assert_eq!(unmatched(&policy, &[group("/x"), failing]), [""; 0], "its name may be one of them");
     }
 
     #[test]
@@ -433,7 +453,10 @@ mod tests {
         let plain = GroupRules::default();
         assert!(!plain.reports_unmanaged() && !plain.counts_subgroups() && plain.creates_at("/eng"));
         let policy = Policy { groups: rules, ..Policy::default() };
-        assert_eq!(unmatched(&policy, &[group("/ops")]), ["groups.overrides: /eng", "groups.overrides: /eng/**"]);
+        assert_eq!(
+            unmatched(&policy, &[group("/ops")]),
+            ["groups.overrides: /eng", "groups.overrides: /eng/**"].map(no_group)
+        );
         assert!(paths_decide_groups(&policy) && paths_decide_users(&policy));
     }
 }
