@@ -16,14 +16,19 @@ impl Case<'_> {
     /// Returns all listed members of a group, with those of the groups below it if the policy says so; none for a group
     /// that is gone. They only select the users to read: each user's own task uses the user's own groups.
     pub(super) async fn members(&self, id: &GroupId) -> Result<BTreeSet<UserId>, WorkError> {
-        let mut groups = vec![id.clone()];
+        self.members_of_each(vec![id.clone()]).await
+    }
+
+    async fn members_of_each(&self, mut groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
         let rules = &self.connector.policy.groups;
         if rules.counts_subgroups() {
             let listed = self.listed_groups().await?;
             let counts = |group: &&GroupState| rules.members_at(&group.path) == Members::WithSubgroups;
-            if let Some(group) = listed.iter().find(|group| group.id == *id).filter(counts) {
-                groups.extend(below(&group.path, &listed).map(|group| group.id.clone()));
-            }
+            let above: Vec<&GroupState> =
+                listed.iter().filter(|group| groups.contains(&group.id)).filter(counts).collect();
+            groups.extend(above.iter().flat_map(|group| below(&group.path, &listed)).map(|group| group.id.clone()));
+            groups.sort();
+            groups.dedup();
         }
         self.direct_members(groups).await
     }
@@ -35,14 +40,11 @@ impl Case<'_> {
         target: &TargetGroupId,
         table: &GroupTable,
     ) -> Result<BTreeSet<UserId>, WorkError> {
-        let mut members = self.members(id).await?;
         let sources = table.managed(target).into_iter().flat_map(|managed| &managed.sources);
-        for (connector, source) in sources {
-            if *connector == self.claim.pair.connector && source != id && !source.is_constant() {
-                members.extend(self.members(source).await?);
-            }
-        }
-        Ok(members)
+        let others = sources.filter(|(connector, source)| {
+            *connector == self.claim.pair.connector && source != id && !source.is_constant()
+        });
+        self.members_of_each(std::iter::once(id).chain(others.map(|(_, source)| source)).cloned().collect()).await
     }
 
     /// Returns all listed direct members of these groups.
