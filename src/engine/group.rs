@@ -32,7 +32,8 @@ pub enum Intended {
     Create(String),
     /// It feeds no group, for this reason.
     None(String),
-    /// It and its memberships stay as they are, because a template of the policy fails for it.
+    /// It keeps feeding the group that it feeds, for this reason: a template of the policy fails for it, or its name in
+    /// the target is held by a group that does not release it.
     Stays(String),
     /// Another source group has that name on record. The source has to be read to confirm it.
     Ask(GroupId),
@@ -68,20 +69,36 @@ pub fn intend(
     if let Some(why) = fed.map_or_else(|| protected.why_named(&name), |id| protected.why(id, &name)) {
         return Intended::None(format!("{name}: {why}; never changed"));
     }
-    let other = table.others_feeding(&group.id, &group.name, case).next();
+    // A group that keeps its former name because the new one is not created is looked up again.
+    let is_named =
+        |id: &TargetGroupId| table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name));
+    // One that waits for this name with its former group does not hold it.
+    let other = table.others_feeding(&group.id, &group.name, case).find(|(_, id)| is_named(id));
     match (other.filter(|_| !policy::is_merged(&group.name, rules)), holder) {
-        (Some(_), Some(holder)) => return Intended::None(policy::same_name(&name, [group, holder])),
+        (Some((_, theirs)), Some(holder)) => return conflict(group, holder, &name, fed == Some(theirs)),
         // Also for a group that has the name itself: two may have taken it at the same time.
         (Some((other, _)), None) => return Intended::Ask(other.clone()),
         (None, _) => {}
     }
-    // A group that keeps its former name because the new one is not created is looked up again.
-    let is_named = |id| table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name));
     if let Some(id) = fed.filter(|id| rules.creates_at(&group.path) || is_named(id)) {
         return Intended::InSync(id.clone());
     }
     let managed = table.managed_named(&name, case);
     managed.map_or(Intended::Create(name), |managed| Intended::Existing(managed.id.clone()))
+}
+
+/// Decides for a group whose name in the target is held by another one; `shares`: both feed the target group.
+fn conflict(group: &GroupState, holder: &GroupState, name: &str, shares: bool) -> Intended {
+    if holder.verdict.fault().is_some() {
+        return Intended::Stays(format!(
+            "the name {name} in the target is held by {}, whose template fails. Correct the template, or that group in \
+             Keycloak",
+            holder.path
+        ));
+    }
+    let why = policy::same_name(name, [group, holder]);
+    // Their name was merged before. Which of them keeps the members is the operator's decision.
+    if shares { Intended::Stays(why) } else { Intended::None(why) }
 }
 
 /// Returns whether a group that has this name on record keeps it: it has the name at the source, or a template of the
@@ -194,11 +211,8 @@ impl Case<'_> {
                 self.confirm_left_out(group, former.as_ref()).await?;
                 self.unmap(group, why, former).await
             }
-            Intended::Stays(why) => {
-                self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
-                self.inconclusive = true;
-                Ok(())
-            }
+            Intended::Stays(why) if group.verdict.fault().is_none() => self.stay(group, why, former).await,
+            Intended::Stays(why) => self.stay_with_fault(group, why, former.as_ref()).await,
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
         }?;
         Ok(true)
@@ -221,9 +235,14 @@ impl Case<'_> {
             }
         }
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
-        if self.port.target.group_named(&name).await?.is_none() {
+        let Some(found) = self.port.target.group_named(&name).await? else {
             // It was deleted outside usersync.
             return self.make(group, name, table.mapping(&group.id).cloned()).await;
+        };
+        // It was deleted and created again, perhaps for another group of the same name.
+        if found.id != *target && self.port.target.first_members(target).await?.is_none() {
+            self.adopt_group(group, found, table.mapping(&group.id).cloned()).await?;
+            return Ok(true);
         }
         if let Some(GroupMapping::Managed { name: mapped, .. }) = table.mapping(&group.id)
             && *mapped != group.name
@@ -333,8 +352,16 @@ impl Case<'_> {
         let Some(first) = others.iter().map(|other| &other.id).min().filter(|first| **first < group.id) else {
             return Ok(false);
         };
-        // One that is known under this name could not create it.
-        let is_known = table.mapping(first).is_some_and(|mapping| mapping.name() == group.name);
+        let (case, own) = (self.info.capabilities.group_case, table.mapping(&group.id));
+        let is_known = match (table.mapping(first), own) {
+            (Some(first), _) if !case.same(first.name(), &group.name) => false,
+            // Both feed a group that was deleted outside usersync.
+            (Some(GroupMapping::Managed { group: first, .. }), Some(GroupMapping::Managed { group: own, .. })) => {
+                first != own
+            }
+            // One that is known under this name could not create it.
+            (known, _) => known.is_some(),
+        };
         Ok(!is_known && self.wait_for(&[Subject::Group(first.clone())], true).await?)
     }
 
@@ -407,6 +434,24 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Lets a group for which a template fails feed what it feeds. One that feeds nothing is recorded, so that its move
+    /// or deletion reaches the groups below it.
+    async fn stay_with_fault(
+        &mut self,
+        group: &GroupState,
+        why: String,
+        former: Option<&GroupMapping>,
+    ) -> Result<(), WorkError> {
+        if former.is_none() {
+            let (source, name) = (group.id.clone(), group.name.clone());
+            self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
+            self.flush().await?;
+        }
+        self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
+        self.inconclusive = true;
+        Ok(())
+    }
+
     async fn adopt_group(
         &mut self,
         group: &GroupState,
@@ -465,7 +510,12 @@ impl Case<'_> {
         };
         self.step.raise = concerned;
         let (source, name) = (group.id.clone(), group.name.clone());
-        let shared = policy::is_merged(&name, &self.connector.policy.groups);
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let case = self.info.capabilities.group_case;
+        // It does not take a name that it has already.
+        let has_it = matches!(table.mapping(&group.id), Some(GroupMapping::Managed { group: fed, name: former })
+            if *fed == managed.id && case.same(former, &name));
+        let shared = has_it || policy::is_merged(&name, &self.connector.policy.groups);
         self.step.group = Some(GroupWrite::Manage { source, name, group: managed, named, shared });
         self.flush().await
     }
@@ -555,14 +605,19 @@ impl Case<'_> {
         Ok(users.chain(self.waiting_for_name(id, former).await?).collect())
     }
 
-    /// Returns the groups that could not get the name that is now free.
+    /// Returns the groups that could not get the name that is now free: they feed none, or their former group.
     async fn waiting_for_name(&self, id: &GroupId, former: Option<&GroupMapping>) -> Result<Vec<Subject>, WorkError> {
         let Some(former) = former else { return Ok(Vec::new()) };
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
+        let feeds_another = |mapping: &GroupMapping| match mapping {
+            GroupMapping::Unmapped { .. } => true,
+            GroupMapping::Managed { group, name } => {
+                table.managed(group).is_some_and(|managed| !case.same(&managed.name, name))
+            }
+        };
         let waiting = table.sources().filter(|(source, mapping)| {
-            *source != id
-                && matches!(mapping, GroupMapping::Unmapped { name, .. } if case.fold(name) == case.fold(former.name()))
+            *source != id && case.same(mapping.name(), former.name()) && feeds_another(mapping)
         });
         Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }

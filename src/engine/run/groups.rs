@@ -14,7 +14,7 @@ use crate::{
     engine::{
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend, wanted_rename},
+        group::{Intended, intend, keeps_name, wanted_rename},
         send::approval_item,
         user::Walked,
     },
@@ -48,10 +48,11 @@ impl Run<'_> {
         // Groups that share a target group which another one creates before.
         let (mut creating, mut later): (HashSet<String>, Vec<Subject>) = (HashSet::new(), Vec::new());
         let mut renames = 0;
+        let mut holders = None;
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
-            let intended = intend(group, group_rules, &table, &self.info.capabilities, None);
+            let intended = self.intended(group, &table, &source.groups, &mut holders);
             let shares = group.id.is_constant() || policy::is_merged(&group.name, group_rules);
             let namesakes = names.get(&case.fold(&group.name)).filter(|named| !shares && named.len() > 1);
             // A condition that leaves it out has read the group itself.
@@ -77,7 +78,7 @@ impl Run<'_> {
                     let subject = Subject::Group(group.id.clone());
                     self.in_sync.others.push(Planned { subject, observation: source.observation, account: None });
                 }
-                Intended::Stays(why) => self.report_unmapped(group, &why),
+                Intended::Stays(why) => work.extend(self.stays(&mut table, group, why)),
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
                     self.report_unmapped(group, &why);
@@ -141,10 +142,9 @@ impl Run<'_> {
             return;
         }
         let unmatched = policy::unmatched(&self.connector.policy, &source.groups).into_iter();
-        self.report.unconfirmed.extend_once(
-            unmatched
-                .map(|what| format!("{what} fits no group in Keycloak. Correct it in the policy, or remove it there")),
-        );
+        self.report
+            .unconfirmed
+            .extend_once(unmatched.map(|what| format!("{what}. Correct it in the policy, or remove it there")));
     }
 
     /// Returns the mapped groups that were not listed, if the listing is complete; reports them otherwise.
@@ -222,6 +222,48 @@ impl Run<'_> {
                 ));
             }
         }
+    }
+
+    /// Decides on a group without reading the target. The listed holder of its name only decides that it stays.
+    fn intended<'g>(
+        &self,
+        group: &GroupState,
+        table: &GroupTable,
+        listed: &'g [GroupState],
+        holders: &mut Option<HashMap<&'g GroupId, &'g GroupState>>,
+    ) -> Intended {
+        let (rules, capabilities) = (&self.connector.policy.groups, &self.info.capabilities);
+        let intended = intend(group, rules, table, capabilities, None);
+        let Intended::Ask(other) = &intended else { return intended };
+        let holders = holders.get_or_insert_with(|| listed.iter().map(|group| (&group.id, group)).collect());
+        let holder = holders.get(other).filter(|holder| keeps_name(holder, &group.name, capabilities.group_case));
+        match holder.map(|holder| intend(group, rules, table, capabilities, Some(holder))) {
+            Some(stays @ Intended::Stays(_)) => stays,
+            _ => intended,
+        }
+    }
+
+    /// Reports a group that keeps feeding what it feeds. Returns its task if that is not on record; a dry run models it.
+    fn stays(&mut self, table: &mut GroupTable, group: &GroupState, why: String) -> Option<Subject> {
+        // Whatever its own name is: its name in the target may not be known.
+        self.report.unsupported.push_once(format!("group {}: {why}", group.path));
+        self.standing.insert(group.id.clone());
+        let has_fault = group.verdict.fault().is_some();
+        let (is_known, own) = match table.mapping(&group.id) {
+            Some(GroupMapping::Managed { group: own, name }) => {
+                (has_fault || *name == group.name, table.managed(own).cloned())
+            }
+            Some(GroupMapping::Unmapped { why: known, .. }) => (has_fault || *known == why, None),
+            None => (false, None),
+        };
+        if is_known || self.options.mode == RunMode::Apply {
+            return (!is_known).then(|| Subject::Group(group.id.clone()));
+        }
+        match own {
+            Some(own) => table.assume(self.pair, group, own),
+            None => table.assume_unmapped(self.pair, group, why),
+        }
+        None
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
@@ -390,7 +432,7 @@ impl Run<'_> {
         mut table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
-        let mut sources: Vec<Subject> = Vec::new();
+        let (mut sources, mut later) = (Vec::<Subject>::new(), Vec::<Subject>::new());
         let absent: Vec<ManagedGroup> = absent.iter().filter_map(|group| table.managed(group).cloned()).collect();
         for group in absent {
             if self.options.mode == RunMode::DryRun
@@ -400,7 +442,9 @@ impl Run<'_> {
                 continue;
             }
             let ours = group.sources.iter().filter(|(connector, source)| {
-                *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
+                *connector == self.pair.connector
+                    && !(self.standing.contains(source) && self.options.mode == RunMode::DryRun)
+                    && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
             });
             let ours: Vec<Subject> = ours.map(|(_, source)| Subject::Group(source.clone())).collect();
             if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
@@ -409,13 +453,17 @@ impl Run<'_> {
                 let make = Operation::CreateGroup { name: group.name.clone() };
                 self.report.plan(first, make.into(), None, || "deleted in the target".to_owned());
             }
-            sources.extend(ours);
+            // The others join the group that the first one creates.
+            let mut ours = ours.into_iter();
+            sources.extend(ours.next());
+            later.extend(ours);
         }
         if self.options.mode == RunMode::DryRun || sources.is_empty() {
             return Ok(table);
         }
         let observation = self.engine.store.next_observation().await?;
         self.apply_groups(sources, observation, rules).await?;
+        self.apply_groups(later, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
 }

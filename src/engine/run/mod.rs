@@ -138,6 +138,8 @@ struct Run<'e> {
     options: &'e RunOptions,
     /// Groups that a dry run models as created. They do not exist, but were not deleted.
     planned: IdSet<TargetGroupId>,
+    /// Groups that keep feeding what they feed, whatever the policy says: they are not created again.
+    standing: HashSet<GroupId>,
     /// Users to whom the policy gives a login that it gives to another user too, each with the other's username.
     same_logins: IdMap<UserId, String>,
     /// Users that the policy matches to the same account as another one, each with that one's username.
@@ -280,6 +282,7 @@ impl Engine {
             id,
             options,
             planned: IdSet::default(),
+            standing: HashSet::default(),
             same_logins: IdMap::default(),
             same_accounts: IdMap::default(),
             in_sync: InSync::default(),

@@ -13,13 +13,13 @@ use super::{
 };
 
 /// Starts the realm with these rules for groups, and a store that outlives it.
-async fn stored(json: &str, folder: &tempfile::TempDir) -> World {
+pub async fn stored(json: &str, folder: &tempfile::TempDir) -> World {
     let (groups, store) = (rules(json), Some(folder.path().join("usersync.db")));
     ruled_with(StackOptions { store, ..policy(|policy| policy.groups = groups) }).await
 }
 
 /// Restarts usersync with other rules for groups. Nothing is reconciled yet.
-async fn restarted(w: World, json: &str) -> World {
+pub async fn restarted(w: World, json: &str) -> World {
     let World { mut servers, stack } = w;
     stack.stop().await;
     servers.set_policy(Policy { first_run: FirstRun::Apply, groups: rules(json), ..Policy::default() });
@@ -177,4 +177,53 @@ async fn a_changed_template_that_fails_keeps_the_groups_and_their_members() {
     w.run().await;
     assert_eq!((w.members("eng.admins"), w.members("eng-admins")), (vec!["ann".into()], vec![]));
     assert!(w.held(ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_name_whose_holder_has_a_failing_template_is_not_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = stored(r#"{"name": "{{ 'X' if path == '/eng' else names | join('-') }}"}"#, &folder).await;
+    w.realm().join(&w.id("ann"), &group(&w, "/ops")).await.expect("joined");
+    w.run().await;
+    let both = ["ann".to_owned(), "ben".to_owned()];
+    assert_eq!((w.members("X"), w.members("ops")), (both.to_vec(), vec!["ann".to_owned()]));
+    let template = "{{ attributes.none if path == '/eng' else 'X' if path == '/ops' else names | join('-') }}";
+    let w = restarted(w, &json!({ "name": template }).to_string()).await;
+    let run = w.run_of_changed_policy().await;
+    assert_eq!((&run.outcome, &run.report["planned"]), (&RunOutcome::Done, &json!({})), "{run:?}");
+    for report in [w.dry_run().await, w.run().await] {
+        let why = "group /ops: the name X in the target is held by /eng, whose template fails";
+        assert!(report.unsupported.iter().any(|text| text.starts_with(why)), "{report:?}");
+        assert!(report.planned.is_empty(), "{report:?}");
+    }
+    assert_eq!((w.members("X"), w.members("ops")), (both.to_vec(), vec!["ann".to_owned()]));
+    let w = restarted(w, r#"{"name": "{{ 'X' if path == '/ops' else names | join('-') }}"}"#).await;
+    w.run_of_changed_policy().await;
+    w.run().await;
+    assert_eq!((w.members("eng"), w.members("X")), (both.to_vec(), vec!["ann".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_move_of_a_group_that_always_failed_reaches_the_groups_below_it() {
+    let w = ruled(r#"{"named_by": "path", "condition": "{{ attributes.sync | default('true', true) }}"}"#).await;
+    mark(&w, "/ops", &["maybe"]).await;
+    let report = w.run().await;
+    assert_eq!(groups_of(&w), ["eng", "eng-admins", "ops-admins", "staff"]);
+    assert!(report.unsupported.iter().any(|text| text.starts_with("group /ops: cannot render")), "{report:?}");
+    w.realm().rename_group(&group(&w, "/ops"), "run").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("run-admins"), w.members("ops-admins")), (vec!["ben".into()], vec![]));
+}
+
+#[tokio::test]
+async fn a_deleted_group_of_a_failing_template_is_neither_planned_nor_created() {
+    let w = ruled(r#"{"named_by": "path", "condition": "{{ attributes.sync | default('true', true) }}"}"#).await;
+    w.run().await;
+    mark(&w, "/eng", &["maybe"]).await;
+    w.settled().await;
+    w.jira().remove_group("eng");
+    for report in [w.dry_run().await, w.run().await] {
+        assert!(report.planned.is_empty(), "{report:?}");
+    }
+    assert!(!groups_of(&w).contains(&"eng".to_owned()));
 }

@@ -5,6 +5,7 @@ use usersync_simulators::{Fault, keycloak::NewUser};
 
 use super::{
     group_rules::{group, groups_of, ruled, ruled_with, rules},
+    group_templates::{restarted, stored},
     support::{World, on, policy},
 };
 
@@ -126,5 +127,38 @@ async fn a_conflict_of_names_names_all_paths_and_the_settings() {
         for path in ["/eng/admins", "/ops/admins"] {
             assert!(report.unsupported.iter().any(|text| *text == format!("group {path}: {why}")), "{report:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_longer_merged_keeps_all_members_until_a_group_gets_another_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = stored(MERGED, &folder).await;
+    w.run().await;
+    let w = restarted(w, "{}").await;
+    let run = w.run_of_changed_policy().await;
+    assert_eq!((&run.report["planned"], w.members("admins")), (&serde_json::json!({}), both()), "{run:?}");
+    let why = "two groups in Keycloak have the name admins in the target: /eng/admins and /ops/admins";
+    for report in [w.dry_run().await, w.run().await] {
+        assert!(report.planned.is_empty(), "{report:?}");
+        for path in ["/eng/admins", "/ops/admins"] {
+            let why = format!("group {path}: {why}");
+            assert!(report.unsupported.iter().any(|text| text.starts_with(&why)), "{report:?}");
+        }
+    }
+    assert_eq!(w.members("admins"), both());
+    w.realm().rename_group(&group(&w, "/ops/admins"), "night").await.expect("renamed");
+    w.settled().await;
+    assert_eq!((w.members("admins"), w.members("night")), (vec!["ann".to_owned()], vec!["ben".to_owned()]));
+    in_sync(&w).await;
+}
+
+#[tokio::test]
+async fn merged_names_that_differ_in_case_do_not_wait_for_each_other_without_end() {
+    let w = ruled(r#"{"merged": ["admins"], "create": false}"#).await;
+    w.realm().rename_group(&group(&w, "/ops/admins"), "ADMINS").await.expect("renamed");
+    for _ in 0..2 {
+        w.run().await;
+        assert!(w.tasks().await.is_empty(), "{:?}", w.tasks().await);
     }
 }
