@@ -62,10 +62,8 @@ impl Realm {
         let groups: Vec<Arc<GroupState>> = (0..GROUPS)
             .map(|number| {
                 let name = format!("group-{number:04}");
-                {
-                    let path = format!("/eng/{name}");
-                    Arc::new(GroupState::new(format!("{number:08}").as_str().into(), name, path))
-                }
+                let path = format!("/eng/{name}");
+                Arc::new(GroupState::new(format!("{number:08}").as_str().into(), name, path))
             })
             .collect();
         let pair = pair();

@@ -546,9 +546,10 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.condition",
         "template of groups",
         Absent,
-        "A template that renders `true` for the groups among these that are synced and `false` for the others, such as \
+        "A template that renders `true` for the selected groups to sync and `false` for the others, such as \
          `\"{{ attributes.sync == 'yes' }}\"` or `\"{{ path | matches('^/(eng|ops)/') }}\"`. If it fails for a group, that \
-         group and its memberships stay as they are. See `docs/templates.md`.",
+         group keeps its name. Nobody is added, and only users who leave it in Keycloak are removed. See \
+         `docs/templates.md`.",
     ),
     key(
         "connector.policy.groups.merged",
@@ -588,7 +589,8 @@ pub(super) const KEYS: &[Key] = &[
         "template of groups",
         Absent,
         "A template of the names of groups, in place of `named_by`, such as `\"{{ names | join('.') | lower }}\"`. If it \
-         fails or is empty for a group, that group and its memberships stay as they are. See `docs/templates.md`.",
+         fails or is empty for a group, that group keeps its name. Nobody is added, and only users who leave it in \
+         Keycloak are removed. See `docs/templates.md`.",
     ),
     key(
         "connector.policy.groups.separator",
@@ -825,7 +827,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.user_test.groups",
         "list of strings",
         Absent,
-        "The names of all groups in the target that the user becomes a member of.",
+        "The names of all groups in the target that the user becomes a member of. A group has the attributes of its \
+         `group_test`.",
     ),
     key(
         "connector.user_test.login",
@@ -913,7 +916,9 @@ pub fn reference_markdown() -> String {
             section.clone_from(&row.section);
         }
         let variable = row.variable.map(|name| format!(" Variable: `{name}`.")).unwrap_or_default();
-        lines.push(format!("| `{}` | {} | {} | {}{variable} |", row.key, row.kind, row.default, row.meaning));
+        let cells = [format!("`{}`", row.key), row.kind.to_owned(), row.default, row.meaning.to_owned() + &variable];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        lines.push(format!("| {} |", cells.join(" | ")));
     }
     lines.join("\n").trim_start().to_owned() + "\n"
 }

@@ -167,7 +167,7 @@ fn context(user: &UserState, names: &[&'static str]) -> Value {
     Value::from_pairs(names.iter().map(|name| (*name, value(name))))
 }
 
-/// Implements what a template has as the text that it is.
+/// Implements comparison, display and serde of a template by its text.
 macro_rules! shown_as_text {
     ($($template:ident),*) => {$(
         impl PartialEq for $template {
