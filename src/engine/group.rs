@@ -237,7 +237,9 @@ impl Case<'_> {
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         let Some(found) = self.port.target.group_named(&name).await? else {
             // It was deleted outside usersync.
-            return self.make(group, name, table.mapping(&group.id).cloned()).await;
+            let ended = self.make(group, name, table.mapping(&group.id).cloned()).await?;
+            self.raise_other_sources(&group.id, target).await?;
+            return Ok(ended);
         };
         // It was deleted and created again, perhaps for another group of the same name.
         if found.id != *target && self.port.target.first_members(target).await?.is_none() {
@@ -267,6 +269,18 @@ impl Case<'_> {
         let differ = differ.cloned().map(Subject::User).collect();
         self.raise(differ, Priority::FanOut).await?;
         Ok(true)
+    }
+
+    /// Raises the tasks of the other groups that still feed a deleted group, so that their members join the new one.
+    async fn raise_other_sources(&self, id: &GroupId, target: &TargetGroupId) -> Result<(), WorkError> {
+        // A run works on all of them itself.
+        if self.rules.in_run {
+            return Ok(());
+        }
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let sources = table.managed(target).into_iter().flat_map(|managed| &managed.sources);
+        let others = sources.filter(|(connector, source)| *connector == self.claim.pair.connector && source != id);
+        self.raise(others.map(|(_, source)| Subject::Group(source.clone())).collect(), Priority::FanOut).await
     }
 
     /// Creates the group, or adopts the existing one.

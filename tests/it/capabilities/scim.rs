@@ -43,11 +43,11 @@ impl Wiki {
 
     /// The same with a service that has these switches.
     async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
-        Self::stored(None, work).await
+        Self::stored(None, "{}", work).await
     }
 
-    /// The same with a store that outlives the stack.
-    async fn stored(store: Option<PathBuf>, work: impl FnOnce(&mut ScimSwitches)) -> Self {
+    /// The same with a store that outlives the stack, and rules for groups.
+    async fn stored(store: Option<PathBuf>, groups: &str, work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut options = ScimOptions::default();
         work(&mut options.switches);
         let server = Arc::new(SimulatedScim::start(options).await.expect("a free port"));
@@ -65,6 +65,7 @@ impl Wiki {
         let other_targets = vec![OtherTarget { name: "wiki".into(), target: Arc::clone(&target) as Arc<dyn Target> }];
         let attributes = serde_json::from_value(attributes).expect("rules");
         let options = policy(|policy| {
+            policy.groups = serde_json::from_str(groups).expect("rules");
             drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes, ..TargetPolicy::default() }));
         });
         let servers = servers(StackOptions { other_targets, store, ..options }).await;
@@ -385,7 +386,7 @@ async fn many_renames_of_groups_wait_and_the_groups_keep_their_names_and_members
 #[tokio::test]
 async fn a_group_that_the_policy_names_anew_is_renamed_for_that_cause() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut wiki = Wiki::stored(Some(folder.path().join("usersync.db")), |_| {}).await;
+    let mut wiki = Wiki::stored(Some(folder.path().join("usersync.db")), "{}", |_| {}).await;
     wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
     let World { mut servers, stack } = wiki.w;
     // The plan is made before the full reconcile that the changed policy causes.
@@ -401,4 +402,31 @@ async fn a_group_that_the_policy_names_anew_is_renamed_for_that_cause() {
     wiki.w.stack.store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.expect("resumed");
     wiki.w.run_of_changed_policy_on(&pair()).await;
     assert_eq!(wiki.server.snapshot().groups["kc-dev"], ["alice".to_owned()].into());
+}
+
+#[tokio::test]
+async fn a_merged_group_that_was_deleted_is_recreated_once_for_all_its_groups() {
+    let wiki = Wiki::stored(None, r#"{"merged": ["shared"]}"#, |_| {}).await;
+    let bob = NewUser::named("bob").in_groups(&["/b/shared"]);
+    wiki.w.realm().import_users([bob]).expect("imported");
+    let shared = wiki.w.realm().import_group("/a/shared").expect("imported");
+    wiki.w.realm().join(&wiki.w.id("alice"), &shared).await.expect("joined");
+    wiki.w.settled().await;
+    wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    let both = ["alice".to_owned(), "bob".to_owned()];
+    assert_eq!(wiki.server.snapshot().groups["shared"], both.clone().into());
+    let group = wiki.id_of("shared").await.expect("made");
+    let delete = Operation::DeleteGroup { group, name: "shared".to_owned() };
+    wiki.target.apply(&delete, Timestamp::now() + jiff::SignedDuration::from_secs(60)).await.expect("deleted");
+    let plan = wiki.plan().await;
+    // The task of one group recreates it; that of the other group finds it under another id.
+    for path in ["/a/shared", "/b/shared"] {
+        let group = wiki.w.realm().snapshot().group(path).expect("there").id.clone();
+        wiki.w.realm().set_group_attribute(&group, "note", &["1"]).await.expect("set");
+        wiki.w.settled().await;
+    }
+    assert!(plan.contains(&"create group shared".to_owned()), "{plan:?}");
+    assert_eq!(wiki.server.snapshot().groups["shared"], both.into());
+    let again = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert!(!again.has_problems() && again.planned.is_empty(), "{again:?}");
 }
