@@ -113,8 +113,9 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::User(id) => Verdict::reconcile([Subject::user(id)]),
         Place::Users => object.map_or_else(Verdict::run, |id| Verdict::reconcile([Subject::user(id)])),
         Place::Group(id, exact) => Verdict {
-            // Keycloak does not report the sub-groups and members that were deleted with the group.
-            wants_run: exact && facts.operation == "DELETE" && !facts.from_listener,
+            // Keycloak does not report the sub-groups and members that were deleted with the group, and the listener does
+            // not report which users had a role by it.
+            wants_run: exact && facts.operation == "DELETE" && (facts.uses_roles || !facts.from_listener),
             ..Verdict::reconcile([Subject::group(id)])
         },
         Place::Children(parent) => {

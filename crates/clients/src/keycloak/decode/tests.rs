@@ -470,6 +470,19 @@ fn roles_matter_only_to_a_policy_that_names_some() {
 }
 
 #[test]
+fn a_deleted_group_that_may_grant_roles_causes_a_run_whoever_reports_it() {
+    let mut event = admin("DELETE", "GROUP", &format!("groups/{G}"));
+    event["kind"] = json!("admin");
+    for uses_roles in [true, false] {
+        let context = DecodeContext { uses_roles, ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap()) };
+        let body = event.to_string();
+        let decoded = decode(Verified::read_at_source(body.as_bytes()), &context).unwrap().remove(0);
+        assert_eq!(decoded.wants_run, uses_roles);
+        assert_eq!(decoded.hints, [Subject::group(G)]);
+    }
+}
+
+#[test]
 fn events_that_may_take_access_away_are_marked() {
     let marked = |operation: &str, resource: &str, path: String| one(&admin(operation, resource, &path)).may_remove;
     assert!(marked("DELETE", "USER", format!("users/{U}")));
