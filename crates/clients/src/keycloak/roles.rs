@@ -16,6 +16,7 @@ use super::{
 use crate::model::{ErrorClass, GroupId, Packed, RoleName, Unread, UserId, UserRoles};
 
 const ROLE_GONE: &str = "Could not find role";
+const CLIENT_GONE: &str = "Could not find client";
 
 /// Concurrent requests of one read.
 const SIDE_BY_SIDE: usize = 4;
@@ -117,7 +118,7 @@ impl Catalog {
         }
     }
 
-    /// Says that a role does not exist, and which one is similar.
+    /// Reports that a role does not exist, and which one is similar.
     fn absent(&self, role: &RoleName) -> Unread {
         let text = role.to_string().to_lowercase();
         let similar = self
@@ -128,23 +129,37 @@ impl Catalog {
             .max_by(|(one, a), (other, b)| one.total_cmp(other).then_with(|| b.cmp(a)));
         let hint = match (similar, &role.client) {
             (Some((_, near)), _) => format!(" A similar role is {near}."),
-            (None, Some(client)) if !self.clients.contains(client) => format!(" It has no client {client}."),
+            (None, Some(client)) if !self.clients.contains(client) => format!(" The realm has no client {client}."),
             (None, _) => String::new(),
         };
-        Unread::Absent(format!(
-            "Keycloak lists no role {role}, which the policy names. Nobody is removed because of it.{hint} Correct the \
-             role in the policy, or create it in Keycloak."
-        ))
+        absent(role, &hint)
     }
 }
 
-/// Says that roles could not be read, and what to do.
+/// Reports that a role does not exist, with a hint.
+fn absent(role: &RoleName, hint: &str) -> Unread {
+    Unread::Absent(format!(
+        "Keycloak lists no role {role}, which the policy names. Nobody is added or removed because of it.{hint} Correct \
+         the role in the policy, or create it in Keycloak."
+    ))
+}
+
+/// Reports that the roles of one user could not be read, and what to do. An error that a retry may end stays an error: the
+/// user's task is retried.
 fn unknown(error: SourceError) -> Result<Unread, SourceError> {
     match error.class {
-        ErrorClass::Forbidden => {
+        ErrorClass::Forbidden | ErrorClass::Unconfirmed | ErrorClass::Permanent => {
             Ok(Unread::Unknown(format!("the roles that the policy names cannot be read: {}", error.text)))
         }
         _ => Err(error),
+    }
+}
+
+/// Reports that a run could not read roles. It goes on without them, unless other reads would fail as well.
+fn unknown_in_run(error: SourceError) -> Result<Unread, SourceError> {
+    match error.class {
+        ErrorClass::Transient => unknown(SourceError { class: ErrorClass::Unconfirmed, ..error }),
+        _ => unknown(error),
     }
 }
 
@@ -238,7 +253,8 @@ impl KeycloakSource {
             Ok(true) => Ok(None),
             Ok(false) => match self.catalog().await {
                 Ok(catalog) => Ok(Some(catalog.absent(role))),
-                Err(error) => unknown(error).map(Some),
+                // Only the suggestion is missing.
+                Err(_) => Ok(Some(absent(role, ""))),
             },
             Err(error) => unknown(error).map(Some),
         }
@@ -254,34 +270,44 @@ impl KeycloakSource {
     /// Lists all roles of the realm and of its clients.
     async fn catalog(&self) -> Result<Catalog, SourceError> {
         let mut catalog = Catalog::default();
-        catalog.add(None, self.all(Asked::Roles, &["roles"]).await?);
-        let clients: Vec<Client> = self.all(Asked::Clients, &["clients"]).await?;
+        catalog.add(None, self.all(Asked::Roles, &["roles"], None).await?.unwrap_or_default());
+        let clients: Vec<Client> = self.all(Asked::Clients, &["clients"], None).await?.unwrap_or_default();
         if clients.is_empty() {
             return Err(self.names.lacks(Asked::Clients, self.base().await?));
         }
         catalog.clients = clients.iter().map(|client| client.client_id.clone()).collect();
         let mut lists = stream::iter(clients)
             .map(|client| async move {
-                let roles = self.all::<Role>(Asked::Clients, &["clients", &client.id, "roles"]).await?;
+                let below = ["clients", &client.id, "roles"];
+                let roles = self.all::<Role>(Asked::Clients, &below, Some(CLIENT_GONE)).await?;
                 Ok::<_, SourceError>((client, roles))
             })
             .buffered(SIDE_BY_SIDE);
         while let Some((client, roles)) = lists.try_next().await? {
-            catalog.add(Some(&client), roles);
+            match roles {
+                Some(roles) => catalog.add(Some(&client), roles),
+                // It was deleted since the clients were listed.
+                None => drop(catalog.clients.remove(&client.client_id)),
+            }
         }
         drop(lists);
         Ok(catalog)
     }
 
-    /// Reads a listing that has to be complete.
-    async fn all<T: Listed>(&self, asked: Asked, below: &[&str]) -> Result<Vec<T>, SourceError> {
+    /// Reads a listing that has to be complete; `None` only if Keycloak itself answers `gone`.
+    async fn all<T: Listed>(
+        &self,
+        asked: Asked,
+        below: &[&str],
+        gone: Option<&str>,
+    ) -> Result<Option<Vec<T>>, SourceError> {
         let query = [("briefRepresentation", "true")];
-        let listing = Listing { asked, below, query: &query, from: 0, max: self.settings.page.max(1), gone: None };
-        let paged: Paged<Vec<T>> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+        let listing = Listing { asked, below, query: &query, from: 0, max: self.settings.page.max(1), gone };
+        let Some(paged): Option<Paged<Vec<T>>> = self.pages(listing, &|_| {}).await? else { return Ok(None) };
         let odd = paged.unreadable.first().map(|(_, odd)| odd.failure());
         match paged.incomplete.or(odd) {
             Some(why) => Err(self.unconfirmed(&why)),
-            None => Ok(paged.items),
+            None => Ok(Some(paged.items)),
         }
     }
 
@@ -296,7 +322,7 @@ impl KeycloakSource {
         let (catalog, containing) = match structure.await {
             Ok(structure) => structure,
             Err(error) => {
-                let why = unknown(error)?;
+                let why = unknown_in_run(error)?;
                 found.unread = roles.iter().map(|role| (role.clone(), why.clone())).collect();
                 return Ok(found);
             }
@@ -315,7 +341,7 @@ impl KeycloakSource {
                 if !read.contains_key(id) {
                     let holders = match self.direct_holders(placed).await {
                         Ok(holders) => Ok(holders),
-                        Err(error) => Err(unknown(error)?),
+                        Err(error) => Err(unknown_in_run(error)?),
                     };
                     read.insert(id, holders);
                 }
@@ -383,7 +409,7 @@ impl KeycloakSource {
     }
 }
 
-/// Returns what is read where a role is read.
+/// Returns the kind of read that a role needs: of the realm, or of its clients.
 fn asked(client: Option<&str>) -> Asked {
     client.map_or(Asked::Roles, |_| Asked::Clients)
 }
