@@ -468,7 +468,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.scope.required",
         "`any` or `all`",
         Value(r#""any""#),
-        "`any`: one of `required_groups` is enough, and one of `required_roles`; `all`: each is required.",
+        "`any`: one of `required_groups` is enough, and one of `required_roles`; `all`: each is required. If both are set, a user needs both, a group and a role.",
     ),
     key(
         "connector.policy.scope.required_roles",
@@ -483,7 +483,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.scope.excluded_roles",
         "list of roles",
         Value("[]"),
-        "Roles whose holders are left out; written as in `required_roles`.",
+        "Roles whose holders are left out; written as in `required_roles`. If such a role does not exist, this is an error, and nobody is added or removed until the policy is corrected.",
     ),
     key(
         "connector.policy.scope.excluded_groups",

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     engine::error::WorkError,
-    model::{Account, GroupMapping, IdSet, LeaverAction, Policy, TargetGroupId, UserId, UserState},
+    model::{
+        Account, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, Policy, RoleName, TargetGroupId, UserId,
+        UserState,
+    },
     plan::GroupTable,
     policy::{self, Verdict},
 };
@@ -18,17 +21,22 @@ use crate::{
 /// Maximum number of names in one line of a list.
 const NAMES: usize = 20;
 
+/// Logins of members that a group's member list lacks, by the group's path.
+pub(super) type Lacking = BTreeMap<String, Vec<String>>;
+
 impl Run<'_> {
-    /// Reads the own groups of linked users that lack a membership which usersync granted or the target shows, or that
-    /// the scope requires. An incomplete member list would have that membership or the user removed, or would prevent
-    /// that the membership is granted again.
+    /// Reads the own groups and roles of linked users that lack a membership which usersync granted or the target shows,
+    /// or a group or role that the scope requires. An incomplete list would have that membership or the user removed, or
+    /// would prevent that the membership is granted again.
     pub(super) async fn confirm_memberships(
         &mut self,
         source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<(), WorkError> {
-        let fed = self.fed_groups(groups);
+        let rules = &self.connector.policy.groups;
+        let by_role = |source: &GroupId| rules.constant(source).is_some_and(|constant| !constant.roles.is_empty());
+        let fed = (self.fed_groups(groups, |source| !source.is_constant()), self.fed_groups(groups, by_role));
         let contradicted: Vec<(usize, UserId)> = (0..source.users())
             .map(|place| (place, source.user(place)))
             .filter(|(_, user)| is_contradicted(user, &self.connector.policy, target, groups, &fed))
@@ -44,13 +52,21 @@ impl Run<'_> {
                 }
             })
             .buffered(self.connector.parallel.max(1));
-        let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let (mut lacking, mut lacking_roles) = (Lacking::default(), Lacking::default());
         while let Some((place, read)) = reads.next().await {
             match read? {
                 Ok(Some(user)) => {
-                    let listed = source.user(place).groups;
-                    for group in user.groups.iter().filter(|group| listed.iter().all(|known| known.id != group.id)) {
+                    let listed = source.user(place);
+                    let mut lacks_groups = false;
+                    let is_unlisted = |group: &&Arc<GroupState>| listed.groups.iter().all(|known| known.id != group.id);
+                    for group in user.groups.iter().filter(is_unlisted) {
+                        lacks_groups = true;
                         lacking.entry(group.path.clone()).or_default().push(user.username.clone());
+                    }
+                    // A group that was not listed may give the role.
+                    let is_unlisted = |role: &&Arc<RoleName>| !lacks_groups && listed.roles.has(role) == Ok(false);
+                    for role in user.roles.held.iter().filter(is_unlisted) {
+                        lacking_roles.entry(role.to_string()).or_default().push(user.username.clone());
                     }
                     source.replace(place, user);
                 }
@@ -62,6 +78,19 @@ impl Run<'_> {
                 }
             }
         }
+        self.report_lacking(lacking);
+        self.report.unconfirmed.extend_once(lacking_roles.into_iter().map(|(role, logins)| {
+            format!(
+                "role {role}: Keycloak's list of its holders lacks {}, whose own roles contain it. These users keep what \
+                 the role gives them; others may be missing",
+                some(&logins)
+            )
+        }));
+        Ok(())
+    }
+
+    /// Reports the members that member lists lack.
+    pub(super) fn report_lacking(&mut self, lacking: Lacking) {
         self.report.unconfirmed.extend_once(lacking.into_iter().map(|(path, logins)| {
             format!(
                 "group {path}: Keycloak's member list lacks {}, whose own group lists contain the group. These \
@@ -69,25 +98,19 @@ impl Run<'_> {
                 some(&logins)
             )
         }));
-        Ok(())
     }
 
-    /// Returns the target groups that groups of this connector's realm feed.
-    fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
+    /// Returns the target groups that such groups of this connector feed.
+    fn fed_groups(&self, groups: &GroupTable, is_such: impl Fn(&GroupId) -> bool) -> IdSet<TargetGroupId> {
         let connector = &self.pair.connector;
         let fed =
-            groups.sources().filter(|(source, _)| !source.is_constant()).filter_map(
-                |(source, mapping)| match mapping {
-                    GroupMapping::Managed { group, .. } => {
-                        let stands = |(by, fed): &(_, _)| by == connector && fed == source;
-                        groups
-                            .managed(group)
-                            .filter(|managed| managed.sources.iter().any(stands))
-                            .map(|_| group.clone())
-                    }
-                    GroupMapping::Unmapped { .. } => None,
-                },
-            );
+            groups.sources().filter(|(source, _)| is_such(source)).filter_map(|(source, mapping)| match mapping {
+                GroupMapping::Managed { group, .. } => {
+                    let stands = |(by, fed): &(_, _)| by == connector && fed == source;
+                    groups.managed(group).filter(|managed| managed.sources.iter().any(stands)).map(|_| group.clone())
+                }
+                GroupMapping::Unmapped { .. } => None,
+            });
         fed.collect()
     }
 }
@@ -98,11 +121,13 @@ fn is_contradicted(
     policy: &Policy,
     target: &TargetWalk,
     groups: &GroupTable,
-    fed: &IdSet<TargetGroupId>,
+    (fed, by_role): &(IdSet<TargetGroupId>, IdSet<TargetGroupId>),
 ) -> bool {
     let leavers = &policy.leavers;
     match policy::verdict(user, &policy.scope) {
-        Verdict::Out { lacks_group: true, .. } if user.enabled || leavers.out_of_scope > leavers.disabled => {
+        Verdict::Out { lacks_group, lacks_role, .. }
+            if (lacks_group || lacks_role) && (user.enabled || leavers.out_of_scope > leavers.disabled) =>
+        {
             let account = target.link(&user.id).and_then(|link| target.account(&link.account));
             return account.is_some_and(|account| loses(&account, leavers.out_of_scope));
         }
@@ -112,10 +137,9 @@ fn is_contradicted(
     let Some(link) = target.link(&user.id) else { return false };
     let held = target.account(&link.account).and_then(|account| account.groups);
     let resolved = groups.resolve(user, &policy.groups, link.written.is_new);
-    let lacks = |group: &TargetGroupId| {
-        fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
-    };
-    link.given.iter().chain(held.iter().flatten()).any(lacks)
+    let lacks = |group: &&TargetGroupId| !resolved.wanted.contains(*group) && !resolved.keep.contains(*group);
+    let granted_by_role = link.given.iter().filter(lacks).any(|group| by_role.contains(group));
+    granted_by_role || link.given.iter().chain(held.iter().flatten()).filter(lacks).any(|group| fed.contains(group))
 }
 
 /// Returns whether an account has anything that this action removes, or is active.

@@ -1,9 +1,7 @@
 //! Decides whether a user is in the scope of a connector.
 
 use super::condition::meets;
-use crate::model::{
-    GroupState, LeaverAction, Origin, PathPattern, Policy, Required, RoleName, Scope, Unread, UserState,
-};
+use crate::model::{GroupState, LeaverAction, Origin, PathPattern, Policy, Required, RoleName, Scope, UserState};
 
 /// Whether a user is in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +14,8 @@ pub enum Verdict {
         why: String,
         /// Whether it lacks required groups. Where such a group does not exist, this proves nothing.
         lacks_group: bool,
+        /// Whether it lacks required roles. A list of holders that lacks users proves nothing.
+        lacks_role: bool,
     },
     /// The rules cannot be applied to it, for this reason, which names no user: nothing about it is changed.
     Undecided(String),
@@ -74,16 +74,14 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
         return out(format!("it has the role {role} (excluded_roles)"));
     }
     if let Some(why) = lacking(user, scope) {
-        return Verdict::Out { why, lacks_group: true };
+        return Verdict::Out { why, lacks_group: true, lacks_role: false };
     }
     if let Some(verdict) = lacking_role(user, scope) {
         return verdict;
     }
-    // A role that does not exist excludes nobody.
-    for role in &scope.excluded_roles {
-        if let Err(Unread::Unknown(why)) = user.roles.has(role) {
-            return Verdict::Undecided(why.clone());
-        }
+    // A role that is not listed may have been renamed, or is not visible to usersync.
+    if let Some(unread) = scope.excluded_roles.iter().find_map(|role| user.roles.has(role).err()) {
+        return Verdict::Undecided(unread.why().to_owned());
     }
     if scope.email_verified && user.email_verified.is_none() {
         return Verdict::Undecided("Keycloak does not say whether the e-mail address is verified".to_owned());
@@ -91,8 +89,8 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
     condition(user, scope)
 }
 
-/// Returns whether a full reconcile may read the members of the required groups in place of all users: no other user is
-/// in scope, and an account whose user is not becomes inactive, so that few are left to be read one by one.
+/// Returns whether a full reconcile may read the members of the required groups in place of all users. Then no other user
+/// is in scope, and users out of scope have inactive accounts, so that few have to be read by their ids.
 pub fn members_suffice(policy: &Policy) -> bool {
     let ends = matches!(policy.leavers.out_of_scope, LeaverAction::Deactivate | LeaverAction::Delete);
     ends && !policy.scope.required_groups.is_empty()
@@ -104,7 +102,11 @@ pub fn is_required(group: &GroupState, scope: &Scope) -> bool {
 }
 
 fn out(why: impl Into<String>) -> Verdict {
-    Verdict::Out { why: why.into(), lacks_group: false }
+    Verdict::Out { why: why.into(), lacks_group: false, lacks_role: false }
+}
+
+fn without_role(why: String) -> Verdict {
+    Verdict::Out { why, lacks_group: false, lacks_role: true }
 }
 
 /// Returns a group of the user that counts as a membership in a group of this path.
@@ -129,7 +131,8 @@ fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
     }
 }
 
-/// Returns the verdict on a user that lacks required roles, or may lack them; `None`: it lacks none.
+/// Returns the verdict on a user that lacks required roles, or whose roles were not read; `None`: it has the required
+/// roles.
 fn lacking_role(user: &UserState, scope: &Scope) -> Option<Verdict> {
     let required = &scope.required_roles;
     let has = |role: &RoleName| user.roles.has(role) == Ok(true);
@@ -141,10 +144,10 @@ fn lacking_role(user: &UserState, scope: &Scope) -> Option<Verdict> {
         Required::Any => {
             let all: Vec<String> = required.iter().map(ToString::to_string).collect();
             let why = format!("it has none of required_roles ({})", all.join(", "));
-            Some(unread.map_or_else(|| out(why), |unread| Verdict::Undecided(unread.why().to_owned())))
+            Some(unread.map_or_else(|| without_role(why), |unread| Verdict::Undecided(unread.why().to_owned())))
         }
         Required::All => match lacked.iter().find(|role| user.roles.has(role) == Ok(false)) {
-            Some(lacks) => Some(out(format!("it does not have the role {lacks} (required_roles)"))),
+            Some(lacks) => Some(without_role(format!("it does not have the role {lacks} (required_roles)"))),
             None => unread.map(|unread| Verdict::Undecided(unread.why().to_owned())),
         },
     }
@@ -164,7 +167,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::model::UserRoles;
+    use crate::model::{Unread, UserRoles};
 
     fn user(login: &str, paths: &[&str]) -> UserState {
         let group = |path: &&str| Arc::new(GroupState::new((*path).into(), path[1..].into(), (*path).into()));
@@ -247,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lacking_role_is_marked() {
+        let lacks = |user: &UserState, json: &str| match verdict(user, &scope(json)) {
+            Verdict::Out { lacks_group, lacks_role, .. } => (lacks_group, lacks_role),
+            other => panic!("{other:?}"),
+        };
+        for rules in [r#"{"required_roles": ["staff"]}"#, r#"{"required_roles": ["staff"], "required": "all"}"#] {
+            assert_eq!(lacks(&user("ann", &[]), rules), (false, true));
+        }
+        assert_eq!(lacks(&with_roles(&["x"], &[]), r#"{"excluded_roles": ["x"]}"#), (false, false));
+    }
+
+    #[test]
     fn sub_groups_count_unless_the_scope_says_otherwise() {
         let rules = r#"{"required_groups": ["/staff"], "excluded_groups": ["/staff/left"]}"#;
         assert_eq!(why(&user("ann", &["/staff/eng/core"]), rules), None);
@@ -322,7 +337,7 @@ mod tests {
             (&[], &unknown, required, "undecided: no right"),
             (&["staff"], &absent, all, "undecided: no such role"),
             (&[], &absent, all, "it does not have the role staff (required_roles)"),
-            (&[], &absent, excluded, "in"),
+            (&[], &absent, excluded, "undecided: no such role"),
             (&[], &unknown, excluded, "undecided: no right"),
             (&["guest"], &unknown, excluded, "it has the role guest (excluded_roles)"),
         ] {

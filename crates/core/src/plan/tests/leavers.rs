@@ -343,7 +343,7 @@ fn a_leaver_is_removed_only_from_groups_that_usersync_may_change() {
 #[test]
 fn the_stricter_action_is_taken_for_a_disabled_user_out_of_scope() {
     use LeaverAction::{Deactivate, Nothing, RemoveGroups};
-    let out = Verdict::Out { why: "it is elsewhere".into(), lacks_group: false };
+    let out = Verdict::Out { why: "it is elsewhere".into(), lacks_group: false, lacks_role: false };
     let presence = Presence::Present(disabled(), out);
     let table = [
         (Nothing, Nothing, "left: nothing is done (leavers.disabled)"),
