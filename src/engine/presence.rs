@@ -18,14 +18,24 @@ impl Engine {
         pair: &Pair,
         id: &UserId,
     ) -> Result<Presence, WorkError> {
-        if let Some(user) = self.read_once(connector, id).await? {
-            return Ok(self.judge(connector, user).await?);
-        }
-        self.confirm_live_user(connector, pair, id).await?;
-        Ok(match self.read_once(connector, id).await? {
+        Ok(match self.read_confirmed(connector, pair, id).await? {
             Some(user) => self.judge(connector, user).await?,
             None => Presence::Gone,
         })
+    }
+
+    /// Reads a user by the same rule, without its scope; `None`: it is gone.
+    pub(super) async fn read_confirmed(
+        &self,
+        connector: &Connector,
+        pair: &Pair,
+        id: &UserId,
+    ) -> Result<Option<UserState>, WorkError> {
+        if let Some(user) = self.read_once(connector, id).await? {
+            return Ok(Some(user));
+        }
+        self.confirm_live_user(connector, pair, id).await?;
+        self.read_once(connector, id).await
     }
 
     async fn read_once(&self, connector: &Connector, id: &UserId) -> Result<Option<UserState>, WorkError> {

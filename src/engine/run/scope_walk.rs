@@ -9,9 +9,12 @@ use crate::{
         scope::absent_groups,
     },
     keycloak::FullListing,
-    model::{GroupId, GroupState, IdMap, Packed, Pair, UserId, UserState, number},
+    model::{ErrorClass, GroupId, GroupState, IdMap, LeaverAction, Packed, Pair, UserId, UserState, number},
     policy,
 };
+
+/// Number of listed users that take about as long as one user that is read by its id.
+const LISTED_PER_READ: usize = 10;
 
 /// The users that a run reads: all of the realm, or the members of the required groups.
 pub(super) struct WalkedUsers {
@@ -43,6 +46,9 @@ impl MemberList {
 impl Engine {
     /// Reads the members of the required groups. `None`: all users have to be read, because users without these groups
     /// may matter, the groups are not known for certain, or the members are not fewer than the users.
+    ///
+    /// # Errors
+    /// The source is throttled or refuses the credentials, or a right is missing: the listing would fail as well.
     pub(super) async fn scope_members(
         &self,
         pair: &Pair,
@@ -56,7 +62,7 @@ impl Engine {
             return Ok(None);
         }
         let all = connector.source.user_count().await?;
-        // Each linked user that is not a member is read by its id.
+        // Most linked users are members.
         let linked = usize::try_from(self.measure(pair).await?.active_accounts).unwrap_or(usize::MAX);
         if linked > all / 2 {
             return Ok(None);
@@ -73,8 +79,19 @@ impl Engine {
         let mut users = FullListing { items: Packed::default(), unreadable: Vec::new(), incomplete: None };
         let (mut lists, mut read) = (IdMap::default(), 0);
         while let Some((members, group)) = walks.next().await {
-            // A group that is gone or cannot be read proves nothing about its members.
-            let Ok(Some(members)) = members else { return Ok(None) };
+            let members = match members {
+                Ok(Some(members)) => members,
+                Err(error)
+                    if matches!(
+                        error.class,
+                        ErrorClass::Throttled | ErrorClass::Credentials | ErrorClass::Forbidden
+                    ) =>
+                {
+                    return Err(error.into());
+                }
+                // A group that is gone or cannot be read proves nothing about its members.
+                Ok(None) | Err(_) => return Ok(None),
+            };
             read += members.items.len();
             if read > all {
                 return Ok(None);
@@ -95,6 +112,28 @@ impl Engine {
         if users.items.is_empty() {
             return Ok(None);
         }
+        let absent = self.linked_outside(pair, connector, &users).await?;
+        if absent.saturating_mul(LISTED_PER_READ) > all.saturating_sub(users.items.len()) {
+            return Ok(None);
+        }
         Ok(Some(WalkedUsers { users, lists, only_scope: true }))
+    }
+
+    /// Returns the number of linked users that are not among these and whose accounts may have to change: each of them
+    /// is read by its id.
+    async fn linked_outside(
+        &self,
+        pair: &Pair,
+        connector: &Connector,
+        users: &FullListing<UserId, Packed<UserState>>,
+    ) -> Result<usize, WorkError> {
+        let deletes = connector.policy.leavers.strictest() == LeaverAction::Delete;
+        let links = self.store.links(pair).await?;
+        let read_by_id = links.iter().filter(|link| {
+            (deletes || !link.deactivated_by_us)
+                && users.items.place(link.user.as_str()).is_none()
+                && users.unreadable.iter().all(|(id, _)| *id != link.user)
+        });
+        Ok(read_by_id.count())
     }
 }

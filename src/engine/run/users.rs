@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Item, Run,
-    own_groups::loses,
+    own_groups::{Lacking, loses},
     same_accounts::same_accounts,
     same_logins::same_logins,
     walk::{SourceWalk, TargetWalk},
@@ -177,7 +177,9 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Pending>, WorkError> {
         let incomplete = source.users_incomplete.is_some();
-        let action = self.connector.policy.leavers.deleted;
+        // A user that the read of the required groups does not list may have left in any way.
+        let leavers = &self.connector.policy.leavers;
+        let action = if source.only_scope { leavers.strictest() } else { leavers.deleted };
         let may_lose = |link: &Link| target.account(&link.account).is_none_or(|account| loses(&account, action));
         let mut absent: Vec<Link> = Vec::new();
         for place in target.links_absent_from(source) {
@@ -204,26 +206,35 @@ impl Run<'_> {
                 let (connector, gone) = (&connector, gone.contains(&link.user));
                 async move {
                     if gone {
-                        return (link, Ok(Ok(Presence::Gone)));
+                        return (link, Ok(Ok(None)));
                     }
-                    let read = engine.read_user(connector, pair, &link.user).await;
+                    let read = engine.read_confirmed(connector, pair, &link.user).await;
                     (link, engine.apart(connector, read).await)
                 }
             })
             .buffered(self.connector.parallel.max(1));
         let (mut items, mut left) = (Vec::new(), Vec::new());
+        let mut lacking = Lacking::default();
         while let Some((link, read)) = reads.next().await {
             let presence = match read? {
-                Ok(Presence::Gone) if incomplete => {
+                Ok(None) if incomplete => {
                     left.push(link.name);
                     continue;
                 }
-                Ok(presence) => presence,
+                Ok(None) => Presence::Gone,
+                // What is removed is read again, with the required groups that exist by then.
+                Ok(Some(user)) => judged(user, &self.connector.policy.scope, &source.absent_groups),
                 Err(error) => {
                     source.fail_user(link.user.clone(), format!("{}: {error}", link.name));
                     continue;
                 }
             };
+            if let (Presence::Present(user, Verdict::In), true) = (&presence, source.only_scope) {
+                let scope = &self.connector.policy.scope;
+                for group in user.groups.iter().filter(|group| policy::is_required(group, scope)) {
+                    lacking.entry(group.path.clone()).or_default().push(user.username.clone());
+                }
+            }
             let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
             // A user that is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
@@ -238,6 +249,7 @@ impl Run<'_> {
             items.push(Pending::Item(Box::new(item)));
         }
         self.report_unchanged(&left);
+        self.report_lacking(lacking);
         Ok(items)
     }
 

@@ -117,8 +117,7 @@ pub(super) struct TargetWalk {
 
 impl Engine {
     /// Reads all users (or those that can be in scope), all groups, and the members of each group, never with one request
-    /// per user. An error about one
-    /// group fails that group only.
+    /// per user. An error about one group fails that group only.
     pub(super) async fn walk_source(
         &self,
         pair: &Pair,

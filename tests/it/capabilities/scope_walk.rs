@@ -1,6 +1,10 @@
 //! A full reconcile that reads the members of the required groups in place of all users.
 
-use usersync_simulators::{Fault, keycloak::NewUser};
+use usersync::model::Policy;
+use usersync_simulators::{
+    Fault,
+    keycloak::{NewUser, UserChange},
+};
 
 use super::support::{STAFF, World, policy, world_with};
 
@@ -9,8 +13,14 @@ const OTHERS: usize = 60;
 
 /// Starts a realm with its staff, who are required to be in their group, and many other users.
 async fn world() -> World {
+    world_of(r#"{"scope": {"required_groups": ["/staff"]}}"#).await
+}
+
+async fn world_of(json: &str) -> World {
+    let read: Policy = serde_json::from_str(json).expect("a policy");
     let options = policy(|policy| {
-        policy.scope = serde_json::from_str(r#"{"required_groups": ["/staff"]}"#).expect("a scope");
+        policy.scope = read.scope;
+        policy.leavers = read.leavers;
     });
     let servers = super::support::servers(options).await;
     let others = (0..OTHERS).map(|number| NewUser::named(format!("other{number}")).in_groups(&["/others"]));
@@ -69,6 +79,51 @@ async fn a_linked_user_that_is_no_member_any_more_is_read_by_its_id_and_leaves()
 }
 
 #[tokio::test]
+async fn a_user_out_of_scope_meets_the_strictest_rule_for_leavers() {
+    let json =
+        r#"{"scope": {"required_groups": ["/staff"]}, "leavers": {"deleted": "nothing", "out_of_scope": "delete"}}"#;
+    let w = world_of(json).await;
+    w.realm().change_without_event(&w.id("staff0"), &UserChange::enabled(false)).expect("disabled");
+    w.run().await;
+    assert!(!w.account("staff0").active);
+    w.realm().set_member_without_event(&w.id("staff0"), &group(&w, "/staff"), false).expect("left");
+    let report = w.run().await;
+    assert!(report.only_scope && !w.has_account("staff0"), "{report:?}");
+}
+
+#[tokio::test]
+async fn many_linked_users_outside_the_required_groups_have_all_users_read() {
+    let w = world().await;
+    let staff = group(&w, "/staff");
+    for number in 0..STAFF - 1 {
+        w.realm().set_member_without_event(&w.id(&format!("staff{number}")), &staff, false).expect("left");
+    }
+    let before = listings(&w);
+    let report = w.run().await;
+    assert!(!report.only_scope && listings(&w) > before, "{report:?}");
+}
+
+#[tokio::test]
+async fn the_groups_are_not_read_again_for_each_linked_user_outside_the_required_groups() {
+    let w = world().await;
+    let staff = group(&w, "/staff");
+    for number in 0..3 {
+        w.realm().set_member_without_event(&w.id(&format!("staff{number}")), &staff, false).expect("left");
+    }
+    let groups = || {
+        w.servers
+            .keycloak
+            .journal
+            .matching(|entry| entry.path.ends_with("/groups/count") || entry.path.ends_with("/acme/groups"))
+            .len()
+    };
+    let before = groups();
+    let report = w.dry_run().await;
+    assert!(report.only_scope && report.planned.len() == 3, "{report:?}");
+    assert_eq!(groups() - before, 1);
+}
+
+#[tokio::test]
 async fn a_member_list_that_lacks_users_removes_nobody() {
     let w = world().await;
     let members = format!("/groups/{}/members", group(&w, "/staff"));
@@ -78,7 +133,9 @@ async fn a_member_list_that_lacks_users_removes_nobody() {
         }
     };
     w.servers.keycloak.faults.add(Fault::edit(half).path(&members));
-    w.run().await;
+    let report = w.run().await;
+    let lacks = |why: &String| why.starts_with("group /staff: Keycloak's member list lacks staff");
+    assert!(report.only_scope && report.unconfirmed.iter().any(lacks), "{report:?}");
     assert!((0..STAFF).all(|number| w.account(&format!("staff{number}")).active));
     // A list that is empty or fails has all users read.
     for fault in [Fault::edit(|list| *list = serde_json::json!([])), Fault::status(500, "")] {

@@ -90,6 +90,11 @@ impl LeaverRules {
         }
     }
 
+    /// Returns the strictest action, for a user whose kind of departure is not known.
+    pub fn strictest(&self) -> LeaverAction {
+        self.disabled.max(self.deleted).max(self.out_of_scope)
+    }
+
     /// Returns whether a leaver stays in the group of this name in the target.
     pub fn keeps(&self, group: &str) -> bool {
         self.kept_groups.iter().any(|pattern| pattern.matches(group))
@@ -109,6 +114,7 @@ mod tests {
             departures.map(|departure| rules.action(departure)),
             [LeaverAction::Nothing, LeaverAction::RemoveGroups, LeaverAction::Deactivate]
         );
+        assert_eq!(rules.strictest(), LeaverAction::Deactivate);
         let keys = ["leavers.disabled", "leavers.deleted", "leavers.out_of_scope"];
         assert_eq!(departures.map(Departure::key), keys);
     }
