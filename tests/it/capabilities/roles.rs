@@ -165,6 +165,44 @@ async fn a_missing_right_removes_nobody_and_is_reported() {
 }
 
 #[tokio::test]
+async fn an_error_about_roles_does_not_end_the_run() {
+    let w = with_policy(REQUIRED, async |realm| {
+        realm.set_role(&id(realm, "staff0"), "jira", true).await.expect("granted");
+        realm.create_client_with_roles("portal", &["all"]).await.expect("created");
+    })
+    .await;
+    w.realm().switch_webhook(false);
+    let why = "the roles that the policy names cannot be read";
+    for status in [400, 500] {
+        w.servers.keycloak.faults.add(Fault::status(status, "{}").path("/roles/jira/users"));
+        let report = w.run().await;
+        assert!(report.unconfirmed.iter().any(|text| text.contains(why)), "{status} {report:?}");
+        assert!(w.account("staff0").active, "{status}");
+        w.servers.keycloak.faults.clear();
+    }
+    // A client that is deleted during the read has no roles.
+    let path = format!("/clients/{}/roles", w.realm().client_id("portal").expect("it exists"));
+    let gone = Fault::status(404, r#"{"error":"Could not find client"}"#).header("content-type", "application/json");
+    w.servers.keycloak.faults.add(gone.path(path));
+    let report = w.run().await;
+    assert!(!report.has_problems() && report.in_scope == 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_holders_that_lacks_users_takes_no_group_that_a_role_gives() {
+    let json = r#"{"groups": {"constant": [{"name": "jira-admins", "roles": ["jira"]}]}}"#;
+    let w = with_policy(json, async |realm| {
+        realm.set_role(&id(realm, "staff0"), "jira", true).await.expect("granted");
+    })
+    .await;
+    w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/roles/jira/users"));
+    let report = w.run().await;
+    let lacks = "role jira: Keycloak's list of its holders lacks staff0";
+    assert!(report.planned.is_empty() && report.unconfirmed.iter().any(|why| why.starts_with(lacks)), "{report:?}");
+    assert_eq!(w.members("jira-admins"), ["staff0"]);
+}
+
+#[tokio::test]
 async fn a_list_of_holders_that_lacks_users_does_not_put_them_out_of_scope() {
     let w = with_policy(REQUIRED, async |realm| {
         for number in 0..STAFF {
