@@ -22,6 +22,8 @@ pub(super) struct WalkedRoles {
     of_groups: Vec<Vec<u32>>,
     /// Roles that users without them may have.
     unread: Option<Arc<BTreeMap<RoleName, Unread>>>,
+    /// The same for users of a federation without import.
+    unread_of_federated: Option<Arc<BTreeMap<RoleName, Unread>>>,
 }
 
 impl WalkedRoles {
@@ -32,7 +34,7 @@ impl WalkedRoles {
         joined: &[Arc<GroupState>],
         groups: &[GroupState],
     ) -> Self {
-        let RoleHolders { held, mut unread } = holders;
+        let RoleHolders { held, mut unread, by_default } = holders;
         let paths: HashMap<&GroupId, &str> = groups.iter().map(|group| (&group.id, group.path.as_str())).collect();
         let (mut names, mut lists) = (Vec::new(), Vec::new());
         let mut of_groups = vec![Vec::new(); joined.len()];
@@ -57,12 +59,14 @@ impl WalkedRoles {
         }
         let mut direct = Memberships::default();
         direct.add(users.len(), lists);
-        let unread = (!unread.is_empty()).then(|| unread.into());
-        Self { names, direct, of_groups, unread }
+        let mut of_federated = by_default;
+        of_federated.extend(unread.clone());
+        let shared = |unread: BTreeMap<_, _>| (!unread.is_empty()).then(|| unread.into());
+        Self { names, direct, of_groups, unread: shared(unread), unread_of_federated: shared(of_federated) }
     }
 
-    /// Returns the roles of the user at an index, who is a member of these groups.
-    pub fn of(&self, place: usize, groups: impl Iterator<Item = u32>) -> UserRoles {
+    /// Returns the roles of the user at an index, with this id, who is a member of these groups.
+    pub fn of(&self, place: usize, id: &str, groups: impl Iterator<Item = u32>) -> UserRoles {
         if self.names.is_empty() && self.unread.is_none() {
             return UserRoles::default();
         }
@@ -71,11 +75,32 @@ impl WalkedRoles {
         roles.sort_unstable();
         roles.dedup();
         let held = roles.into_iter().map(|role| Arc::clone(&self.names[role as usize])).collect();
-        UserRoles { held, unread: self.unread.clone() }
+        // The id of a user of a federation without import.
+        let unread = if id.starts_with("f:") { &self.unread_of_federated } else { &self.unread };
+        UserRoles { held, unread: unread.clone() }
     }
 
     /// Returns why roles may have other holders than those that were read.
     pub fn unread(&self) -> impl Iterator<Item = String> {
         self.unread.iter().flat_map(|unread| unread.values()).map(|unread| unread.why().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_known_whether_users_of_a_federation_without_import_have_a_default_role() {
+        let role = RoleName { client: None, name: "jira".to_owned() };
+        let why = Unread::Unknown("not listed".to_owned());
+        let holders = RoleHolders {
+            held: [(role.clone(), crate::keycloak::Holders::default())].into(),
+            by_default: [(role.clone(), why.clone())].into(),
+            ..RoleHolders::default()
+        };
+        let roles = WalkedRoles::new(holders, &Packed::default(), &[], &[]);
+        assert_eq!(roles.of(0, "f:ldap:ann", [].into_iter()).has(&role), Err(&why));
+        assert_eq!(roles.of(0, "5eeba18c", [].into_iter()).has(&role), Ok(false));
     }
 }

@@ -620,8 +620,9 @@ impl SourceWalk {
         }
         let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
         let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
-        let roles = self.roles.of(place, self.memberships.of(place));
-        UserState { groups, parent_groups, roles, ..self.users.get(place) }
+        let user: UserState = self.users.get(place);
+        let roles = self.roles.of(place, user.id.as_str(), self.memberships.of(place));
+        UserState { groups, parent_groups, roles, ..user }
     }
 
     /// Returns the groups above the direct groups of the user at an index.

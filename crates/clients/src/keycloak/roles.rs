@@ -330,13 +330,22 @@ impl KeycloakSource {
         let by_id: HashMap<&str, &Placed> =
             catalog.roles.values().map(|placed| (placed.role.id.as_str(), placed)).collect();
         let mut read: HashMap<&str, Result<Holders, Unread>> = HashMap::new();
+        let default_role =
+            RoleName { client: None, name: format!("default-roles-{}", self.settings.realm.to_lowercase()) };
         for role in roles {
             let Some(placed) = catalog.roles.get(role) else {
                 found.unread.insert(role.clone(), catalog.absent(role));
                 continue;
             };
             let mut all = Holders::default();
-            for id in granting(&placed.role.id, &containing) {
+            let granting = granting(&placed.role.id, &containing);
+            let default = catalog.roles.get(&default_role);
+            if default.is_some_and(|default| granting.contains(&default.role.id.as_str())) {
+                let why =
+                    format!("Keycloak does not list which users of a federation without import have the role {role}");
+                found.by_default.insert(role.clone(), Unread::Unknown(why));
+            }
+            for id in granting {
                 let Some(placed) = by_id.get(id) else { continue };
                 if !read.contains_key(id) {
                     let holders = match self.direct_holders(placed).await {

@@ -70,6 +70,9 @@ pub struct RoleHolders {
     pub held: BTreeMap<RoleName, Holders>,
     /// Roles of which it is not known whether others have them.
     pub unread: BTreeMap<RoleName, Unread>,
+    /// Roles that the realm's default role contains. Users of a federation without import have the default role, but no
+    /// list of holders contains them.
+    pub by_default: BTreeMap<RoleName, Unread>,
 }
 
 /// Called with the number of entries read and their approximate total.
