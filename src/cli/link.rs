@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::Config,
     model::{Account, AccountId, ConnectorName, Pair, Subject, TargetName, UserId},
+    plan,
     store::{OperatorStore, OrderEnd, PairState, StoreReads, TaskFilter},
 };
 
@@ -89,8 +90,7 @@ impl LinkArgs {
         }
         if found.len() > 1 {
             let choices = found.iter().map(|(pair, id, login, found)| {
-                let Pair { connector, target } = pair;
-                format!("\n  usersync link {id} {} --connector {connector} --target {target}    ({login})", found.name)
+                format!("\n  {}    ({login})", plan::link_command(pair, id, &found.name))
             });
             return Err(Failure::usage(format!("{users}: which one?{}", choices.collect::<String>())));
         }
@@ -102,11 +102,12 @@ impl LinkArgs {
         };
         let link = place.opened.store.link(&pair, &user).await?;
         if let Some(link) = link.filter(|link| link.account != account.id && !self.moves) {
-            let Pair { connector, target } = &pair;
+            // The argument is resolved as a login first, so the command names the login.
+            let command = plan::link_command(&pair, &user, &account.name);
             return Err(Failure::problem(format!(
-                "{login}: already linked to account {} ({}) on {target}, so nothing was changed. To link account {} ({}) \
-                 instead, run: usersync link {user} {} --connector {connector} --target {target} --move",
-                link.name, link.account, account.name, account.id, account.id
+                "{login}: already linked to account {} ({}) on {}, so nothing was changed. To link account {} ({}) instead, \
+                 run: {command} --move",
+                link.name, link.account, pair.target, account.name, account.id
             )));
         }
         let what = format!("{pair}: link {login} ({user}) to account {} ({})", account.name, account.id);
