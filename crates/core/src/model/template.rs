@@ -117,9 +117,14 @@ impl Template {
         Ok(template)
     }
 
+    /// Returns the properties of a user that it uses.
+    pub fn uses(&self) -> &[&'static str] {
+        self.0.uses()
+    }
+
     /// Renders the template for a user, and trims white space around the text.
     pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
-        self.0.render(context(user, self.0.uses()))
+        self.0.render(context(user, self.uses()))
     }
 }
 

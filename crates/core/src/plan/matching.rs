@@ -132,9 +132,15 @@ pub(super) fn decide_found(
         ));
     }
     if found.search.unverified {
+        let (what, and) = match by {
+            MatchedBy::Email => {
+                ("the e-mail address".to_owned(), "but Keycloak has not verified that the address is the user's")
+            }
+            by => (the(by), "which the policy makes from an e-mail address that Keycloak has not verified"),
+        };
         return Decision::Conflict(format!(
-            "{}: account {} has the e-mail address of this user, but Keycloak has not verified that the address is the \
-             user's. If both are the same person, run: {}. If not, change the address in Keycloak.",
+            "{}: account {} has {what} of this user, {and}. If both are the same person, run: {}. If not, change the \
+             address in Keycloak.",
             user.username,
             named(account),
             link_command(situation.pair, &user.id, &account.name),

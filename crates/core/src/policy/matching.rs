@@ -3,7 +3,7 @@
 use super::account::{email, fault};
 use crate::{
     capabilities::Capabilities,
-    model::{AccountRules, MatchKey, MatchRules, MatchedBy, UserState},
+    model::{AccountRules, MatchKey, MatchRules, MatchedBy, Template, UserState},
 };
 
 /// A value by which accounts are searched for a user.
@@ -13,7 +13,8 @@ pub struct Search {
     pub by: MatchedBy,
     /// The value; empty for the login, whose holder is known otherwise.
     pub value: String,
-    /// Whether the value is an e-mail address that the user may have entered without being asked to prove it.
+    /// Whether the value is, or is made from, an e-mail address that the user may have entered without being asked to
+    /// prove it.
     pub unverified: bool,
 }
 
@@ -38,7 +39,7 @@ pub fn searches(user: &UserState, capabilities: &Capabilities, rules: AccountRul
             MatchKey::OtherLogin(template) => {
                 let rendered =
                     template.render(user).map_err(|why| fault(user, "the login to match", &why.to_string()))?;
-                (capabilities.login_case.written(&rendered), false)
+                (capabilities.login_case.written(&rendered), is_of_unverified(user, template, matching))
             }
             MatchKey::Attribute { attribute, equals } => {
                 if !capabilities.finds_by_attribute {
@@ -46,7 +47,7 @@ pub fn searches(user: &UserState, capabilities: &Capabilities, rules: AccountRul
                 }
                 let what = format!("the value of {attribute} to match");
                 let rendered = equals.render(user).map_err(|why| fault(user, &what, &why.to_string()))?;
-                (rendered, false)
+                (rendered, is_of_unverified(user, equals, matching))
             }
         };
         if *key != MatchKey::Login && value.is_empty() {
@@ -76,6 +77,12 @@ fn is_unverified(user: &UserState, email: &str, matching: MatchRules<'_>) -> boo
     let is_own = user.email.as_deref().is_some_and(|own| fold_value(own) == fold_value(email));
     let verified = is_own && user.email_verified == Some(true);
     !(matching.unverified_email || verified)
+}
+
+/// Returns whether a template makes its value from an address that Keycloak has not verified.
+fn is_of_unverified(user: &UserState, template: &Template, matching: MatchRules<'_>) -> bool {
+    let verified = user.email_verified == Some(true);
+    template.uses().contains(&"email") && !(matching.unverified_email || verified)
 }
 
 #[cfg(test)]
@@ -151,6 +158,22 @@ mod tests {
         }
         let none = UserState { email: None, ..user() };
         assert_eq!(found(&none, &caps, by, "{}"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_template_with_an_unverified_address_gives_an_unverified_value() {
+        let caps = Capabilities { finds_by_attribute: true, ..capabilities() };
+        let by = r#"{"by": [{"login": "{{ email | lower }}"}, {"attribute": "externalId", "equals": "{{ email }}"},
+                            {"login": "{{ username }}"}]"#;
+        for (verified, lax, unverified) in
+            [(Some(true), false, false), (Some(false), false, true), (None, false, true), (Some(false), true, false)]
+        {
+            let alice = UserState { email_verified: verified, ..user() };
+            let by = format!("{by}, \"unverified_email\": {lax}}}");
+            let found = found(&alice, &caps, &by, "{}").unwrap();
+            let flags: Vec<bool> = found.iter().map(|search| search.unverified).collect();
+            assert_eq!(flags, [unverified, unverified, false], "{verified:?} {lax}");
+        }
     }
 
     #[test]

@@ -149,6 +149,13 @@ fn an_address_that_keycloak_has_not_verified_takes_no_account() {
          not, change the address in Keycloak."
     );
     assert_eq!(matched_account(&NameHolder::Free, given.matched.as_ref(), true), None);
+    given.matched.as_mut().expect("found").search.by = MatchedBy::OtherLogin;
+    assert_eq!(
+        conflict(&given),
+        "alice: account old.alice7 (7) has the other login of this user, which the policy makes from an e-mail address that \
+         Keycloak has not verified. If both are the same person, run: usersync link 1 old.alice7 --connector acme --target \
+         target. If not, change the address in Keycloak."
+    );
 }
 
 #[test]
