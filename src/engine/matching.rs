@@ -40,7 +40,31 @@ impl Case<'_> {
             }
             let found = Found { search, candidates };
             if found.decides() {
+                let login = plan::matched_account(&view.holder, Some(&found), false).map(|account| &account.name);
+                if let Some(login) = login
+                    && self.same_account_as.is_none()
+                {
+                    self.same_account_as = self.other_user_with_login(login).await?;
+                }
                 return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the username of another user without a link who has this login of an account, which is rather that user's.
+    async fn other_user_with_login(&self, login: &str) -> Result<Option<String>, WorkError> {
+        let (pair, case) = (&self.claim.pair, self.info.capabilities.login_case);
+        for id in self.connector.source.users_named(login).await? {
+            if self.claim.subject.as_user() == Some(&id) || self.engine.store.link(pair, &id).await?.is_some() {
+                continue;
+            }
+            // Out of scope, the account is still that user's.
+            if let Presence::Present(user, _) = self.engine.read_user(&self.connector, pair, &id).await?
+                && user.enabled
+                && case.same(&user.username, login)
+            {
+                return Ok(Some(user.username));
             }
         }
         Ok(None)

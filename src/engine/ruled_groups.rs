@@ -214,6 +214,10 @@ impl Source for RuledGroups {
         self.source.some_users().await
     }
 
+    async fn users_named(&self, login: &str) -> Result<Vec<UserId>, SourceError> {
+        self.source.users_named(login).await
+    }
+
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
         if id.is_constant() {
             return Ok(self.rules.constant(id).map(ConstantGroup::group));

@@ -78,6 +78,15 @@ impl Source for SimulatedSource {
         .await
     }
 
+    async fn users_named(&self, login: &str) -> Result<Vec<UserId>, SourceError> {
+        self.read(format!("users named {login}"), |world| {
+            let users = world.realms[self.realm].users.iter();
+            let named = users.filter(|(_, person)| person.login.eq_ignore_ascii_case(login));
+            named.map(|(id, _)| id.clone()).collect()
+        })
+        .await
+    }
+
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
         self.read(format!("group {id}"), |world| {
             let group = world.realms[self.realm].group(id);

@@ -302,3 +302,49 @@ async fn a_plan_and_the_store_tell_how_an_account_was_matched() {
     assert_eq!(runs[0].mode, RunMode::Apply);
     assert!(runs[0].report.to_string().contains("\"matched_by\":\"email\""), "{}", runs[0].report);
 }
+
+#[tokio::test]
+async fn a_run_searches_again_before_it_adopts_or_creates() {
+    for accounts in [vec![account("old.ada", "ada@example.org")], Vec::new()] {
+        let w = world_with(matching(BY_EMAIL)).await;
+        w.jira().add_accounts(accounts.iter().cloned());
+        w.realm().import_users([ADA.in_keycloak()]).expect("imported");
+        w.run().await;
+        assert!(w.has_account("ada") && !w.has_account("old.ada"));
+        let is_search =
+            |target: &str| target.contains("/user/search?") && target.contains("ada") && target.contains("example.org");
+        let searches = w.jira().journal.matching(|entry| is_search(entry.target()));
+        assert!(!searches.is_empty(), "{accounts:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_with_the_address_and_another_name_waits_for_approval() {
+    let accounts = [NewAccount { display_name: "Mallory".to_owned(), ..account("mallory", "ada@example.org") }];
+    let waits = ["adopt the account mallory, matched by e-mail address"];
+    Box::pin(expect(BY_EMAIL, &accounts, &[ADA], &["mallory active"], &[], &waits)).await;
+}
+
+#[tokio::test]
+async fn an_account_with_the_login_of_another_user_is_not_taken_by_its_address() {
+    let bob = User { login: "bob", email: None, ..ADA };
+    for how in ["event", "run"] {
+        let w = world_with(matching(BY_EMAIL)).await;
+        w.jira().add_account(account("bob", "ada@example.org"));
+        w.realm().import_users([bob.in_keycloak()]).expect("imported");
+        let conflicts = if how == "event" {
+            w.realm().create_user(ADA.in_keycloak()).await.expect("created");
+            w.calm().await;
+            w.tasks().await.into_iter().filter_map(|task| task.error).map(|(_, text)| text).collect()
+        } else {
+            w.realm().import_users([ADA.in_keycloak()]).expect("imported");
+            w.run().await.conflicts.to_vec()
+        };
+        assert!(w.has_account("bob") && !w.has_account("ada"), "{how}: {conflicts:?}");
+        let text = "matches this user by e-mail address, and also the user bob";
+        assert!(
+            conflicts.iter().any(|found| found.starts_with("ada: account bob (") && found.contains(text)),
+            "{conflicts:?}"
+        );
+    }
+}

@@ -146,6 +146,10 @@ impl Source for KeycloakSource {
         Ok(users.into_iter().map(|user| user.id.into()).collect())
     }
 
+    async fn users_named(&self, login: &str) -> Result<Vec<UserId>, SourceError> {
+        self.users_by("username", login).await
+    }
+
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
         let group: Option<Group> = self.one(Asked::Groups, &["groups", id.as_str()], GROUP_GONE).await?;
         Ok(group.map(|group| group.state("", self.reads_group_attributes())))

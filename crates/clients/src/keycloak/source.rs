@@ -125,6 +125,9 @@ pub trait Source: Send + Sync {
     /// Returns some enabled users from one small page, as canaries beside a read that answers "gone".
     async fn some_users(&self) -> Result<Vec<UserId>, SourceError>;
 
+    /// Returns the users with exactly this login, case-insensitive.
+    async fn users_named(&self, login: &str) -> Result<Vec<UserId>, SourceError>;
+
     /// Reads a group.
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError>;
 

@@ -24,6 +24,9 @@ pub(super) struct Completed {
     pub unreadable: usize,
 }
 
+/// Number of found accounts from which on a search is not confirmed to be complete.
+const MOST_FOUND: usize = 100;
+
 impl CrowdTarget {
     /// Returns one page of all accounts, inactive ones included.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
@@ -72,12 +75,13 @@ impl CrowdTarget {
         let what = "searching accounts by e-mail address";
         let protection = self.protection(None).await?;
         let quoted = email.trim().replace('\\', r"\\").replace('"', r#"\""#);
+        let most = MOST_FOUND.to_string();
         let restriction = format!("email = \"{quoted}\"");
         let ask = Ask::get("/search", what)
             .query("entity-type", "user")
             .query("restriction", &restriction)
             .query("start-index", "0")
-            .query("max-results", PAGE)
+            .query("max-results", &most)
             .query("expand", "user");
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
@@ -87,7 +91,13 @@ impl CrowdTarget {
         if !page.users.reported {
             return Err(unconfirmed(format!("{what}: {NO_LIST}.")));
         }
-        let Completed { users, unknown, unreadable } = self.complete(page.users.into_iter().collect()).await?;
+        let listed: Vec<User> = page.users.into_iter().collect();
+        if listed.len() >= MOST_FOUND {
+            return Err(unconfirmed(format!(
+                "{what}: Crowd returned {MOST_FOUND} accounts or more, so some may be missing."
+            )));
+        }
+        let Completed { users, unknown, unreadable } = self.complete(listed).await?;
         if let Some(why) = unread_accounts(unknown + unreadable) {
             return Err(unconfirmed(format!("{what}: {why}.")));
         }
