@@ -377,7 +377,7 @@ impl Run<'_> {
         let scoped = self.connector.policy.scope != Scope::default();
         let again = self.rereads
             || planned.operations.iter().any(|operation| unseen(operation) || (scoped && activates(operation)))
-            || self.may_be_matched(&planned.operations, target);
+            || self.may_be_matched(&planned.operations);
         if removes || again || !planned.missing_groups.is_empty() {
             WalkDecision::ReadAgain(actions)
         } else {
@@ -385,11 +385,12 @@ impl Run<'_> {
         }
     }
 
-    /// Returns whether a planned account may exist already under another login, among accounts that were not listed.
-    fn may_be_matched(&self, operations: &[Operation], target: &TargetWalk) -> bool {
+    /// Returns whether a planned account may exist already under another login: a listing may lack accounts, or their
+    /// values.
+    fn may_be_matched(&self, operations: &[Operation]) -> bool {
         let rules = self.connector.policy.account_rules(&self.pair.target);
         let creates = |operation: &Operation| matches!(operation, Operation::CreateUser { .. });
-        !rules.matching.is_by_login_only() && target.incomplete.is_some() && operations.iter().any(creates)
+        !rules.matching.is_by_login_only() && operations.iter().any(creates)
     }
 
     fn plan_user(
@@ -473,8 +474,12 @@ impl Run<'_> {
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account, _) => {
-                let verdict =
-                    if self.rereads { WalkDecision::ReadAgain(actions) } else { WalkDecision::FromWalk(actions.len()) };
+                // What the listing showed may be changed by now, and an account is taken only by what it has.
+                let verdict = if self.rereads || !rules.matching.is_by_login_only() {
+                    WalkDecision::ReadAgain(actions)
+                } else {
+                    WalkDecision::FromWalk(actions.len())
+                };
                 self.plan_adopted(presence, subject, &account, target, groups);
                 verdict
             }
