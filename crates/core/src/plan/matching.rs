@@ -2,16 +2,19 @@
 
 use super::{
     NameHolder, Presence, Situation,
-    user::{Decision, Hold, Planned, Then, is_another_user, link_command, unsupported},
+    user::{Decision, Hold, Planned, Then, has_another_name, is_another_user, link_command, unsupported, word},
 };
 use crate::{
     capabilities::Capabilities,
     model::{
-        Account, AccountId, AccountRules, ApprovalKind, ConnectorName, Link, MatchKey, MatchedBy, UserId, UserState,
-        count,
+        Account, AccountId, AccountRules, ApprovalKind, ConnectorName, Link, MatchKey, MatchedBy, Pair, UserId,
+        UserState, count,
     },
     policy::{self, DesiredUser, Search, Verdict},
 };
+
+/// Number of accounts that a conflict names.
+const MOST_NAMED: usize = 5;
 
 /// The accounts that a key of the policy found for a user without a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +94,7 @@ pub fn is_candidate(holder: &NameHolder, matched: Option<&Found>, account: &Acco
 pub fn matched_account<'a>(holder: &'a NameHolder, matched: Option<&'a Found>, by_login: bool) -> Option<&'a Account> {
     match (matched, holder) {
         (Some(found), _) => match unlinked(found)[..] {
-            [one] if !found.search.unverified => Some(one),
+            [one] if !found.search.unverified && !is_disputed(found) => Some(one),
             _ => None,
         },
         (None, NameHolder::Unlinked(account)) if by_login => Some(account),
@@ -102,6 +105,41 @@ pub fn matched_account<'a>(holder: &'a NameHolder, matched: Option<&'a Found>, b
 fn unlinked(found: &Found) -> Vec<&Account> {
     let is_free = |one: &&Candidate| one.owner == Owner::Nobody;
     found.candidates.iter().filter(is_free).map(|one| &one.account).collect()
+}
+
+/// Returns whether another user or connector has one of the accounts, perhaps by mistake. Then nothing tells which account
+/// is the user's.
+fn is_disputed(found: &Found) -> bool {
+    let is_plain = |one: &Candidate| matches!(one.owner, Owner::Nobody | Owner::User { certain: true, .. });
+    !found.candidates.iter().all(is_plain)
+}
+
+/// Returns the command that links the user to the first of these accounts that it does not refuse; `None`: it refuses all.
+fn command(situation: &Situation<'_>, user: &UserState, accounts: &[&Account]) -> Option<String> {
+    let may_be = |account: &&&Account| account.protected.is_none() && account.name != situation.own_login;
+    let account = accounts.iter().find(may_be)?;
+    Some(link_command(situation.pair, &user.id, &account.name))
+}
+
+/// Returns how to end a conflict about one account that may be the user's.
+fn if_the_same(situation: &Situation<'_>, user: &UserState, account: &Account, if_not: &str) -> String {
+    match command(situation, user, &[account]) {
+        Some(command) => format!("If both are the same person, run: {command}. If not, {if_not}."),
+        None => format!("The account is protected, so usersync link refuses it. If it is another person's, {if_not}."),
+    }
+}
+
+/// Returns the refusal to use usersync's own account; `None`: it is another one.
+fn own_account(situation: &Situation<'_>, user: &UserState, account: &Account, by: &MatchedBy) -> Option<Decision> {
+    if account.name != situation.own_login {
+        return None;
+    }
+    let what = if *by == MatchedBy::Login {
+        "this login is usersync's own account".to_owned()
+    } else {
+        format!("{} leads to usersync's own account", the(by))
+    };
+    Some(Decision::Plan(unsupported([format!("{}: {what}, which it never changes", user.username)])))
 }
 
 /// Decides about a user for whom a key other than the login found accounts.
@@ -115,20 +153,28 @@ pub(super) fn decide_found(
         return Decision::Later;
     }
     let by = &found.search.by;
-    let [account] = unlinked(found)[..] else {
-        return Decision::Conflict(ambiguous(situation, user, found));
+    let account = match unlinked(found)[..] {
+        [account] if !is_disputed(found) => account,
+        _ => return Decision::Conflict(ambiguous(situation, user, found)),
     };
+    if let Some(refusal) = own_account(situation, user, account, by) {
+        return refusal;
+    }
     if let NameHolder::Unlinked(holder) = situation.holder
         && holder.id != account.id
     {
         return Decision::Conflict(format!(
-            "{}: account {} has {} of this user, but account {} has the login. Link the user to one of them, such as: {}. \
-             Then rename or delete the other one in the target.",
+            "{}: account {} has {} of this user, but account {} has the login. {}",
             user.username,
             named(account),
             the(by),
             named(holder),
-            link_command(situation.pair, &user.id, &account.name),
+            command(situation, user, &[account, holder]).map_or_else(
+                || "Both are protected: change one of them in the target.".to_owned(),
+                |command| format!(
+                    "Link the user to one of them, such as: {command}. Then rename or delete the other one in the target."
+                ),
+            ),
         ));
     }
     if found.search.unverified {
@@ -139,11 +185,10 @@ pub(super) fn decide_found(
             by => (the(by), "which the policy makes from an e-mail address that Keycloak has not verified"),
         };
         return Decision::Conflict(format!(
-            "{}: account {} has {what} of this user, {and}. If both are the same person, run: {}. If not, change the \
-             address in Keycloak.",
+            "{}: account {} has {what} of this user, {and}. {}",
             user.username,
             named(account),
-            link_command(situation.pair, &user.id, &account.name),
+            if_the_same(situation, user, account, "change the address in Keycloak"),
         ));
     }
     decide_adoption(situation, user, desired, account, by)
@@ -157,40 +202,44 @@ pub(super) fn decide_adoption(
     account: &Account,
     by: &MatchedBy,
 ) -> Decision {
-    if account.name == situation.own_login {
-        let what = if *by == MatchedBy::Login {
-            "this login is usersync's own account".to_owned()
-        } else {
-            format!("{} leads to usersync's own account", the(by))
-        };
-        return Decision::Plan(unsupported([format!("{}: {what}, which it never changes", user.username)]));
+    if let Some(refusal) = own_account(situation, user, account, by) {
+        return refusal;
     }
     if let Some(other) = situation.same_account_as {
         return Decision::Conflict(format!(
-            "{}: account {} matches this user by {}, and also the user {other}. Link it to one of them, such as: {}",
+            "{}: account {} matches this user by {}, and also the user {other}. {}",
             user.username,
             named(account),
-            value_of(by),
-            link_command(situation.pair, &user.id, &account.name),
+            by,
+            command(situation, user, &[account]).map_or_else(
+                || "The account is protected: change one of the users in Keycloak.".to_owned(),
+                |command| format!("Link it to one of them, such as: {command}"),
+            ),
         ));
     }
     if is_another_user(desired, account) {
         let email = |email: Option<&String>| email.map(|email| format!(", {email}")).unwrap_or_default();
-        let matched = if *by == MatchedBy::Login { String::new() } else { format!(", matched by {},", value_of(by)) };
+        let matched = if *by == MatchedBy::Login { String::new() } else { format!(", matched by {by},") };
         return Decision::Conflict(format!(
             "{}: account {} ({}{}){matched} has another name and another e-mail address than the user in Keycloak ({}{}). \
-             If both are the same person, run: {}. If not, {} in the target.",
+             {}",
             user.username,
             account.name,
             account.display_name,
             email(account.email.as_ref()),
             desired.display_name.as_deref().unwrap_or_default(),
             email(desired.email.as_ref()),
-            link_command(situation.pair, &user.id, &account.name),
-            if matched.is_empty() { "rename the account" } else { "change that value" },
+            if_the_same(
+                situation,
+                user,
+                account,
+                if matched.is_empty() { "rename the account in the target" } else { "change that value in the target" },
+            ),
         ));
     }
-    if situation.adopt_freely && account.active {
+    // Users of the target may change their address there, so an equal address alone is no proof.
+    let doubtful = *by == MatchedBy::Email && has_another_name(desired, account);
+    if situation.adopt_freely && account.active && !doubtful {
         return Decision::Adopt(account.clone(), by.clone());
     }
     let then = Then::Adopt(account.clone(), by.clone());
@@ -200,46 +249,58 @@ pub(super) fn decide_adoption(
 /// Returns the conflict of a login that an account holds by which the policy does not match users.
 pub(super) fn not_matched_by_login(situation: &Situation<'_>, user: &UserState, holder: &Account) -> String {
     format!(
-        "{}: account {} has the login of this user, but the policy does not match users by login. If both are the same \
-         person, run: {}. If not, rename the account in the target.",
+        "{}: account {} has the login of this user, but the policy does not match users by login. {}",
         user.username,
         named(holder),
-        link_command(situation.pair, &user.id, &holder.name),
+        if_the_same(situation, user, holder, "rename the account in the target"),
     )
 }
 
 /// Returns the conflict of a key that found no account, or several, to adopt.
 fn ambiguous(situation: &Situation<'_>, user: &UserState, found: &Found) -> String {
     let free = unlinked(found);
-    let linked: Vec<String> = found.candidates.iter().filter_map(linked_to).collect();
-    let by = &found.search.by;
-    let Some(first) = free.first() else {
-        let (has, them) = if linked.len() == 1 { ("account", "that link") } else { ("accounts", "one of these links") };
+    let by = the(&found.search.by);
+    if let [candidate] = &found.candidates[..]
+        && let Some(owner) = owned_by(candidate)
+    {
+        let remove = match &candidate.owner {
+            Owner::User { user, .. } => {
+                let Pair { connector, target } = situation.pair;
+                format!(": usersync unlink {} --connector {connector} --target {target}", word(user.as_str()))
+            }
+            _ => " with usersync unlink".to_owned(),
+        };
         return format!(
-            "{}: {has} {} found by {} of this user. Change that value for one of the users, or remove {them} with \
-             usersync unlink.",
+            "{}: account {} has {by} of this user, but is {owner}. Change that value for one of the users, or remove that \
+             link{remove}",
             user.username,
-            linked.join(", "),
-            the(by),
+            named(&candidate.account),
         );
+    }
+    let owned = found
+        .candidates
+        .iter()
+        .filter_map(|one| owned_by(one).map(|owner| format!("{}, {owner}", named(&one.account))));
+    let all: Vec<String> = free.iter().map(|account| named(account)).chain(owned).collect();
+    let mut names = all.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if all.len() > MOST_NAMED {
+        names += &format!(" and {} more", all.len() - MOST_NAMED);
+    }
+    let end = match (command(situation, user, &free), free.is_empty()) {
+        (Some(command), _) => format!("Link the user to one of them, such as: {command}"),
+        (None, false) => "Change that value for all of them but one.".to_owned(),
+        (None, true) => {
+            "Change that value for one of the users, or remove one of these links with usersync unlink.".to_owned()
+        }
     };
-    let named: Vec<String> = free.iter().map(|account| named(account)).chain(linked).collect();
-    format!(
-        "{}: {} have {} of this user: {}. Link the user to one of them, such as: {}",
-        user.username,
-        count(named.len(), "account", "accounts"),
-        the(by),
-        named.join(", "),
-        link_command(situation.pair, &user.id, &first.name),
-    )
+    format!("{}: {} have {by} of this user: {names}. {end}", user.username, count(all.len(), "account", "accounts"))
 }
 
-/// Returns an account with the user that it is linked to; `None`: it is linked to nobody.
-fn linked_to(candidate: &Candidate) -> Option<String> {
-    let account = named(&candidate.account);
+/// Returns to whom an account is linked; `None`: to nobody.
+fn owned_by(candidate: &Candidate) -> Option<String> {
     match &candidate.owner {
-        Owner::User { user, .. } => Some(format!("{account}, linked to user {user}")),
-        Owner::Connector(connector) => Some(format!("{account}, linked by connector {connector}")),
+        Owner::User { user, .. } => Some(format!("linked to user {user}")),
+        Owner::Connector(connector) => Some(format!("linked by connector {connector}")),
         Owner::Nobody | Owner::BeingCreated => None,
     }
 }
@@ -254,11 +315,6 @@ fn the(by: &MatchedBy) -> String {
         MatchedBy::OtherLogin => "the other login".to_owned(),
         by => format!("the {by}"),
     }
-}
-
-/// Returns the words for how an account was matched.
-fn value_of(by: &MatchedBy) -> String {
-    by.to_string()
 }
 
 /// Returns why no account can be searched for a user; `None`: it can, or the account with the login decides before.

@@ -362,11 +362,19 @@ fn same_login(user: &UserState, login: &str, other: &str) -> String {
 /// Returns whether an account with the user's login belongs to a different person: both name and e-mail address differ.
 /// A value that the target does not show proves nothing.
 pub(super) fn is_another_user(desired: &policy::DesiredUser, account: &Account) -> bool {
-    let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
     let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
+    has_another_name(desired, account) && differs(&email(&account.email), &email(&desired.email))
+}
+
+/// Returns whether an account is known to have another name than the user.
+pub(super) fn has_another_name(desired: &policy::DesiredUser, account: &Account) -> bool {
     let name = desired.display_name.as_deref().unwrap_or_default();
     differs(&name_words(&account.display_name), &name_words(name))
-        && differs(&email(&account.email), &email(&desired.email))
+}
+
+/// Returns whether two values are known and differ.
+fn differs(one: &str, other: &str) -> bool {
+    !one.is_empty() && !other.is_empty() && one != other
 }
 
 /// Returns the words of a name in a fixed order, so that `Liddell, Alice` equals `Alice Liddell`.
@@ -384,7 +392,7 @@ pub fn link_command(pair: &Pair, user: &UserId, account: &str) -> String {
 }
 
 /// Quotes one word of a command line where necessary.
-fn word(text: &str) -> Cow<'_, str> {
+pub(super) fn word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "._@+-:".contains(c);
     if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))) }
 }

@@ -60,8 +60,8 @@ pub fn searches(user: &UserState, capabilities: &Capabilities, rules: AccountRul
 
 fn cannot_search(user: &UserState, what: &str, key: &str) -> String {
     format!(
-        "{}: the target cannot search accounts by {what}, so the user cannot be matched. Remove {key} from by in \
-         [connector.policy.matching] for this target",
+        "{}: the target cannot search accounts by {what}, so the user cannot be matched. Set by without {key} in \
+         [connector.policy.targets.TARGET.matching]",
         user.username
     )
 }
@@ -183,13 +183,13 @@ mod tests {
         for (by, text) in [
             (
                 r#"{"by": ["email"]}"#,
-                "alice: the target cannot search accounts by e-mail address, so the user cannot be matched. Remove \
-                 \"email\" from by in [connector.policy.matching] for this target",
+                "alice: the target cannot search accounts by e-mail address, so the user cannot be matched. Set by \
+                 without \"email\" in [connector.policy.targets.TARGET.matching]",
             ),
             (
                 r#"{"by": [{"attribute": "title", "equals": "x"}]}"#,
-                "alice: the target cannot search accounts by attribute title, so the user cannot be matched. Remove this \
-                 key from by in [connector.policy.matching] for this target",
+                "alice: the target cannot search accounts by attribute title, so the user cannot be matched. Set by without \
+                 this key in [connector.policy.targets.TARGET.matching]",
             ),
         ] {
             assert_eq!(found(&alice, &caps, by, "{}"), Err(text.to_owned()));

@@ -46,7 +46,7 @@ fn conflict(given: &OwnedSituation) -> String {
 
 #[test]
 fn the_only_account_that_no_link_claims_is_adopted() {
-    for others in [vec![], vec![candidate("8", linked_to("9", true))], vec![candidate("8", linked_to("9", false))]] {
+    for others in [vec![], vec![candidate("8", linked_to("9", true))]] {
         let mut given = matched([vec![candidate("7", Owner::Nobody)], others].concat());
         assert_eq!(given.decide(), Decision::Adopt(old("7"), MatchedBy::Email));
         given.adopt_freely = false;
@@ -56,12 +56,74 @@ fn the_only_account_that_no_link_claims_is_adopted() {
 }
 
 #[test]
+fn the_last_account_is_not_adopted_while_others_are_linked_perhaps_by_mistake() {
+    for (owner, to) in
+        [(linked_to("9", false), "linked to user 9"), (Owner::Connector("other".into()), "linked by connector other")]
+    {
+        let given = matched(vec![candidate("7", Owner::Nobody), candidate("8", owner)]);
+        assert_eq!(
+            conflict(&given),
+            format!(
+                "alice: 2 accounts have the e-mail address of this user: old.alice7 (7), old.alice8 (8), {to}. Link the user \
+                 to one of them, such as: usersync link 1 old.alice7 --connector acme --target target"
+            )
+        );
+        assert_eq!(matched_account(&NameHolder::Free, given.matched.as_ref(), true), None);
+    }
+}
+
+#[test]
+fn a_conflict_names_five_accounts_and_a_command_that_is_not_refused() {
+    let mut given = matched((1..=7).map(|number| candidate(&number.to_string(), Owner::Nobody)).collect());
+    let candidates = &mut given.matched.as_mut().expect("found").candidates;
+    candidates[0].account.protected = Some("an administrator".into());
+    candidates[1].account.name = "usersync".into();
+    assert_eq!(
+        conflict(&given),
+        "alice: 7 accounts have the e-mail address of this user: old.alice1 (1), usersync (2), old.alice3 (3), old.alice4 \
+         (4), old.alice5 (5) and 2 more. Link the user to one of them, such as: usersync link 1 old.alice3 --connector acme \
+         --target target"
+    );
+    for candidate in &mut given.matched.as_mut().expect("found").candidates {
+        candidate.account.protected = Some("an administrator".into());
+    }
+    assert!(!conflict(&given).contains("usersync link "));
+    let mut given = matched(vec![candidate("7", Owner::Nobody)]);
+    let found = given.matched.as_mut().expect("found");
+    (found.search.unverified, found.candidates[0].account.protected) = (true, Some("an administrator".into()));
+    assert_eq!(
+        conflict(&given),
+        "alice: account old.alice7 (7) has the e-mail address of this user, but Keycloak has not verified that the address \
+         is the user's. The account is protected, so usersync link refuses it. If it is another person's, change the \
+         address in Keycloak."
+    );
+}
+
+#[test]
 fn an_inactive_account_waits_for_approval() {
     let mut given = matched(vec![candidate("7", Owner::Nobody)]);
     let inactive = Account { active: false, ..old("7") };
     given.matched.as_mut().expect("found").candidates[0].account = inactive.clone();
     let hold = Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(inactive, MatchedBy::Email) };
     assert_eq!(given.plan(), Planned { holds: vec![hold], ..Planned::default() });
+}
+
+#[test]
+fn an_account_with_the_address_and_another_name_waits_for_approval() {
+    for (name, by, adopts) in [
+        ("Bob Ray", MatchedBy::Email, false),
+        ("Bob Ray", MatchedBy::OtherLogin, true),
+        ("Ng, Alice", MatchedBy::Email, true),
+        ("", MatchedBy::Email, true),
+    ] {
+        let other = Account { display_name: name.into(), ..old("7") };
+        let mut given = matched(Vec::new());
+        given.matched = Some(found(by.clone(), vec![Candidate { account: other.clone(), owner: Owner::Nobody }]));
+        let hold = Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(other.clone(), by.clone()) };
+        let held = Decision::Plan(Planned { holds: vec![hold], ..Planned::default() });
+        let expected = if adopts { Decision::Adopt(other, by) } else { held };
+        assert_eq!(given.decide(), expected, "{name}");
+    }
 }
 
 #[test]
@@ -90,14 +152,15 @@ fn several_accounts_are_a_conflict_that_names_all_and_the_command() {
 #[test]
 fn accounts_of_other_users_are_a_conflict_unless_usersync_created_them() {
     for (owner, text) in [
-        (linked_to("5", false), "old.alice7 (7), linked to user 5"),
-        (Owner::Connector("other".into()), "old.alice7 (7), linked by connector other"),
+        (linked_to("5", false), ["to user 5", ": usersync unlink 5 --connector acme --target target"]),
+        (Owner::Connector("other".into()), ["by connector other", " with usersync unlink"]),
     ] {
         let given = matched(vec![candidate("7", owner)]);
         assert!(given.matched.as_ref().expect("found").decides());
+        let [linked, remove] = text;
         let expected = format!(
-            "alice: account {text} found by the e-mail address of this user. Change that value for one of the users, or \
-             remove that link with usersync unlink."
+            "alice: account old.alice7 (7) has the e-mail address of this user, but is linked {linked}. Change that value for \
+             one of the users, or remove that link{remove}"
         );
         assert_eq!(conflict(&given), expected);
     }
