@@ -560,7 +560,12 @@ impl Case<'_> {
 
 /// Returns the approval item for adopting an account that was found in this way.
 pub(super) fn adoption(account: &Account, by: &MatchedBy) -> NewApprovalItem {
-    let matched = if *by == MatchedBy::Login { String::new() } else { format!(", matched by {by}") };
+    let matched = if *by == MatchedBy::Login {
+        String::new()
+    } else {
+        let email = account.email.as_ref().map(|email| format!(", {email}")).unwrap_or_default();
+        format!(" ({}{email}), matched by {by}", account.display_name)
+    };
     let state = if account.active { "" } else { ", which is inactive" };
     NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{matched}{state}", account.name))
 }

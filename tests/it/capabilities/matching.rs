@@ -205,7 +205,8 @@ async fn ambiguous_accounts_are_a_conflict_with_all_candidates() {
 #[tokio::test]
 async fn inactive_and_protected_accounts_are_treated_as_those_found_by_login() {
     let inactive = [account("old.ada", "ada@example.org").inactive()];
-    let waits = ["adopt the account old.ada, matched by e-mail address, which is inactive"];
+    let waits =
+        ["adopt the account old.ada (Ada Lovelace, ada@example.org), matched by e-mail address, which is inactive"];
     Box::pin(expect(BY_EMAIL, &inactive, &[ADA], &["old.ada inactive"], &[], &waits)).await;
     let protected = [account("old.ada", "ada@example.org").in_groups(&["jira-administrators"])];
     Box::pin(expect(BY_EMAIL, &protected, &[ADA], &["old.ada active"], &[], &[])).await;
@@ -313,7 +314,7 @@ async fn a_run_searches_again_before_it_adopts_or_creates() {
         assert!(w.has_account("ada") && !w.has_account("old.ada"));
         let is_search =
             |target: &str| target.contains("/user/search?") && target.contains("ada") && target.contains("example.org");
-        let searches = w.jira().journal.matching(|entry| is_search(entry.target()));
+        let searches = w.jira().journal.matching(|entry| is_search(&entry.target()));
         assert!(!searches.is_empty(), "{accounts:?}");
     }
 }
@@ -321,7 +322,7 @@ async fn a_run_searches_again_before_it_adopts_or_creates() {
 #[tokio::test]
 async fn an_account_with_the_address_and_another_name_waits_for_approval() {
     let accounts = [NewAccount { display_name: "Mallory".to_owned(), ..account("mallory", "ada@example.org") }];
-    let waits = ["adopt the account mallory, matched by e-mail address"];
+    let waits = ["adopt the account mallory (Mallory, ada@example.org), matched by e-mail address"];
     Box::pin(expect(BY_EMAIL, &accounts, &[ADA], &["mallory active"], &[], &waits)).await;
 }
 

@@ -30,7 +30,7 @@ async fn an_account_that_is_found_by_its_address_is_shown_by_all_commands_and_wa
     plan.ended(3).says("matched by e-mail address").says("the account has the user's e-mail address");
     place.run(&["sync"]).await.ended(3);
     let shown = place.run(&["approvals", "show", "1"]).await;
-    shown.says("adopt the account old.ada, matched by e-mail address");
+    shown.says("adopt the account old.ada (").says("Ada@example.org), matched by e-mail address");
     place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     let jira = servers.jira.snapshot();
