@@ -282,10 +282,9 @@ fn ambiguous(situation: &Situation<'_>, user: &UserState, found: &Found) -> Stri
         .iter()
         .filter_map(|one| owned_by(one).map(|owner| format!("{}, {owner}", named(&one.account))));
     let all: Vec<String> = free.iter().map(|account| named(account)).chain(owned).collect();
-    let mut names = all.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if all.len() > MOST_NAMED {
-        names += &format!(" and {} more", all.len() - MOST_NAMED);
-    }
+    let names = all.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = all.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let end = match (command(situation, user, &free), free.is_empty()) {
         (Some(command), _) => format!("Link the user to one of them, such as: {command}"),
         (None, false) => "Change that value for all of them but one.".to_owned(),
@@ -293,7 +292,11 @@ fn ambiguous(situation: &Situation<'_>, user: &UserState, found: &Found) -> Stri
             "Change that value for one of the users, or remove one of these links with usersync unlink.".to_owned()
         }
     };
-    format!("{}: {} have {by} of this user: {names}. {end}", user.username, count(all.len(), "account", "accounts"))
+    format!(
+        "{}: {} have {by} of this user: {names}{more}. {end}",
+        user.username,
+        count(all.len(), "account", "accounts")
+    )
 }
 
 /// Returns to whom an account is linked; `None`: to nobody.
