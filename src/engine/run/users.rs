@@ -393,6 +393,17 @@ impl Run<'_> {
         !rules.matching.is_by_login_only() && operations.iter().any(creates)
     }
 
+    /// Returns how an adoption is worked. What the listing showed may be changed by now, and under other keys than the
+    /// login an account is taken only by what it has.
+    fn adoption_verdict(&self, actions: Vec<Action>) -> WalkDecision {
+        let rules = self.connector.policy.account_rules(&self.pair.target);
+        if self.rereads || !rules.matching.is_by_login_only() {
+            WalkDecision::ReadAgain(actions)
+        } else {
+            WalkDecision::FromWalk(actions.len())
+        }
+    }
+
     fn plan_user(
         &mut self,
         presence: &Presence,
@@ -474,12 +485,7 @@ impl Run<'_> {
                 self.planned_verdict(planned, actions, decided, of)
             }
             Decision::Adopt(account, _) => {
-                // What the listing showed may be changed by now, and an account is taken only by what it has.
-                let verdict = if self.rereads || !rules.matching.is_by_login_only() {
-                    WalkDecision::ReadAgain(actions)
-                } else {
-                    WalkDecision::FromWalk(actions.len())
-                };
+                let verdict = self.adoption_verdict(actions);
                 self.plan_adopted(presence, subject, &account, target, groups);
                 verdict
             }
