@@ -113,8 +113,9 @@ fn private(file: &Path, content: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
 }
 
-/// Follows the README: writes the configuration, then sets up the realm, which creates the client's secret.
-pub async fn prepare(server: &Server, realm: Realm, port: u16, policy: &str) -> Place {
+/// Follows the README: writes the configuration, then sets up the realm with these options for rights, which creates the
+/// client's secret.
+pub async fn prepare(server: &Server, realm: Realm, port: u16, policy: &str, rights: &[&str]) -> Place {
     let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
     for (name, content) in [("hook.secret", server.hook_secret.as_str()), ("jira.token", jira.token())] {
@@ -146,7 +147,7 @@ targets = ["jira"]
     let place = Place { realm, jira, folder, server: None, text };
     place.configure("usersync.toml", policy);
     let address = format!("http://127.0.0.1:{port}");
-    let setup = ["keycloak", "setup", "--connector", "acme", "--address", &address];
+    let setup = [&["keycloak", "setup", "--connector", "acme", "--address", &address], rights].concat();
     let done = place.run(&setup, 0).await;
     assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
     let again = place.run(&setup, 0).await;
@@ -157,7 +158,7 @@ targets = ["jira"]
 pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     let realm = Realm::fresh(server, "e2e-binary").await;
     hire(&realm).await;
-    let mut place = prepare(server, realm, port, "").await;
+    let mut place = prepare(server, realm, port, "", &[]).await;
     place.run(&["check"], 0).await;
     let plan = place.run(&["plan"], 0).await;
     assert!(plan.contains("100"), "the plan has all the staff: {plan}");

@@ -1,5 +1,5 @@
-//! A policy on the real Keycloak: required groups with sub-groups, an overwriting import, and a changed policy that
-//! waits for approval.
+//! A policy on the real Keycloak: required groups with sub-groups, a group for a composite role, an overwriting import,
+//! and a changed policy that waits for approval.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::{
 /// Users in each of the two sub-groups: more than the hourly limit lets through.
 const EACH: usize = 30;
 
-/// Syncs the staff and its groups, with the members of the groups below each.
+/// Syncs the staff and its groups, with the members of the groups below each, and a group for a role.
 const STAFF: &str = r#"
 [connector.policy.scope]
 required_groups = ["/staff"]
@@ -23,6 +23,10 @@ required_groups = ["/staff"]
 only = ["/staff/**"]
 named_by = "path"
 members = "with_subgroups"
+
+[[connector.policy.groups.constant]]
+name = "editors"
+roles = ["editor"]
 "#;
 
 /// The same without engineering.
@@ -35,12 +39,19 @@ excluded_groups = ["/staff/eng"]
 only = ["/staff/**"]
 named_by = "path"
 members = "with_subgroups"
+
+[[connector.policy.groups.constant]]
+name = "editors"
+roles = ["editor"]
 "#;
 
 /// Creates the groups, with users in them and users outside.
 async fn hire(realm: &Realm) {
     let staff = realm.post("groups", &json!({"name": "staff"})).await;
     realm.post("groups", &json!({"name": "contractors"})).await;
+    for role in ["editor", "lead"] {
+        realm.post("roles", &json!({"name": role})).await;
+    }
     let below = |group: &str| format!("groups/{group}/children");
     let eng = realm.post(&below(&staff), &json!({"name": "eng"})).await;
     realm.post(&below(&staff), &json!({"name": "ops"})).await;
@@ -97,7 +108,7 @@ async fn approve(place: &Place, what: &str) {
 pub async fn selects_users_and_a_changed_one_waits_for_approval(server: &Server, port: u16) {
     let realm = Realm::fresh(server, "e2e-policy").await;
     hire(&realm).await;
-    let mut place = prepare(server, realm, port, STAFF).await;
+    let mut place = prepare(server, realm, port, STAFF, &["--view-realm"]).await;
     place.run(&["check"], 0).await;
     let contractor = place.run(&["explain", "contractor00"], 0).await;
     assert!(contractor.contains("no: it is a member of none of required_groups (/staff)"), "{contractor}");
@@ -109,6 +120,7 @@ pub async fn selects_users_and_a_changed_one_waits_for_approval(server: &Server,
     assert!(active(&place).iter().all(|login| !login.starts_with("contractor")));
 
     events(&place).await;
+    composite_role(&place).await;
     overwriting_import(&place).await;
     changed_policy(&mut place).await;
     place.realm.leave().await;
@@ -127,6 +139,23 @@ async fn events(place: &Place) {
     .await;
     place.realm.delete(&membership).await;
     until(place, "and leaves it", || !active(place).contains("contractor00")).await;
+}
+
+/// A role that a user has by a composite role, by a group and directly gives a group until the last way ends.
+async fn composite_role(place: &Place) {
+    let realm = &place.realm;
+    let is_editor = |login: &str| members(place, "editors").contains(login);
+    let (lead, editor) = (json!([realm.get("roles/lead").await]), json!([realm.get("roles/editor").await]));
+    let user = realm.user("ops01").await;
+    realm.post(&format!("users/{user}/role-mappings/realm"), &lead).await;
+    realm.post("roles/lead/composites", &editor).await;
+    until(place, "the composite role contains the role of the group", || is_editor("ops01")).await;
+
+    let eng = group(realm, "staff/eng").await;
+    realm.post(&format!("groups/{eng}/role-mappings/realm"), &editor).await;
+    until(place, "all members of a group have the role", || is_editor("eng00") && is_editor("ops01")).await;
+    realm.delete_with("roles/lead/composites", &editor).await;
+    until(place, "the composite role no longer contains it", || is_editor("eng00") && !is_editor("ops01")).await;
 }
 
 /// An import that overwrites a user gives it another id; the account stays.
