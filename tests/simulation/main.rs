@@ -345,11 +345,11 @@ scenarios! {
             kinds: &[Toggle("u0"), Delete("u0"), Login("u0"), Member("u0", "g0"), Toggle("u1")],
             budget: Budget { change: 4, hide: 2, run: 2, store: 1, ..FAULTS },
         };
-    policies: 200, "users with a drawn policy; each takes effect by events and by full reconciles",
+    policies: 100, "users with a drawn policy; each takes effect by events and by full reconciles",
         POLICIES { budget: Budget { change: 5, double: 1, ..NONE } };
-    policies_changed: 200, "the policy changes; events are lost; full reconciles",
+    policies_changed: 100, "the policy changes; events are lost; full reconciles",
         POLICIES { budget: Budget { change: 4, lose: 1, run: 1, policy: 2, ..NONE } };
-    policies_changed_fault: 200, "the same with faults; the target can rename groups",
+    policies_changed_fault: 100, "the same with faults; the target can rename groups",
         POLICIES { renames_groups: true, budget: Budget { change: 4, lose: 1, run: 1, policy: 2, timeout: 1, ..FAULTS } };
     gate: 60, "more leave than the safety limit allows in an hour; full reconciles; faults",
         ONE {
