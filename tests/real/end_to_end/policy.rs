@@ -14,10 +14,14 @@ use super::{
 /// Users in each of the two sub-groups: more than the hourly limit lets through.
 const EACH: usize = 30;
 
-/// Syncs the staff and its groups, with the members of the groups below each, and a group for a role.
-const STAFF: &str = r#"
+/// Syncs the staff without these groups, and its groups with the members of the groups below each, and a group for a
+/// role.
+fn staff_without(excluded: &[&str]) -> String {
+    format!(
+        r#"
 [connector.policy.scope]
 required_groups = ["/staff"]
+excluded_groups = {excluded:?}
 
 [connector.policy.groups]
 only = ["/staff/**"]
@@ -27,23 +31,9 @@ members = "with_subgroups"
 [[connector.policy.groups.constant]]
 name = "editors"
 roles = ["editor"]
-"#;
-
-/// The same without engineering.
-const WITHOUT_ENGINEERING: &str = r#"
-[connector.policy.scope]
-required_groups = ["/staff"]
-excluded_groups = ["/staff/eng"]
-
-[connector.policy.groups]
-only = ["/staff/**"]
-named_by = "path"
-members = "with_subgroups"
-
-[[connector.policy.groups.constant]]
-name = "editors"
-roles = ["editor"]
-"#;
+"#
+    )
+}
 
 /// Creates the groups, with users in them and users outside.
 async fn hire(realm: &Realm) {
@@ -108,7 +98,7 @@ async fn approve(place: &Place, what: &str) {
 pub async fn selects_users_and_a_changed_one_waits_for_approval(server: &Server, port: u16) {
     let realm = Realm::fresh(server, "e2e-policy").await;
     hire(&realm).await;
-    let mut place = prepare(server, realm, port, STAFF, &["--view-realm"]).await;
+    let mut place = prepare(server, realm, port, &staff_without(&[]), &["--view-realm"]).await;
     place.run(&["check"], 0).await;
     let contractor = place.run(&["explain", "contractor00"], 0).await;
     assert!(contractor.contains("no: it is a member of none of required_groups (/staff)"), "{contractor}");
@@ -162,13 +152,13 @@ async fn composite_role(place: &Place) {
 async fn overwriting_import(place: &Place) {
     let key = |place: &Place| place.jira.snapshot().account("ops00").map(|account| account.key.clone());
     let (before, id) = (key(place), place.realm.user("ops00").await);
-    let mut anew = user("ops00");
-    (anew["lastName"], anew["groups"]) = (json!("Anew"), json!(["/staff/ops"]));
-    place.realm.post("partialImport", &json!({"ifResourceExists": "OVERWRITE", "users": [anew]})).await;
+    let mut imported = user("ops00");
+    (imported["lastName"], imported["groups"]) = (json!("Imported"), json!(["/staff/ops"]));
+    place.realm.post("partialImport", &json!({"ifResourceExists": "OVERWRITE", "users": [imported]})).await;
     assert_ne!(place.realm.user("ops00").await, id, "the import gives another id");
     until(place, "the account follows the user", || {
         let jira = place.jira.snapshot();
-        jira.account("ops00").is_some_and(|account| account.active && account.display_name.ends_with("Anew"))
+        jira.account("ops00").is_some_and(|account| account.active && account.display_name.ends_with("Imported"))
     })
     .await;
     assert_eq!(key(place), before, "the account was kept");
@@ -177,7 +167,8 @@ async fn overwriting_import(place: &Place) {
 
 /// A policy that puts half of the users out of scope shows what it would do, and removes nobody before an approval.
 async fn changed_policy(place: &mut Place) {
-    place.configure("next.toml", WITHOUT_ENGINEERING);
+    let without_engineering = staff_without(&["/staff/eng"]);
+    place.configure("next.toml", &without_engineering);
     // 3: operations would wait for approval.
     let plan = place.run(&["plan", "--policy", "next.toml"], 3).await;
     for expected in ["in scope 60 → 30", "30 operations would wait for approval"] {
@@ -185,7 +176,7 @@ async fn changed_policy(place: &mut Place) {
     }
 
     place.kill();
-    place.configure("usersync.toml", WITHOUT_ENGINEERING);
+    place.configure("usersync.toml", &without_engineering);
     place.serve();
     place
         .until("the changed policy is held", async || {

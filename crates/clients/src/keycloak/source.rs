@@ -101,8 +101,8 @@ pub trait Source: Send + Sync {
         let _ = meter;
     }
 
-    /// Reads groups with their attributes from now on. This source may be shared, and is never told to leave them out
-    /// again.
+    /// Reads groups with their attributes from now on. This cannot be undone, because other users of this source may need
+    /// them.
     fn read_group_attributes(&self) {}
 
     /// Allows a refused client secret to be sent again with the next token request. Otherwise it is not sent until it
