@@ -40,14 +40,20 @@ const VERB: &str = "add_member";
 /// The additions of a user that leaves cost calls of their own.
 const LEAVING: usize = 10;
 const LEAVING_ALWAYS: usize = 20;
+/// Number of users that work concurrently up to their additions, for each call that the target takes concurrently. Each
+/// of them waits for the store several times.
+const BEGINNING: usize = 3;
+/// Maximum number of users whose intents of additions, or whose ends, are being stored. The store writes as many at once
+/// with little more effort than one, and the users of the next wave that begin still get their turn.
+const STORING: usize = 128;
 
 /// State that the waves of a run share. The users of a wave begin while the previous wave ends, so that the target is
 /// called while the store writes.
 pub(super) struct Waves {
     /// Limits how many users work concurrently up to their additions.
     beginning: Arc<Semaphore>,
-    /// Limits how many users work concurrently after their additions.
-    ending: Arc<Semaphore>,
+    /// Limits how many users store intents of additions or work after their additions.
+    storing: Arc<Semaphore>,
     /// Groups with a write in progress.
     busy: Mutex<BTreeSet<TargetGroupId>>,
     /// Signals that a group's write has ended.
@@ -65,12 +71,11 @@ struct Progress {
 }
 
 impl Waves {
-    /// Creates the state for waves in which this many users work concurrently.
-    pub fn new(side_by_side: usize) -> Arc<Self> {
-        let semaphore = || Arc::new(Semaphore::new(side_by_side.max(1)));
+    /// Creates the state for waves of a target that takes this many calls concurrently.
+    pub fn new(parallel: usize) -> Arc<Self> {
         Arc::new(Self {
-            beginning: semaphore(),
-            ending: semaphore(),
+            beginning: Arc::new(Semaphore::new(BEGINNING * parallel.max(1))),
+            storing: Arc::new(Semaphore::new(STORING)),
             busy: Mutex::default(),
             freed: Notify::new(),
             progress: Mutex::default(),
@@ -355,7 +360,12 @@ impl Part {
 
     /// Waits for permission to continue after the additions.
     pub async fn resume(&self) {
-        self.take_turn(&self.additions.waves.ending).await;
+        self.take_turn(&self.additions.waves.storing).await;
+    }
+
+    /// Waits for permission to store intents of additions. It ends with the returned value.
+    pub async fn turn_to_store(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.additions.waves.storing).acquire_owned().await.ok()
     }
 
     async fn take_turn(&self, turns: &Arc<Semaphore>) {

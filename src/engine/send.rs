@@ -250,9 +250,11 @@ impl Case<'_> {
             let now: Vec<&Operation> = left.drain(..left.len().min(ADDS_AT_ONCE)).collect();
             let (kind, soon) = (now[0].verb(), self.soon());
             for_operation(kind, soon, self.until_open()).await?;
+            let turn = part.turn_to_store().await;
             let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
+            drop(turn);
             let additions: Vec<Addition<'_>> = now.iter().filter_map(|add| addition(add)).collect();
             let wait = written.late.duration_since(self.engine.clock.now());
             let late = async {

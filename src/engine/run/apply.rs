@@ -87,7 +87,8 @@ impl Run<'_> {
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
         let broken = if this.port.target.max_members_per_call() > 1 {
-            this.apply_in_waves(phase, total, items, rules, &state).await
+            // All users are one task. With tokio's budget of a task, the users of one wave would leave none to the next.
+            tokio::task::unconstrained(this.apply_in_waves(phase, total, items, rules, &state)).await
         } else {
             let applied = stream::iter(items)
                 .map(|item| this.apply_one(phase, item, rules, &state, total))
@@ -108,7 +109,7 @@ impl Run<'_> {
         rules: &RunRules,
         state: &Applying,
     ) -> Vec<WorkError> {
-        let waves = Waves::new(side_by_side(self.port.parallel));
+        let waves = Waves::new(self.port.parallel);
         let each = iter::from_fn(move || {
             let wave: Vec<Item> = items.by_ref().take(self.port.wave.max(1)).collect();
             (!wave.is_empty()).then_some(wave)

@@ -11,13 +11,12 @@ use super::{
     intents::account_object,
     memory::{Claim, Memory},
     numbers::PairNo,
-    observations::record_observation,
     tasks::{priority, rank},
     tx::Tx,
 };
 use crate::{
     model::{
-        AccountId, ApprovalItem, Cause, ConnectorName, Link, ObservationSeq, Pair, Priority, RunId, Subject,
+        AccountId, ApprovalItem, Cause, ConnectorName, Link, ObservationSeq, Operation, Pair, Priority, RunId, Subject,
         TargetName, Token, Unsupported, UserId,
     },
     store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
@@ -442,13 +441,7 @@ impl Tx {
 
     /// Records a new observation number when work on the subject ends (rule: a newer observation wins).
     pub(super) async fn record_observation(&mut self, claim: &Claim) -> StoreResult<()> {
-        sqlx::query(record_observation!(1, 2, 3))
-            .bind(claim.no.pair)
-            .bind(claim.subject.to_string())
-            .bind(self.memory.next_observation().0)
-            .execute(&mut self.conn)
-            .await?;
-        Ok(())
+        self.write_changes_observed::<Operation>(&[], &[claim]).await
     }
 
     pub(super) async fn holder(&mut self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {

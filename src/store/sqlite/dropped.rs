@@ -45,8 +45,9 @@ impl Tx {
             cause: &claim.cause,
             caused_at: Some(claim.caused_at),
             outcome: &ChangeOutcome::Done,
+            at: now,
         };
-        self.write_changes(&[change], now).await?;
+        self.write_changes(&[change]).await?;
         self.remove_link(claim.no, user).await?;
         self.wake_waiting(claim.no, &claim.subject, now).await
     }

@@ -10,7 +10,7 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    model::{Cause, ErrorClass, NewApprovalItem, Priority, Subject, Token},
+    model::{Cause, ErrorClass, IntentId, NewApprovalItem, Priority, Subject, Token},
     store::{Failure, Step, Stepped, StoreError, StoreResult, Waiting},
 };
 
@@ -19,7 +19,8 @@ const CHAIN: usize = 10_000;
 
 /// Flags for what else is stored about a subject whose claim ends. Most subjects have nothing, which one query shows.
 #[allow(clippy::struct_excessive_bools, reason = "one for each table")]
-struct StoredAtEnd {
+#[derive(PartialEq, Eq, Default)]
+pub(super) struct StoredAtEnd {
     /// Approval items that are open or decided.
     items: bool,
     /// Tasks that wait for the subject.
@@ -28,15 +29,24 @@ struct StoredAtEnd {
     intents: bool,
     /// A dead letter.
     dead: bool,
+    /// A task that was put off, for example to the end of a grace period.
+    put_off: bool,
 }
 
-/// Query for [`StoredAtEnd`]. The conditions repeat those of the partial indexes, which `SQLite` uses only then.
+/// Query for [`StoredAtEnd`] of subjects; an intent that is being resolved is not counted. The conditions repeat those of
+/// the partial indexes, which `SQLite` uses only then.
 const STORED_AT_END: &str = "
+WITH s (key, pair, subject, resolved, now) AS (
+    SELECT key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+)
 SELECT EXISTS (SELECT 1 FROM approval_item
-        WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected')),
-    EXISTS (SELECT 1 FROM task INDEXED BY task_blocked WHERE pair = ?1 AND blocked_by = ?2),
-    EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2),
-    EXISTS (SELECT 1 FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1 AND subject = ?2)";
+        WHERE pair = s.pair AND subject = s.subject AND state IN ('open', 'approved', 'rejected')) AS items,
+    EXISTS (SELECT 1 FROM task INDEXED BY task_blocked WHERE pair = s.pair AND blocked_by = s.subject) AS waiting,
+    EXISTS (SELECT 1 FROM intent WHERE pair = s.pair AND subject = s.subject
+        AND id NOT IN (SELECT value FROM json_each(s.resolved))) AS intents,
+    EXISTS (SELECT 1 FROM task INDEXED BY task_dead WHERE pair = s.pair AND dead = 1 AND subject = s.subject) AS dead,
+    EXISTS (SELECT 1 FROM task WHERE pair = s.pair AND subject = s.subject AND dead = 0 AND since > s.now) AS put_off
+FROM s ORDER BY s.key";
 
 /// The new state of a claim's task that does not end.
 struct Again {
@@ -47,7 +57,7 @@ struct Again {
 
 impl Tx {
     /// Releases the claim; the first step of every ending.
-    fn release(&mut self, token: Token) -> StoreResult<Claim> {
+    pub(super) fn release(&mut self, token: Token) -> StoreResult<Claim> {
         let claim = self.held(token)?;
         let undo = self.memory.end(token);
         self.undo_with(undo);
@@ -99,7 +109,7 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<Claim> {
         let claim = self.release(token)?;
-        let stored = self.stored_at_end(&claim).await?;
+        let stored = self.stored_at_end(&[(&claim, &[], now)]).await?.pop().unwrap_or_default();
         if !observed {
             self.record_observation(&claim).await?;
         }
@@ -122,13 +132,15 @@ impl Tx {
             if stored.dead {
                 self.end_dead(claim.no, [&claim.subject]).await?;
             }
-            // A task that was put off to the end of a grace period; it is put off again if that still holds.
-            sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND since > ?3")
-                .bind(claim.no.pair)
-                .bind(claim.subject.to_string())
-                .bind(millis(now))
-                .execute(&mut self.conn)
-                .await?;
+            if stored.put_off {
+                // It is put off again if it still has to be.
+                sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND since > ?3")
+                    .bind(claim.no.pair)
+                    .bind(claim.subject.to_string())
+                    .bind(millis(now))
+                    .execute(&mut self.conn)
+                    .await?;
+            }
             self.wake = true;
             return Ok(claim);
         }
@@ -178,13 +190,21 @@ impl Tx {
         Ok(())
     }
 
-    async fn stored_at_end(&mut self, claim: &Claim) -> StoreResult<StoredAtEnd> {
-        let (items, waiting, intents, dead) = sqlx::query_as(STORED_AT_END)
-            .bind(claim.no.pair)
-            .bind(claim.subject.to_string())
-            .fetch_one(&mut self.conn)
-            .await?;
-        Ok(StoredAtEnd { items, waiting, intents, dead })
+    /// Reads what else is stored about the subjects of claims that end now, in their order. The intents of these ids are
+    /// being resolved.
+    pub(super) async fn stored_at_end(
+        &mut self,
+        claims: &[(&Claim, &[IntentId], Timestamp)],
+    ) -> StoreResult<Vec<StoredAtEnd>> {
+        let row = |(claim, resolved, now): &(&Claim, &[IntentId], Timestamp)| {
+            let resolved: Vec<i64> = resolved.iter().map(|id| id.0).collect();
+            (claim.no.pair, claim.subject.to_string(), resolved, millis(*now))
+        };
+        let rows: Vec<_> = claims.iter().map(row).collect();
+        let rows: Vec<(bool, bool, bool, bool, bool)> =
+            sqlx::query_as(STORED_AT_END).bind(codec::to_json(&rows)?).fetch_all(&mut self.conn).await?;
+        let stored = |(items, waiting, intents, dead, put_off)| StoredAtEnd { items, waiting, intents, dead, put_off };
+        Ok(rows.into_iter().map(stored).collect())
     }
 
     pub(super) async fn fail(&mut self, token: Token, failure: &Failure, now: Timestamp) -> StoreResult<()> {

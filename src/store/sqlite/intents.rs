@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{
-    codec, codec::millis, memory::Claim, numbers::PairNo, observations::record_observation, tasks::Raise, tx::Tx,
-};
+use super::{codec, codec::millis, memory::Claim, numbers::PairNo, tasks::Raise, tx::Tx};
 use crate::{
     model::{AccountId, Cause, ChangeOutcome, IntentId, Limited, Operation, Pair, Priority, Subject, Token},
     store::{NewIntent, OpenIntent, StoreError, StoreResult},
@@ -21,13 +20,22 @@ const INTENT: &str = "
 SELECT i.id, c.name, g.name, i.subject, i.operation, i.before, i.cause, i.caused_at, i.approved, i.arrives_until, i.approval
 FROM intent i JOIN pair p ON p.no = i.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
-/// Records changes: the time, and rows as JSON.
+/// Records changes: rows as JSON.
 macro_rules! write_changes {
     () => {
-        "INSERT INTO change (at, pair, subject, verb, name, before, after, limited, approved, counts, cause, \
-         caused_at, run, outcome) SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-         value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12 \
-         FROM json_each(?2) ORDER BY key"
+        "INSERT INTO change (pair, subject, verb, name, before, after, limited, approved, counts, cause, \
+         caused_at, run, outcome, at) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+         value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13 \
+         FROM json_each(?1) ORDER BY key"
+    };
+}
+
+/// Records observations, the second value of the statement: pair, subject and number as JSON.
+macro_rules! record_observations {
+    () => {
+        "INSERT INTO observation (pair, subject, number) \
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2) WHERE true \
+         ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)"
     };
 }
 
@@ -101,6 +109,7 @@ pub(super) struct NewChange<'c, A> {
     pub cause: &'c Cause,
     pub caused_at: Option<Timestamp>,
     pub outcome: &'c ChangeOutcome,
+    pub at: Timestamp,
 }
 
 /// Stored columns of a change, starting with `pair`.
@@ -118,7 +127,28 @@ type ChangeRow = (
     Option<i64>,
     Option<i64>,
     String,
+    i64,
 );
+
+impl<'c> NewChange<'c, Operation> {
+    /// Returns the change that an intent leaves.
+    pub fn of_intent(no: PairNo, intent: &'c OpenIntent, outcome: &'c ChangeOutcome, at: Timestamp) -> Self {
+        Self {
+            no,
+            subject: &intent.subject,
+            verb: intent.operation.verb(),
+            name: name(&intent.operation),
+            before: &intent.before,
+            after: &intent.operation,
+            limited: intent.operation.limited(),
+            approved: intent.approved,
+            cause: &intent.cause,
+            caused_at: intent.caused_at,
+            outcome,
+            at,
+        }
+    }
+}
 
 impl<A: Serialize> NewChange<'_, A> {
     fn row(&self) -> StoreResult<ChangeRow> {
@@ -141,6 +171,7 @@ impl<A: Serialize> NewChange<'_, A> {
             self.caused_at.map(millis),
             run,
             codec::to_json(self.outcome)?,
+            millis(self.at),
         ))
     }
 }
@@ -224,6 +255,33 @@ impl Tx {
         codec::some_time(until)
     }
 
+    /// Returns the open ones of these intents, each with the approval item that it uses.
+    pub(super) async fn intents_of(
+        &mut self,
+        ids: &[IntentId],
+    ) -> StoreResult<HashMap<IntentId, (OpenIntent, Option<i64>)>> {
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let rows: Vec<IntentRow> = sqlx::query_as(intents_where("WHERE i.id IN (SELECT value FROM json_each(?1))"))
+            .bind(codec::to_json(&numbers)?)
+            .fetch_all(&mut self.conn)
+            .await?;
+        let known = |row: IntentRow| {
+            let approval = row.10;
+            Ok((IntentId(row.0), (open_intent(row)?, approval)))
+        };
+        rows.into_iter().map(known).collect()
+    }
+
+    /// Deletes open intents.
+    pub(super) async fn delete_intents(&mut self, ids: &[IntentId]) -> StoreResult<()> {
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        sqlx::query("DELETE FROM intent WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(codec::to_json(&numbers)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
     /// Deletes open intents and returns them in the order of these ids, each with the approval item that it uses.
     pub(super) async fn take_intents(&mut self, ids: &[IntentId]) -> StoreResult<Vec<(OpenIntent, Option<i64>)>> {
         if ids.is_empty() {
@@ -265,37 +323,44 @@ impl Tx {
         self.raise_all(raises).await
     }
 
-    /// Stores intents; returns their ids in the same order.
-    pub(super) async fn write_intents(&mut self, claim: &Claim, next: &[NewIntent]) -> StoreResult<Vec<IntentId>> {
-        let row = |next: &NewIntent| -> StoreResult<_> {
-            Ok((
-                object(&next.operation),
-                made(&next.operation),
-                codec::to_json(&next.operation)?,
-                codec::to_json(&next.before)?,
-                next.operation.limited().map(Limited::as_str),
-                next.approved_by,
-                millis(next.arrives_until),
-            ))
-        };
-        let rows: Vec<_> = next.iter().map(row).collect::<StoreResult<_>>()?;
+    /// Stores the next intents of claims; returns their ids in the same order.
+    pub(super) async fn write_intents(
+        &mut self,
+        steps: &[(&Claim, &[NewIntent])],
+    ) -> StoreResult<impl Iterator<Item = IntentId> + use<>> {
+        let mut rows = Vec::new();
+        for &(claim, next) in steps {
+            let (subject, cause) = (claim.subject.to_string(), codec::to_json(&claim.cause)?);
+            for next in next {
+                rows.push(json!([
+                    claim.no.pair,
+                    claim.no.target,
+                    subject,
+                    object(&next.operation),
+                    made(&next.operation),
+                    codec::to_json(&next.operation)?,
+                    codec::to_json(&next.before)?,
+                    next.operation.limited().map(Limited::as_str),
+                    next.approved_by.is_some(),
+                    cause,
+                    millis(claim.caused_at),
+                    millis(next.arrives_until),
+                    next.approved_by,
+                ]));
+            }
+        }
         let mut ids: Vec<i64> = sqlx::query_scalar(
             "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
              caused_at, arrives_until, approval) \
-             SELECT ?1, ?2, ?3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 IS NOT NULL, \
-             ?4, ?5, value ->> 6, value ->> 5 FROM json_each(?6) ORDER BY key RETURNING id",
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+             value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12 FROM json_each(?1) ORDER BY key RETURNING id",
         )
-        .bind(claim.no.pair)
-        .bind(claim.no.target)
-        .bind(claim.subject.to_string())
-        .bind(codec::to_json(&claim.cause)?)
-        .bind(millis(claim.caused_at))
         .bind(codec::to_json(&rows)?)
         .fetch_all(&mut self.conn)
         .await?;
         // SQLite assigns ascending ids in row order, but does not promise the order in which it returns them.
         ids.sort_unstable();
-        Ok(ids.into_iter().map(IntentId).collect())
+        Ok(ids.into_iter().map(IntentId))
     }
 
     /// Returns whether an open intent uses this approval item.
@@ -322,57 +387,37 @@ impl Tx {
             if !matches!(outcome, ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone) {
                 self.forget_members_read(no.target, &intent.operation).await?;
             }
-            changes.push(NewChange {
-                no,
-                subject: &intent.subject,
-                verb: intent.operation.verb(),
-                name: name(&intent.operation),
-                before: &intent.before,
-                after: &intent.operation,
-                limited: intent.operation.limited(),
-                approved: intent.approved,
-                cause: &intent.cause,
-                caused_at: intent.caused_at,
-                outcome,
-            });
+            changes.push(NewChange::of_intent(no, intent, outcome, now));
         }
-        self.write_changes_observed(&changes, claim, now).await
+        let observed = claim.filter(|_| !changes.is_empty());
+        self.write_changes_observed(&changes, observed.as_slice()).await
     }
 
     /// Records changes, in this order.
-    pub(super) async fn write_changes(
-        &mut self,
-        changes: &[NewChange<'_, impl Serialize>],
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        self.write_changes_observed(changes, None, now).await
+    pub(super) async fn write_changes(&mut self, changes: &[NewChange<'_, impl Serialize>]) -> StoreResult<()> {
+        self.write_changes_observed(changes, &[]).await
     }
 
-    /// Records changes, in this order, and a new observation of the claim.
-    async fn write_changes_observed(
+    /// Records changes, in this order, and a new observation of each of the claims.
+    pub(super) async fn write_changes_observed<A: Serialize>(
         &mut self,
-        changes: &[NewChange<'_, impl Serialize>],
-        claim: Option<&Claim>,
-        now: Timestamp,
+        changes: &[NewChange<'_, A>],
+        observed: &[&Claim],
     ) -> StoreResult<()> {
-        if changes.is_empty() {
-            return Ok(());
-        }
         let rows: Vec<ChangeRow> = changes.iter().map(NewChange::row).collect::<StoreResult<_>>()?;
-        let rows = codec::to_json(&rows)?;
-        let Some(claim) = claim else {
-            sqlx::query(write_changes!()).bind(millis(now)).bind(rows).execute(&mut self.conn).await?;
-            return Ok(());
+        let observed: Vec<_> = observed
+            .iter()
+            .map(|claim| (claim.no.pair, claim.subject.to_string(), self.memory.next_observation().0))
+            .collect();
+        let query = match (rows.is_empty(), observed.is_empty()) {
+            (true, true) => return Ok(()),
+            (false, true) => sqlx::query(write_changes!()).bind(codec::to_json(&rows)?),
+            // One call to the store's thread instead of two: each costs more than the statement itself.
+            (_, false) => sqlx::query(concat!(write_changes!(), "; ", record_observations!()))
+                .bind(codec::to_json(&rows)?)
+                .bind(codec::to_json(&observed)?),
         };
-        // One call to the store's thread instead of two: each costs more than the statement itself.
-        sqlx::query(concat!(write_changes!(), "; ", record_observation!(3, 4, 5)))
-            .bind(millis(now))
-            .bind(rows)
-            .bind(claim.no.pair)
-            .bind(claim.subject.to_string())
-            .bind(self.memory.next_observation().0)
-            .execute(&mut self.conn)
-            .await?;
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 

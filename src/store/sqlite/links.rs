@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{codec, codec::millis, error::damaged, numbers::PairNo, tx::Tx};
@@ -59,6 +59,53 @@ pub(super) struct LinkRows {
     pub of_another: bool,
     /// The groups of the user's link.
     pub given: BTreeSet<i64>,
+}
+
+/// The columns of a link that is put, as an element of a JSON list.
+#[derive(Serialize)]
+struct PutRow<'l>(
+    i64,
+    i64,
+    &'l str,
+    &'l str,
+    &'l str,
+    String,
+    Option<&'l str>,
+    Option<i64>,
+    String,
+    bool,
+    Option<String>,
+    bool,
+    String,
+    usize,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
+
+impl<'l> PutRow<'l> {
+    /// Creates the row; `given` are the numbers of the link's groups.
+    fn new(no: PairNo, link: &'l Link, given: &BTreeSet<i64>) -> StoreResult<Self> {
+        Ok(Self(
+            no.pair,
+            no.target,
+            link.user.as_str(),
+            link.account.as_str(),
+            link.name.as_str(),
+            codec::fold(&link.name),
+            link.federation_link.as_deref(),
+            link.seen_alive.map(millis),
+            codec::to_json(&link.written)?,
+            link.deactivated_by_us,
+            (!link.taken.is_empty()).then(|| codec::to_json(&link.taken)).transpose()?,
+            link.adopted,
+            hex::encode(codec::pack(given)),
+            given.len(),
+            link.missing_since.map(millis),
+            link.leaving_since.map(millis),
+            link.matched_by.as_ref().map(codec::to_json).transpose()?,
+        ))
+    }
 }
 
 /// A link as an element of a JSON list, with its columns in the order of [`all`].
@@ -169,21 +216,30 @@ impl Tx {
 
     /// Reads what is stored of the user's link and of the account's.
     pub(super) async fn link_rows(&mut self, no: PairNo, link: &Link) -> StoreResult<LinkRows> {
-        let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
-            "SELECT pair, user, given FROM link WHERE (target = ?1 AND account = ?2) OR (user = ?3 AND pair = ?4)",
+        Ok(self.link_rows_of(&[(no, link)]).await?.pop().unwrap_or_default())
+    }
+
+    /// Reads the same for many links, in their order.
+    pub(super) async fn link_rows_of(&mut self, links: &[(PairNo, &Link)]) -> StoreResult<Vec<LinkRows>> {
+        let wanted: Vec<_> =
+            links.iter().map(|(no, link)| (no.target, link.account.as_str(), link.user.as_str(), no.pair)).collect();
+        let rows: Vec<(i64, i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT j.key, k.pair, k.user, k.given FROM json_each(?1) j CROSS JOIN link k \
+             ON (k.target = j.value ->> 0 AND k.account = j.value ->> 1) \
+             OR (k.user = j.value ->> 2 AND k.pair = j.value ->> 3)",
         )
-        .bind(no.target)
-        .bind(link.account.as_str())
-        .bind(link.user.as_str())
-        .bind(no.pair)
+        .bind(codec::to_json(&wanted)?)
         .fetch_all(&mut self.conn)
         .await?;
-        let mut known = LinkRows::default();
-        for (pair, user, given) in rows {
+        let mut known: Vec<LinkRows> = Vec::new();
+        known.resize_with(links.len(), LinkRows::default);
+        for (key, pair, user, given) in rows {
+            let Some(place) = usize::try_from(key).ok().filter(|place| *place < links.len()) else { continue };
+            let (no, link) = links[place];
             if pair == no.pair && user == link.user.as_str() {
-                known.given = codec::unpack(&given)?;
+                known[place].given = codec::unpack(&given)?;
             } else {
-                known.of_another = true;
+                known[place].of_another = true;
             }
         }
         Ok(known)
@@ -197,37 +253,39 @@ impl Tx {
 
     /// Writes a link as given, where its groups so far are known.
     pub(super) async fn put_link_after(&mut self, no: PairNo, link: &Link, before: &BTreeSet<i64>) -> StoreResult<()> {
-        let given = self.group_numbers(no.target, &link.given).await?;
-        let id: i64 = sqlx::query_scalar(
+        self.put_links(&[(no, link, before)]).await
+    }
+
+    /// Writes links of different users as given. With each comes the set of its groups so far.
+    pub(super) async fn put_links(&mut self, links: &[(PairNo, &Link, &BTreeSet<i64>)]) -> StoreResult<()> {
+        let (mut rows, mut groups) = (Vec::with_capacity(links.len()), HashMap::new());
+        for (no, link, before) in links {
+            let given = self.group_numbers(no.target, &link.given).await?;
+            rows.push(PutRow::new(*no, link, &given)?);
+            groups.insert((no.pair, link.user.as_str()), (*before, given));
+        }
+        let written: Vec<(i64, i64, String)> = sqlx::query_as(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
              taken, adopted, given, given_count, missing_since, leaving_since, matched_by) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+             value ->> 8, value ->> 9, value ->> 10, value ->> 11, unhex(value ->> 12), value ->> 13, value ->> 14, \
+             value ->> 15, value ->> 16 FROM json_each(?1) WHERE true \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
              written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
              given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since, \
-             leaving_since = excluded.leaving_since, matched_by = excluded.matched_by RETURNING id",
+             leaving_since = excluded.leaving_since, matched_by = excluded.matched_by RETURNING id, pair, user",
         )
-        .bind(no.pair)
-        .bind(no.target)
-        .bind(link.user.as_str())
-        .bind(link.account.as_str())
-        .bind(link.name.as_str())
-        .bind(codec::fold(&link.name))
-        .bind(link.federation_link.as_deref())
-        .bind(link.seen_alive.map(millis))
-        .bind(codec::to_json(&link.written)?)
-        .bind(link.deactivated_by_us)
-        .bind((!link.taken.is_empty()).then(|| codec::to_json(&link.taken)).transpose()?)
-        .bind(link.adopted)
-        .bind(codec::pack(&given))
-        .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
-        .bind(link.missing_since.map(millis))
-        .bind(link.leaving_since.map(millis))
-        .bind(link.matched_by.as_ref().map(codec::to_json).transpose()?)
-        .fetch_one(&mut self.conn)
+        .bind(codec::to_json(&rows)?)
+        .fetch_all(&mut self.conn)
         .await?;
-        self.index_memberships(id, before, &given).await
+        let (mut more, mut less) = (Vec::new(), Vec::new());
+        for (id, pair, user) in &written {
+            let Some((before, now)) = groups.get(&(*pair, user.as_str())) else { continue };
+            more.extend(now.difference(before).map(|group| (*group, *id)));
+            less.extend(before.difference(now).map(|group| (*group, *id)));
+        }
+        self.index_memberships(&more, &less).await
     }
 
     /// Returns the number of a user's link and the numbers of the granted groups.
@@ -240,15 +298,14 @@ impl Tx {
         row.map(|(id, packed)| Ok((id, codec::unpack(&packed)?))).transpose()
     }
 
-    /// Updates the index of memberships to those of the link.
-    async fn index_memberships(&mut self, link: i64, before: &BTreeSet<i64>, now: &BTreeSet<i64>) -> StoreResult<()> {
-        let (more, less): (Vec<_>, Vec<_>) = (now.difference(before).collect(), before.difference(now).collect());
-        for (sql, groups) in [
-            ("INSERT OR IGNORE INTO membership (grp, link) SELECT value, ?1 FROM json_each(?2)", more),
-            ("DELETE FROM membership WHERE link = ?1 AND grp IN (SELECT value FROM json_each(?2))", less),
+    /// Updates the index of memberships: pairs of a group's number and a link's to add and to remove.
+    async fn index_memberships(&mut self, more: &[(i64, i64)], less: &[(i64, i64)]) -> StoreResult<()> {
+        for (sql, memberships) in [
+            ("INSERT OR IGNORE INTO membership (grp, link) SELECT value ->> 0, value ->> 1 FROM json_each(?1)", more),
+            ("DELETE FROM membership WHERE (grp, link) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))", less),
         ] {
-            if !groups.is_empty() {
-                sqlx::query(sql).bind(link).bind(codec::to_json(&groups)?).execute(&mut self.conn).await?;
+            if !memberships.is_empty() {
+                sqlx::query(sql).bind(codec::to_json(&memberships)?).execute(&mut self.conn).await?;
             }
         }
         Ok(())
@@ -257,7 +314,8 @@ impl Tx {
     /// Removes a link.
     pub(super) async fn remove_link(&mut self, no: PairNo, user: &UserId) -> StoreResult<()> {
         let Some((id, given)) = self.packed(no, user).await? else { return Ok(()) };
-        self.index_memberships(id, &given, &BTreeSet::new()).await?;
+        let less: Vec<_> = given.into_iter().map(|group| (group, id)).collect();
+        self.index_memberships(&[], &less).await?;
         sqlx::query("DELETE FROM link WHERE id = ?1").bind(id).execute(&mut self.conn).await?;
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! beside a running server) is never cached in memory.
 
 mod approvals;
+mod bulk_steps;
 mod changes;
 mod claims;
 mod codec;
@@ -22,7 +23,6 @@ mod members_read;
 mod memory;
 mod names;
 mod numbers;
-mod observations;
 mod open;
 mod orders;
 mod pairs;
@@ -53,6 +53,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{oneshot, watch};
 
 use self::{
+    bulk_steps::Ending,
     codec::limit,
     events::Append,
     memory::Memory,
@@ -466,7 +467,7 @@ impl EngineStore for SqliteStore {
     }
 
     async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
-        job!(self, [], |tx| tx.step(token, step, now))
+        self.writer.step(token, step, None, now).await
     }
 
     async fn still_held(&self, token: Token) -> StoreResult<bool> {
@@ -489,7 +490,7 @@ impl EngineStore for SqliteStore {
         recheck_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
-        job!(self, [], |tx| tx.complete(token, last, &held, recheck_at, now))
+        self.writer.step(token, last, Some(Ending { held, recheck_at }), now).await
     }
 
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
 
 use super::{
@@ -67,6 +68,9 @@ pub(super) struct Done {
     pub failed: Option<StoreError>,
     pub answer: Answer,
 }
+
+/// The work of a job; receives the transaction, or the error if there is none.
+pub(super) type Work = Box<dyn for<'t> FnOnce(StoreResult<&'t mut Tx>) -> BoxFuture<'t, Done> + Send>;
 
 /// Answers the caller of a job.
 pub(super) type Answer = Box<dyn FnOnce(StoreResult<()>) + Send>;

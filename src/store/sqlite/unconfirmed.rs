@@ -91,8 +91,9 @@ impl Tx {
             cause,
             caused_at: None,
             outcome: &ChangeOutcome::Done,
+            at: now,
         };
-        self.write_changes(&[change], now).await?;
+        self.write_changes(&[change]).await?;
         self.remove_link(no, &link.user).await
     }
 

@@ -3,21 +3,23 @@
 //! It takes all pending jobs, runs them in one transaction, and answers them after the commit. One fsync then serves
 //! many callers, and batches grow by themselves under load.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use sqlx::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    bulk_steps::{Ending, StepJob, together},
     events::Append,
     memory::Memory,
-    tx::{Answer, Done, Tx},
+    tx::{Answer, Done, Tx, Work},
     work_signal::WorkSignal,
 };
 use crate::{
-    model::Priority,
-    store::{StoreError, StoreResult},
+    model::{Priority, Token},
+    store::{Step, Stepped, StoreError, StoreResult},
 };
 
 /// Maximum number of jobs in a commit.
@@ -29,12 +31,11 @@ const QUEUE: usize = 4096;
 /// Retry interval for raising tasks while the store cannot be written.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// The work of a job; receives the transaction, or the error if there is none.
-type Work = Box<dyn for<'t> FnOnce(StoreResult<&'t mut Tx>) -> BoxFuture<'t, Done> + Send>;
-
 enum Job {
     /// Append events; all of one batch are written together.
     Append(Append),
+    /// Write a step; those of one batch that fit are written together.
+    Step(Box<StepJob>),
     /// Do any other work.
     Work(Work),
     /// Finish and close.
@@ -106,6 +107,19 @@ impl Writer {
         self.send(Job::Append(append)).await
     }
 
+    /// Writes a step of a claim.
+    pub(super) async fn step(
+        &self,
+        token: Token,
+        step: Step,
+        end: Option<Ending>,
+        now: Timestamp,
+    ) -> StoreResult<Stepped> {
+        let (reply, result) = oneshot::channel();
+        self.send(Job::Step(Box::new(StepJob { token, step, end, now, reply }))).await?;
+        result.await.map_err(|_| closed())?
+    }
+
     /// Finishes pending jobs and closes the connection.
     pub(super) async fn close(&self) {
         let (reply, closed) = oneshot::channel();
@@ -156,7 +170,11 @@ async fn work(
         for job in batch.drain(..) {
             match job {
                 Job::Append(append) => appends.push(append),
-                Job::Work(work) => works.push(work),
+                Job::Step(step) => match works.last_mut() {
+                    Some(Part::Steps(steps)) => steps.push_back(*step),
+                    _ => works.push(Part::Steps(VecDeque::from([*step]))),
+                },
+                Job::Work(work) => works.push(Part::One(work)),
                 Job::Close(reply) => close = Some(reply),
             }
         }
@@ -297,8 +315,8 @@ async fn data_version(tx: &mut Tx) -> Option<i64> {
 }
 
 /// Splits jobs into transactions: events in order, none with many more than [`EVENTS`], and all other jobs in the last.
-fn by_size(appends: Vec<Append>, works: Vec<Work>) -> Vec<(Vec<Append>, Vec<Work>)> {
-    let mut all: Vec<(Vec<Append>, Vec<Work>)> = Vec::new();
+fn by_size(appends: Vec<Append>, works: Vec<Part>) -> Vec<(Vec<Append>, Vec<Part>)> {
+    let mut all: Vec<(Vec<Append>, Vec<Part>)> = Vec::new();
     let (mut batch, mut events) = (Vec::new(), 0);
     for append in appends {
         events += append.events.len();
@@ -321,21 +339,54 @@ struct Ended {
     unwritten: Option<String>,
 }
 
-/// Runs jobs in one transaction; a job that fails is rolled back alone.
-async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
-    let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
-    if !appends.is_empty() {
-        jobs.push(Box::new(move |tx| Box::pin(Append::append_batch(tx, appends))));
+/// Part of a batch.
+enum Part {
+    One(Work),
+    /// Consecutive steps.
+    Steps(VecDeque<StepJob>),
+}
+
+/// Returns the next job of a batch: work, or as many of the next steps as fit together.
+async fn next_job(tx: StoreResult<&mut Tx>, parts: &mut VecDeque<Part>) -> Option<Work> {
+    let mut steps = match parts.pop_front()? {
+        Part::One(work) => return Some(work),
+        Part::Steps(steps) => steps,
+    };
+    // If they cannot be read, each step finds that out for itself.
+    let fitting = match tx {
+        Ok(tx) => tx.fitting(steps.make_contiguous()).await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let job = if fitting.is_empty() {
+        steps.pop_front()?.alone()
+    } else {
+        together(steps.drain(..fitting.len()).collect(), fitting)
+    };
+    if !steps.is_empty() {
+        parts.push_front(Part::Steps(steps));
     }
-    jobs.extend(works);
+    Some(job)
+}
+
+/// Runs jobs in one transaction; a job that fails is rolled back alone.
+async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Part>) -> Ended {
+    let mut parts = VecDeque::with_capacity(works.len() + 1);
+    if !appends.is_empty() {
+        parts.push_back(Part::One(Box::new(move |tx| Box::pin(Append::append_batch(tx, appends)))));
+    }
+    parts.extend(works);
 
     // A single job needs no savepoint, which would only cost time.
-    let alone = jobs.len() == 1;
-    let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
+    let alone = parts.len() == 1
+        && parts.iter().all(|part| match part {
+            Part::One(_) => true,
+            Part::Steps(steps) => steps.len() == 1,
+        });
+    let mut answers: Vec<Answer> = Vec::with_capacity(parts.len());
     let mut state = tx.run("BEGIN IMMEDIATE").await;
     let mut begin = "SAVEPOINT job";
     let mut unwritten = None;
-    for job in jobs {
+    while let Some(job) = next_job(state.clone().map(|()| &mut *tx), &mut parts).await {
         let mark = tx.undo.len();
         if state.is_ok() && !alone {
             state = tx.run(std::mem::replace(&mut begin, "RELEASE job; SAVEPOINT job")).await;
@@ -346,11 +397,12 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> En
         };
         answers.push(answer);
         unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
-        if failed.is_some() && state.is_ok() {
+        if let Some(error) = failed
+            && state.is_ok()
+        {
             tx.take_back(mark);
-            // Fails if SQLite has already rolled back the whole transaction, as it may on a full disk.
-            let undone = if alone { Err(nothing_left()) } else { tx.run("ROLLBACK TO job").await };
-            state = undone.map_err(|_| nothing_left());
+            // The rollback fails if SQLite has already rolled back the whole transaction, as it may on a full disk.
+            state = if alone { Err(error) } else { tx.run("ROLLBACK TO job").await.map_err(|_| nothing_left()) };
         }
     }
 

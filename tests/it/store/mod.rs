@@ -10,6 +10,7 @@ mod names;
 mod reference;
 mod rest;
 mod tasks;
+mod together;
 mod world;
 
 /// The list of expectations for one implementation.

@@ -45,7 +45,7 @@ async fn in_one<T: Send + 'static>(
             Done { failed: None, answer: Box::new(Result::unwrap) }
         })
     });
-    assert!(commit_batch(tx, Vec::new(), vec![work]).await.committed);
+    assert!(commit_batch(tx, Vec::new(), vec![Part::One(work)]).await.committed);
     (result.try_recv().unwrap(), changes(tx).await.unwrap() - before)
 }
 
@@ -144,4 +144,16 @@ fn events_of_many_callers_are_written_in_bounded_transactions() {
     assert_eq!(sizes(&[EVENTS, 1]), [EVENTS, 1]);
     assert_eq!(sizes(&[1, EVENTS + 5, 2, 3]), [1, EVENTS + 5, 5]);
     assert_eq!(sizes(&[EVENTS / 2; 6]), [EVENTS; 3]);
+}
+
+#[tokio::test]
+async fn a_step_of_an_ended_claim_is_no_sign_that_the_store_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tx = tx(&folder).await;
+    let (reply, mut result) = oneshot::channel();
+    let step = StepJob { token: Token(1), step: Step::default(), end: None, now: now(), reply };
+    let ended = commit_batch(&mut tx, Vec::new(), vec![Part::Steps(VecDeque::from([step]))]).await;
+    assert_eq!(result.try_recv().unwrap(), Err(StoreError::ClaimEnded));
+    assert!(!ended.committed);
+    assert_eq!(ended.unwritten, None);
 }

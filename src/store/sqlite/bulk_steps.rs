@@ -1,0 +1,240 @@
+//! Steps of many claims, written with few statements.
+//!
+//! A statement costs little against the call to `SQLite`'s thread, so a full reconcile is as fast as it needs few calls.
+//! The steps that are most common in one are written together: they resolve intents, put links, store the next intents,
+//! and end claims about which nothing else is stored. The result is the same as if they were written one by one.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::{
+    endings::StoredAtEnd,
+    intents::NewChange,
+    memory::Claim,
+    tx::{Done, Tx, Work},
+};
+use crate::{
+    model::{ChangeOutcome, IntentId, Link, NewApprovalItem, Operation, Token},
+    store::{LinkWrite, NewIntent, OpenIntent, Step, Stepped, StoreResult},
+};
+
+/// A step of one claim, which also ends the claim if it is the last one.
+pub(super) struct StepJob {
+    pub token: Token,
+    pub step: Step,
+    /// The ending; `None`: the claim stays.
+    pub end: Option<Ending>,
+    pub now: Timestamp,
+    pub reply: oneshot::Sender<StoreResult<Stepped>>,
+}
+
+/// How a claim is completed.
+pub(super) struct Ending {
+    /// Operations that wait for approval.
+    pub held: Vec<NewApprovalItem>,
+    pub recheck_at: Timestamp,
+}
+
+impl StepJob {
+    /// Returns the job that writes this step alone.
+    pub fn alone(self) -> Work {
+        Box::new(move |tx| {
+            Box::pin(async move {
+                let Self { token, step, end, now, reply } = self;
+                let result = match (tx, end) {
+                    (Err(error), _) => Err(error),
+                    (Ok(tx), None) => tx.step(token, step, now).await,
+                    (Ok(tx), Some(Ending { held, recheck_at })) => {
+                        tx.complete(token, step, &held, recheck_at, now).await
+                    }
+                };
+                let failed = result.as_ref().err().cloned();
+                let answer = move |committed: StoreResult<()>| {
+                    let _ = reply.send(result.and_then(|stepped| committed.map(|()| stepped)));
+                };
+                Done { failed, answer: Box::new(answer) }
+            })
+        })
+    }
+
+    /// Returns the ids of all intents that the step ends.
+    fn ended(&self) -> Vec<IntentId> {
+        self.step.resolved.iter().map(|one| one.intent).chain(self.step.unsent.iter().copied()).collect()
+    }
+
+    /// Returns whether the step only does what can be written for many claims, as far as the job shows it.
+    fn is_common(&self, claim: &Claim) -> bool {
+        let Step { resolved: _, link, group, raise, unsupported, order, unsent: _, next, due_again } = &self.step;
+        let link_fits = match link {
+            None => true,
+            Some(LinkWrite::Put(link)) => claim.subject.as_user() == Some(&link.user),
+            Some(_) => false,
+        };
+        let unlimited = |next: &NewIntent| {
+            next.approved_by.is_none() && (next.limit.is_none() || next.operation.limited().is_none())
+        };
+        let ends_simply =
+            |end: &Ending| end.held.is_empty() && next.is_empty() && due_again.is_none() && claim.generation == 0;
+        link_fits
+            && group.is_none()
+            && order.is_none()
+            && unsupported.is_none()
+            && raise.is_empty()
+            && next.iter().all(unlimited)
+            && self.end.as_ref().is_none_or(ends_simply)
+    }
+}
+
+/// A step that fits, with what is stored so far.
+pub(super) struct Fitting {
+    claim: Claim,
+    /// The numbers of the groups of the claim's link.
+    given: BTreeSet<i64>,
+    /// The intents that the step resolves, in its order.
+    resolved: Vec<OpenIntent>,
+}
+
+/// Returns whether an intent of this claim is resolved by its change alone.
+fn leaves_only_a_change(intent: &OpenIntent, approval: Option<i64>, claim: &Claim) -> bool {
+    let common = match intent.operation {
+        Operation::CreateUser { .. }
+        | Operation::UpdateUser { .. }
+        | Operation::ActivateUser { .. }
+        | Operation::DeactivateUser { .. }
+        | Operation::CreateGroup { .. }
+        | Operation::AddMember { .. } => true,
+        Operation::RenameUser { .. }
+        | Operation::DeleteUser { .. }
+        | Operation::RenameGroup { .. }
+        | Operation::DeleteGroup { .. }
+        | Operation::RemoveMember { .. } => false,
+    };
+    common && approval.is_none() && intent.pair == claim.pair && intent.subject == claim.subject
+}
+
+impl Tx {
+    /// Returns what is stored about the first of these steps that can be written together.
+    pub(super) async fn fitting(&mut self, jobs: &[StepJob]) -> StoreResult<Vec<Fitting>> {
+        let claims = self.common(jobs);
+        let jobs = &jobs[..claims.len()];
+        if jobs.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let links: Vec<_> = jobs.iter().zip(&claims).filter_map(|(job, claim)| Some((claim.no, put(job)?))).collect();
+        let mut links = self.link_rows_of(&links).await?.into_iter();
+        let ended: Vec<Vec<IntentId>> = jobs.iter().map(StepJob::ended).collect();
+        let mut open = self.intents_of(&ended.concat()).await?;
+        let ending = jobs.iter().zip(claims.iter().zip(&ended)).filter(|(job, _)| job.end.is_some());
+        let ending: Vec<_> = ending.map(|(job, (claim, ended))| (claim, ended.as_slice(), job.now)).collect();
+        let mut stored = self.stored_at_end(&ending).await?.into_iter();
+
+        let mut fitting = Vec::with_capacity(jobs.len());
+        for ((job, claim), ended) in jobs.iter().zip(claims).zip(ended) {
+            let link = put(job).and_then(|_| links.next()).unwrap_or_default();
+            let at_end = job.end.as_ref().and_then(|_| stored.next()).unwrap_or_default();
+            let mut taken = ended.iter().map_while(|id| open.remove(id)).collect::<Vec<_>>();
+            let simple = taken.len() == ended.len()
+                && taken.iter().all(|(intent, approval)| leaves_only_a_change(intent, *approval, &claim));
+            if link.of_another || at_end != StoredAtEnd::default() || !simple {
+                break;
+            }
+            taken.truncate(job.step.resolved.len());
+            let resolved = taken.into_iter().map(|(intent, _)| intent).collect();
+            fitting.push(Fitting { claim, given: link.given, resolved });
+        }
+        Ok(if fitting.len() < 2 { Vec::new() } else { fitting })
+    }
+
+    /// Returns the claims of the first steps that may be written together, as far as memory shows it.
+    fn common(&self, jobs: &[StepJob]) -> Vec<Claim> {
+        let (mut claims, mut tokens, mut accounts) = (Vec::with_capacity(jobs.len()), HashSet::new(), HashSet::new());
+        for job in jobs {
+            let Some(claim) = self.memory.find(job.token).filter(|claim| job.is_common(claim)) else { break };
+            let free = put(job).is_none_or(|link| {
+                let holder = self.memory.holds_account(claim.no.target, &link.account);
+                holder.is_none_or(|holder| holder == job.token)
+                    && accounts.insert((claim.no.target, link.account.clone()))
+            });
+            if !free || !tokens.insert(job.token) {
+                break;
+            }
+            claims.push(claim);
+        }
+        claims
+    }
+
+    /// Writes steps that fit.
+    async fn write_fitting(&mut self, jobs: &[StepJob], fitting: &[Fitting]) -> StoreResult<Vec<Stepped>> {
+        let both = || jobs.iter().zip(fitting);
+        let ended: Vec<IntentId> = jobs.iter().flat_map(StepJob::ended).collect();
+        if !ended.is_empty() {
+            self.delete_intents(&ended).await?;
+        }
+        let changes: Vec<_> = both()
+            .flat_map(|(job, fits)| {
+                let outcomes = job.step.resolved.iter().map(|one| &one.outcome);
+                fits.resolved.iter().zip(outcomes).map(|(intent, outcome): (&OpenIntent, &ChangeOutcome)| {
+                    NewChange::of_intent(fits.claim.no, intent, outcome, job.now)
+                })
+            })
+            .collect();
+        // Work on a subject that ends is an observation, as is an answer to one of its writes.
+        let observed = both().filter(|(job, fits)| !fits.resolved.is_empty() || job.end.is_some());
+        let observed: Vec<&Claim> = observed.map(|(_, fits)| &fits.claim).collect();
+        self.write_changes_observed(&changes, &observed).await?;
+
+        let links: Vec<_> = both().filter_map(|(job, fits)| Some((fits.claim.no, put(job)?, &fits.given))).collect();
+        if !links.is_empty() {
+            self.put_links(&links).await?;
+        }
+        for (link, fits) in both().filter_map(|(job, fits)| Some((put(job)?, fits))) {
+            let undo = self.memory.add_account(fits.claim.token, &link.account);
+            self.undo_with(undo);
+        }
+        let next: Vec<_> = both().map(|(job, fits)| (&fits.claim, job.step.next.as_slice())).collect();
+        let mut ids = self.write_intents(&next).await?;
+
+        for (_, fits) in both().filter(|(job, _)| job.end.is_some()) {
+            self.release(fits.claim.token)?;
+            self.wake = true;
+        }
+        let stepped = |job: &StepJob| match job.step.next.len() {
+            0 => Stepped::Written,
+            some => Stepped::Send(ids.by_ref().take(some).collect()),
+        };
+        Ok(jobs.iter().map(stepped).collect())
+    }
+}
+
+/// Returns the link that a step puts.
+fn put(job: &StepJob) -> Option<&Link> {
+    match &job.step.link {
+        Some(LinkWrite::Put(link)) => Some(link),
+        _ => None,
+    }
+}
+
+/// Returns the job that writes steps that fit.
+pub(super) fn together(jobs: Vec<StepJob>, fitting: Vec<Fitting>) -> Work {
+    Box::new(move |tx| {
+        Box::pin(async move {
+            let result = match tx {
+                Ok(tx) => tx.write_fitting(&jobs, &fitting).await,
+                Err(error) => Err(error),
+            };
+            let failed = result.as_ref().err().cloned();
+            let answer = move |committed: StoreResult<()>| match result.and_then(|stepped| committed.map(|()| stepped))
+            {
+                Ok(stepped) => jobs.into_iter().zip(stepped).for_each(|(job, stepped)| {
+                    let _ = job.reply.send(Ok(stepped));
+                }),
+                Err(error) => jobs.into_iter().for_each(|job| {
+                    let _ = job.reply.send(Err(error.clone()));
+                }),
+            };
+            Done { failed, answer: Box::new(answer) }
+        })
+    })
+}
