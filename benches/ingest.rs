@@ -239,6 +239,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
                 may_remove: false,
                 wants_run: false,
                 recheck: false,
+                polled: false,
                 outcome: EventOutcome::Accepted,
             }
         };

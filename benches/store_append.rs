@@ -32,6 +32,7 @@ fn event(nth: u64) -> NewEvent {
         may_remove: false,
         wants_run: false,
         recheck: false,
+        polled: false,
         outcome: EventOutcome::Accepted,
     }
 }

@@ -7,14 +7,15 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use usersync_clients::meter::CallMeter;
 
 use crate::{
-    keycloak::{FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    keycloak::{EventPage, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
     model::{
-        ConstantGroup, ErrorClass, GroupId, GroupRules, GroupState, IdSet, Packed, Policy, RoleName, UserId, UserRoles,
-        UserState, path_names,
+        ConstantGroup, ErrorClass, EventLog, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed, Policy,
+        RoleName, UserId, UserRoles, UserState, path_names,
     },
     policy,
 };
@@ -182,6 +183,18 @@ impl Source for RuledGroups {
 
     fn read_group_attributes(&self) {
         self.source.read_group_attributes();
+    }
+
+    async fn event_settings(&self) -> Result<EventSettings, SourceError> {
+        self.source.event_settings().await
+    }
+
+    async fn time(&self) -> Result<Timestamp, SourceError> {
+        self.source.time().await
+    }
+
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
+        self.source.stored_events(log, from, uses_roles).await
     }
 
     async fn forget_refusal(&self) {

@@ -228,6 +228,7 @@ impl World {
             may_remove: false,
             wants_run: false,
             recheck,
+            polled: false,
             outcome: EventOutcome::Accepted,
         };
         self.events.push(OnItsWay { realm, event });

@@ -36,6 +36,7 @@ pub fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
         may_remove: false,
         wants_run: false,
         recheck: false,
+        polled: false,
         outcome: if ignored { EventOutcome::Ignored("a sign-in".into()) } else { EventOutcome::Accepted },
     }
 }

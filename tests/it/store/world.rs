@@ -137,6 +137,7 @@ pub fn event(id: &str, hints: &[Subject]) -> NewEvent {
         may_remove: false,
         wants_run: false,
         recheck: false,
+        polled: false,
         outcome: EventOutcome::Accepted,
     }
 }

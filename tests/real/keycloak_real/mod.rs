@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use usersync::{
@@ -11,7 +12,7 @@ use usersync::{
         Connection, KeycloakSettings, KeycloakSource, Source as _,
         setup::{ADDRESS_ATTRIBUTE, Setup, SetupOptions, SignIn},
     },
-    model::ErrorClass,
+    model::{ErrorClass, EventLog, Subject},
     targets::NoteState,
 };
 
@@ -202,6 +203,45 @@ async fn users_and_groups_are_read_page_by_page() {
     assert!(
         source.user(&"..".into()).await.is_ok_and(|user| user.is_none()) || source.user(&"..".into()).await.is_err()
     );
+    realm.remove().await;
+}
+
+#[tokio::test]
+async fn stored_events_are_read_by_time_or_refused_with_a_reason() {
+    let Some(realm) = Realm::new("polled").await else { return };
+    let (_, secret) = set_up(options(&realm)).await;
+    let source = source(&realm, None, "usersync", &secret, 500);
+    let settings = source.event_settings().await.unwrap();
+    assert!(settings.admin.stored && settings.user.stored && settings.details, "{settings:?}");
+    assert!(settings.user.expiry.is_some(), "{settings:?}");
+    let from = source.time().await.unwrap() - SignedDuration::from_mins(1);
+    let mut made = BTreeSet::new();
+    for n in 0..7 {
+        let user = realm.post("users", &json!({"username": format!("user{n}"), "enabled": true})).await;
+        made.insert(Subject::user(user.as_str()));
+    }
+    match source.stored_events(EventLog::Admin, from, false).await {
+        Ok(page) => {
+            let found: BTreeSet<_> = page.events.iter().flat_map(|event| event.hints.clone()).collect();
+            assert!(found.is_superset(&made), "{found:?}");
+            let ids: BTreeSet<_> = page.events.iter().map(|event| event.id.as_str()).collect();
+            assert_eq!((ids.len(), page.next), (page.events.len(), None), "each event has its own id");
+            let stored = realm.get("admin-events?max=1000").await;
+            assert!(stored.as_array().unwrap().iter().all(|event| ids.contains(text(&event["id"]))), "all are read");
+            let user_events = source.stored_events(EventLog::User, from, false).await.unwrap();
+            assert_eq!(user_events.events, [], "a token request is not read");
+        }
+        // Before 26.2.
+        Err(error) => {
+            assert_eq!(error.class, ErrorClass::Permanent);
+            assert!(error.text.contains("Update Keycloak to 26.2 or newer"), "{error}");
+        }
+    }
+    realm.roles("usersync", "DELETE", &["view-events"]).await;
+    let bare = self::source(&realm, None, "usersync", &secret, 500);
+    let error = bare.event_settings().await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Forbidden);
+    assert!(error.text.contains("lacks the role view-events"), "{error}");
     realm.remove().await;
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::{
-    FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
+    EventPage, FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
     fault::{self, Asked},
     pages::{Collect, Paged},
     requests::{GROUP_GONE, Listing, USER_GONE},
@@ -14,7 +15,10 @@ use super::{
 };
 use crate::{
     meter::CallMeter,
-    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, UserId, UserRoles, UserState},
+    model::{
+        ErrorClass, EventLog, EventSettings, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, UserId,
+        UserRoles, UserState,
+    },
 };
 
 /// Number of users requested where any enabled user will do.
@@ -105,6 +109,18 @@ impl Source for KeycloakSource {
 
     fn read_group_attributes(&self) {
         self.add_group_attributes();
+    }
+
+    async fn event_settings(&self) -> Result<EventSettings, SourceError> {
+        self.read_event_settings().await
+    }
+
+    async fn time(&self) -> Result<Timestamp, SourceError> {
+        self.keycloak_time().await
+    }
+
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
+        self.read_stored_events(log, from, uses_roles).await
     }
 
     async fn forget_refusal(&self) {

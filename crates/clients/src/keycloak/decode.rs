@@ -95,6 +95,36 @@ pub fn decode(body: Verified<'_>, context: &DecodeContext<'_>) -> Result<Vec<New
     Ok(items.into_iter().map(|item| new_event(item, context)).collect())
 }
 
+/// A stored event, with its time as Keycloak wrote it.
+pub(super) struct Stored {
+    /// Milliseconds since the epoch.
+    pub millis: i64,
+    pub event: NewEvent,
+}
+
+/// Decodes events as Keycloak's event store returns them; `None` if one of them has no id or no time, as before
+/// Keycloak 26.2.
+///
+/// A stored event is committed with its change, so it needs no recheck.
+///
+/// # Errors
+/// The body is not a JSON array.
+pub(super) fn decode_stored(
+    body: &[u8],
+    context: &DecodeContext<'_>,
+) -> Result<Option<Vec<Stored>>, serde_json::Error> {
+    let items: Vec<Json<'_>> = serde_json::from_slice(body)?;
+    let stored = |item: Json<'_>| {
+        let millis = match item.get("time") {
+            Some(Json::Number(millis)) => millis.as_i64()?,
+            _ => return None,
+        };
+        item.text("id")?;
+        Some(Stored { millis, event: NewEvent { polled: true, recheck: false, ..new_event(item, context) } })
+    };
+    Ok(items.into_iter().map(stored).collect())
+}
+
 fn not_json(error: &serde_json::Error) -> DecodeError {
     let what = match error.classify() {
         Category::Eof => "unexpected end of input",
@@ -139,6 +169,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
             may_remove: false,
             wants_run: false,
             recheck: false,
+            polled: false,
             outcome,
         };
     }
@@ -166,6 +197,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
         may_remove,
         wants_run,
         recheck,
+        polled: false,
         outcome,
     }
 }

@@ -18,6 +18,7 @@ mod settings;
 pub mod setup;
 pub mod signature;
 mod source;
+mod stored_events;
 mod token;
 mod users;
 mod wire;
@@ -27,4 +28,6 @@ pub use diagnose::Diagnosis;
 pub use realm_settings::{DIRECTORY_EVENTS, KEY_ATTRIBUTE, LISTENER};
 pub use requests::KeycloakSource;
 pub use settings::{Connection, KeycloakSettings, TimeOuts};
-pub use source::{FullListing, Holders, OnProgress, RoleHolders, Source, SourceError, SourceInfo, Unreadable};
+pub use source::{
+    EventPage, FullListing, Holders, OnProgress, RoleHolders, Source, SourceError, SourceInfo, Unreadable,
+};

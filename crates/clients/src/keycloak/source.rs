@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, Unread, UserId, UserRoles, UserState,
+        ErrorClass, EventLog, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, RoleName, SourceIdentity,
+        Unread, UserId, UserRoles, UserState,
     },
 };
 
@@ -50,6 +51,15 @@ impl Unreadable {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
         format!("the entry{name} in Keycloak's listing cannot be decoded: {}. Correct it in Keycloak", self.why)
     }
+}
+
+/// Consecutive events of one of Keycloak's logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events, oldest first; each is complete.
+    pub events: Vec<NewEvent>,
+    /// Where the next page begins; `None`: there are no more events.
+    pub next: Option<Timestamp>,
 }
 
 /// The users and groups that have a role directly, or by a composite role that contains it.
@@ -104,6 +114,23 @@ pub trait Source: Send + Sync {
     /// Reads groups with their attributes from now on. This cannot be undone, because other users of this source may need
     /// them.
     fn read_group_attributes(&self) {}
+
+    /// Reads which events the realm stores.
+    async fn event_settings(&self) -> Result<EventSettings, SourceError> {
+        Ok(EventSettings::default())
+    }
+
+    /// Returns the current time by the source's clock, accurate to 2 s.
+    async fn time(&self) -> Result<Timestamp, SourceError> {
+        Ok(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Reads a page of stored events, from this time on, inclusive. Events about roles cause work only if the policy
+    /// `uses_roles`.
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
+        let _ = (log, from, uses_roles);
+        Ok(EventPage::default())
+    }
 
     /// Allows a refused client secret to be sent again with the next token request. Otherwise it is not sent until it
     /// changes.

@@ -16,6 +16,7 @@ pub enum EventOutcome {
 }
 
 /// A decoded event, as passed to the store.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// Keycloak's id, else the listener's, else a hash of the body.
@@ -36,6 +37,8 @@ pub struct NewEvent {
     pub wants_run: bool,
     /// Whether its sender may have sent it before Keycloak's commit, so that a recheck is due.
     pub recheck: bool,
+    /// Whether it was read from Keycloak's event store; `false`: a sender pushed it.
+    pub polled: bool,
     /// Accepted, or ignored with the reason.
     pub outcome: EventOutcome,
 }

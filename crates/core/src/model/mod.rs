@@ -8,6 +8,7 @@ mod change;
 mod condition;
 mod declared;
 mod event;
+mod event_poll;
 mod group_rules;
 mod hook_refusal;
 mod hook_secret;
@@ -46,6 +47,9 @@ pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
+pub use event_poll::{
+    EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,
+};
 pub use group_rules::{ConstantGroup, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers};
 pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};

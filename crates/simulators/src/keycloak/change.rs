@@ -71,6 +71,17 @@ impl<'a> Tx<'a> {
         self.draws.now
     }
 
+    /// Returns the time of this change's events, in epoch milliseconds.
+    fn event_time(&self) -> i64 {
+        self.realm.event_time.unwrap_or(self.draws.now)
+    }
+
+    fn stored(&mut self, id: &str) {
+        if self.realm.holds_events {
+            self.realm.uncommitted.insert(id.to_owned());
+        }
+    }
+
     /// Records an administrator's change.
     pub(crate) fn admin(
         &mut self,
@@ -95,7 +106,7 @@ impl<'a> Tx<'a> {
     ) {
         let event = AdminEvent {
             id: self.id().to_string(),
-            time: self.now(),
+            time: self.event_time(),
             realm_id: self.realm.id.to_string(),
             auth_details: AuthDetails {
                 realm_id: self.actor.realm.clone(),
@@ -113,6 +124,7 @@ impl<'a> Tx<'a> {
         if self.realm.settings.admin_events {
             let at = self.realm.admin_events.partition_point(|one| one.time <= event.time);
             self.realm.admin_events.insert(at, Arc::clone(&event));
+            self.stored(&event.id);
         }
         self.out.push(Happening::Admin(event, subject));
     }
@@ -128,7 +140,7 @@ impl<'a> Tx<'a> {
     ) {
         let event = Arc::new(UserEvent {
             id: self.id().to_string(),
-            time: self.now(),
+            time: self.event_time(),
             kind: kind.into(),
             realm_id: self.realm.id.to_string(),
             client_id: client.map(Into::into),
@@ -146,6 +158,7 @@ impl<'a> Tx<'a> {
         if self.realm.settings.user_events && stored {
             let at = self.realm.user_events.partition_point(|one| one.time <= event.time);
             self.realm.user_events.insert(at, Arc::clone(&event));
+            self.stored(&event.id);
         }
         self.out.push(Happening::User(event));
     }

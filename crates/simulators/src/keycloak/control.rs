@@ -436,6 +436,32 @@ impl RealmHandle {
         });
     }
 
+    /// Sets how long user events and admin events are kept, in seconds; `None`: forever. Nothing is deleted by it.
+    pub fn set_event_expiry(&self, seconds: Option<u64>) {
+        self.cell.versions.change(|realm| {
+            let shown = seconds.map_or(Value::Null, |seconds| json!(seconds));
+            realm.settings.extra.insert("eventsExpiration".to_owned(), shown);
+            let attributes = realm.settings.extra.entry("attributes").or_insert_with(|| json!({}));
+            attributes["adminEventsExpiration"] = seconds.map_or(Value::Null, |seconds| json!(seconds.to_string()));
+        });
+    }
+
+    /// Sets the time of new events, in epoch milliseconds: many events of one millisecond, or a wrong clock. `None`: the
+    /// current time.
+    pub fn set_event_time(&self, millis: Option<i64>) {
+        self.cell.versions.change(|realm| realm.event_time = millis);
+    }
+
+    /// Whether new events are stored with their time without being visible, as those of a long transaction.
+    pub fn hold_stored_events(&self, hold: bool) {
+        self.cell.versions.change(|realm| realm.holds_events = hold);
+    }
+
+    /// Makes all held events visible.
+    pub fn show_held_events(&self) {
+        self.cell.versions.change(|realm| realm.uncommitted.clear());
+    }
+
     /// Deletes stored events, as an administrator's *clear* or the expiry does.
     pub fn clear_events(&self) {
         self.cell.versions.change(|realm| {

@@ -113,12 +113,20 @@ fn path_fits(pattern: Option<&str>, path: &str) -> bool {
     rest.ends_with(last)
 }
 
-fn page_of<T: Clone>(found: Vec<T>, ascending: bool, page: Page) -> Vec<T> {
+/// Cuts a page. Keycloak sorts events by time only: those of one millisecond come in another order for another page.
+fn page_of<T: Clone>(found: Vec<T>, time: impl Fn(&T) -> i64, ascending: bool, page: Page) -> Vec<T> {
     let mut found = found;
     if !ascending {
         found.reverse();
     }
+    if page.first > 0 {
+        found.chunk_by_mut(|one, other| time(one) == time(other)).for_each(|same| same.rotate_right(1));
+    }
     page.cut(&found).to_vec()
+}
+
+fn is_visible(realm: &Realm, id: &str) -> bool {
+    !realm.uncommitted.contains(id)
 }
 
 /// `GET admin-events`.
@@ -136,6 +144,7 @@ pub(crate) fn admin_events(realm: &Realm, rights: &Rights, request: &Request) ->
     let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
     let found = realm.admin_events.iter().filter(|event| {
         (from..=to).contains(&event.time)
+            && is_visible(realm, &event.id)
             && one_of(&operations, event.operation_type)
             && one_of(&resources, event.resource_type)
             && path_fits(pattern.as_deref(), event.resource_path.as_deref().unwrap_or_default())
@@ -144,7 +153,7 @@ pub(crate) fn admin_events(realm: &Realm, rights: &Rights, request: &Request) ->
             && is(&by_user, &event.auth_details.user_id)
             && is(&by_ip, &event.auth_details.ip_address)
     });
-    let shown = page_of(found.collect(), ascending, page);
+    let shown = page_of(found.collect(), |event| event.time, ascending, page);
     Ok(ok(&shown.iter().map(|event| &***event).collect::<Vec<_>>()))
 }
 
@@ -161,12 +170,13 @@ pub(crate) fn user_events(realm: &Realm, rights: &Rights, request: &Request) -> 
         |wanted: &Option<String>, value: Option<&str>| wanted.as_ref().is_none_or(|wanted| Some(&**wanted) == value);
     let fits = |event: &&std::sync::Arc<UserEvent>| {
         (from..=to).contains(&event.time)
+            && is_visible(realm, &event.id)
             && one_of(&kinds, &event.kind)
             && is(&client, event.client_id.as_deref())
             && is(&user, event.user_id.as_deref())
             && is(&ip, Some(&event.ip_address))
     };
-    let shown = page_of(realm.user_events.iter().filter(fits).collect(), ascending, page);
+    let shown = page_of(realm.user_events.iter().filter(fits).collect(), |event| event.time, ascending, page);
     Ok(ok(&shown.iter().map(|event| &***event).collect::<Vec<_>>()))
 }
 
@@ -182,7 +192,7 @@ pub(crate) fn config(realm: &Realm, rights: &Rights) -> Result<Reply, Refused> {
         "eventsEnabled": settings.user_events, "eventsListeners": settings.listeners, "enabledEventTypes": types,
         "adminEventsEnabled": settings.admin_events, "adminEventsDetailsEnabled": settings.admin_event_details,
     });
-    if let Some(expiration) = settings.extra.get("eventsExpiration") {
+    if let Some(expiration) = settings.extra.get("eventsExpiration").filter(|expiration| !expiration.is_null()) {
         shown["eventsExpiration"] = expiration.clone();
     }
     Ok(ok(&shown))

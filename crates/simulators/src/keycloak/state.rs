@@ -115,6 +115,12 @@ pub(crate) struct Realm {
     pub(crate) clients: BTreeMap<String, Client>,
     pub(crate) admin_events: Vec<Arc<AdminEvent>>,
     pub(crate) user_events: Vec<Arc<UserEvent>>,
+    /// The time of new events, in epoch milliseconds; `None`: the current time.
+    pub(crate) event_time: Option<i64>,
+    /// Whether new events are stored without being visible, as those of a long transaction.
+    pub(crate) holds_events: bool,
+    /// Ids of stored events that are not visible yet.
+    pub(crate) uncommitted: BTreeSet<String>,
     /// Unreachable federation providers, by component id.
     pub(crate) ldap_down: HashSet<String>,
     /// Disabled federation providers, by component id.
@@ -227,6 +233,9 @@ impl Realm {
             clients,
             admin_events: Vec::new(),
             user_events: Vec::new(),
+            event_time: None,
+            holds_events: false,
+            uncommitted: BTreeSet::new(),
             ldap_down: HashSet::new(),
             switched_off: HashSet::new(),
         }

@@ -126,6 +126,7 @@ fn events_of_many_callers_are_written_in_bounded_transactions() {
         may_remove: false,
         wants_run: false,
         recheck: false,
+        polled: false,
         outcome: EventOutcome::Accepted,
     };
     let append = |events: usize| Append {
