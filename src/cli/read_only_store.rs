@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use crate::{
     model::{
         AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
-        EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent, ObservationSeq,
-        Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
+        EventPoll, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
+        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
@@ -84,6 +84,7 @@ read_only! {
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
         fn conditions(&self) -> Vec<Condition>;
         fn contact_orders(&self) -> Vec<ContactOrder>;
+        fn event_poll(&self, connector: &ConnectorName) -> EventPoll;
     }
     refuse {
     }
@@ -119,6 +120,7 @@ read_only! {
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
         fn keep_conditions(&self, conditions: &[Condition]) -> ();
+        fn keep_event_poll(&self, connector: &ConnectorName, poll: &EventPoll) -> ();
         fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;

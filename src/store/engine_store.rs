@@ -10,8 +10,8 @@ use super::{
     PairRecord, PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
 };
 use crate::model::{
-    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, GroupId, Limited, Link,
-    NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger,
+    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, GroupId, Limited,
+    Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger,
     SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
 };
 
@@ -88,7 +88,8 @@ impl<S: EngineStore> Inbox for S {
 pub trait EngineStore: StoreReads {
     /// Stores events durably, each with its tasks on `targets` in the same transaction. Many callers share one commit.
     ///
-    /// A stored id counts as a duplicate. A duplicate or an ignored event raises no task. An event that needs a recheck
+    /// A stored id counts as a duplicate, also if it was polled and is pushed now. That a pushed event is polled too is
+    /// normal, and is not recorded. A duplicate or an ignored event raises no task. An event that needs a recheck
     /// marks its tasks for one, see [`EngineStore::complete`]. An event that needs a run requests it.
     async fn append_events(
         &self,
@@ -355,6 +356,9 @@ pub trait EngineStore: StoreReads {
 
     /// Replaces the stored conditions with exactly these.
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
+
+    /// Stores the state of a connector's event polling.
+    async fn keep_event_poll(&self, connector: &ConnectorName, poll: &EventPoll) -> StoreResult<()>;
 
     /// Records how an order to contact a source or target ended, and audits it.
     async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;

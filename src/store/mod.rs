@@ -15,7 +15,8 @@ pub use engine_store::{Appended, EngineStore, Inbox, Request, Totals};
 pub use error::{StoreError, StoreResult};
 pub use operator_store::{AuditRecord, Decision, OperatorStore, OrderEnd, PairHoldings};
 pub use reads::{
-    ChangeFilter, EventCounts, EventFilter, Overdue, PairCounts, PairRecord, PairState, StoreReads, TaskFilter,
+    ChangeFilter, EventCounts, EventFilter, Overdue, PairCounts, PairRecord, PairState, PolledEvents, StoreReads,
+    TaskFilter,
 };
 pub use work::{
     Adopted, Claimed, ContactOrder, Failure, GroupWrite, Holder, IntentOutcome, LinkOrder, LinkWrite, MembersRead,

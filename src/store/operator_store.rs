@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EventCounts, EventFilter, LinkOrder, PairRecord, PairState, Request, StoreReads, StoreResult, TaskFilter};
+use super::{
+    EventCounts, EventFilter, LinkOrder, PairRecord, PairState, PolledEvents, Request, StoreReads, StoreResult,
+    TaskFilter,
+};
 use crate::model::{
     About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, SourceIdentity, TargetIdentity, TargetName, UserId,
 };
@@ -184,8 +187,11 @@ pub trait OperatorStore: StoreReads {
     /// Retries dead letters and unsupported operations with new attempts, and returns their number.
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
 
-    /// Returns the counts of a connector's events so far.
+    /// Returns the counts of a connector's pushed events so far.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
+
+    /// Returns a connector's events that came by polling.
+    async fn polled_events(&self, connector: &ConnectorName) -> StoreResult<PolledEvents>;
 
     /// Returns the requests that the hook refused, newest first.
     async fn refusals(&self) -> StoreResult<Vec<Refusals>>;

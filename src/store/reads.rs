@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuditRecord, ContactOrder, StoreResult, Totals};
 use crate::model::{
-    AccountId, Approval, ApprovalItem, Change, Condition, ConnectorName, ErrorClass, EventRecord, GroupId,
+    AccountId, Approval, ApprovalItem, Change, Condition, ConnectorName, ErrorClass, EventPoll, EventRecord, GroupId,
     GroupMapping, Link, ManagedGroup, Packed, Pair, RunId, RunRecord, RunTrigger, Subject, TargetName, TaskRecord,
     Unsupported, UserId,
 };
@@ -154,7 +154,7 @@ pub struct PairCounts {
     pub last_change: Option<Timestamp>,
 }
 
-/// Counts of a connector's events so far.
+/// Counts of a connector's pushed events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     /// Received events, including duplicates.
@@ -165,6 +165,19 @@ pub struct EventCounts {
     pub last: Option<Timestamp>,
     /// When a server first listened for the connector's events; `None`: no server has yet.
     pub since: Option<Timestamp>,
+}
+
+/// A connector's events that came by polling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolledEvents {
+    /// Events that were new when they were polled.
+    pub events: u64,
+    /// When the last of them was stored; `None`: none so far.
+    pub last: Option<Timestamp>,
+    /// Number of recent events that caused work; at most 40.
+    pub recent: u64,
+    /// How many of these came only by polling: no sender pushed them.
+    pub only_polled: u64,
 }
 
 /// What the engine and the commands read. All times are passed in as values (rule: time and chance are values).
@@ -239,6 +252,9 @@ pub trait StoreReads: Send + Sync {
     /// Returns the current conditions, oldest first: those of the process that works with the store, or of the last
     /// one.
     async fn conditions(&self) -> StoreResult<Vec<Condition>>;
+
+    /// Returns the state of a connector's event polling.
+    async fn event_poll(&self, connector: &ConnectorName) -> StoreResult<EventPoll>;
 
     /// Returns the newest order about each source or target, oldest first.
     async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;

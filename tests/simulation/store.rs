@@ -13,9 +13,9 @@ use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
         AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
-        EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent, ObservationSeq,
-        Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
+        EventPoll, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
+        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
@@ -191,6 +191,10 @@ impl StoreReads for WatchedStore {
         self.inner.contact_orders().await
     }
 
+    async fn event_poll(&self, connector: &ConnectorName) -> StoreResult<EventPoll> {
+        self.inner.event_poll(connector).await
+    }
+
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
         self.quietly(self.inner.events(filter)).await
     }
@@ -303,6 +307,10 @@ impl EngineStore for WatchedStore {
 
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         self.inner.keep_conditions(conditions).await
+    }
+
+    async fn keep_event_poll(&self, connector: &ConnectorName, poll: &EventPoll) -> StoreResult<()> {
+        self.quietly(self.inner.keep_event_poll(connector, poll)).await
     }
 
     async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {

@@ -79,6 +79,13 @@ struct EventRow<'a> {
     event: &'a NewEvent,
 }
 
+/// Counts a duplicate. That a stored event is polled again is normal: reads overlap.
+fn note_again(again: &mut HashMap<Key, i64>, key: Key, event: &NewEvent) {
+    if !event.polled {
+        *again.entry(key).or_default() += 1;
+    }
+}
+
 impl Tx {
     async fn append(&mut self, appends: &[Append]) -> StoreResult<Vec<Appended>> {
         let mut counts = vec![Appended::default(); appends.len()];
@@ -93,7 +100,7 @@ impl Tx {
                 if seen.insert(key.clone()) {
                     rows.push(EventRow { caller, key, event });
                 } else {
-                    *again.entry(key).or_default() += 1;
+                    note_again(&mut again, key, event);
                     counts[caller].duplicates += 1;
                 }
             }
@@ -111,7 +118,7 @@ impl Tx {
             rows.retain(|row| {
                 let new = fresh.contains(&row.key);
                 if !new {
-                    *again.entry(row.key.clone()).or_default() += 1;
+                    note_again(&mut again, row.key.clone(), row.event);
                     counts[row.caller].duplicates += 1;
                 }
                 new
@@ -127,9 +134,9 @@ impl Tx {
     }
 
     async fn insert_events(&mut self, rows: &[EventRow<'_>], appends: &[Append]) -> StoreResult<u64> {
-        let values = vec!["(?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+        let values = vec!["(?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
         let mut query = sqlx::query(AssertSqlSafe(format!(
-            "INSERT INTO event (connector, id, received_at, occurred_at, kind, about, hints, ignored, body) \
+            "INSERT INTO event (connector, id, received_at, occurred_at, kind, about, hints, ignored, body, polled) \
              VALUES {values} ON CONFLICT (connector, coalesce(occurred_at, 0), id) DO NOTHING"
         )));
         for row in rows {
@@ -149,7 +156,8 @@ impl Tx {
                     EventOutcome::Accepted => None,
                     EventOutcome::Ignored(why) => Some(why.as_str()),
                 })
-                .bind(event.body.as_str());
+                .bind(event.body.as_str())
+                .bind(event.polled);
         }
         let inserted = query.execute(&mut self.conn).await?;
         if inserted.rows_affected() > 0 {
@@ -184,7 +192,7 @@ impl Tx {
     async fn count_duplicates(&mut self, again: HashMap<Key, i64>) -> StoreResult<()> {
         for (Key { connector, at, id }, times) in again {
             let query = sqlx::query(
-                "UPDATE event SET duplicates = duplicates + ?1 \
+                "UPDATE event SET duplicates = duplicates + ?1, polled = 0 \
                  WHERE connector = ?2 AND coalesce(occurred_at, 0) = ?3 AND id = ?4",
             )
             .bind(times)
@@ -203,6 +211,11 @@ impl Tx {
     async fn count_events(&mut self, appends: &[Append], counts: &[Appended]) -> StoreResult<()> {
         let mut sums: HashMap<&ConnectorName, (usize, usize, Timestamp)> = HashMap::new();
         for (append, count) in appends.iter().zip(counts) {
+            if append.events.first().is_some_and(|event| event.polled) {
+                let no = self.connector(&append.connector).await?;
+                self.count_polled(no, count.stored, append.now).await?;
+                continue;
+            }
             let sum = sums.entry(&append.connector).or_insert((0, 0, append.now));
             *sum = (sum.0 + count.stored, sum.1 + count.duplicates, sum.2.max(append.now));
         }

@@ -13,6 +13,7 @@ mod conditions;
 mod dropped;
 mod endings;
 mod error;
+mod event_poll;
 mod events;
 mod fan_out;
 mod groups;
@@ -65,15 +66,15 @@ use self::{
 use crate::{
     model::{
         About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
-        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
-        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        ErrorClass, EventPoll, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem,
+        NewEvent, ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EngineStore, EventCounts,
         EventFilter, Failure, Holder, LinkOrder, MembersRead, MovedGroup, OpenIntent, OperatorStore, OrderEnd, Overdue,
-        PairCounts, PairHoldings, PairRecord, PairState, Planned, Request, Step, Stepped, StoreError, StoreReads,
-        StoreResult, TaskFilter, Totals, Waiting,
+        PairCounts, PairHoldings, PairRecord, PairState, Planned, PolledEvents, Request, Step, Stepped, StoreError,
+        StoreReads, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -378,6 +379,11 @@ impl StoreReads for SqliteStore {
     async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
         self.read(|conn| Box::pin(conditions::orders(conn))).await
     }
+
+    async fn event_poll(&self, connector: &ConnectorName) -> StoreResult<EventPoll> {
+        let connector = connector.clone();
+        self.read(move |conn| Box::pin(async move { event_poll::read(conn, &connector).await })).await
+    }
 }
 
 #[async_trait]
@@ -678,6 +684,10 @@ impl EngineStore for SqliteStore {
         job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
     }
 
+    async fn keep_event_poll(&self, connector: &ConnectorName, poll: &EventPoll) -> StoreResult<()> {
+        job!(self, [connector, poll], |tx| tx.keep_event_poll(&connector, &poll))
+    }
+
     async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
         let (order, end) = (order.clone(), end.clone());
         job!(self, [], |tx| tx.end_contact(&order, &end, now))
@@ -797,6 +807,11 @@ impl OperatorStore for SqliteStore {
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
+    }
+
+    async fn polled_events(&self, connector: &ConnectorName) -> StoreResult<PolledEvents> {
+        let connector = connector.clone();
+        self.read(move |conn| Box::pin(async move { event_poll::polled(conn, &connector).await })).await
     }
 
     async fn refusals(&self) -> StoreResult<Vec<Refusals>> {

@@ -174,6 +174,9 @@ impl Tx {
             _ => "UPDATE target SET identity = NULL, base_url = NULL WHERE no = ?1",
         };
         sqlx::query(identity).bind(no).execute(&mut self.conn).await?;
+        if kind.table == "connector" {
+            sqlx::query("DELETE FROM event_poll WHERE connector = ?1").bind(no).execute(&mut self.conn).await?;
+        }
         Ok(())
     }
 

@@ -223,9 +223,10 @@ async fn counts_of_an_older_store_are_created_when_it_is_opened() {
         undo.push(format!("ALTER TABLE pair DROP COLUMN {column}"));
     }
     undo.push("DROP INDEX task_oldest".into());
-    for table in ["fan_out", "write_probe", "members_read", "contact_order"] {
+    for table in ["fan_out", "write_probe", "members_read", "contact_order", "event_poll"] {
         undo.push(format!("DROP TABLE {table}"));
     }
+    undo.push("ALTER TABLE event DROP COLUMN polled".into());
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
     undo.push("ALTER TABLE link DROP COLUMN leaving_since".into());
     undo.push("ALTER TABLE link DROP COLUMN matched_by".into());

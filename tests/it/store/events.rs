@@ -163,3 +163,43 @@ pub async fn replayed_events_make_their_subjects_due(store: World) {
     assert_eq!(again, [user("ann"), user("bob")]);
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("replayed 2 events"));
 }
+
+pub async fn a_polled_event_is_the_same_event_as_the_pushed_one(store: World) {
+    let polled = |id: &str| NewEvent { polled: true, ..event(id, &[user("ann")]) };
+    let poll = async |ids: &[&str], now| {
+        let events = ids.iter().map(|id| polled(id)).collect();
+        store.append_events(&connector(), &[target()], events, at(now)).await.unwrap()
+    };
+    store.event("pushed", &[user("ann")], at(1)).await;
+    assert_eq!(poll(&["pushed", "e1", "e2"], 2).await, Appended { stored: 2, duplicates: 1 });
+    assert_eq!(poll(&["pushed", "e1", "e2"], 3).await, Appended { stored: 0, duplicates: 3 });
+    let counts = async || store.polled_events(&connector()).await.unwrap();
+    assert_eq!(counts().await, PolledEvents { events: 2, last: Some(at(2)), recent: 3, only_polled: 2 });
+    let claimed = store.claim_one(at(4)).await.expect("a task");
+    assert_eq!(claimed.subject, user("ann"));
+    let duplicates = async |id: &str| {
+        let filter = EventFilter { id: Some(id.into()), ..EventFilter::default() };
+        store.events(&filter).await.unwrap()[0].duplicates
+    };
+    assert_eq!((duplicates("pushed").await, duplicates("e1").await), (0, 0), "reads overlap: that is no repetition");
+    assert_eq!(store.event("e1", &[user("ann")], at(5)).await, Appended { stored: 0, duplicates: 1 });
+    assert_eq!(counts().await.only_polled, 1, "the sender delivered it, though later");
+    let pushed = store.event_counts(&connector()).await.unwrap();
+    assert_eq!((pushed.received, pushed.duplicates, pushed.last), (2, 1, Some(at(5))));
+    assert_eq!(store.polled_events(&"nobody".into()).await.unwrap(), PolledEvents::default());
+}
+
+pub async fn the_state_of_polling_is_kept(store: World) {
+    assert_eq!(store.event_poll(&connector()).await.unwrap(), EventPoll::default());
+    let polled = NewEvent { polled: true, ..event("e1", &[]) };
+    store.append_events(&connector(), &[target()], vec![polled], at(1)).await.unwrap();
+    assert_eq!(store.event_poll(&connector()).await.unwrap(), EventPoll::default());
+    let newest = Some(EventMark { at: at(1), id: "e1".into() });
+    let poll = EventPoll { admin: Some(LogPosition { read_to: at(2), newest }), ..EventPoll::default() };
+    store.keep_event_poll(&connector(), &poll).await.unwrap();
+    assert_eq!(store.event_poll(&connector()).await.unwrap(), poll);
+    assert_eq!(store.polled_events(&connector()).await.unwrap().events, 1);
+    assert_eq!(store.event_poll(&"other".into()).await.unwrap(), EventPoll::default());
+    store.remove(&Declared::Connector(connector()), "me", at(3)).await.unwrap();
+    assert_eq!(store.event_poll(&connector()).await.unwrap(), EventPoll::default());
+}

@@ -45,6 +45,8 @@ macro_rules! every_expectation {
                 an_event_reaches_every_target,
                 events_are_filtered_and_paged,
                 replayed_events_make_their_subjects_due,
+                a_polled_event_is_the_same_event_as_the_pushed_one,
+                the_state_of_polling_is_kept,
             }
             tasks: {
                 tasks_that_may_revoke_access_of_a_linked_user_have_priority,
