@@ -204,6 +204,7 @@ fn service_options(config: &Config) -> ServiceOptions {
     ServiceOptions {
         schedules: schedules.collect(),
         disabled: disabled.map(|connector| connector.name.clone()).collect::<BTreeSet<_>>(),
+        polls: config.connectors.iter().filter_map(|one| Some((one.name.clone(), one.poll_events?))).collect(),
         retention: config.store.retention,
     }
 }

@@ -43,6 +43,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
     let page_size = table.read("page_size", values::count(10_000));
     let hook = hook(table);
     let schedule = schedule(table);
+    let poll_events = table.read("poll_events", values::interval_or_off);
     let policy = policy(table);
     let tests = policy_tests(table, &targets);
     let realm = realm?;
@@ -59,6 +60,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
         hook,
         targets,
         schedule,
+        poll_events: poll_events?,
         policy: policy?,
         tests: tests?,
     })

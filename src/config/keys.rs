@@ -399,6 +399,13 @@ pub(super) const KEYS: &[Key] = &[
         Value(r#""UTC""#),
         "The time zone of the schedule, such as `Europe/Berlin`.",
     ),
+    key(
+        "connector.poll_events",
+        "duration, 1s to 1h, or `off`",
+        Value(r#""5s""#),
+        "How often usersync reads the events that Keycloak stores. This finds changes without a listener, and the \
+         changes that a listener did not deliver.",
+    ),
     key("connector.ca_file", "path", Absent, "Certificates to trust in addition to the system's, PEM."),
     key(
         "connector.client_cert_file",

@@ -112,6 +112,8 @@ pub struct ConnectorConfig {
     pub targets: Vec<TargetName>,
     /// The schedule of the full reconcile; `None`: off, it runs only by command.
     pub schedule: Option<Schedule>,
+    /// The interval at which the events that Keycloak stores are polled; `None`: they are not.
+    pub poll_events: Option<SignedDuration>,
     /// The policy for the targets.
     pub policy: Policy,
     /// Tests of the policy.

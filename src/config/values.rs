@@ -137,6 +137,18 @@ pub(super) fn wait(value: &DeValue<'_>) -> Read<Duration> {
     }
 }
 
+/// Parses an interval of 1 s to one hour; `None`: `off`.
+pub(super) fn interval_or_off(value: &DeValue<'_>) -> Read<Option<SignedDuration>> {
+    if matches!(value, DeValue::String(text) if text == "off") {
+        return Ok(None);
+    }
+    let interval = duration(value)?;
+    if (SignedDuration::from_secs(1)..=SignedDuration::from_hours(1)).contains(&interval) {
+        return Ok(Some(interval));
+    }
+    Err(Wrong::new(format!("{interval:#} is not 1s to 1h")).help("write it as \"5s\" or \"1m\", or \"off\""))
+}
+
 /// Parses a size such as `1 MiB` or `500 kB`, up to 1 GiB.
 pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
     const HELP: &str = "write it with its unit, as \"64 KiB\" or \"1 MiB\"";

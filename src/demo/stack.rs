@@ -56,6 +56,8 @@ pub struct StackOptions {
     pub store: Option<PathBuf>,
     /// The schedule of runs; `None`: no scheduled runs.
     pub schedule: Option<Schedule>,
+    /// The interval at which stored events are polled; `None`: they are not polled.
+    pub poll_events: Option<SignedDuration>,
     /// Maximum size of a hook's body, in bytes.
     pub body_limit: usize,
     /// The secret of the p2 form; `None`: the form is not accepted.
@@ -78,6 +80,7 @@ impl Default for StackOptions {
             policy: Policy { first_run: FirstRun::Apply, ..Policy::default() },
             store: None,
             schedule: None,
+            poll_events: None,
             body_limit: 1 << 20,
             p2_secret: None,
             times: EngineTimes::default(),
@@ -284,6 +287,7 @@ impl Site {
         let options = ServiceOptions {
             schedules: schedules.collect::<HashMap<_, _>>(),
             disabled: std::collections::BTreeSet::new(),
+            polls: self.options.poll_events.iter().map(|every| (CONNECTOR.into(), *every)).collect(),
             retention: SignedDuration::from_hours(24 * 30),
         };
         let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;

@@ -19,6 +19,7 @@ mod matching;
 mod membership;
 mod missing;
 mod order;
+mod polling;
 mod ports;
 mod presence;
 mod recover;

@@ -17,6 +17,7 @@ use super::{
     breaker::Breaker,
     error::WorkError,
     journal::ApprovalLog,
+    polling::Poller,
     ports::{Connector, Engine, TargetPort},
     run::RunOptions,
     without_server::FirstPlan,
@@ -49,6 +50,8 @@ pub struct ServiceOptions {
     pub schedules: HashMap<ConnectorName, Schedule>,
     /// Connectors that the configuration disables: events are stored, tasks wait.
     pub disabled: BTreeSet<ConnectorName>,
+    /// Intervals at which the events that Keycloak stores are polled; a connector that is not named here is not polled.
+    pub polls: HashMap<ConnectorName, SignedDuration>,
     /// Time for which events, changes and ended runs are kept.
     pub retention: SignedDuration,
 }
@@ -118,6 +121,10 @@ impl Service {
             let name = &connector.name;
             let contact = Box::pin(of().contact_source(Arc::clone(connector)));
             part(format!("the contact check of connector {name}"), contact);
+            if let Some(every) = shared.options.polls.get(name).filter(|_| !shared.options.disabled.contains(name)) {
+                let polling = Box::pin(of().poll_events(Arc::clone(connector), *every));
+                part(format!("the event polling of connector {name}"), polling);
+            }
         }
         for pair in engine.pairs() {
             part(format!("the full reconciles of {pair}"), Box::pin(of().run_when_due(pair)));
@@ -321,6 +328,30 @@ impl Shared {
                 () = self.cancel.cancelled() => {}
                 () = asked => {}
             }
+        }
+    }
+
+    /// Polls the events that Keycloak stores for a connector: at once, then at this interval, never two polls at a time.
+    async fn poll_events(self: Arc<Self>, connector: Arc<Connector>, every: SignedDuration) {
+        let mut poller = loop {
+            match Poller::load(&self.engine, Arc::clone(&connector), every).await {
+                Ok(poller) => break poller,
+                Err(error) => tracing::error!(connector = %connector.name, "the store cannot be read: {error}"),
+            }
+            self.sleep(every).await;
+            if self.cancel.is_cancelled() {
+                return;
+            }
+        };
+        while !self.cancel.is_cancelled() {
+            if poller.may_poll() {
+                // A poll that a shutdown interrupts is repeated after the next start.
+                tokio::select! {
+                    () = self.cancel.cancelled() => break,
+                    () = self.engine.poll(&mut poller) => {}
+                }
+            }
+            self.sleep(poller.wait(&self.engine)).await;
         }
     }
 

@@ -54,6 +54,17 @@ pub struct EngineTimes {
     pub overdue: SignedDuration,
     /// Delay after a failed run.
     pub after_failure: SignedDuration,
+    /// How far the reads of Keycloak's event store overlap: longer than its longest transaction, because an event
+    /// becomes visible with the commit, and has the time of the change.
+    pub poll_overlap: SignedDuration,
+    /// Time without a new event after which a realm is polled less often.
+    pub poll_idle_after: SignedDuration,
+    /// Maximum interval between polls, in an idle realm or after failures, unless the configured interval is longer.
+    pub poll_longest: SignedDuration,
+    /// Interval between reads of which events the realm stores.
+    pub poll_settings: SignedDuration,
+    /// Interval at which the position is stored while there are no new events.
+    pub poll_kept: SignedDuration,
 }
 
 impl Default for EngineTimes {
@@ -80,6 +91,11 @@ impl Default for EngineTimes {
             read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             overdue: SignedDuration::from_mins(5),
             after_failure: SignedDuration::from_secs(30),
+            poll_overlap: SignedDuration::from_secs(30),
+            poll_idle_after: SignedDuration::from_mins(10),
+            poll_longest: SignedDuration::from_mins(1),
+            poll_settings: SignedDuration::from_mins(1),
+            poll_kept: SignedDuration::from_mins(1),
         }
     }
 }
@@ -110,6 +126,11 @@ impl EngineTimes {
             read_back: vec![short],
             overdue: SignedDuration::from_secs(2),
             after_failure: SignedDuration::from_millis(300),
+            poll_overlap: SignedDuration::from_secs(30),
+            poll_idle_after: SignedDuration::from_mins(10),
+            poll_longest: SignedDuration::from_millis(500),
+            poll_settings: short,
+            poll_kept: short,
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum EventFate {
     Duplicate,
     /// Stored, but it causes no work.
     Ignored,
+    /// Stored, with its tasks; found by polling Keycloak's event store.
+    Polled,
     /// Refused: no valid signature, malformed, or too large.
     Refused,
 }
@@ -43,6 +45,7 @@ impl EventFate {
             Self::Stored => "stored",
             Self::Duplicate => "duplicate",
             Self::Ignored => "ignored",
+            Self::Polled => "polled",
             Self::Refused => "refused",
         }
     }
@@ -71,6 +74,7 @@ pub struct Metrics {
     registry: Registry,
     events: Family<EventLabels, Counter>,
     last_event: Family<ConnectorLabels, Seconds>,
+    last_poll: Family<ConnectorLabels, Seconds>,
     next_run: Family<ConnectorLabels, Seconds>,
     hook_answers: Family<HookLabels, Counter>,
     tasks: Family<TaskLabels, Gauge>,
@@ -164,6 +168,7 @@ impl Metrics {
             registry: Registry::default(),
             events: Family::default(),
             last_event: Family::default(),
+            last_poll: Family::default(),
             next_run: Family::default(),
             hook_answers: Family::default(),
             tasks: Family::default(),
@@ -188,6 +193,12 @@ impl Metrics {
             "When the last event was received",
             Unit::Seconds,
             m.last_event.clone(),
+        );
+        registry.register_with_unit(
+            "last_poll_timestamp",
+            "When Keycloak's event store was last polled successfully",
+            Unit::Seconds,
+            m.last_poll.clone(),
         );
         registry.register_with_unit(
             "next_run_timestamp",
@@ -254,6 +265,11 @@ impl Metrics {
         if fate != EventFate::Refused && count > 0 {
             self.last_event.get_or_create(&connector_labels(connector)).set(now.as_duration().as_secs_f64());
         }
+    }
+
+    /// Records that Keycloak's event store was polled.
+    pub fn polled(&self, connector: &ConnectorName, now: Timestamp) {
+        self.last_poll.get_or_create(&connector_labels(connector)).set(now.as_duration().as_secs_f64());
     }
 
     /// Counts an answer to a sender. `None` stands for unknown connectors, because senders choose those names freely.

@@ -54,7 +54,7 @@ impl Folder {
         let text = format!(
             "[server]\nlisten = \"{}\"\n\n[store]\npath = \"usersync.db\"\n\n{}[[connector]]\nname = \"{CONNECTOR}\"\n\
              url = \"{}\"\nrealm = \"{CONNECTOR}\"\nclient_secret = \"{CLIENT_SECRET}\"\nhook_secret = \"{HOOK_SECRET}\"\n\
-             targets = [{}]\nschedule = \"off\"\n",
+             targets = [{}]\nschedule = \"off\"\npoll_events = \"off\"\n",
             stack.url().trim_start_matches("http://"),
             tables.collect::<Vec<_>>().concat(),
             servers.keycloak.url(),

@@ -27,6 +27,7 @@ mod missing;
 mod odd_answers;
 mod options;
 mod people;
+mod polling;
 mod presence;
 mod protection;
 mod redirects;

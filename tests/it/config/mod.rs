@@ -330,6 +330,14 @@ fn a_connection_can_need_a_client_certificate_and_a_proxy_user() {
 }
 
 #[test]
+fn stored_events_are_polled_at_an_interval_or_not_at_all() {
+    let every = |text: &str| Folder::new().load(&with_connector(text)).unwrap().connectors[0].poll_events;
+    assert_eq!(every(""), Some(SignedDuration::from_secs(5)));
+    assert_eq!(every("poll_events = \"1m\""), Some(SignedDuration::from_mins(1)));
+    assert_eq!(every("poll_events = \"off\""), None);
+}
+
+#[test]
 fn a_schedule_can_be_off() {
     let config = Folder::new().load(&with_connector("schedule = \"off\"")).unwrap();
     assert_eq!(config.connectors[0].schedule, None);
@@ -911,6 +919,12 @@ fn each_mistake_has_its_location_and_its_message() {
             with_connector("accept_p2 = true"),
             "usersync.toml:13:13: connector acme: accept_p2: there is no secret to verify them",
         ),
+        (
+            with_connector("poll_events = \"500ms\""),
+            "usersync.toml:13:15: connector acme: poll_events: 500ms is not 1s to 1h",
+        ),
+        (with_connector("poll_events = \"2h\""), "write it as \"5s\" or \"1m\", or \"off\""),
+        (with_connector("poll_events = false"), "poll_events: this is true or false, but a string in quotes"),
         // schedules
         (
             with_connector("schedule = \"0 0 25 * * ?\""),
