@@ -16,6 +16,7 @@ use super::{
     exit::{Exit, Outcome},
     hook_refusals,
     out::{Out, State},
+    polling::Polling,
     stop::{self, Stop},
     table::column,
     words::{ago, count},
@@ -23,9 +24,9 @@ use super::{
 use crate::{
     config::{Config, ConnectorConfig, TargetConfig},
     keycloak::KeycloakSource,
-    model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity},
+    model::{About, Condition, ConnectorName, ErrorClass, EventPoll, TargetIdentity},
     store::sqlite::{OpenOptions, SqliteStore},
-    store::{EventCounts, OperatorStore, StoreError, StoreReads},
+    store::{EventCounts, OperatorStore, PolledEvents, StoreError, StoreReads},
     targets::{Capabilities, Note, NoteState, Target},
 };
 
@@ -92,7 +93,9 @@ impl CheckArgs {
             parts.extend(
                 futures::future::join_all(sources.map(|(connector, client)| {
                     let counts = known.heard.get(&connector.name).copied().unwrap_or_default();
-                    source(connector, client, counts, &context.out)
+                    let unread = || Polling::new(connector, EventPoll::default(), PolledEvents::default());
+                    let polling = known.polling.get(&connector.name).cloned().unwrap_or_else(unread);
+                    source(connector, client, (counts, polling), &context.out)
                 }))
                 .await,
             );
@@ -221,6 +224,7 @@ fn configuration(config: &Config) -> Part {
 #[derive(Default)]
 struct FromStore {
     heard: BTreeMap<ConnectorName, EventCounts>,
+    polling: BTreeMap<ConnectorName, Polling>,
     conditions: Vec<Condition>,
 }
 
@@ -269,6 +273,7 @@ async fn open(config: &Config, now: Timestamp) -> Result<FromStore, String> {
             let mut found = FromStore { conditions: store.conditions().await?, ..FromStore::default() };
             for connector in &config.connectors {
                 found.heard.insert(connector.name.clone(), store.event_counts(&connector.name).await?);
+                found.polling.insert(connector.name.clone(), Polling::read(&store, connector).await?);
             }
             Ok(found)
         };
@@ -301,7 +306,12 @@ fn heard(listener: &mut Note, counts: EventCounts, turned_on: bool, out: &Out) {
     };
 }
 
-async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: EventCounts, out: &Out) -> Part {
+async fn source(
+    connector: &ConnectorConfig,
+    client: &KeycloakSource,
+    (counts, polling): (EventCounts, Polling),
+    out: &Out,
+) -> Part {
     let diagnosis = client.diagnose(&connector.policy.roles()).await;
     let unreachable = diagnosis.base_url.is_none()
         || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
@@ -311,6 +321,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: Ev
         let turned_on = listener.state == NoteState::Wait;
         heard(listener, counts, turned_on, out);
     }
+    notes.extend(polling.notes(out));
     notes.push(schedule(connector, out));
     if !connector.enabled {
         notes.push(note(NoteState::Note, "enabled", "no: the configuration switches this connector off"));

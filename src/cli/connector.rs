@@ -108,7 +108,8 @@ async fn list(context: &Context) -> Outcome {
     let mut documents = Vec::new();
     let mut rows = Vec::new();
     for connector in &config.connectors {
-        let last_event = opened.store.event_counts(&connector.name).await?.last;
+        let pushed = opened.store.event_counts(&connector.name).await?.last;
+        let last_event = pushed.max(opened.store.polled_events(&connector.name).await?.last);
         let targets: Vec<&str> = connector.targets.iter().map(crate::model::TargetName::as_str).collect();
         let state = match (connector.enabled, paused.contains(&connector.name)) {
             (false, _) => "switched off",

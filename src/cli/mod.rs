@@ -24,6 +24,7 @@ mod link;
 mod out;
 mod plan;
 mod policy;
+mod polling;
 mod progress;
 mod read_only_store;
 mod renames;

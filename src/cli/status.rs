@@ -16,6 +16,7 @@ use super::{
     exit::{Exit, Failure, Outcome},
     hook_refusals,
     out::{Out, State},
+    polling::Polling,
     runs,
     words::{count, thin},
 };
@@ -77,6 +78,7 @@ struct PairStatus {
     undecided: Vec<Undecided>,
     events: u64,
     last_event: Option<Timestamp>,
+    polling: Polling,
     last_run: Option<RunRecord>,
     next_run: Option<Timestamp>,
     #[serde(skip)]
@@ -137,6 +139,7 @@ async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Fai
     let facts = facts(common, pair).await?;
     let Verdict { standing, sentence, more, exit } = judge(&facts);
     let heard = common.store.event_counts(&pair.connector).await?;
+    let polling = facts.polling;
     let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected);
     Ok(PairStatus {
         pair: pair.clone(),
@@ -150,8 +153,9 @@ async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Fai
         unsupported: facts.unsupported,
         protected,
         undecided: facts.undecided,
-        events: heard.received,
-        last_event: heard.last,
+        events: heard.received + polling.events(),
+        last_event: heard.last.max(polling.last_event()),
+        polling,
         last_run: facts.last_run,
         next_run: facts.next_run.filter(|_| server && enabled),
         exit,
@@ -192,6 +196,10 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         held: common.sets.iter().filter(|set| set.pair == *pair).collect(),
         retried,
         last_run,
+        polling: match connector {
+            Some(connector) => Polling::read(*store, connector).await?,
+            None => Polling::default(),
+        },
         next_run: connector.and_then(|one| one.schedule.as_ref()).and_then(|schedule| schedule.next_after(*now)),
         now: *now,
     })
@@ -255,6 +263,7 @@ fn proof_of_life(out: &Out, reported: &PairStatus) {
     let counts = &reported.counts;
     let lines = [
         ("last event", event),
+        ("polling", reported.polling.line(out)),
         ("last change", counts.last_change.map_or_else(|| "none yet".to_owned(), |at| out.when(at))),
         ("last run", run),
         ("next run", reported.next_run.map_or_else(|| "none".to_owned(), |at| out.when(at))),

@@ -9,6 +9,7 @@ use crate::{
     cli::{
         app, approvals,
         exit::Exit,
+        polling::Polling,
         report,
         words::{ago, count, sentence, span, thin},
     },
@@ -97,6 +98,8 @@ pub(super) struct Facts<'a> {
     pub held: Vec<&'a Approval>,
     /// Tasks that failed and are retried, as far as they were read.
     pub retried: Vec<TaskRecord>,
+    /// The event polling of its connector.
+    pub polling: Polling,
     /// The last full reconcile that wrote.
     pub last_run: Option<RunRecord>,
     pub next_run: Option<Timestamp>,
@@ -204,6 +207,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let day = first.strftime("%Y-%m-%d");
         let text = format!("{users} when the grace period ends, the first on {day}: usersync tasks");
         verdict.add(Exit::Done, text);
+    }
+    // A source with a condition is not polled, and the condition has its own sentence.
+    let source = About::source(&facts.pair.connector);
+    if verdict.standing != Standing::Stopped && facts.conditions.iter().all(|condition| condition.about != source) {
+        for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
+            verdict.add(Exit::Done, text);
+        }
     }
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.
     let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);

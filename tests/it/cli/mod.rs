@@ -11,6 +11,7 @@ mod matching;
 mod named;
 mod place;
 mod policy;
+mod polling;
 mod realm;
 mod schemas;
 mod served;

@@ -196,7 +196,8 @@ impl KeycloakSource {
             Ok(()) => found.say(NoteState::Ok, "read events", "admin and user events can be read"),
             Err(error) if error.class == ErrorClass::Forbidden => {
                 let text = format!(
-                    "role view-events is missing, so lost webhooks are only found by the full reconcile. {}",
+                    "role view-events is missing, so events cannot be polled: only the listener and the full reconcile \
+                     find changes. {}",
                     self.give("view-events")
                 );
                 // The same role opens the settings, so nothing more can be checked.
@@ -272,7 +273,9 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         (false, _) => found.say(
             NoteState::No,
             "admin events",
-            format!("not kept, so lost webhooks are only found by the full reconcile. {SETUP}"),
+            format!(
+                "not kept, so they cannot be polled: only the listener and the full reconcile find changes. {SETUP}"
+            ),
         ),
     }
     let missing: Vec<_> = DIRECTORY_EVENTS
@@ -281,8 +284,8 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         .collect();
     if !config.events_enabled {
         let text = format!(
-            "not kept, so changes that users make themselves are only found by the listener and the full reconcile. \
-             {SETUP}"
+            "not kept, so they cannot be polled: changes that users make themselves are only found by the listener and \
+             the full reconcile. {SETUP}"
         );
         found.say(NoteState::No, "user events", text);
     } else if missing.is_empty() {

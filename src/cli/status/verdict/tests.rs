@@ -29,6 +29,7 @@ fn quiet() -> Facts<'static> {
         undecided: Vec::new(),
         held: Vec::new(),
         retried: Vec::new(),
+        polling: Polling::default(),
         last_run: None,
         next_run: Some(at("12:38:00")),
         now: at("12:00:00"),
