@@ -45,7 +45,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (22, "leaving since", include_str!("migrations/0022_leaving_since.sql")),
     (23, "group paths", include_str!("migrations/0023_group_paths.sql")),
     (24, "matched by", include_str!("migrations/0024_matched_by.sql")),
-    (27, "event poll", include_str!("migrations/0027_event_poll.sql")),
+    (25, "event poll", include_str!("migrations/0025_event_poll.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.
