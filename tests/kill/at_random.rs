@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
-    demo::stack::{SimulatedServers, Stack, agree},
+    demo::stack::{CONNECTOR, SimulatedServers, agree},
     engine::EngineTimes,
     model::ChangeOutcome,
     store::{ChangeFilter, Decision, EventFilter, OperatorStore, StoreReads, sqlite},
@@ -55,6 +55,21 @@ async fn nothing_acknowledged_is_lost(servers: &SimulatedServers, store: &sqlite
     }
 }
 
+/// Waits until the newest event was polled. Polling finds the events that were posted and given up while the process was
+/// down, so no full reconcile is needed.
+async fn everything_is_polled(servers: &SimulatedServers, store: &sqlite::SqliteStore) {
+    let newest = servers.realm.admin_events().last().and_then(|event| event["time"].as_i64()).expect("an event");
+    for _ in 0..1_000 {
+        let poll = store.event_poll(&CONNECTOR.into()).await.expect("readable");
+        let read = poll.admin.and_then(|position| position.newest);
+        if read.is_some_and(|read| read.at.as_millisecond() >= newest) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the events are not polled");
+}
+
 pub async fn kill_again_and_again() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("USERSYNC_KILLS").unwrap_or(10);
@@ -64,7 +79,8 @@ pub async fn kill_again_and_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("usersync.db");
     let (call, timeout) = (EngineTimes::hasty().call, Duration::from_secs(2));
-    let orders = Orders { store: store.clone(), other_targets: Vec::new(), call, timeout };
+    let poll_events = Some(SignedDuration::from_millis(50));
+    let orders = Orders { store: store.clone(), other_targets: Vec::new(), call, timeout, poll_events };
     let options = orders.options().expect("no address is wrong");
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     let staff = (0..40).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]));
@@ -91,9 +107,7 @@ pub async fn kill_again_and_again() {
     stack.in_service().await.expect("the first run ends");
     servers.realm.webhook_idle().await;
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
-    // A full reconcile finds events that were posted and given up while the process was down.
-    let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Operator);
-    stack.engine.run(&Stack::pair(), &options).await.expect("the run ends well");
+    everything_is_polled(&servers, &stack.store).await;
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     nothing_acknowledged_is_lost(&servers, &stack.store).await;
     // So many changes are above the safety limits; an operator approves them.

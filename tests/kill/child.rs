@@ -32,6 +32,8 @@ pub struct Orders {
     pub call: SignedDuration,
     /// Timeout of a read, and of a write to Jira.
     pub timeout: Duration,
+    /// Interval at which stored events are polled; `None`: they are not polled.
+    pub poll_events: Option<SignedDuration>,
 }
 
 impl Orders {
@@ -41,6 +43,7 @@ impl Orders {
             times: EngineTimes { call: self.call, ..EngineTimes::hasty() },
             timeout: self.timeout,
             store: Some(self.store.clone()),
+            poll_events: self.poll_events,
             other_targets: other_targets.collect::<Result<Vec<OtherTarget>, _>>()?,
             ..StackOptions::default()
         })

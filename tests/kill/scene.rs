@@ -72,7 +72,7 @@ impl Scene {
         let file: PathBuf = folder.path().join("usersync.db");
         let urls = other_targets.iter().map(|other| other.url.clone()).collect();
         // Reads have a long timeout; only the kill cuts writes off, never a timeout.
-        let orders = Orders { store: file.clone(), other_targets: urls, call, timeout: AT_MOST };
+        let orders = Orders { store: file.clone(), other_targets: urls, call, timeout: AT_MOST, poll_events: None };
         let servers = SimulatedServers::prepare(orders.options().expect("good addresses")).await.expect("free ports");
         crate::deeds::prepare(&servers.realm).await;
         let seen = |kind, name: TargetName, faults: &Faults, journal: &Journal, brought| {
