@@ -580,10 +580,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "connector.policy.groups.unmanaged_members",
-        "`keep` or `report`",
+        "`keep`, `report` or `remove`",
         Value(r#""keep""#),
-        "What happens to members of managed groups that are not linked to a user. `keep`: they stay. `report`: they stay, \
-         and each full reconcile lists them.",
+        "What happens to members of managed groups whose accounts are not linked to a user of any connector. `keep`: they \
+         stay. `report`: they stay, and each full reconcile lists them. `remove`: each full reconcile removes them from the \
+         group, within the limit of removed memberships; the accounts stay. Removals from groups that existed before \
+         usersync wait for an approval. Accounts that a user may get stay, such as those that wait for their adoption, and \
+         so do administrators, usersync's own account, and members of protected groups, of groups that grant access to the \
+         product, of constant groups, and of groups that another connector feeds too.",
     ),
     key(
         "connector.policy.groups.named_by",
@@ -634,9 +638,10 @@ pub(super) const KEYS: &[Key] = &[
     key("connector.policy.groups.overrides.create", "true or false", Absent, "`create` for these groups."),
     key(
         "connector.policy.groups.overrides.unmanaged_members",
-        "`keep` or `report`",
+        "`keep`, `report` or `remove`",
         Absent,
-        "`unmanaged_members` of these groups.",
+        "`unmanaged_members` of these groups. If several groups feed one group of the target, members are removed only if \
+         each of them says so.",
     ),
     key(
         "connector.policy.groups.constant.name",

@@ -147,6 +147,7 @@ impl<'e> Case<'e> {
             Err(error) => return Err(Unfinished::at_once(claim, error)),
         };
         let link = claim.link.clone();
+        let worked = Worked { ledger: Ledger::of(&claim.subject), ..Worked::default() };
         Ok(Self {
             engine,
             connector,
@@ -161,7 +162,7 @@ impl<'e> Case<'e> {
             held: Vec::new(),
             decided_still: Vec::new(),
             inconclusive: false,
-            worked: Worked::default(),
+            worked,
             fingerprint: String::new(),
             set_aside: HashSet::new(),
             create_refused: None,

@@ -8,12 +8,12 @@ use super::{
     error::WorkError,
     ledger::Fate,
     ports::Engine,
-    send::{Sent, approval_key},
+    send::Sent,
 };
 use crate::{
     model::{
-        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupRules, GroupState, ManagedGroup, NewApprovalItem,
-        Operation, Priority, Subject, TargetGroup, TargetGroupId, UserId,
+        AccountId, Action, AdoptRule, Cause, GroupId, GroupMapping, GroupRules, GroupState, ManagedGroup,
+        NewApprovalItem, Operation, Priority, Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -115,10 +115,20 @@ pub fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capa
 }
 
 impl Engine {
-    /// Works on one claimed group.
-    pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
+    /// Works on one claimed group, or only removes these unmanaged members from it.
+    pub(super) async fn work_group(
+        &self,
+        claim: Claimed,
+        id: GroupId,
+        unmanaged: Option<Vec<AccountId>>,
+        rules: &RunRules,
+    ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        match case.reconcile_group(&id).await {
+        let worked = match unmanaged {
+            Some(accounts) => case.remove_unmanaged(&id, accounts).await.map(|()| true),
+            None => case.reconcile_group(&id).await,
+        };
+        match worked {
             Ok(true) => case.complete().await,
             Ok(false) => Ok(case.released()),
             Err(error) => {
@@ -157,6 +167,9 @@ impl Case<'_> {
                 let ended = self.reconcile_present_group(&group, former).await?;
                 if is_new {
                     self.note_place(&group).await?;
+                }
+                if ended {
+                    self.remove_approved(&group).await?;
                 }
                 Ok(ended)
             }
@@ -340,7 +353,7 @@ impl Case<'_> {
                         "{} A lookup finds no such group. Free the name there, then run: usersync dead replay --all",
                         self.last_refusal
                     );
-                    self.keep_unsupported(approval_key(&create), why.clone());
+                    self.keep_unsupported(self.key(&create), why.clone());
                     self.unmap(group, why, former).await
                 }
             }
@@ -352,7 +365,7 @@ impl Case<'_> {
             // Its members are completed without it. It is created once its name changes or an operator replays it.
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
-                self.keep_unsupported(approval_key(&create), why.clone());
+                self.keep_unsupported(self.key(&create), why.clone());
                 self.unmap(group, why, former).await
             }
         }?;
@@ -419,7 +432,7 @@ impl Case<'_> {
             Sent::Unsupported => Ok(false),
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
-                self.keep_unsupported(approval_key(&rename), why);
+                self.keep_unsupported(self.key(&rename), why);
                 Ok(false)
             }
         }

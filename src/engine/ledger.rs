@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, error::WorkError, recover::shows, send::approval_key};
+use super::{case::Case, error::WorkError, recover::shows, send::operation_key};
 use crate::{
-    model::{Account, Action, Linking, MatchedBy, Operation, TargetGroupId, UserState},
+    model::{Account, Action, Linking, MatchedBy, Operation, Subject, TargetGroupId, UserState},
     plan::{Decision, Findings, Presence, Then},
 };
 
@@ -44,7 +44,11 @@ struct Entry {
 
 /// The operations planned for one subject, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger(BTreeMap<String, Entry>);
+pub struct Ledger {
+    entries: BTreeMap<String, Entry>,
+    /// Whether the subject is a group, so that removals of several members are distinguished.
+    of_group: bool,
+}
 
 /// Number of planned operations, in total and by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,34 +71,39 @@ pub struct Tally {
 }
 
 impl Ledger {
+    /// Creates a ledger for this subject.
+    pub(super) fn of(subject: &Subject) -> Self {
+        Self { of_group: subject.as_user().is_none(), ..Self::default() }
+    }
+
     /// Records that an operation is planned.
     pub(super) fn plan(&mut self, action: Action, fingerprint: &str) {
         let entry = Entry { fingerprint: fingerprint.to_owned(), fate: Fate::Open, action };
-        self.0.insert(key(&entry.action), entry);
+        self.entries.insert(key(&entry.action, self.of_group), entry);
     }
 
     /// Records the fate of an operation, even if it was not planned before.
     pub(super) fn end(&mut self, action: Action, fate: Fate) {
         let entry = Entry { fingerprint: String::new(), fate, action };
-        self.0.insert(key(&entry.action), entry);
+        self.entries.insert(key(&entry.action, self.of_group), entry);
     }
 
     /// Records the fate of each open operation.
     fn close(&mut self, fate: impl Fn(&str) -> Fate) {
-        for (key, entry) in self.0.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
+        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
             entry.fate = fate(key);
         }
     }
 
     /// Returns the operations with their fates.
     pub fn entries(&self) -> impl Iterator<Item = (&Action, Fate)> {
-        self.0.values().map(|entry| (&entry.action, entry.fate))
+        self.entries.values().map(|entry| (&entry.action, entry.fate))
     }
 
     /// Returns the number of operations by fate.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for entry in self.0.values() {
+        for entry in self.entries.values() {
             tally.add(entry.fate, 1);
         }
         tally
@@ -135,9 +144,9 @@ impl Tally {
 }
 
 /// Returns the key that distinguishes the operations of one subject; the same as for held operations.
-fn key(action: &Action) -> String {
+fn key(action: &Action, of_group: bool) -> String {
     match action {
-        Action::Write(operation) => approval_key(operation),
+        Action::Write(operation) => operation_key(operation, of_group),
         Action::Link(Linking::AddCreated { group, .. }) => format!("add_member:{group}"),
         Action::Link(Linking::AdoptUser { account, .. }) => format!("adopt:{}", account.id),
         Action::Link(Linking::AdoptGroup { group, .. }) => format!("adopt:{group}"),
@@ -192,7 +201,7 @@ impl Case<'_> {
             findings.protected.is_some() || findings.undecided.is_some() || !findings.unconfirmed.is_empty();
         let mut lost = Vec::new();
         let mut ledger = std::mem::take(&mut self.worked.ledger);
-        for (key, entry) in ledger.0.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
+        for (key, entry) in ledger.entries.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
             entry.fate = if self.claim.unsupported.iter().any(|one| one.key == *key) {
                 Fate::Unsupported
             } else if self.set_aside.contains(key) {
@@ -228,7 +237,9 @@ impl Case<'_> {
     /// or removed its mapping since the plan was made.
     pub async fn close_unmapped(&mut self, presence: &Presence) -> Result<(), WorkError> {
         let open = |entry: &Entry| entry.fate == Fate::Open && is_membership(&entry.action);
-        let (Some(user), true) = (presence.user(), self.worked.ledger.0.values().any(open)) else { return Ok(()) };
+        let (Some(user), true) = (presence.user(), self.worked.ledger.entries.values().any(open)) else {
+            return Ok(());
+        };
         let pair = &self.claim.pair;
         let table = self.engine.group_table(pair).await?;
         let link = self.link.as_ref();
@@ -238,7 +249,7 @@ impl Case<'_> {
             table.managed(group).is_some_and(|managed| managed.fed_by(pair))
                 || link.is_some_and(|link| link.given.contains(group))
         };
-        for entry in self.worked.ledger.0.values_mut().filter(|entry| open(entry)) {
+        for entry in self.worked.ledger.entries.values_mut().filter(|entry| open(entry)) {
             let (Action::Write(Operation::AddMember { group, .. } | Operation::RemoveMember { group, .. })
             | Action::Link(Linking::AddCreated { group, .. })) = &entry.action
             else {

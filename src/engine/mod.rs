@@ -32,6 +32,7 @@ mod service;
 mod sessions;
 mod subgroups;
 mod times;
+mod unmanaged;
 mod user;
 mod verify;
 mod without_server;

@@ -30,14 +30,12 @@ impl Case<'_> {
                     self.claim.intents.push(intent);
                     continue;
                 }
-                operation => {
-                    let other = match (operation.account(), account) {
-                        (Some(id), Some(account)) if *id == account.id => Some(account.clone()),
-                        (Some(id), _) => self.port.target.account(id).await?,
-                        (None, _) => None,
-                    };
-                    shows(operation, other.as_ref(), self.info.capabilities.reads_email)
-                }
+                operation => match (operation.account(), account) {
+                    (Some(id), Some(account)) if *id == account.id => {
+                        shows(operation, Some(account), self.info.capabilities.reads_email)
+                    }
+                    _ => self.shown(operation).await?,
+                },
             };
             let outcome = match took_effect {
                 Some(true) => ChangeOutcome::FoundDone,

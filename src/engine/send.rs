@@ -15,7 +15,8 @@ use super::{
 use crate::{
     gate::{for_operation, turn_within},
     model::{
-        Account, ApprovalKind, Cause, ChangeOutcome, ErrorClass, IntentId, NewApprovalItem, Operation, TargetGroupId,
+        Account, ApprovalKind, Cause, ChangeOutcome, ErrorClass, IntentId, NewApprovalItem, Operation, Subject,
+        TargetGroupId,
     },
     store::{IntentOutcome, NewIntent, Stepped, StoreError},
     targets::{Applied, TargetError, TargetErrorKind},
@@ -60,7 +61,7 @@ impl Case<'_> {
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
         self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
         let kind = operation.limited().map(ApprovalKind::SafetyLimit);
-        let approved_by = kind.and_then(|kind| self.approval(&approval_item(kind, operation)));
+        let approved_by = kind.and_then(|kind| self.approval(&self.item(kind, operation)));
         if let Some(not) = self.not_now(operation, approved_by.is_some()) {
             return Ok(not);
         }
@@ -71,9 +72,18 @@ impl Case<'_> {
         self.send_within(operation, account, limit, approved_by).await
     }
 
+    /// Returns the key that distinguishes the operation from others of the claimed subject.
+    pub(super) fn key(&self, operation: &Operation) -> String {
+        approval_key(&self.claim.subject, operation)
+    }
+
+    fn item(&self, kind: ApprovalKind, operation: &Operation) -> NewApprovalItem {
+        approval_item(kind, &self.claim.subject, operation)
+    }
+
     /// Returns why an operation is not to be sent; `None`: it is.
     fn not_now(&mut self, operation: &Operation, approved: bool) -> Option<Sent> {
-        let key = approval_key(operation);
+        let key = self.key(operation);
         if self.set_aside.contains(&key) {
             return Some(Sent::Held);
         }
@@ -81,7 +91,7 @@ impl Case<'_> {
             return Some(Sent::Unsupported);
         }
         // The kind does not matter here.
-        if !approved && self.is_rejected(&approval_item(ApprovalKind::Activation, operation)) {
+        if !approved && self.is_rejected(&self.item(ApprovalKind::Activation, operation)) {
             self.set_aside.insert(key);
             return Some(Sent::Held);
         }
@@ -95,7 +105,7 @@ impl Case<'_> {
         operation: &Operation,
         account: Option<&Account>,
     ) -> Result<Sent, WorkError> {
-        let item = approval_item(kind, operation);
+        let item = self.item(kind, operation);
         if self.set_aside.contains(&item.key) {
             return Ok(Sent::Held);
         }
@@ -121,7 +131,7 @@ impl Case<'_> {
         let sent = self.write_down_and_apply(operation, account, limit, approved_by);
         let Some((written, answer)) = for_operation(kind, soon, sent).await? else {
             if let Some(limited) = operation.limited() {
-                self.hold(approval_item(ApprovalKind::SafetyLimit(limited), operation));
+                self.hold(self.item(ApprovalKind::SafetyLimit(limited), operation));
             }
             return Ok(Sent::Held);
         };
@@ -542,13 +552,13 @@ impl Case<'_> {
             self.step.resolved.push(IntentOutcome { intent, outcome: refusal(&error) });
         }
         if error.kind == TargetErrorKind::Unsupported {
-            self.keep_unsupported(approval_key(operation), error.text.clone());
+            self.keep_unsupported(self.key(operation), error.text.clone());
         }
         self.flush().await?;
         self.last_refusal.clone_from(&error.text);
         match error.kind {
             // It was read again since, and no holder of the name was found: another read would loop for ever.
-            TargetErrorKind::NameTaken if !self.names_taken.insert(approval_key(operation)) => {
+            TargetErrorKind::NameTaken if !self.names_taken.insert(self.key(operation)) => {
                 let text = format!(
                     "{} A lookup finds no account with this name. Free the name there, then run: usersync dead replay \
                      --all",
@@ -564,13 +574,13 @@ impl Case<'_> {
                 Ok(Sent::ReadAgain)
             }
             TargetErrorKind::Unsupported => {
-                self.set_aside.insert(approval_key(operation));
+                self.set_aside.insert(self.key(operation));
                 self.worked.findings.unsupported.push(error.text);
                 Ok(Sent::Unsupported)
             }
             // These keys are of this claim only: the next claim sends it again.
             TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
-                self.set_aside.insert(approval_key(operation));
+                self.set_aside.insert(self.key(operation));
                 self.refused.push(error);
                 Ok(Sent::Refused)
             }
@@ -654,13 +664,18 @@ fn refusal(error: &TargetError) -> ChangeOutcome {
     ChangeOutcome::Refused { why: error.text.clone(), permanent: error.is_permanent() }
 }
 
-/// Returns the approval item for an operation.
-pub(super) fn approval_item(kind: ApprovalKind, operation: &Operation) -> NewApprovalItem {
-    NewApprovalItem::operation(kind, operation, approval_key(operation))
+/// Returns the approval item for an operation of this subject.
+pub(super) fn approval_item(kind: ApprovalKind, subject: &Subject, operation: &Operation) -> NewApprovalItem {
+    NewApprovalItem::operation(kind, operation, approval_key(subject, operation))
 }
 
 /// Returns the key that distinguishes the held operations of one subject.
-pub(crate) fn approval_key(operation: &Operation) -> String {
+pub(crate) fn approval_key(subject: &Subject, operation: &Operation) -> String {
+    operation_key(operation, subject.as_user().is_none())
+}
+
+/// Returns the key of an operation of a user or of a group. Only a group removes several accounts.
+pub(super) fn operation_key(operation: &Operation, of_group: bool) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
         Operation::UpdateUser { fields, .. } => {
@@ -670,9 +685,15 @@ pub(crate) fn approval_key(operation: &Operation) -> String {
         }
         Operation::RenameGroup { to, .. } => format!("rename_group:{to}"),
         Operation::AddMember { group, .. } => format!("add_member:{group}"),
+        Operation::RemoveMember { group, account, .. } if of_group => format!("{}{account}", removals_from(group)),
         Operation::RemoveMember { group, .. } => format!("remove_member:{group}"),
         other => other.verb().to_owned(),
     }
+}
+
+/// Returns the start of the keys of removals from a group, if they are operations of that group.
+pub(super) fn removals_from(group: &TargetGroupId) -> String {
+    format!("remove_member:{group}@")
 }
 
 /// Returns the state before an operation, for its change record.

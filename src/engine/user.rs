@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Account, Action, AdoptRule, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported, UserId,
-        UserState, Written,
+        Account, AccountId, Action, AdoptRule, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported,
+        UserId, UserState, Written,
     },
     plan::{self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     policy,
@@ -59,6 +59,8 @@ pub(super) struct Walked {
     pub same_login_as: Option<String>,
     /// The username of another user that is matched to the same account.
     pub same_account_as: Option<String>,
+    /// The unmanaged members that are removed from a group; `None`: the group itself is reconciled.
+    pub unmanaged: Option<Vec<AccountId>>,
 }
 
 /// The state of the claim after a round.
@@ -80,7 +82,7 @@ impl Engine {
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        let Walked { view, expected, fingerprint, same_login_as, same_account_as } = walked;
+        let Walked { view, expected, fingerprint, same_login_as, same_account_as, unmanaged: _ } = walked;
         (case.same_login_as, case.same_account_as) = (same_login_as, same_account_as);
         case.suspect(&expected);
         for action in expected {

@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 
     /// Returns whether the target shows the state after an operation; `None`: the target does not show it.
-    async fn shown(&self, operation: &Operation) -> Result<Option<bool>, TargetError> {
+    pub async fn shown(&self, operation: &Operation) -> Result<Option<bool>, TargetError> {
         let target = &self.port.target;
         if let Operation::DeleteGroup { name, .. } = operation {
             return Ok(Some(target.group_named(name).await?.is_none()));

@@ -24,10 +24,10 @@ use crate::{
     keycloak::{Source, SourceError},
     model::{
         AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupRules, GroupState,
-        ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TaskRecord, UserId, parent_paths,
-        path_names,
+        ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TaskRecord, UnmanagedMembers, UserId,
+        parent_paths, path_names,
     },
-    plan::GroupTable,
+    plan::{self, GroupTable},
     policy,
     store::{PairState, Store},
     targets::{Target, TargetInfo},
@@ -73,6 +73,8 @@ pub(super) struct GroupOnTarget {
     pub members: Option<Members>,
     /// Number of members that usersync added.
     pub added: usize,
+    /// What happens to members that no user is linked to; `null`: the target or the group was not read.
+    pub unmanaged_members: Option<String>,
     /// Planned operations and decisions, in words; empty: none.
     pub to_do: Vec<String>,
     /// Why the target could not be read.
@@ -275,6 +277,7 @@ impl Sight<'_> {
             exists: None,
             members: None,
             added,
+            unmanaged_members: None,
             to_do: Vec::new(),
             trouble: None,
             task: side::task(store, pair, &subject).await?,
@@ -282,7 +285,7 @@ impl Sight<'_> {
             changes: side::past(store, pair, &subject).await?,
         };
         let Some(target) = self.sides.targets.get(&pair.target) else { return Ok(on) };
-        let outlook = Outlook { policy, state, source, target: target.as_ref(), table: &table, id };
+        let outlook = Outlook { pair, policy, state, source, target: target.as_ref(), table: &table, id };
         if let Err(text) = outlook.read(&mut on, group).await {
             on.trouble = Some(text);
         }
@@ -292,6 +295,7 @@ impl Sight<'_> {
 
 /// What the next work on a group decides with.
 struct Outlook<'a> {
+    pair: &'a Pair,
     policy: &'a Policy,
     state: PairState,
     source: &'a dyn Source,
@@ -312,6 +316,8 @@ impl Outlook<'_> {
                 or_more: total.is_none() && page.next.is_some(),
             });
         }
+        on.unmanaged_members =
+            group.zip(on.managed.as_ref()).map(|(group, managed)| self.unmanaged(group, managed, &info));
         on.to_do = match group {
             Some(group) => {
                 if policy::left_out(group, &self.policy.groups).is_none() && group.verdict.fault().is_none() {
@@ -331,6 +337,21 @@ impl Outlook<'_> {
             None => Vec::new(),
         };
         Ok(())
+    }
+
+    /// Describes what full reconciles do with members of the target group that no user is linked to.
+    fn unmanaged(&self, group: &GroupState, managed: &ManagedGroup, info: &TargetInfo) -> String {
+        let setting = self.policy.groups.unmanaged_members_at(&group.path);
+        let why = plan::why_members_stay(self.pair, managed, self.table, &info.capabilities);
+        match (setting, why) {
+            (UnmanagedMembers::Keep, _) => "stay".to_owned(),
+            (UnmanagedMembers::Report, _) => "stay, and each full reconcile lists them".to_owned(),
+            (UnmanagedMembers::Remove, Some(why)) => format!("stay, because {why}"),
+            (UnmanagedMembers::Remove, None) if managed.adopted && !managed.removals_approved => {
+                "removed by a full reconcile, after an approval".to_owned()
+            }
+            (UnmanagedMembers::Remove, None) => "removed by a full reconcile".to_owned(),
+        }
     }
 
     /// Describes what the next work on the group would do.

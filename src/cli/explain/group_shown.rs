@@ -45,6 +45,9 @@ fn target(out: &Out, on: &GroupOnTarget) {
         let members = count(members, "member", "members");
         out.prose(16, format!("  {:<12}  {more}{members}, of which usersync added {}", "members", thin(on.added)));
     }
+    if let (Some(unmanaged), None) = (&on.unmanaged_members, &on.trouble) {
+        out.prose(16, format!("  {:<12}  {unmanaged}", "unmanaged"));
+    }
     if on.trouble.is_none() {
         shown::to_do(out, &on.to_do);
     }

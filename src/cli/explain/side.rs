@@ -474,7 +474,7 @@ fn findings(planned: &Planned) -> Vec<String> {
 fn drop_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Subject) {
     for one in known.into_iter().filter(|one| one.subject == *subject) {
         let before = planned.operations.len();
-        planned.operations.retain(|operation| approval_key(operation) != one.key);
+        planned.operations.retain(|operation| approval_key(subject, operation) != one.key);
         if planned.operations.len() < before {
             planned.findings.unsupported.push(one.why);
         }

@@ -483,7 +483,7 @@ fn by_name<'g>(groups: &'g [GroupState], rules: &GroupRules, case: CaseRule) -> 
 fn is_decided(group: &GroupState, to: String, table: &GroupTable, target: &TargetWalk) -> bool {
     let Some(own) = table.renamable(&group.id) else { return false };
     let rename = Operation::RenameGroup { group: own.id.clone(), name: own.name.clone(), to };
-    let item = approval_item(ApprovalKind::SafetyLimit(Limited::RenameGroup), &rename);
     let subject = Subject::Group(group.id.clone());
+    let item = approval_item(ApprovalKind::SafetyLimit(Limited::RenameGroup), &subject, &rename);
     target.is_rejected(&subject, &item) || target.is_approved(&subject, &item)
 }

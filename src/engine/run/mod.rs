@@ -355,9 +355,9 @@ impl Run<'_> {
         // A missing membership may put a user into the scope, so such users are read alone.
         let is_incomplete = !source.members_incomplete.is_empty() || source.groups_incomplete.is_some();
         self.rereads = is_incomplete && self.connector.policy.scope != Scope::default();
-        self.report_unmanaged(&source, &target, &groups);
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
+        let unmanaged = self.plan_unmanaged(&source, &target, &groups);
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.unsupported.iter().filter(|why| !refused.contains(why.as_str()));
         self.report.known_unsupported = unsupported.cloned().collect::<Vec<_>>().into();
@@ -369,11 +369,14 @@ impl Run<'_> {
         }
         let applied = self.apply_users(items, &source, &target, &rules).await;
         if applied.is_err() || self.options.cancel.is_cancelled() {
-            self.report.postpone(leavers.iter().map(Pending::operations).sum());
-        } else if !leavers.is_empty() {
-            self.options.report_progress("re-reading deleted users", 0, leavers.len(), 0);
-            engine.clock.sleep(engine.times.gone_twice).await;
-            self.apply_users(leavers, &source, &target, &rules).await?;
+            self.report.postpone(leavers.iter().map(Pending::operations).sum::<usize>() + unmanaged.planned());
+        } else {
+            if !leavers.is_empty() {
+                self.options.report_progress("re-reading deleted users", 0, leavers.len(), 0);
+                engine.clock.sleep(engine.times.gone_twice).await;
+                self.apply_users(leavers, &source, &target, &rules).await?;
+            }
+            self.remove_unmanaged(unmanaged, &rules).await?;
         }
         applied?;
         self.close(&source, &target).await

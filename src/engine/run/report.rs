@@ -11,7 +11,7 @@ use crate::{
         case::Worked,
         ledger::{Fate, Tally},
     },
-    model::{Action, ApprovalKind, Limited, Subject},
+    model::{Action, ApprovalKind, Limited, Operation, Subject},
 };
 
 /// Number of planned or completed operations, by verb.
@@ -226,7 +226,9 @@ impl Report {
         self.tally.merge(tally);
         if subject.as_user().is_none() {
             // A run works groups without a separate plan, as users are planned on the resulting groups.
-            for (operation, fate) in worked.ledger.entries() {
+            // The unmanaged members that it removes are planned before.
+            let is_planned = |one: &Action| matches!(one, Action::Write(Operation::RemoveMember { .. }));
+            for (operation, fate) in worked.ledger.entries().filter(|(one, _)| !is_planned(one)) {
                 let limited = operation.operation().and_then(crate::model::Operation::limited);
                 let kind = limited.map_or(ApprovalKind::Adoption, ApprovalKind::SafetyLimit);
                 let held = (fate == Fate::Held).then_some(kind);
@@ -306,7 +308,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Operation;
 
     #[test]
     fn the_report_of_a_huge_run_is_bounded_and_its_counts_are_exact() {

@@ -678,14 +678,15 @@ fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Sub
     }
     let operations = planned.operations.iter().map(|operation| {
         let kind = operation.limited().map_or(ApprovalKind::Activation, ApprovalKind::SafetyLimit);
-        approval_item(kind, operation)
+        approval_item(kind, subject, operation)
     });
-    let wanted: Vec<NewApprovalItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
+    let wanted: Vec<NewApprovalItem> =
+        operations.chain(planned.holds.iter().map(|hold| hold_item(hold, subject))).collect();
     let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
     let before = planned.operations.len() + planned.holds.len();
     let stays = |item: &NewApprovalItem| !target.is_rejected(subject, item);
-    planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, operation)));
-    planned.holds.retain(|hold| stays(&hold_item(hold)));
+    planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, subject, operation)));
+    planned.holds.retain(|hold| stays(&hold_item(hold, subject)));
     Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
 }
 
@@ -693,15 +694,15 @@ fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Sub
 fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subject) -> Vec<Limited> {
     let approved = |operation: &Operation| {
         let kind = operation.limited()?;
-        let item = approval_item(ApprovalKind::SafetyLimit(kind), operation);
+        let item = approval_item(ApprovalKind::SafetyLimit(kind), subject, operation);
         target.is_approved(subject, &item).then_some(kind)
     };
     planned.operations.iter().filter_map(approved).collect()
 }
 
-fn hold_item(hold: &plan::Hold) -> NewApprovalItem {
+fn hold_item(hold: &plan::Hold, subject: &Subject) -> NewApprovalItem {
     match &hold.then {
-        Then::Do(operation) => approval_item(hold.kind, operation),
+        Then::Do(operation) => approval_item(hold.kind, subject, operation),
         Then::Adopt(account, by) => adoption(account, by),
     }
 }

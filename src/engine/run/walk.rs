@@ -585,6 +585,19 @@ impl TargetWalk {
         self.standing.get(subject).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the groups with such an item that is open, approved or rejected.
+    pub fn groups_with(&self, is_such: impl Fn(&ApprovalItem) -> bool) -> impl Iterator<Item = &GroupId> {
+        self.standing.iter().filter_map(move |(subject, items)| match subject {
+            Subject::Group(group) if items.iter().any(&is_such) => Some(group),
+            _ => None,
+        })
+    }
+
+    /// Returns the keys of all items that are open, approved or rejected.
+    pub fn standing_keys(&self) -> impl Iterator<Item = String> {
+        self.standing.values().flatten().map(|one| one.item.key.clone())
+    }
+
     /// Returns whether an operator rejected this item for the subject.
     pub fn is_rejected(&self, subject: &Subject, item: &NewApprovalItem) -> bool {
         let rejected = |one: &ApprovalItem| one.state == ApprovalItemState::Rejected && one.item.does_the_same(item);
@@ -602,7 +615,7 @@ impl TargetWalk {
     /// Returns why an operation is known to be unsupported in this state of its subject at the source; `None`: it is
     /// not.
     pub fn why_not(&self, subject: &Subject, operation: &Operation, fingerprint: &str) -> Option<String> {
-        let known = self.unsupported.get(&(subject.clone(), approval_key(operation)))?;
+        let known = self.unsupported.get(&(subject.clone(), approval_key(subject, operation)))?;
         (known.fingerprint == fingerprint).then(|| known.why.clone())
     }
 }

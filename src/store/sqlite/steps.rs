@@ -28,6 +28,16 @@ impl Tx {
             }
             given_before = known.given;
         }
+        for next in &step.next {
+            // A group's claim does not hold the account, so it removes only one that no link and no claim has.
+            if claim.subject.as_user().is_none()
+                && let Some(account) = next.operation.account()
+                && (self.memory.holds_account(claim.no.target, account).is_some()
+                    || self.linked(claim.no.target, account).await?.is_some())
+            {
+                return Ok(Stepped::AccountTaken);
+            }
+        }
         for item in step.next.iter().filter_map(|next| next.approved_by) {
             self.check_approved(&claim, item).await?;
         }

@@ -44,5 +44,6 @@ mod short_lists;
 mod support;
 mod templates;
 mod two_realms;
+mod unmanaged;
 mod waves;
 mod wiki_groups;

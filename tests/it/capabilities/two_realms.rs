@@ -18,7 +18,7 @@ use usersync::{
 };
 use usersync_simulators::{
     JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak,
-    jira::JiraSnapshot,
+    jira::{JiraSnapshot, NewAccount},
     keycloak::{NewUser, RealmHandle, UserChange},
 };
 
@@ -41,6 +41,10 @@ fn pair(realm: &str) -> Pair {
 impl Two {
     /// Both realms have a group `staff`; ann and others are in the north's, sue and others in the south's.
     async fn start() -> Self {
+        Self::start_with(Policy::default()).await
+    }
+
+    async fn start_with(policy: Policy) -> Self {
         let keycloak = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
         let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
         let mut connectors = Vec::new();
@@ -54,7 +58,7 @@ impl Two {
             let url = keycloak.url().parse().expect("an address");
             let settings = KeycloakSettings::new(url, name, "usersync", Arc::new(|| Ok("secret".to_owned().into())));
             let source = Arc::new(KeycloakSource::new(settings).expect("good settings"));
-            let policy = Policy { first_run: FirstRun::Apply, ..Policy::default() };
+            let policy = Policy { first_run: FirstRun::Apply, ..policy.clone() };
             connectors.push(Connector::new(name.into(), source, policy, vec!["jira".into()]));
             realms.push(realm);
         }
@@ -193,4 +197,22 @@ async fn a_login_of_both_realms_is_the_firsts_and_a_conflict_for_the_other() {
     two.run("north").await;
     assert!(!two.snapshot().account("ann").expect("there").active);
     two.calm().await;
+}
+
+#[tokio::test]
+async fn unmanaged_members_stay_in_a_group_of_both_and_members_of_the_other_realm_in_any() {
+    let groups = serde_json::from_str(r#"{"unmanaged_members": "remove"}"#).expect("rules");
+    let two = Two::start_with(Policy { groups, ..Policy::default() }).await;
+    let own = two.north.create_group(None, "own").await.expect("created");
+    let ann = two.north.snapshot().user("ann").expect("there").id.clone();
+    two.north.join(&ann, &own).await.expect("joined");
+    two.run("north").await;
+    two.jira.add_account(NewAccount::named("visitor").in_groups(&["own", "staff"]));
+    two.jira.add_member("own", "sue");
+    let report = two.run("north").await;
+    let members = |group: &str| two.snapshot().groups[group].iter().cloned().collect::<Vec<_>>();
+    assert_eq!(members("own"), ["ann", "sue"], "{report:?}");
+    assert!(members("staff").contains(&"visitor".to_owned()));
+    let why = "staff: unmanaged members stay, because connector south feeds the group too: visitor";
+    assert_eq!(report.kept.get(why), Some(&1), "{report:?}");
 }

@@ -77,6 +77,12 @@ async fn the_next_work_is_that_of_the_plan_without_creation_without_a_match_and_
     let (servers, place) = in_service().await;
     let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
     let with_rules = |rules: &str| place.configure(|_| format!("{text}\n[connector.policy.groups]\n{rules}\n"));
+    with_rules("unmanaged_members = \"remove\"");
+    let explained = place.run(&["explain", "/engineering"]).await;
+    explained.ended(0).says("unmanaged     removed by a full reconcile");
+    let (_, document) = place.json(&["explain", "/engineering"]).await;
+    assert_eq!(document["groups"][0]["targets"][0]["unmanaged_members"], "removed by a full reconcile");
+    assert_valid(&["explain"], &document);
     with_rules("create = false\nprefix = \"kc-\"");
     place.run(&["explain", "/engineering"]).await.ended(0).says(
         "nothing: the target has no group kc-engineering; create it there, or set groups.create = true in the policy. Until",

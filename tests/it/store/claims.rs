@@ -581,3 +581,31 @@ pub async fn waiting_for_a_claim_that_has_ended_is_ready_at_once(store: World) {
     assert!(store.claim_one(at(7)).await.is_none());
     store.claims(&user("ann"), at(8)).await;
 }
+
+pub async fn a_group_removes_only_an_account_that_no_link_and_no_claim_has(store: World) {
+    store.linked("ann", "a1", at(1)).await;
+    let group = store.work(&Subject::group("g1"), at(2)).await;
+    let remove = |account: &str| {
+        let operation = Operation::RemoveMember {
+            group: "t1".into(),
+            group_name: "devs".into(),
+            account: account.into(),
+            name: "visitor".into(),
+        };
+        let intent = NewIntent {
+            operation,
+            before: serde_json::Value::Null,
+            arrives_until: at(20),
+            limit: None,
+            approved_by: None,
+        };
+        Step { next: vec![intent], ..Step::default() }
+    };
+    assert_eq!(store.step(group.token, remove("a1"), at(2)).await.unwrap(), Stepped::AccountTaken);
+    assert!(store.open_intents(group.token).await.unwrap().is_empty());
+    assert!(matches!(store.step(group.token, remove("a2"), at(2)).await.unwrap(), Stepped::Send(_)));
+    // While its request can arrive, no user takes the account over.
+    let bob = store.work(&user("bob"), at(3)).await;
+    let adopted = store.adopt(bob.token, link("bob", "a2"), None, at(3)).await.unwrap();
+    assert_eq!(adopted, Adopted::Busy { until: at(20) });
+}

@@ -70,6 +70,7 @@ macro_rules! every_expectation {
                 waiting_for_a_claim_that_has_ended_is_ready_at_once,
                 a_claimed_subject_is_claimed_by_no_other_worker,
                 a_claimed_account_is_claimed_by_no_other_worker,
+                a_group_removes_only_an_account_that_no_link_and_no_claim_has,
                 an_ended_claim_writes_nothing,
                 an_open_intent_closes_its_subject_until_it_cannot_arrive,
                 an_open_intent_closes_its_account_for_all_workers,

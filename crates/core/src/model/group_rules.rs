@@ -37,6 +37,8 @@ pub enum UnmanagedMembers {
     Keep,
     /// They stay, and each full reconcile reports them.
     Report,
+    /// A full reconcile removes them from the group.
+    Remove,
 }
 
 /// The users that a constant group is for.
@@ -185,10 +187,10 @@ impl GroupRules {
         self.own(path, |own| own.unmanaged_members).unwrap_or(self.unmanaged_members)
     }
 
-    /// Returns whether unmanaged members of any group are reported.
-    pub fn reports_unmanaged(&self) -> bool {
+    /// Returns whether unmanaged members of any group are reported or removed.
+    pub fn minds_unmanaged(&self) -> bool {
         let own = self.overrides.iter().filter_map(|own| own.unmanaged_members);
-        own.chain([self.unmanaged_members]).any(|setting| setting == UnmanagedMembers::Report)
+        own.chain([self.unmanaged_members]).any(|setting| setting != UnmanagedMembers::Keep)
     }
 
     /// Returns the templates that are rendered for groups.

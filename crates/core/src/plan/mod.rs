@@ -6,6 +6,7 @@ mod groups;
 mod leaver;
 mod matching;
 mod safety_limit;
+mod unmanaged;
 mod user;
 
 pub use cause::cause;
@@ -13,6 +14,7 @@ pub use groups::{GroupTable, Resolved};
 pub use leaver::{has_left, leaver_action, leaving_since};
 pub use matching::{Candidate, Found, Owner, is_candidate, matched_account, searches_before_login};
 pub use safety_limit::{Measure, limit};
+pub use unmanaged::{removal, why_member_stays, why_members_stay};
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, link_command,
     name_words, wanted_name,
