@@ -590,6 +590,17 @@ pub(super) const KEYS: &[Key] = &[
          product, of constant groups, and of groups that another connector feeds too.",
     ),
     key(
+        "connector.policy.groups.empty",
+        "`create`, `skip` or `delete`",
+        Value(r#""create""#),
+        "What happens to groups without a member in scope, counted as `members` says. `create`: they are created like \
+         others, and stay. `skip`: a group is created or adopted once it has a member; groups that exist stay. `delete`: \
+         the same, and each full reconcile deletes such groups in the target if usersync created them and nobody is a \
+         member there, within the limit of deletions of groups; permissions of a deleted group are lost. This also applies \
+         to groups that are deleted in Keycloak. Groups that another connector feeds too, constant groups, protected \
+         groups and groups that grant access to the product stay.",
+    ),
+    key(
         "connector.policy.groups.named_by",
         "`leaf` or `path`",
         Value(r#""leaf""#),
@@ -642,6 +653,13 @@ pub(super) const KEYS: &[Key] = &[
         Absent,
         "`unmanaged_members` of these groups. If several groups feed one group of the target, members are removed only if \
          each of them says so.",
+    ),
+    key(
+        "connector.policy.groups.overrides.empty",
+        "`create`, `skip` or `delete`",
+        Absent,
+        "`empty` of these groups. If several groups feed one group of the target, it is deleted only if each of them says \
+         so.",
     ),
     key(
         "connector.policy.groups.constant.name",

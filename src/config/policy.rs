@@ -50,7 +50,7 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     }
     for (index, own) in policy.groups.overrides.iter().enumerate().filter(|(_, own)| !own.sets_something()) {
         let wrong = Wrong::new(format!("the entry for {} sets nothing", own.path))
-            .help("add members, create or unmanaged_members, or remove the entry");
+            .help("add members, create, unmanaged_members or empty, or remove the entry");
         let place = place_in_list(connector, &["groups", "overrides"], index, Some("path"));
         connector.wrong("policy.groups.overrides", place, wrong);
         fine = false;

@@ -102,8 +102,8 @@ pub(super) struct Case<'e> {
     pub account_gone: bool,
     /// Changes that the next step writes.
     pub step: Step,
-    /// Whether a group was renamed. The next step records it.
-    renamed_group: bool,
+    /// Whether a group was renamed or deleted. The next step records it.
+    changed_group: bool,
     pub held: Vec<NewApprovalItem>,
     /// Decided items that are still planned, so that their decisions stand.
     pub decided_still: Vec<NewApprovalItem>,
@@ -158,7 +158,7 @@ impl<'e> Case<'e> {
             link,
             account_gone: false,
             step: Step::default(),
-            renamed_group: false,
+            changed_group: false,
             held: Vec::new(),
             decided_still: Vec::new(),
             inconclusive: false,
@@ -189,7 +189,7 @@ impl<'e> Case<'e> {
 
     pub async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
         let writing = self.changes_groups(&step).then(|| self.engine.writing_group());
-        self.renamed_group = false;
+        self.changed_group = false;
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
         drop(writing);
         self.unless_taken(stepped)
@@ -197,7 +197,7 @@ impl<'e> Case<'e> {
 
     /// Returns whether this step changes the groups in the store.
     fn changes_groups(&self, step: &Step) -> bool {
-        step.group.is_some() || self.renamed_group
+        step.group.is_some() || self.changed_group
     }
 
     fn unless_taken(&self, stepped: Stepped) -> Result<Stepped, WorkError> {
@@ -256,7 +256,7 @@ impl<'e> Case<'e> {
 
     /// Records how a completed operation changes the link.
     pub fn learn(&mut self, operation: &Operation) {
-        self.renamed_group |= matches!(operation, Operation::RenameGroup { .. });
+        self.changed_group |= matches!(operation, Operation::RenameGroup { .. } | Operation::DeleteGroup { .. });
         let is_linked = self.link.as_ref().is_some_and(|link| operation.account() == Some(&link.account));
         if is_linked && matches!(operation, Operation::DeleteUser { .. }) {
             self.link = None;

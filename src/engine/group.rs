@@ -9,11 +9,12 @@ use super::{
     ledger::Fate,
     ports::Engine,
     send::Sent,
+    user::GroupWork,
 };
 use crate::{
     model::{
-        AccountId, Action, AdoptRule, Cause, GroupId, GroupMapping, GroupRules, GroupState, ManagedGroup,
-        NewApprovalItem, Operation, Priority, Subject, TargetGroup, TargetGroupId, UserId,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupRules, GroupState, ManagedGroup, NewApprovalItem,
+        Operation, Priority, Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -115,17 +116,18 @@ pub fn wanted_rename(group: &GroupState, table: &GroupTable, capabilities: &Capa
 }
 
 impl Engine {
-    /// Works on one claimed group, or only removes these unmanaged members from it.
+    /// Works on one claimed group, or does only this work of a run on it.
     pub(super) async fn work_group(
         &self,
         claim: Claimed,
         id: GroupId,
-        unmanaged: Option<Vec<AccountId>>,
+        group_work: Option<GroupWork>,
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        let worked = match unmanaged {
-            Some(accounts) => case.remove_unmanaged(&id, accounts).await.map(|()| true),
+        let worked = match group_work {
+            Some(GroupWork::RemoveUnmanaged(accounts)) => case.remove_unmanaged(&id, accounts).await.map(|()| true),
+            Some(GroupWork::DeleteEmpty) => case.delete_empty(&id).await.map(|()| true),
             None => case.reconcile_group(&id).await,
         };
         match worked {
@@ -170,11 +172,16 @@ impl Case<'_> {
                 }
                 if ended {
                     self.remove_approved(&group).await?;
+                    self.delete_approved(id, Some(&group)).await?;
                 }
                 Ok(ended)
             }
             None if id.is_constant() => self.let_constant_go(id, former).await.map(|()| true),
-            None => self.let_go(id, former).await.map(|()| true),
+            None => {
+                self.let_go(id, former).await?;
+                self.delete_approved(id, None).await?;
+                Ok(true)
+            }
         }
     }
 
@@ -313,6 +320,15 @@ impl Case<'_> {
                 && case.fold(&other.name) == case.fold(&group.name)
         });
         let merged = policy::is_merged(&group.name, &self.connector.policy.groups);
+        let is_managed = matches!(former, Some(GroupMapping::Managed { .. }));
+        if !is_managed && self.is_left_empty(group, if merged { &namesakes } else { &[] }).await? {
+            if former.is_some() {
+                // Unknown again, so that its first member raises its task.
+                self.step.group = Some(GroupWrite::Forget { source: group.id.clone() });
+                self.flush().await?;
+            }
+            return Ok(true);
+        }
         if merged && self.waits_for_first(group, &namesakes).await? {
             return Ok(false);
         }
@@ -583,8 +599,10 @@ impl Case<'_> {
     /// Releases a source group that is gone: it feeds nothing any more. Its subgroups, which have no event of their
     /// own, may be gone too.
     async fn let_go(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
-        if former.is_none() {
-            return Ok(());
+        let Some(known) = &former else { return Ok(()) };
+        if let Some(managed) = self.kept_until_empty(id, known, None).await? {
+            let given = self.engine.store.given(&self.claim.pair, &managed.id).await?;
+            return self.raise(given.into_iter().map(Subject::User).collect(), Priority::FanOut).await;
         }
         let mut concerned = self.concerned(id, former.as_ref()).await?;
         let listed = self.connector.source.groups().await?.items;
@@ -633,7 +651,11 @@ impl Case<'_> {
     }
 
     /// Returns the groups that could not get the name that is now free: they feed none, or their former group.
-    async fn waiting_for_name(&self, id: &GroupId, former: Option<&GroupMapping>) -> Result<Vec<Subject>, WorkError> {
+    pub(super) async fn waiting_for_name(
+        &self,
+        id: &GroupId,
+        former: Option<&GroupMapping>,
+    ) -> Result<Vec<Subject>, WorkError> {
         let Some(former) = former else { return Ok(Vec::new()) };
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;

@@ -82,7 +82,7 @@ pub async fn judge(source: &dyn Source, policy: &Policy, user: UserState) -> Res
     judge_named(source, &policy.scope, &GroupRules::default(), user).await
 }
 
-async fn judge_named(
+pub(super) async fn judge_named(
     source: &dyn Source,
     scope: &Scope,
     rules: &GroupRules,

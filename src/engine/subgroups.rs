@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{GroupId, GroupState, Members, Priority, Subject, TargetGroupId, UserId, parent_paths},
+    model::{GroupId, GroupRules, GroupState, Members, Priority, Subject, TargetGroupId, UserId, parent_paths},
     plan::GroupTable,
     policy,
     store::MovedGroup,
@@ -20,15 +20,8 @@ impl Case<'_> {
     }
 
     async fn members_of_each(&self, mut groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
-        let rules = &self.connector.policy.groups;
-        if rules.counts_subgroups() {
-            let listed = self.listed_groups().await?;
-            let counts = |group: &&GroupState| rules.members_at(&group.path) == Members::WithSubgroups;
-            let above: Vec<&GroupState> =
-                listed.iter().filter(|group| groups.contains(&group.id)).filter(counts).collect();
-            groups.extend(above.iter().flat_map(|group| below(&group.path, &listed)).map(|group| group.id.clone()));
-            groups.sort();
-            groups.dedup();
+        if self.connector.policy.groups.counts_subgroups() {
+            groups = with_groups_below(groups, &self.listed_groups().await?, &self.connector.policy.groups);
         }
         self.direct_members(groups).await
     }
@@ -61,7 +54,7 @@ impl Case<'_> {
         Ok(members)
     }
 
-    async fn listed_groups(&self) -> Result<Vec<GroupState>, WorkError> {
+    pub(super) async fn listed_groups(&self) -> Result<Vec<GroupState>, WorkError> {
         let listed = self.connector.source.groups().await?;
         match listed.incomplete {
             Some(why) => Err(WorkError::Unconfirmed(format!("{}: {why}", self.connector.name))),
@@ -128,6 +121,16 @@ impl Case<'_> {
         let above = listed.iter().filter(|group| above.contains(&group.path.as_str()));
         Ok(above.map(|group| Subject::Group(group.id.clone())).collect())
     }
+}
+
+/// Returns these groups and the groups below them whose members count as theirs.
+pub fn with_groups_below(mut groups: Vec<GroupId>, listed: &[GroupState], rules: &GroupRules) -> Vec<GroupId> {
+    let counts = |group: &&GroupState| rules.members_at(&group.path) == Members::WithSubgroups;
+    let above: Vec<&GroupState> = listed.iter().filter(|group| groups.contains(&group.id)).filter(counts).collect();
+    groups.extend(above.iter().flat_map(|group| below(&group.path, listed)).map(|group| group.id.clone()));
+    groups.sort();
+    groups.dedup();
+    groups
 }
 
 /// Returns the groups below the group with this path.

@@ -84,7 +84,7 @@ impl Case<'_> {
     }
 
     /// Returns all members of a target group.
-    async fn members_at_target(&self, group: &ManagedGroup) -> Result<IdSet<AccountId>, WorkError> {
+    pub async fn members_at_target(&self, group: &ManagedGroup) -> Result<IdSet<AccountId>, WorkError> {
         let (mut members, mut cursor) = (IdSet::default(), None::<String>);
         loop {
             let Some(page) = self.port.target.members(&group.id, cursor.as_deref()).await? else {
@@ -142,7 +142,7 @@ impl Case<'_> {
     }
 
     /// Returns the items of the claimed subject that wait for an operator or that an operator decided.
-    async fn standing(&self) -> Result<Vec<ApprovalItem>, WorkError> {
+    pub async fn standing(&self) -> Result<Vec<ApprovalItem>, WorkError> {
         let items = self.engine.store.standing_items(&self.claim.pair).await?;
         Ok(items.into_iter().filter(|one| one.subject == self.claim.subject).collect())
     }

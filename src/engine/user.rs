@@ -59,8 +59,17 @@ pub(super) struct Walked {
     pub same_login_as: Option<String>,
     /// The username of another user that is matched to the same account.
     pub same_account_as: Option<String>,
-    /// The unmanaged members that are removed from a group; `None`: the group itself is reconciled.
-    pub unmanaged: Option<Vec<AccountId>>,
+    /// What a run does with a group after the users; `None`: the group itself is reconciled.
+    pub group_work: Option<GroupWork>,
+}
+
+/// What a run does with a group after the users.
+#[derive(Debug)]
+pub(super) enum GroupWork {
+    /// Remove these unmanaged members.
+    RemoveUnmanaged(Vec<AccountId>),
+    /// Delete the target group, which is empty.
+    DeleteEmpty,
 }
 
 /// The state of the claim after a round.
@@ -82,7 +91,7 @@ impl Engine {
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
-        let Walked { view, expected, fingerprint, same_login_as, same_account_as, unmanaged: _ } = walked;
+        let Walked { view, expected, fingerprint, same_login_as, same_account_as, group_work: _ } = walked;
         (case.same_login_as, case.same_account_as) = (same_login_as, same_account_as);
         case.suspect(&expected);
         for action in expected {

@@ -73,7 +73,7 @@ impl Engine {
         let work = Box::pin(async {
             match claim.subject.clone() {
                 Subject::User(user) => self.work_user(claim, user, walked, rules).await,
-                Subject::Group(group) => self.work_group(claim, group, walked.unmanaged, rules).await,
+                Subject::Group(group) => self.work_group(claim, group, walked.group_work, rules).await,
             }
         });
         let panic = match AssertUnwindSafe(work).catch_unwind().await {

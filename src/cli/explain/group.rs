@@ -20,12 +20,12 @@ use crate::{
         report,
     },
     config::Config,
-    engine::{Intended, intend, keeps_name, wanted_rename},
+    engine::{Intended, has_member_in_scope, intend, keeps_name, wanted_rename, with_groups_below},
     keycloak::{Source, SourceError},
     model::{
-        AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, GroupId, GroupMapping, GroupRules, GroupState,
-        ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TaskRecord, UnmanagedMembers, UserId,
-        parent_paths, path_names,
+        AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, EmptyGroups, GroupId, GroupMapping, GroupRules,
+        GroupState, ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TargetGroupId, TaskRecord,
+        UnmanagedMembers, UserId, parent_paths, path_names,
     },
     plan::{self, GroupTable},
     policy,
@@ -329,10 +329,11 @@ impl Outlook<'_> {
                 self.next(group, &info, on.exists).await?
             }
             None if on.mapping.is_some() => {
-                vec![
-                    "release it, if Keycloak confirms that it is gone; memberships that usersync added are removed"
-                        .to_owned(),
-                ]
+                let release = "release it, if Keycloak confirms that it is gone; memberships that usersync added are \
+                               removed";
+                let deletes = self.policy.groups.minds_empty() && on.managed.as_ref().is_some_and(|one| !one.adopted);
+                let then = if deletes { ". It is deleted once it is empty, if groups.empty says so" } else { "" };
+                vec![format!("{release}{then}")]
             }
             None => Vec::new(),
         };
@@ -374,6 +375,9 @@ impl Outlook<'_> {
                 let not_created = policy::not_created(&name, &group.path, rules).map(|why| format!("nothing: {why}"));
                 vec![not_created.unwrap_or_else(|| "recreate it, because the target lacks it".to_owned())]
             }
+            Intended::InSync(id) if self.is_deleted_once_empty(group, &id, info) && self.is_empty(group).await? => {
+                vec!["delete the target group by a full reconcile once it is empty there (groups.empty)".to_owned()]
+            }
             Intended::InSync(_) => {
                 match (self.table.renamable(self.id), wanted_rename(group, self.table, capabilities)) {
                     (Some(own), Some(name)) => vec![format!("rename the group {} to {name}", own.name)],
@@ -384,7 +388,15 @@ impl Outlook<'_> {
                 let name = self.table.managed(&id).map_or_else(|| id.to_string(), |managed| managed.name.clone());
                 vec![format!("add its members to the group {name}, which usersync manages already")]
             }
-            Intended::Create(name) => vec![self.creation(group, &name, info).await?],
+            Intended::Create(name) => {
+                let is_managed = matches!(self.table.mapping(self.id), Some(GroupMapping::Managed { .. }));
+                let minds = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
+                if minds && !is_managed && self.is_empty(group).await? {
+                    vec!["nothing: it is created once it has a member in scope (groups.empty)".to_owned()]
+                } else {
+                    vec![self.creation(group, &name, info).await?]
+                }
+            }
             Intended::None(why) => match self.table.mapping(self.id) {
                 Some(GroupMapping::Managed { .. }) if self.keeps(group).await? => vec![
                     "nothing: a pattern of groups.only in the policy fits no group, so its members stay. Correct \
@@ -399,6 +411,29 @@ impl Outlook<'_> {
             Intended::Stays(why) => vec![format!("nothing: {why}")],
             Intended::Ask(other) => vec![format!("wait until group:{other} is reconciled")],
         })
+    }
+
+    /// Returns whether a group has no member in scope, and none of those that share its target group has one.
+    async fn is_empty(&self, group: &GroupState) -> Result<bool, String> {
+        let rules = &self.policy.groups;
+        let mut groups = vec![group.clone()];
+        if policy::is_merged(&group.name, rules) {
+            groups.extend(self.source.groups_named(&group.name).await.map_err(|error| error.text)?);
+        }
+        let mut ids: Vec<GroupId> = groups.iter().map(|group| group.id.clone()).collect();
+        if rules.counts_subgroups() {
+            let listed = self.source.groups().await.map_err(|error| error.text)?;
+            ids = with_groups_below(ids, &listed.items, rules);
+        }
+        has_member_in_scope(self.source, self.policy, ids).await.map(|has| !has).map_err(|error| error.text)
+    }
+
+    /// Returns whether the policy deletes this target group once it is empty.
+    fn is_deleted_once_empty(&self, group: &GroupState, id: &TargetGroupId, info: &TargetInfo) -> bool {
+        let is_ours = |managed: &ManagedGroup| {
+            !managed.adopted && plan::why_members_stay(self.pair, managed, self.table, &info.capabilities).is_none()
+        };
+        self.policy.groups.empty_at(&group.path) == EmptyGroups::Delete && self.table.managed(id).is_some_and(is_ours)
     }
 
     /// Returns whether a group that is not selected keeps its members, because a pattern of the selected groups may have

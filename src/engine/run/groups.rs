@@ -49,6 +49,7 @@ impl Run<'_> {
         let (mut creating, mut later): (HashSet<String>, Vec<Subject>) = (HashSet::new(), Vec::new());
         let mut renames = 0;
         let mut holders = None;
+        let peopled = self.peopled(source);
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
@@ -58,6 +59,15 @@ impl Run<'_> {
             // A condition that leaves it out has read the group itself.
             let is_left_out = policy::path_left_out(&group.path, group_rules).is_some();
             if keeps && is_left_out && matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
+                continue;
+            }
+            let sharing = names.get(&case.fold(&group.name)).filter(|_| shares).map_or(&[][..], Vec::as_slice);
+            if matches!(intended, Intended::Create(_)) && self.is_left_empty(group, sharing, &table, peopled.as_ref()) {
+                match (table.mapping(&group.id), self.options.mode) {
+                    // It becomes unknown, so that its first member raises its task.
+                    (Some(_), RunMode::Apply) => work.push(Subject::Group(group.id.clone())),
+                    (Some(_), RunMode::DryRun) | (None, _) => {}
+                }
                 continue;
             }
             let rename = wanted_rename(group, &table, &self.info.capabilities);
@@ -112,16 +122,7 @@ impl Run<'_> {
             }
         }
         work.extend(self.former_constants(&table).await?);
-        let absent = self.absent_groups(source, &table);
-        let mut gone = Vec::new();
-        for id in absent {
-            // A group with an unknown state fails in its own work.
-            let is_gone = matches!(engine.read_group_gone(&self.connector, self.pair, &id).await, Ok(true));
-            if is_gone {
-                table.let_go(self.pair, &id);
-            }
-            if is_gone { &mut gone } else { &mut work }.push(Subject::Group(id));
-        }
+        let gone = self.gone_groups(source, &mut table, &mut work).await;
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
@@ -134,6 +135,28 @@ impl Run<'_> {
             self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    /// Returns the mapped groups that Keycloak confirms to be gone, and adds those that may exist to the other work.
+    async fn gone_groups(
+        &mut self,
+        source: &SourceWalk,
+        table: &mut GroupTable,
+        work: &mut Vec<Subject>,
+    ) -> Vec<Subject> {
+        let mut gone = Vec::new();
+        for id in self.absent_groups(source, table) {
+            // A group with an unknown state fails in its own work.
+            let is_gone = matches!(self.engine.read_group_gone(&self.connector, self.pair, &id).await, Ok(true));
+            if is_gone {
+                self.gone.push(id.clone());
+                if !self.is_kept_until_empty(&id, table) {
+                    table.let_go(self.pair, &id);
+                }
+            }
+            if is_gone { &mut gone } else { &mut *work }.push(Subject::Group(id));
+        }
+        gone
     }
 
     /// Reports what the policy names and the realm does not have.

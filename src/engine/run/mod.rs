@@ -4,6 +4,7 @@
 mod apply;
 mod confirm;
 mod counted;
+mod empty;
 mod groups;
 mod listed;
 mod logins;
@@ -150,6 +151,8 @@ struct Run<'e> {
     rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
+    /// Mapped groups that Keycloak confirmed to be gone.
+    gone: Vec<GroupId>,
     /// The recorded paths of groups.
     paths: IdMap<GroupId, String>,
     /// The users whose scope is undecided.
@@ -288,6 +291,7 @@ impl Engine {
             in_sync: InSync::default(),
             rereads: false,
             approved: HashMap::new(),
+            gone: Vec::new(),
             paths: IdMap::default(),
             undecided: Undecided::default(),
             report: std::mem::take(report),
@@ -358,6 +362,7 @@ impl Run<'_> {
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let unmanaged = self.plan_unmanaged(&source, &target, &groups);
+        let empty = self.plan_deletions(&source, &target, &groups);
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.unsupported.iter().filter(|why| !refused.contains(why.as_str()));
         self.report.known_unsupported = unsupported.cloned().collect::<Vec<_>>().into();
@@ -369,7 +374,9 @@ impl Run<'_> {
         }
         let applied = self.apply_users(items, &source, &target, &rules).await;
         if applied.is_err() || self.options.cancel.is_cancelled() {
-            self.report.postpone(leavers.iter().map(Pending::operations).sum::<usize>() + unmanaged.planned());
+            self.report.postpone(
+                leavers.iter().map(Pending::operations).sum::<usize>() + unmanaged.planned() + empty.planned(),
+            );
         } else {
             if !leavers.is_empty() {
                 self.options.report_progress("re-reading deleted users", 0, leavers.len(), 0);
@@ -377,6 +384,7 @@ impl Run<'_> {
                 self.apply_users(leavers, &source, &target, &rules).await?;
             }
             self.remove_unmanaged(unmanaged, &rules).await?;
+            self.delete_empty(empty, &rules).await?;
         }
         applied?;
         self.close(&source, &target).await

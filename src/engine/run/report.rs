@@ -226,8 +226,10 @@ impl Report {
         self.tally.merge(tally);
         if subject.as_user().is_none() {
             // A run works groups without a separate plan, as users are planned on the resulting groups.
-            // The unmanaged members that it removes are planned before.
-            let is_planned = |one: &Action| matches!(one, Action::Write(Operation::RemoveMember { .. }));
+            // What it does after the users is planned before.
+            let is_planned = |one: &Action| {
+                matches!(one, Action::Write(Operation::RemoveMember { .. } | Operation::DeleteGroup { .. }))
+            };
             for (operation, fate) in worked.ledger.entries().filter(|(one, _)| !is_planned(one)) {
                 let limited = operation.operation().and_then(crate::model::Operation::limited);
                 let kind = limited.map_or(ApprovalKind::Adoption, ApprovalKind::SafetyLimit);

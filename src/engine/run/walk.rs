@@ -102,7 +102,7 @@ pub(super) struct TargetWalk {
     /// Operators' orders about links.
     pub orders: IdMap<UserId, LinkOrder>,
     /// Groups with members that were requested; `absent` has those that do not exist.
-    asked: IdSet<TargetGroupId>,
+    pub asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
     /// The recorded members of groups that were read completely within a day; empty where records do not count.
     recorded: IdMap<TargetGroupId, Recorded>,

@@ -149,8 +149,21 @@ impl Tx {
         Ok(())
     }
 
-    /// Records that usersync deleted a group: it is no longer managed.
-    pub(super) async fn group_deleted(&mut self, no: PairNo, group: &TargetGroupId) -> StoreResult<()> {
+    /// Records that usersync deleted a group: it is no longer managed. Raises the tasks of users who became members
+    /// meanwhile, and of claimed subjects, which may have planned with the group.
+    pub(super) async fn group_deleted(
+        &mut self,
+        claim: &Claim,
+        group: &TargetGroupId,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let no = claim.no;
+        let mut concerned = self.memory.busy(no.pair);
+        concerned.retain(|subject| *subject != claim.subject);
+        let given = links::given(&mut self.conn, no.pair, group).await?;
+        concerned.extend(given.into_iter().map(Subject::User));
+        let cause = Cause::Other { what: "its group was deleted in the target".to_owned() };
+        self.raise(no, &concerned, Priority::FanOut, &cause, now).await?;
         let number = self.group_number(no.target, group).await?;
         for sql in ["DELETE FROM source_group WHERE managed = ?1", "DELETE FROM managed_group WHERE no = ?1"] {
             sqlx::query(sql).bind(number).execute(&mut self.conn).await?;

@@ -68,7 +68,7 @@ impl Tx {
                     Operation::RenameGroup { group, name, to } => {
                         self.group_renamed(no, &intent.subject, group, (name, to), now).await?;
                     }
-                    Operation::DeleteGroup { group, .. } => self.group_deleted(no, group).await?,
+                    Operation::DeleteGroup { group, .. } => self.group_deleted(&claim, group, now).await?,
                     _ => {}
                 }
             }

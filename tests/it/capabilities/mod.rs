@@ -11,6 +11,7 @@ mod conditions;
 mod counted;
 mod crowd;
 mod defects;
+mod empty_groups;
 mod faults;
 mod group_rules;
 mod group_templates;

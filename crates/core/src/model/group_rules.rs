@@ -41,6 +41,26 @@ pub enum UnmanagedMembers {
     Remove,
 }
 
+/// What happens to groups without a member in scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmptyGroups {
+    /// They are created like others, and stay.
+    #[default]
+    Create,
+    /// They are created or adopted once they have a member; groups that exist stay.
+    Skip,
+    /// The same, and a full reconcile deletes empty groups that usersync created.
+    Delete,
+}
+
+impl EmptyGroups {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The users that a constant group is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,12 +127,15 @@ pub struct GroupOverride {
     /// What happens to members whose accounts no user is linked to; `None`: as for all groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmanaged_members: Option<UnmanagedMembers>,
+    /// What happens to groups without a member in scope; `None`: as for all groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<EmptyGroups>,
 }
 
 impl GroupOverride {
     /// Returns whether it sets anything.
     pub fn sets_something(&self) -> bool {
-        self.members.is_some() || self.create.is_some() || self.unmanaged_members.is_some()
+        self.members.is_some() || self.create.is_some() || self.unmanaged_members.is_some() || self.empty.is_some()
     }
 }
 
@@ -147,6 +170,9 @@ pub struct GroupRules {
     pub create: bool,
     /// What happens to members whose accounts no user is linked to.
     pub unmanaged_members: UnmanagedMembers,
+    /// What happens to groups without a member in scope.
+    #[serde(skip_serializing_if = "EmptyGroups::is_default")]
+    pub empty: EmptyGroups,
     /// Settings of some groups. For each setting, the first entry that has it and whose pattern matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<GroupOverride>,
@@ -193,6 +219,17 @@ impl GroupRules {
         own.chain([self.unmanaged_members]).any(|setting| setting != UnmanagedMembers::Keep)
     }
 
+    /// Returns what happens to the group with this path while it has no member in scope.
+    pub fn empty_at(&self, path: &str) -> EmptyGroups {
+        self.own(path, |own| own.empty).unwrap_or(self.empty)
+    }
+
+    /// Returns whether it matters for any group whether it has members.
+    pub fn minds_empty(&self) -> bool {
+        let own = self.overrides.iter().filter_map(|own| own.empty);
+        own.chain([self.empty]).any(|setting| setting != EmptyGroups::Create)
+    }
+
     /// Returns the templates that are rendered for groups.
     pub fn templates(&self) -> impl Iterator<Item = &GroupTemplate> {
         self.condition.iter().chain(&self.name)
@@ -225,6 +262,7 @@ impl Default for GroupRules {
             members: Members::Direct,
             create: true,
             unmanaged_members: UnmanagedMembers::Keep,
+            empty: EmptyGroups::Create,
             overrides: Vec::new(),
             constant: Vec::new(),
         }
