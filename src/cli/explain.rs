@@ -2,6 +2,7 @@
 
 mod group;
 mod group_shown;
+mod others;
 mod shown;
 mod side;
 

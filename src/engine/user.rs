@@ -304,7 +304,7 @@ impl Case<'_> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
             Decision::Adopt(account, by) => {
-                let item = adoption(&account, &by);
+                let item = adoption(&account, &by, None);
                 if self.is_rejected(&item) {
                     self.set_aside.insert(item.key);
                     return Ok(Round::Complete);
@@ -541,7 +541,11 @@ impl Case<'_> {
                     Sent::ReadAgain => return Ok(Some(Round::ReadAgain)),
                 },
                 Then::Adopt(account, by) => {
-                    let item = adoption(account, by);
+                    let rules = self.connector.policy.account_rules(&self.claim.pair.target);
+                    let capabilities = &self.info.capabilities;
+                    let user = view.presence.user();
+                    let login = user.and_then(|user| plan::login_after_adoption(user, account, capabilities, rules));
+                    let item = adoption(account, by, login.as_deref());
                     if self.approval(&item).is_some() {
                         adopt = Some((account.clone(), by.clone()));
                     } else {
@@ -569,8 +573,9 @@ impl Case<'_> {
     }
 }
 
-/// Returns the approval item for adopting an account that was found in this way.
-pub(super) fn adoption(account: &Account, by: &MatchedBy) -> NewApprovalItem {
+/// Returns the approval item for adopting an account that was found in this way. `login`: the login that the account gets
+/// then; `None`: it keeps its own.
+pub(super) fn adoption(account: &Account, by: &MatchedBy, login: Option<&str>) -> NewApprovalItem {
     let matched = if *by == MatchedBy::Login {
         String::new()
     } else {
@@ -578,7 +583,9 @@ pub(super) fn adoption(account: &Account, by: &MatchedBy) -> NewApprovalItem {
         format!(" ({}{email}), matched by {by}", account.display_name)
     };
     let state = if account.active { "" } else { ", which is inactive" };
-    NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{matched}{state}", account.name))
+    let renamed = login.map(|login| format!("; then rename it to {login}")).unwrap_or_default();
+    let what = format!("adopt the account {}{matched}{state}{renamed}", account.name);
+    NewApprovalItem::adoption(account.id.as_str(), what)
 }
 
 /// Returns a fingerprint of a user's state at the source.

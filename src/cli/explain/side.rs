@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::others::{Comparison, Trouble};
 use crate::{
     cli::{app::Sides, causes::Causes, exit::Failure, report},
     config::Config,
@@ -110,11 +111,11 @@ pub(in crate::cli) fn policy_of(config: &Config, connector: &ConnectorName) -> P
 }
 
 /// State that was read at the target.
-struct TargetState {
-    info: TargetInfo,
+pub(super) struct TargetState {
+    pub info: TargetInfo,
     account: Option<Account>,
-    holder: NameHolder,
-    matched: Option<Found>,
+    pub holder: NameHolder,
+    pub matched: Option<Found>,
 }
 
 pub(super) async fn read_sides(
@@ -168,6 +169,19 @@ pub(super) async fn read_sides(
     if let (NameHolder::Ours { standing: of_owner, .. }, Some(standing)) = (&mut there.holder, standing) {
         *of_owner = Some(standing);
     }
+    let others = Comparison { sides, store, target: target.as_ref(), pair, policy: &policy, groups: &groups };
+    let same_account = match link {
+        Some(_) => Ok(None),
+        None => others.same_account_as(id, &there).await,
+    };
+    let same_account = match same_account {
+        Ok(found) => found,
+        Err(Trouble::Store(failure)) => return Err(failure),
+        Err(Trouble::Source(SourceError { text, .. }) | Trouble::Target(TargetError { text, .. })) => {
+            (on.trouble, on.link) = (Some(text), link);
+            return Ok(on);
+        }
+    };
     let mut decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
@@ -180,7 +194,7 @@ pub(super) async fn read_sides(
         rules,
         matched: there.matched.as_ref(),
         same_login_as: same_login.as_deref(),
-        same_account_as: None,
+        same_account_as: same_account.as_deref(),
         group_rules: &policy.groups,
         leavers: &policy.leavers,
         now: Timestamp::now(),
@@ -234,7 +248,7 @@ fn is_leaver(presence: &Presence, link: Option<&Link>, account: Option<&Account>
 }
 
 /// Reads the account, and finds the holder of the login that the user should have.
-async fn read(
+pub(super) async fn read(
     store: &dyn Store,
     target: &dyn Target,
     pair: &Pair,

@@ -467,7 +467,7 @@ impl Run<'_> {
                     *self.approved.entry(kind).or_default() += 1;
                 }
             }
-            Decision::Adopt(account, by) if target.is_rejected(subject, &adoption(account, by)) => {
+            Decision::Adopt(account, by) if target.is_rejected(subject, &adoption(account, by, None)) => {
                 report.rejected += 1;
                 return WalkDecision::InSync;
             }
@@ -703,7 +703,7 @@ fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subjec
 fn hold_item(hold: &plan::Hold, subject: &Subject) -> NewApprovalItem {
     match &hold.then {
         Then::Do(operation) => approval_item(hold.kind, subject, operation),
-        Then::Adopt(account, by) => adoption(account, by),
+        Then::Adopt(account, by) => adoption(account, by, None),
     }
 }
 

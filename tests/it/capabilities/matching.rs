@@ -206,7 +206,8 @@ async fn ambiguous_accounts_are_a_conflict_with_all_candidates() {
 async fn inactive_and_protected_accounts_are_treated_as_those_found_by_login() {
     let inactive = [account("old.ada", "ada@example.org").inactive()];
     let waits =
-        ["adopt the account old.ada (Ada Lovelace, ada@example.org), matched by e-mail address, which is inactive"];
+        ["adopt the account old.ada (Ada Lovelace, ada@example.org), matched by e-mail address, which is inactive; \
+                  then rename it to ada"];
     Box::pin(expect(BY_EMAIL, &inactive, &[ADA], &["old.ada inactive"], &[], &waits)).await;
     let protected = [account("old.ada", "ada@example.org").in_groups(&["jira-administrators"])];
     Box::pin(expect(BY_EMAIL, &protected, &[ADA], &["old.ada active"], &[], &[])).await;
@@ -322,7 +323,8 @@ async fn a_run_searches_again_before_it_adopts_or_creates() {
 #[tokio::test]
 async fn an_account_with_the_address_and_another_name_waits_for_approval() {
     let accounts = [NewAccount { display_name: "Mallory".to_owned(), ..account("mallory", "ada@example.org") }];
-    let waits = ["adopt the account mallory (Mallory, ada@example.org), matched by e-mail address"];
+    let waits =
+        ["adopt the account mallory (Mallory, ada@example.org), matched by e-mail address; then rename it to ada"];
     Box::pin(expect(BY_EMAIL, &accounts, &[ADA], &["mallory active"], &[], &waits)).await;
 }
 

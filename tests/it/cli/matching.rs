@@ -30,7 +30,9 @@ async fn an_account_that_is_found_by_its_address_is_shown_by_all_commands_and_wa
     plan.ended(3).says("matched by e-mail address").says("the account has the user's e-mail address");
     place.run(&["sync"]).await.ended(3);
     let shown = place.run(&["approvals", "show", "1"]).await;
-    shown.says("adopt the account old.ada (").says("Ada@example.org), matched by e-mail address");
+    shown
+        .says("adopt the account old.ada (")
+        .says("Ada@example.org), matched by e-mail address; then rename it to ada");
     place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     let jira = servers.jira.snapshot();
@@ -49,4 +51,23 @@ async fn explain_reports_two_users_with_one_login_as_the_work_on_them_does() {
         "ada@sub.example: the policy gives this user the login ada, which is also that of the user ada@corp.example.";
     place.run(&["explain", "ada@sub.example"]).await.ended(0).says(text);
     place.run(&["plan"]).await.says(text);
+}
+
+#[tokio::test]
+async fn explain_reports_two_users_that_match_one_account_as_the_plan_does() {
+    let (servers, place) =
+        with_policy("[connector.policy.matching]\nby = [\"login\", { login = \"{{ attributes.old }}\" }]").await;
+    let account = NewAccount::named("old.ada");
+    let account = NewAccount { email: "ada@example.org".into(), display_name: "ada Example".into(), ..account };
+    servers.jira.add_account(account);
+    let ada = |login: &str| NewUser::named(login).attribute("old", "old.ada");
+    servers.realm.import_users([ada("ada")]).expect("imported");
+    place.run(&["explain", "ada"]).await.ended(0).says("adopt the account old.ada, matched by");
+    servers.realm.import_users([ada("ada2")]).expect("imported");
+    for (user, other) in [("ada", "ada2"), ("ada2", "ada")] {
+        let text = format!("matches this user by another login, and also the user {other}");
+        let explained = place.run(&["explain", user]).await;
+        explained.ended(0).says(&format!("{user}: account old.ada (")).says(&text);
+        place.run(&["plan"]).await.says(&text);
+    }
 }

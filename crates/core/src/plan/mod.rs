@@ -17,7 +17,7 @@ pub use safety_limit::{Measure, limit};
 pub use unmanaged::{removal, why_member_stays, why_members_stay};
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, link_command,
-    name_words, wanted_name,
+    login_after_adoption, name_words, wanted_name,
 };
 
 #[cfg(test)]

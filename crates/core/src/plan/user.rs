@@ -256,6 +256,18 @@ pub(super) fn own_login(
     policy::login(user, capabilities, rules, is_temporary(account))
 }
 
+/// Returns the login that an account gets once it is adopted for a user; `None`: it keeps its own.
+pub fn login_after_adoption(
+    user: &UserState,
+    account: &Account,
+    capabilities: &Capabilities,
+    rules: AccountRules<'_>,
+) -> Option<String> {
+    let login = own_login(user, account, capabilities, rules).ok().flatten()?;
+    let is_possible = capabilities.rename && policy::unusable_login(&login, capabilities).is_none();
+    (is_possible && login != account.name && account.protected.is_none()).then_some(login)
+}
+
 /// Decides what to do about one user.
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match (situation.link, situation.account) {
