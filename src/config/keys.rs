@@ -672,7 +672,9 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.groups.constant.for",
         "`all` or `new`",
         Value(r#""all""#),
-        "Whether all users in scope get it, or only those whose account usersync creates; these keep it.",
+        "Whether all users in scope get it, or only those whose account usersync creates; these keep it. An account that \
+         is created again for a user who returns, because usersync deleted the former one or it is gone, is new; one that is \
+         activated again is not.",
     ),
     key(
         "connector.policy.groups.constant.roles",

@@ -354,6 +354,35 @@ async fn accounts_of_leavers_are_deactivated_at_once_and_deleted_after_the_grace
 }
 
 #[tokio::test]
+async fn a_returner_gets_the_groups_of_new_accounts_with_a_new_account_only() {
+    let clock = DrivenClock::default();
+    let mut policy_of_new = with_scope(LeaverRules { grace: GRACE, ..always(LeaverAction::Delete) });
+    policy_of_new.groups =
+        serde_json::from_str(r#"{"constant": [{"name": "newcomers", "for": "new"}]}"#).expect("rules");
+    let options = StackOptions { policy: policy_of_new, clock: Arc::new(clock.clone()), ..policy(|_| {}) };
+    let w = Box::pin(with_options(options)).await;
+    let id = w.id("staff1");
+    assert_eq!(groups_of(&w, "staff1"), ["all", "newcomers", "staff"]);
+    w.jira().remove_member("newcomers", "staff1");
+    // Back within the grace period: the account is activated, which does not make it new.
+    for enabled in [false, true] {
+        enable(&w, &clock, &id, enabled, false).await;
+    }
+    assert_eq!((w.account("staff1").active, groups_of(&w, "staff1")), (true, vec!["all".into(), "staff".into()]));
+    // Back afterwards: the account was deleted, and is created again.
+    enable(&w, &clock, &id, false, false).await;
+    clock.advance(GRACE + SignedDuration::from_mins(1));
+    w.settled().await;
+    assert!(!w.has_account("staff1"));
+    let plan = w.dry_run().await;
+    assert!(plan.planned.is_empty(), "{plan:?}");
+    enable(&w, &clock, &id, true, false).await;
+    assert_eq!((w.account("staff1").active, groups_of(&w, "staff1").len()), (true, 3));
+    assert!(groups_of(&w, "staff1").contains(&"newcomers".to_owned()));
+    nothing_is_left(&w).await;
+}
+
+#[tokio::test]
 async fn deletions_have_a_safety_limit_of_their_own() {
     let (w, clock) = with_grace(LeaverRules { deleted: LeaverAction::Delete, ..LeaverRules::default() }).await;
     w.realm().switch_webhook(false);
