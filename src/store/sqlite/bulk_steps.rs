@@ -1,7 +1,7 @@
 //! Steps of many claims, written with few statements.
 //!
 //! A statement costs little against the call to `SQLite`'s thread, so a full reconcile is as fast as it needs few calls.
-//! The steps that are most common in one are written together: they resolve intents, put links, store the next intents,
+//! The steps of users that are most common in one are written together: they resolve intents, put links, store the next intents,
 //! and end claims about which nothing else is stored. The result is the same as if they were written one by one.
 
 use std::collections::{BTreeSet, HashSet};
@@ -68,7 +68,7 @@ impl StepJob {
     fn is_common(&self, claim: &Claim) -> bool {
         let Step { resolved: _, link, group, raise, unsupported, order, unsent: _, next, due_again } = &self.step;
         let link_fits = match link {
-            None => true,
+            None => claim.subject.as_user().is_some(),
             Some(LinkWrite::Put(link)) => claim.subject.as_user() == Some(&link.user),
             Some(_) => false,
         };
@@ -103,9 +103,9 @@ fn leaves_only_a_change(intent: &OpenIntent, approval: Option<i64>, claim: &Clai
         | Operation::UpdateUser { .. }
         | Operation::ActivateUser { .. }
         | Operation::DeactivateUser { .. }
-        | Operation::CreateGroup { .. }
         | Operation::AddMember { .. } => true,
-        Operation::RenameUser { .. }
+        Operation::CreateGroup { .. }
+        | Operation::RenameUser { .. }
         | Operation::DeleteUser { .. }
         | Operation::RenameGroup { .. }
         | Operation::DeleteGroup { .. }
