@@ -16,6 +16,8 @@ use crate::{
 
 /// Time for which `check` reports a gap. `status` reports it until a full reconcile has answered it.
 const GAP_SHOWN: SignedDuration = SignedDuration::from_hours(24);
+/// Time after which a problem without a listener is one of the connector.
+const LASTING: SignedDuration = SignedDuration::from_mins(5);
 /// Share of recent events, as a divisor, from which the listener counts as unable to reach this server.
 const UNREACHED: u64 = 4;
 
@@ -76,6 +78,12 @@ impl Polling {
         self.events.events
     }
 
+    /// Returns whether only the full reconcile has found changes for a while.
+    pub fn is_down(&self, now: Timestamp) -> bool {
+        let lasts = |problem: &PollProblem| now.duration_since(problem.since) >= LASTING;
+        self.every.is_some() && !self.has_listener && self.problem.as_ref().is_some_and(lasts)
+    }
+
     /// Returns the sentences of `status`. `last_run`: the last full reconcile that wrote.
     pub fn sentences(&self, last_run: Option<&RunRecord>, now: Timestamp) -> Vec<String> {
         if self.every.is_none() {
@@ -127,18 +135,19 @@ impl Polling {
     fn trouble(&self, now: Timestamp) -> Option<String> {
         let problem = self.problem.as_ref()?;
         let (since, text) = (span(now.duration_since(problem.since)), problem.text.trim_end_matches('.'));
-        Some(format!(
-            "Events cannot be polled, for {since}: {text}. Until then, only the listener and the full reconcile find \
-             changes."
-        ))
+        let meanwhile = if self.has_listener {
+            "the listener and the full reconcile find changes"
+        } else {
+            "the full reconcile finds changes"
+        };
+        Some(format!("Events cannot be polled, for {since}: {text}. Meanwhile, only {meanwhile}."))
     }
 
     fn stores_nothing(&self) -> Option<String> {
-        let logs: Vec<String> = self.not_stored.iter().map(ToString::to_string).collect();
+        let logs: Vec<String> = self.not_stored.iter().map(|log| format!("no {log}")).collect();
         (!logs.is_empty()).then(|| {
             format!(
-                "Realm {} does not store {}, so they cannot be polled: only the listener and the full reconcile find \
-                 these changes. Turn it on: usersync keycloak setup",
+                "Realm {} stores {}, so they cannot be polled. Turn them on: usersync keycloak setup",
                 self.realm,
                 logs.join(" and ")
             )
@@ -219,10 +228,8 @@ mod tests {
         let off = Polling { not_stored: EventLog::ALL.to_vec(), ..polling() };
         assert_eq!(
             off.sentences(None, at(1)),
-            [
-                "Realm acme does not store admin events and user events, so they cannot be polled: only the listener and \
-              the full reconcile find these changes. Turn it on: usersync keycloak setup"
-            ]
+            ["Realm acme stores no admin events and no user events, so they cannot be polled. Turn them on: usersync \
+                 keycloak setup"]
         );
     }
 
@@ -256,13 +263,22 @@ mod tests {
     #[test]
     fn a_problem_has_its_effect() {
         let problem = PollProblem { since: at(0), text: "client usersync lacks the role view-events. Grant it".into() };
-        let polling = Polling { problem: Some(problem), ..polling() };
+        let problem = Polling { problem: Some(problem), ..polling() };
         assert_eq!(
-            polling.sentences(None, at(300)),
+            problem.sentences(None, at(300)),
             [
-                "Events cannot be polled, for 5 min: client usersync lacks the role view-events. Grant it. Until then, only \
-              the listener and the full reconcile find changes."
+                "Events cannot be polled, for 5 min: client usersync lacks the role view-events. Grant it. Meanwhile, only \
+                 the listener and the full reconcile find changes."
             ]
         );
+        assert!(!problem.is_down(at(300)), "the listener finds changes");
+        let bare = Polling { has_listener: false, ..problem };
+        assert_eq!(
+            bare.sentences(None, at(240)),
+            ["Events cannot be polled, for 4 min: client usersync lacks the role view-events. Grant it. Meanwhile, \
+                 only the full reconcile finds changes."]
+        );
+        assert!(!bare.is_down(at(299)) && bare.is_down(at(300)));
+        assert!(!Polling { every: None, ..bare }.is_down(at(300)));
     }
 }

@@ -43,8 +43,8 @@ const LEAVING_ALWAYS: usize = 20;
 /// Number of users that work concurrently up to their additions, for each call that the target takes concurrently. Each
 /// of them waits for the store several times.
 const BEGINNING: usize = 3;
-/// Maximum number of users whose intents of additions, or whose ends, are being stored. The store writes as many at once
-/// with little more effort than one, and the users of the next wave that begin still get their turn.
+/// Maximum number of users whose intents of additions are being stored, and of users whose ends are being stored. The
+/// store writes as many at once with little more effort than one, and still has time for the users that begin.
 const STORING: usize = 128;
 
 /// State that the waves of a run share. The users of a wave begin while the previous wave ends, so that the target is
@@ -52,8 +52,12 @@ const STORING: usize = 128;
 pub(super) struct Waves {
     /// Limits how many users work concurrently up to their additions.
     beginning: Arc<Semaphore>,
-    /// Limits how many users store intents of additions or work after their additions.
-    storing: Arc<Semaphore>,
+    /// Limits how many users call the target concurrently after their additions.
+    resuming: Arc<Semaphore>,
+    /// Limits how many users store intents of additions concurrently.
+    writing: Arc<Semaphore>,
+    /// Limits how many users store their end concurrently.
+    ending: Arc<Semaphore>,
     /// Groups with a write in progress.
     busy: Mutex<BTreeSet<TargetGroupId>>,
     /// Signals that a group's write has ended.
@@ -75,7 +79,9 @@ impl Waves {
     pub fn new(parallel: usize) -> Arc<Self> {
         Arc::new(Self {
             beginning: Arc::new(Semaphore::new(BEGINNING * parallel.max(1))),
-            storing: Arc::new(Semaphore::new(STORING)),
+            resuming: Arc::new(Semaphore::new(parallel.max(1))),
+            writing: Arc::new(Semaphore::new(STORING)),
+            ending: Arc::new(Semaphore::new(STORING)),
             busy: Mutex::default(),
             freed: Notify::new(),
             progress: Mutex::default(),
@@ -358,14 +364,22 @@ impl Part {
         self.take_turn(&self.additions.waves.beginning).await;
     }
 
-    /// Waits for permission to continue after the additions.
+    /// Waits for permission to call the target, which a user keeps. Up to its additions it has it already.
     pub async fn resume(&self) {
-        self.take_turn(&self.additions.waves.storing).await;
+        let has_permit = self.own.lock().permit.is_some();
+        if !has_permit {
+            self.take_turn(&self.additions.waves.resuming).await;
+        }
     }
 
-    /// Waits for permission to store intents of additions. It ends with the returned value.
-    pub async fn turn_to_store(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.additions.waves.storing).acquire_owned().await.ok()
+    /// Waits for permission to store intents of additions. Dropping the permit ends it.
+    pub async fn turn_to_write(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.additions.waves.writing).acquire_owned().await.ok()
+    }
+
+    /// Waits for permission to store the end of the work. Dropping the permit ends it.
+    pub async fn turn_to_end(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.additions.waves.ending).acquire_owned().await.ok()
     }
 
     async fn take_turn(&self, turns: &Arc<Semaphore>) {

@@ -324,11 +324,16 @@ impl<'e> Case<'e> {
                 let missing: Vec<_> = stand.filter(|item| !held.contains(item)).cloned().collect();
                 held.extend(missing);
             }
+            let turn = match &self.rules.part {
+                Some(part) => part.turn_to_end().await,
+                None => None,
+            };
             let writing = self.changes_groups(&last).then(|| self.engine.writing_group());
             let now = self.engine.clock.now();
             let recheck_at = now + self.engine.times.recheck;
             let stepped = self.engine.store.complete(self.claim.token, last, held, recheck_at, now).await?;
             drop(writing);
+            drop(turn);
             self.unless_taken(stepped)
         };
         match written.await {

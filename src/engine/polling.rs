@@ -1,5 +1,5 @@
-//! Event polling: reads the events that Keycloak stores, so that changes are found without a listener, and those that a
-//! listener did not deliver.
+//! Event polling: reads the events that Keycloak stores, to find changes without a listener, and changes that a listener
+//! did not deliver.
 //!
 //! Reads overlap, because an event becomes visible later than its time says. An event that was stored before raises no
 //! task again. A problem of polling is reported, and never stops other work.
@@ -151,16 +151,25 @@ impl Engine {
             poller.settings_due = self.clock.now();
         }
         let now = connector.source.time().await?;
+        for log in EventLog::ALL {
+            if poller.state.settings.as_ref().is_none_or(|settings| settings.of(log).stored) {
+                // From here on nothing may be missed, even if the first reads fail.
+                poller.state.position(log).get_or_insert(LogPosition { read_to: now, newest: None });
+            }
+        }
+        let is_deep = poller.failures > 0 || poller.settings_due <= self.clock.now();
         let settings = self.event_settings(poller).await?;
+        let mut result = Ok(());
         for log in EventLog::ALL {
             if settings.of(log).stored {
-                self.poll_log(poller, log, settings.of(log).expiry, now).await?;
+                // One log is polled even if the other cannot be read.
+                result = result.and(self.poll_log(poller, log, settings.of(log).expiry, now, is_deep).await);
             } else {
                 *poller.state.position(log) = None;
                 poller.read.remove(&log);
             }
         }
-        Ok(())
+        result
     }
 
     /// Returns which events the realm stores, read again from time to time.
@@ -182,21 +191,21 @@ impl Engine {
         Ok(settings)
     }
 
+    /// Reads the new events of a log. A deep read begins earlier, and checks whether the log was cleared.
     async fn poll_log(
         &self,
         poller: &mut Poller,
         log: EventLog,
         expiry: Option<SignedDuration>,
         now: Timestamp,
+        is_deep: bool,
     ) -> Result<(), WorkError> {
         let connector = Arc::clone(&poller.connector);
-        let overlap = self.times.poll_overlap;
-        let before = poller.state.position(log).clone();
-        let from = before.as_ref().map_or(now - overlap, |position| position.begin(now, overlap));
-        let anchor = before.as_ref().and_then(|position| position.newest.clone());
-        let mut is_stored = anchor.is_none();
-        let mut newest: Option<EventMark> = None;
-        let mut next = Some(from);
+        let deepest = self.times.poll_deep_overlap;
+        let overlap = if is_deep { deepest } else { self.times.poll_overlap };
+        let before = poller.state.position(log).get_or_insert(LogPosition { read_to: now, newest: None }).clone();
+        let mut newest = before.newest.clone();
+        let mut next = Some(before.begin(now, overlap));
         while let Some(at) = next {
             let page = connector.source.stored_events(log, at, connector.policy.uses_roles()).await?;
             next = page.next;
@@ -204,29 +213,30 @@ impl Engine {
             let mut fresh = Vec::new();
             for event in page.events {
                 let mark = event.occurred_at.map(|at| EventMark { at, id: event.id.clone() });
-                is_stored |= mark.is_some() && mark == anchor;
                 newest = newest.max(mark.clone());
                 let is_new = mark.is_none_or(|mark| read.insert(mark));
                 if is_new && event.outcome == EventOutcome::Accepted {
                     fresh.push(event);
                 }
             }
-            // The next poll begins there; what is older is not returned again.
-            let begin = newest.as_ref().map_or(now - overlap, |newest| newest.at.min(now - overlap));
-            *read = read.split_off(&EventMark { at: begin, id: String::new() });
+            // What is older is not returned again.
+            *read = read.split_off(&EventMark { at: before.begin(now, deepest), id: String::new() });
             if let Err(error) = self.store_polled(&connector, fresh).await {
                 // They are new again at the next poll.
                 poller.read.remove(&log);
                 return Err(error.into());
             }
         }
-        if newest.is_some() && newest != anchor {
+        if newest != before.newest {
             poller.last_news = self.clock.now();
         }
-        let gap = before.as_ref().and_then(|position| {
-            let cleared = || position.gap_without_newest(now, expiry).filter(|_| !is_stored);
-            position.gap_before(now, overlap, expiry).or_else(cleared)
-        });
+        let mut gap = before.gap_before(now, self.times.poll_overlap, expiry);
+        if let (true, Some(mark)) = (is_deep, &before.newest)
+            && !connector.source.stores_event(log, mark).await?
+        {
+            gap = gap.or_else(|| before.gap_without_newest(now, expiry));
+            newest = newest.filter(|newest| newest != mark);
+        }
         if let Some(gap) = gap {
             self.note_gap(poller, log, gap).await?;
         }

@@ -14,8 +14,8 @@ use usersync_clients::meter::CallMeter;
 use crate::{
     keycloak::{EventPage, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
     model::{
-        ConstantGroup, ErrorClass, EventLog, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed, Policy,
-        RoleName, UserId, UserRoles, UserState, path_names,
+        ConstantGroup, ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed,
+        Policy, RoleName, UserId, UserRoles, UserState, path_names,
     },
     policy,
 };
@@ -195,6 +195,10 @@ impl Source for RuledGroups {
 
     async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
         self.source.stored_events(log, from, uses_roles).await
+    }
+
+    async fn stores_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
+        self.source.stores_event(log, event).await
     }
 
     async fn forget_refusal(&self) {

@@ -1,7 +1,7 @@
 //! Sends the operations of a claimed subject. Each is stored as an intent before, and its result is recorded after
 //! (rule: an open intent closes its subject and account).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -168,8 +168,23 @@ impl Case<'_> {
         self.engine.times.call / 3
     }
 
-    /// Waits until the server accepts the calls of the operation, or until a user of a wave has to leave it.
+    /// Waits until the server accepts the calls of the operation and the user's turn has come, or until a user of a wave
+    /// has to leave it.
     async fn until_open(&self) -> Result<(), WorkError> {
+        if let Some(part) = self.rules.part.as_ref().filter(|_| self.claim.subject.as_user().is_some()) {
+            let mut events = self.engine.store.event_waits(self.claim.token);
+            tokio::select! {
+                biased;
+                () = part.resume() => {}
+                () = part.must_leave(&mut events) => return Err(self.leave(part)),
+                () = part.stopped() => return Err(self.leave(part)),
+            }
+        }
+        self.until_accepted().await
+    }
+
+    /// Waits until the server accepts the calls of the operation, or until a user of a wave has to leave it.
+    async fn until_accepted(&self) -> Result<(), WorkError> {
         let open = self.port.target.until_open();
         let part = self.rules.part.as_ref().filter(|_| self.claim.subject.as_user().is_some());
         let Some(part) = part else { return Ok(open.await?) };
@@ -259,8 +274,14 @@ impl Case<'_> {
             }
             let now: Vec<&Operation> = left.drain(..left.len().min(ADDS_AT_ONCE)).collect();
             let (kind, soon) = (now[0].verb(), self.soon());
-            for_operation(kind, soon, self.until_open()).await?;
-            let turn = part.turn_to_store().await;
+            let turn = tokio::select! {
+                biased;
+                () = part.must_leave(&mut events) => None,
+                () = part.stopped() => None,
+                turn = part.turn_to_write() => turn,
+            };
+            let Some(turn) = turn else { return Err(self.leave(part)) };
+            for_operation(kind, soon, self.until_accepted()).await?;
             let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
@@ -325,7 +346,7 @@ impl Case<'_> {
         tokio::select! {
             biased;
             () = part.must_leave(&mut events) => return Err(self.leave(part)),
-            () = part.resume() => {}
+            () = future::ready(()) => {}
         }
         Ok(match (read_again, done) {
             (true, _) => Sent::ReadAgain,

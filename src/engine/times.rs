@@ -54,9 +54,12 @@ pub struct EngineTimes {
     pub overdue: SignedDuration,
     /// Delay after a failed run.
     pub after_failure: SignedDuration,
-    /// How far the reads of Keycloak's event store overlap: longer than its longest transaction, because an event
+    /// How far the reads of Keycloak's event store overlap: longer than most of its transactions, because an event
     /// becomes visible with the commit, and has the time of the change.
     pub poll_overlap: SignedDuration,
+    /// The same for the first read after a start, a failure, or a read of the settings: longer than Keycloak's longest
+    /// transaction, which its transaction manager ends after five minutes by default.
+    pub poll_deep_overlap: SignedDuration,
     /// Time without a new event after which a realm is polled less often.
     pub poll_idle_after: SignedDuration,
     /// Maximum interval between polls, in an idle realm or after failures, unless the configured interval is longer.
@@ -92,6 +95,7 @@ impl Default for EngineTimes {
             overdue: SignedDuration::from_mins(5),
             after_failure: SignedDuration::from_secs(30),
             poll_overlap: SignedDuration::from_secs(30),
+            poll_deep_overlap: SignedDuration::from_mins(6),
             poll_idle_after: SignedDuration::from_mins(10),
             poll_longest: SignedDuration::from_mins(1),
             poll_settings: SignedDuration::from_mins(1),
@@ -127,6 +131,7 @@ impl EngineTimes {
             overdue: SignedDuration::from_secs(2),
             after_failure: SignedDuration::from_millis(300),
             poll_overlap: SignedDuration::from_secs(30),
+            poll_deep_overlap: SignedDuration::from_mins(6),
             poll_idle_after: SignedDuration::from_mins(10),
             poll_longest: SignedDuration::from_millis(500),
             poll_settings: short,

@@ -211,8 +211,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     // A source with a condition is not polled, and the condition has its own sentence.
     let source = About::source(&facts.pair.connector);
     if verdict.standing != Standing::Stopped && facts.conditions.iter().all(|condition| condition.about != source) {
+        let exit = if facts.polling.is_down(facts.now) { Exit::Problems } else { Exit::Done };
         for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
-            verdict.add(Exit::Done, text);
+            verdict.add(exit, text);
         }
     }
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.

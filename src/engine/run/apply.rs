@@ -87,7 +87,7 @@ impl Run<'_> {
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
         let broken = if this.port.target.max_members_per_call() > 1 {
-            // All users are one task. With tokio's budget of a task, the users of one wave would leave none to the next.
+            // All users run in one Tokio task and would share its cooperative budget, which one wave uses up.
             tokio::task::unconstrained(this.apply_in_waves(phase, total, items, rules, &state)).await
         } else {
             let applied = stream::iter(items)
@@ -129,6 +129,8 @@ impl Run<'_> {
         state: &Applying,
         total: usize,
     ) -> Vec<WorkError> {
+        // A run that ends early passes over its waves without waiting for anything else.
+        tokio::task::yield_now().await;
         let (size, most) = (wave.len(), self.port.target.max_members_per_call());
         let subjects: Vec<Subject> = wave.iter().map(|item| item.planned.subject.clone()).collect();
         let (clock, cancel) = (Arc::clone(&self.engine.clock), self.options.cancel.clone());

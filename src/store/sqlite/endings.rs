@@ -196,6 +196,9 @@ impl Tx {
         &mut self,
         claims: &[(&Claim, &[IntentId], Timestamp)],
     ) -> StoreResult<Vec<StoredAtEnd>> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
         let row = |(claim, resolved, now): &(&Claim, &[IntentId], Timestamp)| {
             let resolved: Vec<i64> = resolved.iter().map(|id| id.0).collect();
             (claim.no.pair, claim.subject.to_string(), resolved, millis(*now))

@@ -260,6 +260,9 @@ impl Tx {
         &mut self,
         ids: &[IntentId],
     ) -> StoreResult<HashMap<IntentId, (OpenIntent, Option<i64>)>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let rows: Vec<IntentRow> = sqlx::query_as(intents_where("WHERE i.id IN (SELECT value FROM json_each(?1))"))
             .bind(codec::to_json(&numbers)?)
@@ -274,6 +277,9 @@ impl Tx {
 
     /// Deletes open intents.
     pub(super) async fn delete_intents(&mut self, ids: &[IntentId]) -> StoreResult<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
         sqlx::query("DELETE FROM intent WHERE id IN (SELECT value FROM json_each(?1))")
             .bind(codec::to_json(&numbers)?)
@@ -324,10 +330,7 @@ impl Tx {
     }
 
     /// Stores the next intents of claims; returns their ids in the same order.
-    pub(super) async fn write_intents(
-        &mut self,
-        steps: &[(&Claim, &[NewIntent])],
-    ) -> StoreResult<impl Iterator<Item = IntentId> + use<>> {
+    pub(super) async fn write_intents(&mut self, steps: &[(&Claim, &[NewIntent])]) -> StoreResult<Vec<IntentId>> {
         let mut rows = Vec::new();
         for &(claim, next) in steps {
             let (subject, cause) = (claim.subject.to_string(), codec::to_json(&claim.cause)?);
@@ -349,6 +352,9 @@ impl Tx {
                 ]));
             }
         }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut ids: Vec<i64> = sqlx::query_scalar(
             "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
              caused_at, arrives_until, approval) \
@@ -360,7 +366,7 @@ impl Tx {
         .await?;
         // SQLite assigns ascending ids in row order, but does not promise the order in which it returns them.
         ids.sort_unstable();
-        Ok(ids.into_iter().map(IntentId))
+        Ok(ids.into_iter().map(IntentId).collect())
     }
 
     /// Returns whether an open intent uses this approval item.
@@ -412,8 +418,9 @@ impl Tx {
         let query = match (rows.is_empty(), observed.is_empty()) {
             (true, true) => return Ok(()),
             (false, true) => sqlx::query(write_changes!()).bind(codec::to_json(&rows)?),
+            (true, false) => sqlx::query(record_observations!()).bind("[]").bind(codec::to_json(&observed)?),
             // One call to the store's thread instead of two: each costs more than the statement itself.
-            (_, false) => sqlx::query(concat!(write_changes!(), "; ", record_observations!()))
+            (false, false) => sqlx::query(concat!(write_changes!(), "; ", record_observations!()))
                 .bind(codec::to_json(&rows)?)
                 .bind(codec::to_json(&observed)?),
         };

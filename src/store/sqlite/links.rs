@@ -221,6 +221,9 @@ impl Tx {
 
     /// Reads the same for many links, in their order.
     pub(super) async fn link_rows_of(&mut self, links: &[(PairNo, &Link)]) -> StoreResult<Vec<LinkRows>> {
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
         let wanted: Vec<_> =
             links.iter().map(|(no, link)| (no.target, link.account.as_str(), link.user.as_str(), no.pair)).collect();
         let rows: Vec<(i64, i64, String, Vec<u8>)> = sqlx::query_as(
@@ -258,6 +261,9 @@ impl Tx {
 
     /// Writes links of different users as given. With each comes the set of its groups so far.
     pub(super) async fn put_links(&mut self, links: &[(PairNo, &Link, &BTreeSet<i64>)]) -> StoreResult<()> {
+        if links.is_empty() {
+            return Ok(());
+        }
         let (mut rows, mut groups) = (Vec::with_capacity(links.len()), HashMap::new());
         for (no, link, before) in links {
             let given = self.group_numbers(no.target, &link.given).await?;

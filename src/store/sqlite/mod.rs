@@ -5,7 +5,6 @@
 //! beside a running server) is never cached in memory.
 
 mod approvals;
-mod bulk_steps;
 mod changes;
 mod claims;
 mod codec;
@@ -32,6 +31,7 @@ mod readers;
 mod renames;
 mod requests;
 mod runs;
+mod step_batches;
 mod steps;
 mod tasks;
 mod tx;
@@ -54,11 +54,11 @@ use sqlx::SqliteConnection;
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    bulk_steps::Ending,
     codec::limit,
     events::Append,
     memory::Memory,
     readers::Readers,
+    step_batches::Ending,
     tx::Tx,
     work_signal::WorkSignal,
     writer::{Writer, closed},

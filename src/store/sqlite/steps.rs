@@ -114,7 +114,7 @@ impl Tx {
                 }
             }
         }
-        Ok(Stepped::Send(self.write_intents(&[(&claim, &step.next)]).await?.collect()))
+        Ok(Stepped::Send(self.write_intents(&[(&claim, &step.next)]).await?))
     }
 
     /// Writes a link; `given_before` are the groups of a put link so far. A drop above its limit is not written; the number of drops in the last hour is returned instead.

@@ -11,9 +11,9 @@ use sqlx::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    bulk_steps::{Ending, StepJob, together},
     events::Append,
     memory::Memory,
+    step_batches::{self, Batchable, Ending, StepJob},
     tx::{Answer, Done, Tx, Work},
     work_signal::WorkSignal,
 };
@@ -116,7 +116,7 @@ impl Writer {
         now: Timestamp,
     ) -> StoreResult<Stepped> {
         let (reply, result) = oneshot::channel();
-        self.send(Job::Step(Box::new(StepJob { token, step, end, now, reply }))).await?;
+        self.send(Job::Step(Box::new(StepJob { token, step, end, now, reply, is_alone: false }))).await?;
         result.await.map_err(|_| closed())?
     }
 
@@ -171,17 +171,18 @@ async fn work(
             match job {
                 Job::Append(append) => appends.push(append),
                 Job::Step(step) => match works.last_mut() {
-                    Some(Part::Steps(steps)) => steps.push_back(*step),
-                    _ => works.push(Part::Steps(VecDeque::from([*step]))),
+                    Some(Queued::Steps(steps)) => steps.push_back(*step),
+                    _ => works.push(Queued::Steps(VecDeque::from([*step]))),
                 },
-                Job::Work(work) => works.push(Part::One(work)),
+                Job::Work(work) => works.push(Queued::One(work)),
                 Job::Close(reply) => close = Some(reply),
             }
         }
         for (appends, works) in by_size(appends, works) {
             let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
             let ended = commit_batch(&mut tx, appends, works).await;
-            writable = ended.committed;
+            // A refused job that was alone leaves no commit, and is no sign of a store that cannot be written.
+            writable = ended.committed || ended.unwritten.is_none();
             match ended.unwritten {
                 Some(why) => drop(fails.send_replace(Some(why))),
                 // A commit without writes does not prove that the store can be written.
@@ -315,8 +316,8 @@ async fn data_version(tx: &mut Tx) -> Option<i64> {
 }
 
 /// Splits jobs into transactions: events in order, none with many more than [`EVENTS`], and all other jobs in the last.
-fn by_size(appends: Vec<Append>, works: Vec<Part>) -> Vec<(Vec<Append>, Vec<Part>)> {
-    let mut all: Vec<(Vec<Append>, Vec<Part>)> = Vec::new();
+fn by_size(appends: Vec<Append>, works: Vec<Queued>) -> Vec<(Vec<Append>, Vec<Queued>)> {
+    let mut all: Vec<(Vec<Append>, Vec<Queued>)> = Vec::new();
     let (mut batch, mut events) = (Vec::new(), 0);
     for append in appends {
         events += append.events.len();
@@ -339,64 +340,93 @@ struct Ended {
     unwritten: Option<String>,
 }
 
-/// Part of a batch.
-enum Part {
+/// Jobs of a transaction, in order.
+enum Queued {
     One(Work),
     /// Consecutive steps.
     Steps(VecDeque<StepJob>),
 }
 
-/// Returns the next job of a batch: work, or as many of the next steps as fit together.
-async fn next_job(tx: StoreResult<&mut Tx>, parts: &mut VecDeque<Part>) -> Option<Work> {
-    let mut steps = match parts.pop_front()? {
-        Part::One(work) => return Some(work),
-        Part::Steps(steps) => steps,
+/// What is written next.
+enum Next {
+    One(Work),
+    Batch(Vec<StepJob>, Vec<Batchable>),
+}
+
+/// Returns what is written next: a job, or as many of the next steps as can be written in one batch.
+async fn next(tx: StoreResult<&mut Tx>, queued: &mut VecDeque<Queued>) -> Option<Next> {
+    let mut steps = match queued.pop_front()? {
+        Queued::One(work) => return Some(Next::One(work)),
+        Queued::Steps(steps) => steps,
+    };
+    let batch = match tx {
+        Ok(tx) => tx.batchable(steps.make_contiguous()).await,
+        Err(error) => Err(error),
     };
     // If they cannot be read, each step finds that out for itself.
-    let fitting = match tx {
-        Ok(tx) => tx.fitting(steps.make_contiguous()).await.unwrap_or_default(),
-        Err(_) => Vec::new(),
-    };
-    let job = if fitting.is_empty() {
-        steps.pop_front()?.alone()
+    let batch = batch.unwrap_or_else(|_| {
+        steps.iter_mut().for_each(|step| step.is_alone = true);
+        Vec::new()
+    });
+    let next = if batch.is_empty() {
+        Next::One(steps.pop_front()?.alone())
     } else {
-        together(steps.drain(..fitting.len()).collect(), fitting)
+        Next::Batch(steps.drain(..batch.len()).collect(), batch)
     };
     if !steps.is_empty() {
-        parts.push_front(Part::Steps(steps));
+        queued.push_front(Queued::Steps(steps));
     }
-    Some(job)
+    Some(next)
 }
 
 /// Runs jobs in one transaction; a job that fails is rolled back alone.
-async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Part>) -> Ended {
-    let mut parts = VecDeque::with_capacity(works.len() + 1);
+async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Queued>) -> Ended {
+    let mut queued = VecDeque::with_capacity(works.len() + 1);
     if !appends.is_empty() {
-        parts.push_back(Part::One(Box::new(move |tx| Box::pin(Append::append_batch(tx, appends)))));
+        queued.push_back(Queued::One(Box::new(move |tx| Box::pin(Append::append_batch(tx, appends)))));
     }
-    parts.extend(works);
+    queued.extend(works);
 
     // A single job needs no savepoint, which would only cost time.
-    let alone = parts.len() == 1
-        && parts.iter().all(|part| match part {
-            Part::One(_) => true,
-            Part::Steps(steps) => steps.len() == 1,
-        });
-    let mut answers: Vec<Answer> = Vec::with_capacity(parts.len());
+    let alone = queued.len() == 1 && !matches!(&queued[0], Queued::Steps(steps) if steps.len() > 1);
+    let mut answers: Vec<Answer> = Vec::with_capacity(queued.len());
     let mut state = tx.run("BEGIN IMMEDIATE").await;
     let mut begin = "SAVEPOINT job";
     let mut unwritten = None;
-    while let Some(job) = next_job(state.clone().map(|()| &mut *tx), &mut parts).await {
+    while let Some(next) = next(state.clone().map(|()| &mut *tx), &mut queued).await {
         let mark = tx.undo.len();
         if state.is_ok() && !alone {
             state = tx.run(std::mem::replace(&mut begin, "RELEASE job; SAVEPOINT job")).await;
         }
-        let Done { failed, answer } = match &state {
-            Ok(()) => job(Ok(tx)).await,
-            Err(error) => job(Err(error.clone())).await,
+        let failed = match (next, &state) {
+            (Next::One(work), state) => {
+                let Done { failed, answer } = match state {
+                    Ok(()) => work(Ok(tx)).await,
+                    Err(error) => work(Err(error.clone())).await,
+                };
+                answers.push(answer);
+                unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
+                failed
+            }
+            (Next::Batch(mut steps, batch), state) => {
+                let stepped = match state {
+                    Ok(()) => tx.write_steps(&steps, &batch).await,
+                    Err(error) => Err(error.clone()),
+                };
+                match stepped {
+                    Ok(stepped) => {
+                        answers.push(step_batches::answer(steps, stepped));
+                        None
+                    }
+                    Err(error) => {
+                        // Only those of them fail that fail alone too.
+                        steps.iter_mut().for_each(|step| step.is_alone = true);
+                        queued.push_front(Queued::Steps(steps.into()));
+                        Some(error)
+                    }
+                }
+            }
         };
-        answers.push(answer);
-        unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
         if let Some(error) = failed
             && state.is_ok()
         {

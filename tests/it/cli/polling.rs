@@ -69,8 +69,8 @@ async fn status_and_check_report_what_came_only_by_polling() {
 async fn a_realm_that_stores_no_events_is_reported_without_a_failure() {
     let (servers, place, stack) = polling(&["view-users", "view-events"]).await;
     servers.realm.set_events(false, false, false);
-    let sentence = "Realm acme does not store admin events and user events, so they cannot be polled: only the listener and \
-                    the full reconcile find these changes. Turn it on: usersync keycloak setup";
+    let sentence = "Realm acme stores no admin events and no user events, so they cannot be polled. Turn them on: usersync \
+                    keycloak setup";
     until(&place, "status", sentence).await.ended(0).says("In sync.");
     servers.realm.set_events(true, true, true);
     until(&place, "check", "may have been missed, because the realm did not store events for a while. A full").await;
@@ -82,7 +82,7 @@ async fn a_missing_right_is_reported_with_its_name_and_its_effect() {
     let (_servers, place, stack) = polling(&["view-users"]).await;
     let status = until(&place, "status", "Events cannot be polled, for ").await;
     status.ended(0).says("lacks the role view-events. Grant it: realm acme, Clients, usersync, Service account roles");
-    status.says("Until then, only the listener and the full reconcile find changes.");
+    status.says("Meanwhile, only the full reconcile finds changes.");
     let check = place.run(&["check"]).await;
     check.ended(1).says("role view-events is missing, so events cannot be polled: only the listener and the full");
     stack.stop().await;

@@ -9,8 +9,9 @@ mod links;
 mod names;
 mod reference;
 mod rest;
+mod step_batches;
 mod tasks;
-mod together;
+
 mod world;
 
 /// The list of expectations for one implementation.

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, EventLog, EventSettings, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity, UserId,
-        UserRoles, UserState,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity,
+        UserId, UserRoles, UserState,
     },
 };
 
@@ -121,6 +121,10 @@ impl Source for KeycloakSource {
 
     async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
         self.read_stored_events(log, from, uses_roles).await
+    }
+
+    async fn stores_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
+        self.find_stored_event(log, event).await
     }
 
     async fn forget_refusal(&self) {

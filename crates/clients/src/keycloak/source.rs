@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, EventLog, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, RoleName, SourceIdentity,
-        Unread, UserId, UserRoles, UserState,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, RoleName,
+        SourceIdentity, Unread, UserId, UserRoles, UserState,
     },
 };
 
@@ -130,6 +130,12 @@ pub trait Source: Send + Sync {
     async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
         let _ = (log, from, uses_roles);
         Ok(EventPage::default())
+    }
+
+    /// Returns whether an event is still stored.
+    async fn stores_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
+        let _ = (log, event);
+        Ok(true)
     }
 
     /// Allows a refused client secret to be sent again with the next token request. Otherwise it is not sent until it

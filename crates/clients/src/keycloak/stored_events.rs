@@ -17,7 +17,7 @@ use super::{
     realm_settings::{ADMIN_EXPIRY, DIRECTORY_EVENTS},
     wire::EventsConfig,
 };
-use crate::model::{ErrorClass, EventLog, EventSettings, LogSettings};
+use crate::model::{ErrorClass, EventLog, EventMark, EventSettings, LogSettings};
 
 /// Number of events in one page.
 const PAGE: usize = 1000;
@@ -83,6 +83,14 @@ impl KeycloakSource {
         Ok(EventPage { events: events(whole), next: Timestamp::from_millisecond(from.saturating_add(1)).ok() })
     }
 
+    /// Returns whether an event is still stored. Only the events of its millisecond are read.
+    pub(super) async fn find_stored_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
+        let context = DecodeContext::new(&self.settings.realm, event.at);
+        let at = event.at.as_millisecond();
+        let found = self.event_page(log, (at, Some(at)), &context).await?;
+        Ok(found.iter().any(|stored| stored.event.id == event.id))
+    }
+
     /// Reads the oldest events since `from`; with `to`, all events from `from` to `to`. Both are inclusive, in
     /// milliseconds.
     async fn event_page(
@@ -125,8 +133,8 @@ impl KeycloakSource {
         fault::error(
             ErrorClass::Permanent,
             format!(
-                "realm {}: this Keycloak's events cannot be polled: {what}. Update Keycloak to 26.2 or newer; until \
-                 then, changes are found by the listener and the full reconcile",
+                "realm {}: this Keycloak's events cannot be polled: {what}. Update Keycloak to 26.2 or newer, or set \
+                 poll_events = \"off\"",
                 self.settings.realm
             ),
         )

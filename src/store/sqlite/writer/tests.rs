@@ -1,13 +1,13 @@
-//! Tests of the number of rows that one transaction writes.
+//! Tests of transactions: the number of rows that one writes, batches of steps, and refused jobs.
 
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::{
-    model::{Cause, EventOutcome, GroupId, NewEvent, Pair, Subject},
+    model::{Cause, EventOutcome, GroupId, Link, NewEvent, Pair, RunId, Subject},
     store::{
-        GroupWrite, Step, Stepped,
+        GroupWrite, LinkWrite, Planned, Step, Stepped,
         sqlite::{OpenOptions, open, tasks::PART},
     },
 };
@@ -45,7 +45,7 @@ async fn in_one<T: Send + 'static>(
             Done { failed: None, answer: Box::new(Result::unwrap) }
         })
     });
-    assert!(commit_batch(tx, Vec::new(), vec![Part::One(work)]).await.committed);
+    assert!(commit_batch(tx, Vec::new(), vec![Queued::One(work)]).await.committed);
     (result.try_recv().unwrap(), changes(tx).await.unwrap() - before)
 }
 
@@ -152,9 +152,91 @@ async fn a_step_of_an_ended_claim_is_no_sign_that_the_store_cannot_be_written() 
     let folder = tempfile::tempdir().unwrap();
     let mut tx = tx(&folder).await;
     let (reply, mut result) = oneshot::channel();
-    let step = StepJob { token: Token(1), step: Step::default(), end: None, now: now(), reply };
-    let ended = commit_batch(&mut tx, Vec::new(), vec![Part::Steps(VecDeque::from([step]))]).await;
+    let step = StepJob { token: Token(1), step: Step::default(), end: None, now: now(), reply, is_alone: false };
+    let ended = commit_batch(&mut tx, Vec::new(), vec![Queued::Steps(VecDeque::from([step]))]).await;
     assert_eq!(result.try_recv().unwrap(), Err(StoreError::ClaimEnded));
     assert!(!ended.committed);
     assert_eq!(ended.unwritten, None);
+}
+
+/// Claims this many users as a run does.
+async fn claimed_users(tx: &mut Tx, users: usize) -> Vec<Token> {
+    let (tokens, _) = in_one(tx, move |tx| {
+        Box::pin(async move {
+            tx.ensure_pairs(&[pair()], now()).await?;
+            let mut tokens = Vec::new();
+            for nth in 0..users {
+                let observation = tx.memory.next_observation();
+                let planned = Planned { subject: Subject::user(format!("u{nth}")), observation, account: None };
+                tokens.push(tx.claim_planned(&pair(), RunId(1), &planned, now()).await?.unwrap().token);
+            }
+            Ok(tokens)
+        })
+    })
+    .await;
+    tokens
+}
+
+fn link_of(nth: usize) -> Link {
+    Link::new(format!("u{nth}").as_str().into(), format!("a{nth}").as_str().into(), &format!("n{nth}"))
+}
+
+/// Returns the job that puts the link of a claimed user, and ends its claim.
+fn last_step(token: Token, nth: usize) -> (StepJob, oneshot::Receiver<StoreResult<Stepped>>) {
+    let (reply, result) = oneshot::channel();
+    let step = Step { link: Some(LinkWrite::Put(link_of(nth))), ..Step::default() };
+    let end = Some(Ending { held: Vec::new(), recheck_at: now() });
+    (StepJob { token, step, end, now: now(), reply, is_alone: false }, result)
+}
+
+#[tokio::test]
+async fn steps_that_leave_nothing_else_are_one_batch_and_others_are_written_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tx = tx(&folder).await;
+    let tokens = claimed_users(&mut tx, 5).await;
+    // The third user has a dead letter.
+    sqlx::query(
+        "INSERT INTO task (pair, subject, priority, not_before, dead, since, cause, caused_at, last_cause, last_at) \
+         SELECT no, 'user:u2', 1, 0, 1, 0, '{\"other\":{\"what\":\"x\"}}', 0, '{\"other\":{\"what\":\"x\"}}', 0 FROM pair",
+    )
+    .execute(&mut tx.conn)
+    .await
+    .unwrap();
+    let steps = tokens.iter().enumerate().map(|(nth, token)| last_step(*token, nth));
+    let (mut steps, mut results): (Vec<_>, Vec<_>) = steps.unzip();
+    assert_eq!(tx.batchable(&mut steps).await.unwrap().len(), 2);
+    let alone: Vec<bool> = steps.iter().map(|step| step.is_alone).collect();
+    assert_eq!(alone, [false, false, true, false, false]);
+    assert_eq!(tx.batchable(&mut steps[2..]).await.unwrap().len(), 0, "it is not read again");
+    assert_eq!(tx.batchable(&mut steps[3..]).await.unwrap().len(), 2);
+    let ended = commit_batch(&mut tx, Vec::new(), vec![Queued::Steps(steps.into())]).await;
+    assert!(ended.committed);
+    for result in &mut results {
+        assert_eq!(result.try_recv().unwrap(), Ok(Stepped::Written));
+    }
+    assert_eq!(number(&mut tx, "SELECT count(*) FROM link").await, 5);
+    assert_eq!(number(&mut tx, "SELECT count(*) FROM task").await, 0);
+    assert!(tokens.iter().all(|token| !tx.memory.is_claimed(*token)));
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_is_written_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tx = tx(&folder).await;
+    let tokens = claimed_users(&mut tx, 3).await;
+    // The link of the second user is refused, as one row of a batch.
+    let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.link WHEN new.user = 'u1' BEGIN \
+                  SELECT RAISE(ABORT, 'refused'); END";
+    sqlx::raw_sql(refuse).execute(&mut tx.conn).await.unwrap();
+    let steps = tokens.iter().enumerate().map(|(nth, token)| last_step(*token, nth));
+    let (mut steps, mut results): (Vec<_>, Vec<_>) = steps.unzip();
+    assert_eq!(tx.batchable(&mut steps).await.unwrap().len(), 3);
+    assert!(commit_batch(&mut tx, Vec::new(), vec![Queued::Steps(steps.into())]).await.committed);
+    let answers: Vec<_> = results.iter_mut().map(|result| result.try_recv().unwrap().is_ok()).collect();
+    assert_eq!(answers, [true, false, true]);
+    let held: Vec<bool> = tokens.iter().map(|token| tx.memory.is_claimed(*token)).collect();
+    assert_eq!(held, [false, true, false]);
+    let account = |nth: usize| tx.memory.holds_account(1, &link_of(nth).account);
+    assert_eq!([account(0), account(1), account(2)], [None; 3]);
+    assert_eq!(number(&mut tx, "SELECT count(*) FROM link").await, 2);
 }

@@ -1,4 +1,4 @@
-//! Steps that the store writes together have the same results as steps that it writes one after the other.
+//! Steps that the store writes in batches have the same results as steps that it writes one by one.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -37,14 +37,14 @@ fn first_step(worked: &Worked, now: Timestamp) -> Step {
         Some(LinkWrite::Put(link))
     };
     let send = |operations: Vec<Operation>| operations.into_iter().map(|one| intent(one, later(now, 9))).collect();
-    let joins = send(["g3", "g4"].map(|group| join(&own, name, group)).to_vec());
+    let additions = send(["g3", "g4"].map(|group| join(&own, name, group)).to_vec());
     match worked.kind {
-        0 | 1 => Step { link: put(&own), next: joins, ..Step::default() },
+        0 | 1 => Step { link: put(&own), next: additions, ..Step::default() },
         2 => Step { next: send(vec![create(name)]), ..Step::default() },
         3 => Step { link: put(&own), ..Step::default() },
         4 => Step::default(),
         5 => Step { link: put("account-of-another"), ..Step::default() },
-        6 => Step { link: put(&own), raise: vec![user("raised")], next: joins, ..Step::default() },
+        6 => Step { link: put(&own), raise: vec![user("raised")], next: additions, ..Step::default() },
         7 => Step { link: put(&own), next: send(vec![rename(&own, name, &format!("{name}-2"))]), ..Step::default() },
         8 => {
             let limited = NewIntent { limit: Some(1), ..intent(deactivate(&own, name), later(now, 9)) };
@@ -87,7 +87,7 @@ fn last_step(worked: &Worked, now: Timestamp) -> (Step, Vec<NewApprovalItem>) {
     (Step { resolved, unsent: unsent.into_iter().collect(), link, due_again, ..Step::default() }, held)
 }
 
-/// The store, with or without several steps at once.
+/// A store, and whether it receives all steps at once or one by one.
 struct Side {
     store: SqliteStore,
     at_once: bool,
@@ -125,7 +125,7 @@ impl Side {
             let kind = if seed.is_multiple_of(4) { jitter.roll(5) } else { jitter.roll(10) };
             users.push(Worked { token: claim(&name, at(2)).await, name, kind, sent: Vec::new() });
         }
-        // The claims of some have ended, others have a task that was put off, or an older task.
+        // The claims of some have ended, others have a newer task.
         for worked in &users {
             match jitter.roll(30) {
                 0 => store.fail(worked.token, failure(None), at(3)).await.unwrap(),
@@ -176,7 +176,7 @@ async fn rows(file: &Path) -> BTreeMap<String, Vec<String>> {
 }
 
 #[tokio::test]
-async fn steps_written_together_do_what_they_do_alone() {
+async fn steps_in_batches_do_what_they_do_alone() {
     for seed in 1..=SEEDS {
         let mut sides = Vec::new();
         for at_once in [false, true] {
@@ -188,10 +188,10 @@ async fn steps_written_together_do_what_they_do_alone() {
             side.store.close().await;
             sides.push((answers, rows(&file).await));
         }
-        let [(alone, alone_rows), (together, together_rows)] = &sides[..] else { panic!("two sides") };
-        assert_eq!(alone, together, "seed {seed}");
+        let [(alone, alone_rows), (batched, batched_rows)] = &sides[..] else { panic!("two sides") };
+        assert_eq!(alone, batched, "seed {seed}");
         for (table, rows) in alone_rows {
-            assert_eq!(rows, &together_rows[table], "table {table} with seed {seed}");
+            assert_eq!(rows, &batched_rows[table], "table {table} with seed {seed}");
         }
         assert!(!alone_rows["change"].is_empty() && !alone_rows["link"].is_empty() && !alone_rows["task"].is_empty());
     }

@@ -1,8 +1,8 @@
-//! Steps of many claims, written with few statements.
+//! Batches of steps: the steps of many claims, written with few statements.
 //!
-//! A statement costs little against the call to `SQLite`'s thread, so a full reconcile is as fast as it needs few calls.
-//! The steps of users that are most common in one are written together: they resolve intents, put links, store the next intents,
-//! and end claims about which nothing else is stored. The result is the same as if they were written one by one.
+//! A call to `SQLite`'s thread costs more than a statement, so fewer calls make a full reconcile faster. The most common
+//! steps of users are written in batches: they resolve intents, put links, store the next intents, and end claims about
+//! which nothing else is stored. The result is the same as if they were written one by one.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,7 +13,7 @@ use super::{
     endings::StoredAtEnd,
     intents::NewChange,
     memory::Claim,
-    tx::{Done, Tx, Work},
+    tx::{Answer, Done, Tx, Work},
 };
 use crate::{
     model::{ChangeOutcome, IntentId, Link, NewApprovalItem, Operation, Token},
@@ -28,6 +28,8 @@ pub(super) struct StepJob {
     pub end: Option<Ending>,
     pub now: Timestamp,
     pub reply: oneshot::Sender<StoreResult<Stepped>>,
+    /// Whether it is written alone.
+    pub is_alone: bool,
 }
 
 /// How a claim is completed.
@@ -42,7 +44,7 @@ impl StepJob {
     pub fn alone(self) -> Work {
         Box::new(move |tx| {
             Box::pin(async move {
-                let Self { token, step, end, now, reply } = self;
+                let Self { token, step, end, now, reply, is_alone: _ } = self;
                 let result = match (tx, end) {
                     (Err(error), _) => Err(error),
                     (Ok(tx), None) => tx.step(token, step, now).await,
@@ -64,8 +66,8 @@ impl StepJob {
         self.step.resolved.iter().map(|one| one.intent).chain(self.step.unsent.iter().copied()).collect()
     }
 
-    /// Returns whether the step only does what can be written for many claims, as far as the job shows it.
-    fn is_common(&self, claim: &Claim) -> bool {
+    /// Returns whether the step only does what can be written in a batch, as far as the job shows it.
+    fn may_be_batched(&self, claim: &Claim) -> bool {
         let Step { resolved: _, link, group, raise, unsupported, order, unsent: _, next, due_again } = &self.step;
         let link_fits = match link {
             None => claim.subject.as_user().is_some(),
@@ -77,7 +79,8 @@ impl StepJob {
         };
         let ends_simply =
             |end: &Ending| end.held.is_empty() && next.is_empty() && due_again.is_none() && claim.generation == 0;
-        link_fits
+        !self.is_alone
+            && link_fits
             && group.is_none()
             && order.is_none()
             && unsupported.is_none()
@@ -87,8 +90,8 @@ impl StepJob {
     }
 }
 
-/// A step that fits, with what is stored so far.
-pub(super) struct Fitting {
+/// What is stored about a step that can be written in a batch.
+pub(super) struct Batchable {
     claim: Claim,
     /// The numbers of the groups of the claim's link.
     given: BTreeSet<i64>,
@@ -96,29 +99,30 @@ pub(super) struct Fitting {
     resolved: Vec<OpenIntent>,
 }
 
-/// Returns whether an intent of this claim is resolved by its change alone.
-fn leaves_only_a_change(intent: &OpenIntent, approval: Option<i64>, claim: &Claim) -> bool {
-    let common = match intent.operation {
+/// Returns whether nothing else is stored about an operation that took effect than its change.
+fn leaves_only_a_change(operation: &Operation) -> bool {
+    match operation {
         Operation::CreateUser { .. }
         | Operation::UpdateUser { .. }
         | Operation::ActivateUser { .. }
         | Operation::DeactivateUser { .. }
         | Operation::AddMember { .. } => true,
-        Operation::CreateGroup { .. }
-        | Operation::RenameUser { .. }
+        // They free a name, change the groups, or change what is stored of a group's members.
+        Operation::RenameUser { .. }
         | Operation::DeleteUser { .. }
+        | Operation::RemoveMember { .. }
+        | Operation::CreateGroup { .. }
         | Operation::RenameGroup { .. }
-        | Operation::DeleteGroup { .. }
-        | Operation::RemoveMember { .. } => false,
-    };
-    common && approval.is_none() && intent.pair == claim.pair && intent.subject == claim.subject
+        | Operation::DeleteGroup { .. } => false,
+    }
 }
 
 impl Tx {
-    /// Returns what is stored about the first of these steps that can be written together.
-    pub(super) async fn fitting(&mut self, jobs: &[StepJob]) -> StoreResult<Vec<Fitting>> {
-        let claims = self.common(jobs);
-        let jobs = &jobs[..claims.len()];
+    /// Returns what is stored about the longest prefix of these steps that can be written in one batch; empty if that is
+    /// less than two. Marks steps that have to be written alone, so that they are not read again.
+    pub(super) async fn batchable(&mut self, jobs: &mut [StepJob]) -> StoreResult<Vec<Batchable>> {
+        let claims = self.claims_of_batch(jobs);
+        let jobs = &mut jobs[..claims.len()];
         if jobs.len() < 2 {
             return Ok(Vec::new());
         }
@@ -130,28 +134,36 @@ impl Tx {
         let ending: Vec<_> = ending.map(|(job, (claim, ended))| (claim, ended.as_slice(), job.now)).collect();
         let mut stored = self.stored_at_end(&ending).await?.into_iter();
 
-        let mut fitting = Vec::with_capacity(jobs.len());
-        for ((job, claim), ended) in jobs.iter().zip(claims).zip(ended) {
+        let mut batch = Vec::with_capacity(jobs.len());
+        let mut is_prefix = true;
+        for ((job, claim), ended) in jobs.iter_mut().zip(claims).zip(ended) {
             let link = put(job).and_then(|_| links.next()).unwrap_or_default();
             let at_end = job.end.as_ref().and_then(|_| stored.next()).unwrap_or_default();
             let mut taken = ended.iter().map_while(|id| open.remove(id)).collect::<Vec<_>>();
-            let simple = taken.len() == ended.len()
-                && taken.iter().all(|(intent, approval)| leaves_only_a_change(intent, *approval, &claim));
-            if link.of_another || at_end != StoredAtEnd::default() || !simple {
-                break;
+            let is_simple = taken.len() == ended.len()
+                && taken.iter().all(|(intent, approval)| {
+                    approval.is_none()
+                        && leaves_only_a_change(&intent.operation)
+                        && intent.pair == claim.pair
+                        && intent.subject == claim.subject
+                });
+            job.is_alone = link.of_another || at_end != StoredAtEnd::default() || !is_simple;
+            is_prefix &= !job.is_alone;
+            if is_prefix {
+                taken.truncate(job.step.resolved.len());
+                let resolved = taken.into_iter().map(|(intent, _)| intent).collect();
+                batch.push(Batchable { claim, given: link.given, resolved });
             }
-            taken.truncate(job.step.resolved.len());
-            let resolved = taken.into_iter().map(|(intent, _)| intent).collect();
-            fitting.push(Fitting { claim, given: link.given, resolved });
         }
-        Ok(if fitting.len() < 2 { Vec::new() } else { fitting })
+        Ok(if batch.len() < 2 { Vec::new() } else { batch })
     }
 
-    /// Returns the claims of the first steps that may be written together, as far as memory shows it.
-    fn common(&self, jobs: &[StepJob]) -> Vec<Claim> {
+    /// Returns the claims of the longest prefix of these steps that may be written in one batch, as far as memory shows
+    /// it.
+    fn claims_of_batch(&self, jobs: &[StepJob]) -> Vec<Claim> {
         let (mut claims, mut tokens, mut accounts) = (Vec::with_capacity(jobs.len()), HashSet::new(), HashSet::new());
         for job in jobs {
-            let Some(claim) = self.memory.find(job.token).filter(|claim| job.is_common(claim)) else { break };
+            let Some(claim) = self.memory.find(job.token).filter(|claim| job.may_be_batched(claim)) else { break };
             let free = put(job).is_none_or(|link| {
                 let holder = self.memory.holds_account(claim.no.target, &link.account);
                 holder.is_none_or(|holder| holder == job.token)
@@ -165,13 +177,11 @@ impl Tx {
         claims
     }
 
-    /// Writes steps that fit.
-    async fn write_fitting(&mut self, jobs: &[StepJob], fitting: &[Fitting]) -> StoreResult<Vec<Stepped>> {
-        let both = || jobs.iter().zip(fitting);
+    /// Writes a batch.
+    pub(super) async fn write_steps(&mut self, jobs: &[StepJob], batch: &[Batchable]) -> StoreResult<Vec<Stepped>> {
+        let both = || jobs.iter().zip(batch);
         let ended: Vec<IntentId> = jobs.iter().flat_map(StepJob::ended).collect();
-        if !ended.is_empty() {
-            self.delete_intents(&ended).await?;
-        }
+        self.delete_intents(&ended).await?;
         let changes: Vec<_> = both()
             .flat_map(|(job, fits)| {
                 let outcomes = job.step.resolved.iter().map(|one| &one.outcome);
@@ -186,15 +196,13 @@ impl Tx {
         self.write_changes_observed(&changes, &observed).await?;
 
         let links: Vec<_> = both().filter_map(|(job, fits)| Some((fits.claim.no, put(job)?, &fits.given))).collect();
-        if !links.is_empty() {
-            self.put_links(&links).await?;
-        }
+        self.put_links(&links).await?;
         for (link, fits) in both().filter_map(|(job, fits)| Some((put(job)?, fits))) {
             let undo = self.memory.add_account(fits.claim.token, &link.account);
             self.undo_with(undo);
         }
         let next: Vec<_> = both().map(|(job, fits)| (&fits.claim, job.step.next.as_slice())).collect();
-        let mut ids = self.write_intents(&next).await?;
+        let mut ids = self.write_intents(&next).await?.into_iter();
 
         for (_, fits) in both().filter(|(job, _)| job.end.is_some()) {
             self.release(fits.claim.token)?;
@@ -216,25 +224,11 @@ fn put(job: &StepJob) -> Option<&Link> {
     }
 }
 
-/// Returns the job that writes steps that fit.
-pub(super) fn together(jobs: Vec<StepJob>, fitting: Vec<Fitting>) -> Work {
-    Box::new(move |tx| {
-        Box::pin(async move {
-            let result = match tx {
-                Ok(tx) => tx.write_fitting(&jobs, &fitting).await,
-                Err(error) => Err(error),
-            };
-            let failed = result.as_ref().err().cloned();
-            let answer = move |committed: StoreResult<()>| match result.and_then(|stepped| committed.map(|()| stepped))
-            {
-                Ok(stepped) => jobs.into_iter().zip(stepped).for_each(|(job, stepped)| {
-                    let _ = job.reply.send(Ok(stepped));
-                }),
-                Err(error) => jobs.into_iter().for_each(|job| {
-                    let _ = job.reply.send(Err(error.clone()));
-                }),
-            };
-            Done { failed, answer: Box::new(answer) }
-        })
+/// Returns the answer to the callers of a batch that was written.
+pub(super) fn answer(jobs: Vec<StepJob>, stepped: Vec<Stepped>) -> Answer {
+    Box::new(move |committed| {
+        for (job, stepped) in jobs.into_iter().zip(stepped) {
+            let _ = job.reply.send(committed.clone().map(|()| stepped));
+        }
     })
 }
