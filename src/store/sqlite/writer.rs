@@ -365,7 +365,7 @@ async fn next(tx: StoreResult<&mut Tx>, queued: &mut VecDeque<Queued>) -> Option
     };
     // If they cannot be read, each step finds that out for itself.
     let batch = batch.unwrap_or_else(|_| {
-        steps.iter_mut().for_each(|step| step.is_alone = true);
+        mark_alone(&mut steps);
         Vec::new()
     });
     let next = if batch.is_empty() {
@@ -377,6 +377,13 @@ async fn next(tx: StoreResult<&mut Tx>, queued: &mut VecDeque<Queued>) -> Option
         queued.push_front(Queued::Steps(steps));
     }
     Some(next)
+}
+
+/// Has these steps written one by one.
+fn mark_alone(steps: &mut VecDeque<StepJob>) {
+    for step in steps {
+        step.is_alone = true;
+    }
 }
 
 /// Runs jobs in one transaction; a job that fails is rolled back alone.
@@ -408,7 +415,7 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Queued>) -> 
                 unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
                 failed
             }
-            (Next::Batch(mut steps, batch), state) => {
+            (Next::Batch(steps, batch), state) => {
                 let stepped = match state {
                     Ok(()) => tx.write_steps(&steps, &batch).await,
                     Err(error) => Err(error.clone()),
@@ -420,8 +427,9 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Queued>) -> 
                     }
                     Err(error) => {
                         // Only those of them fail that fail alone too.
-                        steps.iter_mut().for_each(|step| step.is_alone = true);
-                        queued.push_front(Queued::Steps(steps.into()));
+                        let mut steps = VecDeque::from(steps);
+                        mark_alone(&mut steps);
+                        queued.push_front(Queued::Steps(steps));
                         Some(error)
                     }
                 }

@@ -178,7 +178,7 @@ async fn a_realm_without_events_is_reported_and_a_gap_ends_that() {
 struct Stopped {
     servers: usersync::demo::stack::SimulatedServers,
     file: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stopped {
@@ -192,7 +192,7 @@ impl Stopped {
         w.settled().await;
         let World { servers, stack } = w;
         stack.stop().await;
-        Self { servers, file, _folder: folder }
+        Self { servers, file, folder }
     }
 
     /// Changes the stored position of the admin events.
@@ -209,13 +209,13 @@ impl Stopped {
     async fn started(self) -> (World, tempfile::TempDir) {
         let w = on(self.servers).await;
         w.realm().switch_webhook(false);
-        (w, self._folder)
+        (w, self.folder)
     }
 }
 
 #[tokio::test]
 async fn a_restart_continues_where_the_last_poll_ended() {
-    let stopped = Stopped::after_a_poll().await;
+    let stopped = Box::pin(Stopped::after_a_poll()).await;
     stopped.change_position(|position| position.read_to -= SignedDuration::from_mins(5)).await;
     stopped.servers.realm.create_user(nova()).await.expect("created");
     let (w, _folder) = stopped.started().await;
@@ -226,7 +226,7 @@ async fn a_restart_continues_where_the_last_poll_ended() {
 
 #[tokio::test]
 async fn an_outage_longer_than_the_expiry_is_a_gap() {
-    let stopped = Stopped::after_a_poll().await;
+    let stopped = Box::pin(Stopped::after_a_poll()).await;
     let roles = ["view-users", "view-events", "view-realm"];
     stopped.servers.realm.add_service_client("usersync", CLIENT_SECRET, &roles);
     stopped.servers.realm.set_event_expiry(Some(3_600));
@@ -240,7 +240,7 @@ async fn an_outage_longer_than_the_expiry_is_a_gap() {
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_is_a_gap() {
-    let stopped = Stopped::after_a_poll().await;
+    let stopped = Box::pin(Stopped::after_a_poll()).await;
     stopped.change_position(|position| position.read_to += SignedDuration::from_hours(1)).await;
     let (w, _folder) = stopped.started().await;
     until("the gap", async || state(&w).await.gap.is_some_and(|gap| gap.why == Gap::ClockSetBack)).await;

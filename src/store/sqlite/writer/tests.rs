@@ -178,7 +178,7 @@ async fn claimed_users(tx: &mut Tx, users: usize) -> Vec<Token> {
 }
 
 fn link_of(nth: usize) -> Link {
-    Link::new(format!("u{nth}").as_str().into(), format!("a{nth}").as_str().into(), &format!("n{nth}"))
+    Link::new(format!("u{nth}").as_str().into(), format!("a{nth}").as_str().into(), format!("n{nth}"))
 }
 
 /// Returns the job that puts the link of a claimed user, and ends its claim.
