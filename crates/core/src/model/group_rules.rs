@@ -54,13 +54,6 @@ pub enum EmptyGroups {
     Delete,
 }
 
-impl EmptyGroups {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// The users that a constant group is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,7 +164,6 @@ pub struct GroupRules {
     /// What happens to members whose accounts no user is linked to.
     pub unmanaged_members: UnmanagedMembers,
     /// What happens to groups without a member in scope.
-    #[serde(skip_serializing_if = "EmptyGroups::is_default")]
     pub empty: EmptyGroups,
     /// Settings of some groups. For each setting, the first entry that has it and whose pattern matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
