@@ -94,7 +94,7 @@ impl Case<'_> {
     /// Deletes the target group if an operator approved it. A deletion that waits or was rejected stands: only a full
     /// reconcile finds out that it is not needed any more.
     pub async fn delete_approved(&mut self, id: &GroupId, group: Option<&GroupState>) -> Result<(), WorkError> {
-        if !self.connector.policy.groups.minds_empty() {
+        if !self.connector.policy.groups.handles_empty() {
             return Ok(());
         }
         for one in self.standing().await?.into_iter().filter(is_deletion) {
@@ -147,7 +147,7 @@ impl Case<'_> {
     ) -> Result<Option<ManagedGroup>, WorkError> {
         let (pair, rules) = (&self.claim.pair, &self.connector.policy.groups);
         let GroupMapping::Managed { group: fed, .. } = mapping else { return Ok(None) };
-        if !rules.minds_empty() {
+        if !rules.handles_empty() {
             return Ok(None);
         }
         let table = self.engine.group_table(pair).await?;

@@ -1,8 +1,9 @@
 //! Sends the operations of a claimed subject. Each is stored as an intent before, and its result is recorded after
 //! (rule: an open intent closes its subject and account).
 
-use std::{collections::BTreeSet, future};
+use std::collections::BTreeSet;
 
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -343,10 +344,8 @@ impl Case<'_> {
             }
         }
         // What is done is recorded before the claim is released.
-        tokio::select! {
-            biased;
-            () = part.must_leave(&mut events) => return Err(self.leave(part)),
-            () = future::ready(()) => {}
+        if part.must_leave(&mut events).now_or_never().is_some() {
+            return Err(self.leave(part));
         }
         Ok(match (read_again, done) {
             (true, _) => Sent::ReadAgain,

@@ -38,7 +38,7 @@ impl Case<'_> {
     /// Removes the unmanaged members that an operator approved. Removals that wait or were rejected stand: only a full
     /// reconcile finds out that they are not needed any more.
     pub async fn remove_approved(&mut self, group: &GroupState) -> Result<(), WorkError> {
-        let Some(managed) = self.cleaned(group).await? else { return Ok(()) };
+        let Some(managed) = self.group_to_clean(group).await? else { return Ok(()) };
         let start = removals_from(&managed.id);
         let mut accounts = Vec::new();
         for one in self.standing().await? {
@@ -53,7 +53,7 @@ impl Case<'_> {
 
     /// Removes accounts from the group that this one feeds, each after a second read of both sides.
     async fn remove_members(&mut self, group: &GroupState, accounts: Vec<AccountId>) -> Result<(), WorkError> {
-        let Some(managed) = self.cleaned(group).await? else { return Ok(()) };
+        let Some(managed) = self.group_to_clean(group).await? else { return Ok(()) };
         let found = self.port.target.group_named(&managed.name).await?;
         if found.is_none_or(|found| found.id != managed.id || found.protected.is_some()) {
             return Ok(());
@@ -70,7 +70,7 @@ impl Case<'_> {
     }
 
     /// Returns the managed group that this one feeds, if its unmanaged members are removed.
-    async fn cleaned(&self, group: &GroupState) -> Result<Option<ManagedGroup>, WorkError> {
+    async fn group_to_clean(&self, group: &GroupState) -> Result<Option<ManagedGroup>, WorkError> {
         let (pair, rules) = (&self.claim.pair, &self.connector.policy.groups);
         let is_selected = policy::left_out(group, rules).is_none() && group.verdict.fault().is_none();
         if !is_selected || rules.unmanaged_members_at(&group.path) != UnmanagedMembers::Remove {

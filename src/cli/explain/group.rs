@@ -331,7 +331,7 @@ impl Outlook<'_> {
             None if on.mapping.is_some() => {
                 let release = "release it, if Keycloak confirms that it is gone; memberships that usersync added are \
                                removed";
-                let deletes = self.policy.groups.minds_empty() && on.managed.as_ref().is_some_and(|one| !one.adopted);
+                let deletes = self.policy.groups.handles_empty() && on.managed.as_ref().is_some_and(|one| !one.adopted);
                 let then = if deletes { ". It is deleted once it is empty, if groups.empty says so" } else { "" };
                 vec![format!("{release}{then}")]
             }
@@ -390,8 +390,8 @@ impl Outlook<'_> {
             }
             Intended::Create(name) => {
                 let is_managed = matches!(self.table.mapping(self.id), Some(GroupMapping::Managed { .. }));
-                let minds = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
-                if minds && !is_managed && self.is_empty(group).await? {
+                let waits_for_member = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
+                if waits_for_member && !is_managed && self.is_empty(group).await? {
                     vec!["nothing: it is created once it has a member in scope (groups.empty)".to_owned()]
                 } else {
                     vec![self.creation(group, &name, info).await?]

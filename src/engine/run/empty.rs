@@ -36,9 +36,9 @@ impl Deletions {
 }
 
 /// The source groups with a member that is not out of scope.
-pub(super) struct Peopled(IdSet<GroupId>);
+pub(super) struct WithMembers(IdSet<GroupId>);
 
-impl Peopled {
+impl WithMembers {
     pub fn has(&self, group: &GroupState) -> bool {
         self.0.contains(&group.id)
     }
@@ -46,10 +46,10 @@ impl Peopled {
 
 impl Run<'_> {
     /// Returns the source groups that have members; `None`: nothing depends on it, or the reads are not complete.
-    pub(super) fn peopled(&self, source: &SourceWalk) -> Option<Peopled> {
+    pub(super) fn with_members(&self, source: &SourceWalk) -> Option<WithMembers> {
         let policy = &self.connector.policy;
         let failed = source.failed.iter().any(|(subject, _)| subject.as_user().is_some());
-        if !policy.groups.minds_empty()
+        if !policy.groups.handles_empty()
             || failed
             || source.users_incomplete.is_some()
             || source.groups_incomplete.is_some()
@@ -70,7 +70,7 @@ impl Run<'_> {
                 groups.extend(user.all_groups().map(|group| group.id.clone()));
             }
         }
-        Some(Peopled(groups))
+        Some(WithMembers(groups))
     }
 
     /// Returns whether a group is not created, as neither it nor one of the groups that share its target group has a
@@ -80,12 +80,14 @@ impl Run<'_> {
         group: &GroupState,
         sharing: &[&GroupState],
         table: &GroupTable,
-        peopled: Option<&Peopled>,
+        with_members: Option<&WithMembers>,
     ) -> bool {
         let is_managed = matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. }));
         let setting = self.connector.policy.groups.empty_at(&group.path);
-        let is_empty = |peopled: &Peopled| !peopled.has(group) && sharing.iter().all(|other| !peopled.has(other));
-        !is_managed && !group.id.is_constant() && setting != EmptyGroups::Create && peopled.is_some_and(is_empty)
+        let is_empty = |with_members: &WithMembers| {
+            !with_members.has(group) && sharing.iter().all(|other| !with_members.has(other))
+        };
+        !is_managed && !group.id.is_constant() && setting != EmptyGroups::Create && with_members.is_some_and(is_empty)
     }
 
     /// Returns whether the target group of a group that is gone is deleted once it is empty.
@@ -107,13 +109,15 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Deletions {
         let mut deletions = Deletions::default();
-        let peopled = self.peopled(source).filter(|_| self.report.incomplete.is_none());
-        if peopled.is_none() && self.connector.policy.groups.minds_empty() {
+        let with_members = self.with_members(source).filter(|_| self.report.incomplete.is_none());
+        if with_members.is_none() && self.connector.policy.groups.handles_empty() {
             return deletions;
         }
         let waiting = target.groups_with(is_deletion).filter(|group| !source.has_failed_group(group));
         let waiting: Vec<GroupId> = waiting.cloned().collect();
-        let empty = peopled.map(|peopled| self.empty_groups(source, target, groups, &peopled)).unwrap_or_default();
+        let empty = with_members
+            .map(|with_members| self.empty_groups(source, target, groups, &with_members))
+            .unwrap_or_default();
         for (managed, group) in empty {
             let subject = Subject::Group(group.id.clone());
             let delete = Operation::DeleteGroup { group: managed.id, name: managed.name };
@@ -150,7 +154,7 @@ impl Run<'_> {
         source: &SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
-        peopled: &Peopled,
+        with_members: &WithMembers,
     ) -> Vec<(ManagedGroup, GroupState)> {
         let rules = &self.connector.policy.groups;
         let mut fed: BTreeMap<TargetGroupId, Vec<GroupState>> = BTreeMap::new();
@@ -163,7 +167,8 @@ impl Run<'_> {
                 fed.entry(id.clone()).or_default().push(group);
             }
         }
-        let is_empty = |group: &GroupState| rules.empty_at(&group.path) == EmptyGroups::Delete && !peopled.has(group);
+        let is_empty =
+            |group: &GroupState| rules.empty_at(&group.path) == EmptyGroups::Delete && !with_members.has(group);
         fed.retain(|id, sources| {
             let managed = groups.managed(id);
             let is_ours = |managed: &ManagedGroup| {

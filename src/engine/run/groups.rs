@@ -49,7 +49,7 @@ impl Run<'_> {
         let (mut creating, mut later): (HashSet<String>, Vec<Subject>) = (HashSet::new(), Vec::new());
         let mut renames = 0;
         let mut holders = None;
-        let peopled = self.peopled(source);
+        let with_members = self.with_members(source);
         let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
@@ -62,7 +62,9 @@ impl Run<'_> {
                 continue;
             }
             let sharing = names.get(&case.fold(&group.name)).filter(|_| shares).map_or(&[][..], Vec::as_slice);
-            if matches!(intended, Intended::Create(_)) && self.is_left_empty(group, sharing, &table, peopled.as_ref()) {
+            if matches!(intended, Intended::Create(_))
+                && self.is_left_empty(group, sharing, &table, with_members.as_ref())
+            {
                 match (table.mapping(&group.id), self.options.mode) {
                     // It becomes unknown, so that its first member raises its task.
                     (Some(_), RunMode::Apply) => work.push(Subject::Group(group.id.clone())),

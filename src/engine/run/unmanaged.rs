@@ -39,7 +39,7 @@ struct Found {
 }
 
 /// What the policy says about the unmanaged members of a target group.
-struct Minded<'s> {
+struct MemberSettings<'s> {
     /// The source group with the smallest id, which stands for the group.
     source: &'s GroupState,
     /// The source groups of this connector that were read.
@@ -61,12 +61,12 @@ impl Run<'_> {
         }
         let rules = &self.connector.policy.groups;
         let constants: Vec<GroupState> = rules.constant.iter().map(ConstantGroup::group).collect();
-        let minded = self.minded(source, &constants, groups);
-        for (id, accounts) in self.unmanaged_members(source, target, groups, &minded) {
-            let (Some(managed), Some(minded)) = (groups.managed(&id), minded.get(&id)) else { continue };
+        let settings = self.member_settings(source, &constants, groups);
+        for (id, accounts) in self.unmanaged_members(source, target, groups, &settings) {
+            let (Some(managed), Some(own)) = (groups.managed(&id), settings.get(&id)) else { continue };
             let ours = managed.sources.iter().filter(|(connector, _)| *connector == self.pair.connector);
             let why = match plan::why_members_stay(self.pair, managed, groups, &self.info.capabilities) {
-                _ if !minded.removes || ours.count() != minded.sources => Some(String::new()),
+                _ if !own.removes || ours.count() != own.sources => Some(String::new()),
                 Some(why) => Some(why),
                 None if is_incomplete => Some("the read is incomplete".to_owned()),
                 None => target.groups_incomplete.get(&managed.name).cloned(),
@@ -74,8 +74,8 @@ impl Run<'_> {
             if let Some(why) = why {
                 self.keep_members(managed, &why, &accounts);
             } else {
-                let found = removals.0.entry(minded.source.id.clone()).or_default();
-                self.plan_removals_from(managed, minded.source, accounts, target, found);
+                let found = removals.0.entry(own.source.id.clone()).or_default();
+                self.plan_removals_from(managed, own.source, accounts, target, found);
             }
         }
         removals.0.retain(|group, found| found.planned > 0 || target.is_outdated(group, found));
@@ -92,14 +92,14 @@ impl Run<'_> {
     }
 
     /// Returns the target groups whose unmanaged members the policy does not simply keep.
-    fn minded<'s>(
+    fn member_settings<'s>(
         &self,
         source: &'s SourceWalk,
         constants: &'s [GroupState],
         groups: &GroupTable,
-    ) -> BTreeMap<TargetGroupId, Minded<'s>> {
+    ) -> BTreeMap<TargetGroupId, MemberSettings<'s>> {
         let rules = &self.connector.policy.groups;
-        let (mut all, mut reported) = (BTreeMap::<TargetGroupId, Minded<'_>>::new(), HashSet::new());
+        let (mut all, mut reported) = (BTreeMap::<TargetGroupId, MemberSettings<'_>>::new(), HashSet::new());
         for group in source.groups.iter().chain(constants) {
             let Some(GroupMapping::Managed { group: id, .. }) = groups.mapping(&group.id) else { continue };
             let setting = rules.unmanaged_members_at(&group.path);
@@ -111,11 +111,11 @@ impl Run<'_> {
                 && !source.has_failed_group(&group.id)
                 && policy::left_out(group, rules).is_none()
                 && group.verdict.fault().is_none();
-            let minded = all.entry(id.clone()).or_insert(Minded { source: group, sources: 0, removes: true });
-            minded.sources += 1;
-            minded.removes &= removes;
-            if group.id < minded.source.id {
-                minded.source = group;
+            let settings = all.entry(id.clone()).or_insert(MemberSettings { source: group, sources: 0, removes: true });
+            settings.sources += 1;
+            settings.removes &= removes;
+            if group.id < settings.source.id {
+                settings.source = group;
             }
         }
         all.retain(|id, _| reported.contains(id));
@@ -128,16 +128,16 @@ impl Run<'_> {
         source: &SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
-        minded: &BTreeMap<TargetGroupId, Minded<'_>>,
+        settings: &BTreeMap<TargetGroupId, MemberSettings<'_>>,
     ) -> BTreeMap<TargetGroupId, Vec<Account>> {
         let mut by_group: BTreeMap<TargetGroupId, Vec<Account>> = BTreeMap::new();
-        if minded.is_empty() {
+        if settings.is_empty() {
             return by_group;
         }
         let linked: IdSet<AccountId> = target.linked().map(|link| link.account).collect();
         let accounts = target.accounts();
         let is_fed = |group: &&TargetGroupId| {
-            minded.contains_key(*group) && groups.managed(group).is_some_and(|managed| managed.fed_by(self.pair))
+            settings.contains_key(*group) && groups.managed(group).is_some_and(|managed| managed.fed_by(self.pair))
         };
         let mut awaited = None;
         for place in 0..accounts.len() {

@@ -183,29 +183,30 @@ impl Tx {
         let ended: Vec<IntentId> = jobs.iter().flat_map(StepJob::ended).collect();
         self.delete_intents(&ended).await?;
         let changes: Vec<_> = both()
-            .flat_map(|(job, fits)| {
+            .flat_map(|(job, stored)| {
                 let outcomes = job.step.resolved.iter().map(|one| &one.outcome);
-                fits.resolved.iter().zip(outcomes).map(|(intent, outcome): (&OpenIntent, &ChangeOutcome)| {
-                    NewChange::of_intent(fits.claim.no, intent, outcome, job.now)
+                stored.resolved.iter().zip(outcomes).map(|(intent, outcome): (&OpenIntent, &ChangeOutcome)| {
+                    NewChange::of_intent(stored.claim.no, intent, outcome, job.now)
                 })
             })
             .collect();
         // Work on a subject that ends is an observation, as is an answer to one of its writes.
-        let observed = both().filter(|(job, fits)| !fits.resolved.is_empty() || job.end.is_some());
-        let observed: Vec<&Claim> = observed.map(|(_, fits)| &fits.claim).collect();
+        let observed = both().filter(|(job, stored)| !stored.resolved.is_empty() || job.end.is_some());
+        let observed: Vec<&Claim> = observed.map(|(_, stored)| &stored.claim).collect();
         self.write_changes_observed(&changes, &observed).await?;
 
-        let links: Vec<_> = both().filter_map(|(job, fits)| Some((fits.claim.no, put(job)?, &fits.given))).collect();
+        let links: Vec<_> =
+            both().filter_map(|(job, stored)| Some((stored.claim.no, put(job)?, &stored.given))).collect();
         self.put_links(&links).await?;
-        for (link, fits) in both().filter_map(|(job, fits)| Some((put(job)?, fits))) {
-            let undo = self.memory.add_account(fits.claim.token, &link.account);
+        for (link, stored) in both().filter_map(|(job, stored)| Some((put(job)?, stored))) {
+            let undo = self.memory.add_account(stored.claim.token, &link.account);
             self.undo_with(undo);
         }
-        let next: Vec<_> = both().map(|(job, fits)| (&fits.claim, job.step.next.as_slice())).collect();
+        let next: Vec<_> = both().map(|(job, stored)| (&stored.claim, job.step.next.as_slice())).collect();
         let mut ids = self.write_intents(&next).await?.into_iter();
 
-        for (_, fits) in both().filter(|(job, _)| job.end.is_some()) {
-            self.release(fits.claim.token)?;
+        for (_, stored) in both().filter(|(job, _)| job.end.is_some()) {
+            self.release(stored.claim.token)?;
             self.wake = true;
         }
         let stepped = |job: &StepJob| match job.step.next.len() {

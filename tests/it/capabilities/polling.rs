@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{CLIENT_SECRET, Stack, StackOptions},
+    engine::EngineTimes,
     keycloak::Source as _,
     model::{EventLog, EventPoll, Gap, LogPosition, RunMode, RunTrigger},
     store::{EngineStore as _, EventFilter, OperatorStore as _, PolledEvents, StoreReads as _, sqlite},
@@ -108,6 +109,20 @@ async fn an_event_that_becomes_visible_after_a_younger_one_is_found() {
     until("the younger user's account", async || w.has_account("younger")).await;
     polls(&w, 2).await;
     assert!(!w.has_account("nova"), "its event is not visible yet");
+    w.realm().show_held_events();
+    until("the account", async || w.has_account("nova")).await;
+    assert_eq!(requested_runs(&w).await, 0);
+}
+
+#[tokio::test]
+async fn an_event_whose_commit_took_longer_than_the_overlap_is_found_by_a_deep_read() {
+    let overlap = SignedDuration::from_millis(1_500);
+    let times = EngineTimes { poll_overlap: overlap, ..EngineTimes::hasty() };
+    let w = without_listener(StackOptions { times, ..polled() }).await;
+    w.realm().hold_stored_events(true);
+    w.realm().create_user(nova()).await.expect("created");
+    w.realm().hold_stored_events(false);
+    tokio::time::sleep(overlap.unsigned_abs() + Duration::from_secs(1)).await;
     w.realm().show_held_events();
     until("the account", async || w.has_account("nova")).await;
     assert_eq!(requested_runs(&w).await, 0);

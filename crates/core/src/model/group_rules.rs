@@ -205,19 +205,13 @@ impl GroupRules {
         self.own(path, |own| own.unmanaged_members).unwrap_or(self.unmanaged_members)
     }
 
-    /// Returns whether unmanaged members of any group are reported or removed.
-    pub fn minds_unmanaged(&self) -> bool {
-        let own = self.overrides.iter().filter_map(|own| own.unmanaged_members);
-        own.chain([self.unmanaged_members]).any(|setting| setting != UnmanagedMembers::Keep)
-    }
-
     /// Returns what happens to the group with this path while it has no member in scope.
     pub fn empty_at(&self, path: &str) -> EmptyGroups {
         self.own(path, |own| own.empty).unwrap_or(self.empty)
     }
 
     /// Returns whether it matters for any group whether it has members.
-    pub fn minds_empty(&self) -> bool {
+    pub fn handles_empty(&self) -> bool {
         let own = self.overrides.iter().filter_map(|own| own.empty);
         own.chain([self.empty]).any(|setting| setting != EmptyGroups::Create)
     }

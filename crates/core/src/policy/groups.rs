@@ -449,9 +449,9 @@ mod tests {
         assert_eq!((above("/eng/core/red"), above("/ops/night")), (vec!["/eng/core", "/eng"], vec![]));
         assert!(not_created("x", "/eng/x", &rules).is_none() && not_created("x", "/eng", &rules).is_some());
         assert_eq!(rules.unmanaged_members_at("/eng"), crate::model::UnmanagedMembers::Report);
-        assert!(rules.minds_unmanaged() && rules.counts_subgroups());
+        assert!(rules.counts_subgroups());
         let plain = GroupRules::default();
-        assert!(!plain.minds_unmanaged() && !plain.counts_subgroups() && plain.creates_at("/eng"));
+        assert!(!plain.counts_subgroups() && plain.creates_at("/eng"));
         let policy = Policy { groups: rules, ..Policy::default() };
         assert_eq!(
             unmatched(&policy, &[group("/ops")]),
