@@ -13,9 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// Interval at which a rushed clock checks for sleepers.
-const RUSHED_EVERY: Duration = Duration::from_millis(1);
-
 /// The machine's clock and the offset that tests have added; clones share one clock.
 #[derive(Clone, Debug)]
 pub struct DrivenClock(Arc<Inner>);
@@ -56,19 +53,11 @@ impl DrivenClock {
         self.0.ahead.send_modify(|ahead| *ahead += by);
     }
 
-    /// Advances the clock to the next wake-up time, again and again; never returns.
-    pub async fn rush(self) {
-        self.rush_every(RUSHED_EVERY).await;
-    }
-
-    /// Rushes the clock at this interval; work that does not sleep must fit in between.
-    pub async fn rush_every(self, every: Duration) {
-        loop {
-            tokio::time::sleep(every).await;
-            let first = self.0.sleepers().first().copied();
-            if let Some((until, _)) = first {
-                self.advance(until.duration_since(self.now()).max(SignedDuration::ZERO));
-            }
+    /// Advances the clock to the next wake-up time, if there is a sleeper.
+    pub fn advance_to_next_sleeper(&self) {
+        let first = self.0.sleepers().first().copied();
+        if let Some((until, _)) = first {
+            self.advance(until.duration_since(self.now()).max(SignedDuration::ZERO));
         }
     }
 }
