@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, error::WorkError, recover::shows, send::operation_key};
+use super::{approval_keys::operation_key, case::Case, error::WorkError, recover::shows};
 use crate::{
     model::{Account, Action, Linking, MatchedBy, Operation, Subject, TargetGroupId, UserState},
     plan::{Decision, Findings, Presence, Then},

@@ -8,6 +8,7 @@
 #![warn(clippy::disallowed_methods)]
 
 mod additions;
+mod approval_keys;
 mod breaker;
 mod case;
 mod contact;
@@ -40,6 +41,7 @@ mod without_server;
 mod work;
 
 pub use crate::clock::{Clock, Jitter, SystemClock};
+pub(crate) use approval_keys::approval_key;
 pub use case::Worked;
 pub use empty::has_member_in_scope;
 pub use error::WorkError;
@@ -51,7 +53,6 @@ pub use retry::ATTEMPTS;
 pub use ruled_groups::with_policy;
 pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, WaitingLine};
 pub use scope::judge;
-pub(crate) use send::approval_key;
 pub use service::{Schedule, Service, ServiceOptions};
 pub use subgroups::with_groups_below;
 pub use times::EngineTimes;

@@ -2,9 +2,10 @@
 //! group's task.
 
 use super::{
+    approval_keys::removals_from,
     case::{Case, fingerprint},
     error::WorkError,
-    send::{Sent, removals_from},
+    send::Sent,
 };
 use crate::{
     model::{

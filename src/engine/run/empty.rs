@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     engine::{
+        approval_keys::approval_item,
         case::{RunRules, fingerprint},
         empty::{group_of, is_deletion},
         error::WorkError,
         scope::judged,
-        send::approval_item,
         user::{GroupWork, Walked},
     },
     model::{

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     engine::{
+        approval_keys::approval_item,
         case::{RunRules, fingerprint},
         error::WorkError,
         group::{Intended, intend, keeps_name, wanted_rename},
-        send::approval_item,
         user::Walked,
     },
     model::{

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     engine::{
+        approval_keys::approval_item,
         case::{RunRules, fingerprint},
         error::WorkError,
         scope::judged,
-        send::approval_item,
         unmanaged::is_removal,
         user::{GroupWork, Walked},
     },

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     engine::{
+        approval_keys::approval_item,
         error::WorkError,
         ledger::actions,
         missing::missing_account,
         scope::judged,
-        send::approval_item,
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{

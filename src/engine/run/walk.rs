@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{
     engine::{
+        approval_keys::approval_key,
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
         scope::absent_groups,
-        send::approval_key,
     },
     keycloak::{FullListing, SourceError},
     model::{
