@@ -245,6 +245,15 @@ mod tests {
     }
 
     #[test]
+    fn each_log_has_its_own_position() {
+        let mut poll =
+            EventPoll { admin: Some(position(1, None)), user: Some(position(2, None)), ..EventPoll::default() };
+        assert_eq!(poll.position(EventLog::Admin).clone(), Some(position(1, None)));
+        *poll.position(EventLog::User) = None;
+        assert_eq!((poll.admin.is_some(), poll.user), (true, None));
+    }
+
+    #[test]
     fn the_state_is_read_back_as_written() {
         let state = EventPoll {
             settings: Some(EventSettings {

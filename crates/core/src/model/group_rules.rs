@@ -254,3 +254,35 @@ impl Default for GroupRules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_of_an_override_counts() {
+        let own = |json: &str| serde_json::from_str::<GroupOverride>(json).unwrap();
+        assert!(!own(r#"{"path": "/a"}"#).sets_something());
+        for json in [
+            r#"{"path": "/a", "members": "direct"}"#,
+            r#"{"path": "/a", "create": false}"#,
+            r#"{"path": "/a", "unmanaged_members": "keep"}"#,
+            r#"{"path": "/a", "empty": "skip"}"#,
+        ] {
+            assert!(own(json).sets_something(), "{json}");
+        }
+    }
+
+    #[test]
+    fn empty_groups_matter_if_the_setting_of_any_group_says_so() {
+        let rules = |json: &str| serde_json::from_str::<GroupRules>(json).unwrap();
+        for (json, handles_empty) in [
+            ("{}", false),
+            (r#"{"overrides": [{"path": "/a", "empty": "create"}]}"#, false),
+            (r#"{"overrides": [{"path": "/a", "empty": "skip"}]}"#, true),
+            (r#"{"empty": "delete"}"#, true),
+        ] {
+            assert_eq!(rules(json).handles_empty(), handles_empty, "{json}");
+        }
+    }
+}

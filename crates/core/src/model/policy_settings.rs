@@ -198,7 +198,8 @@ mod tests {
         let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint(&"jira".into());
         assert_eq!(of("{}"), Policy::default().fingerprint(&"jira".into()));
         assert_eq!(of("{}").len(), 16);
-        assert_eq!(of(r#"{"first_run": "apply", "adopt": "always", "safety": {"count": 1}}"#), of("{}"));
+        let limits = r#"{"first_run": "apply", "adopt": "always", "safety": {"count": 1}, "same_person_within": "1h"}"#;
+        assert_eq!(of(limits), of("{}"));
         for json in [
             r#"{"scope": {"required_groups": ["/staff"]}}"#,
             r#"{"scope": {"required_roles": ["staff"]}}"#,

@@ -188,3 +188,27 @@ pub struct PolicyTests {
     /// Tests of users.
     pub users: Vec<(usize, UserTest)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_expectation_of_a_test_of_a_user_counts() {
+        let test = |more: &str| {
+            let json = format!(r#"{{"name": "t", "user": {{"username": "anna"}}{more}}}"#);
+            serde_json::from_str::<UserTest>(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
+        };
+        assert!(!test("").expects_something());
+        for more in [
+            r#", "in_scope": false"#,
+            r#", "groups": []"#,
+            r#", "attributes": {"title": "Lead"}"#,
+            r#", "login": "anna""#,
+            r#", "display_name": "Anna""#,
+            r#", "email": "anna@example.org""#,
+        ] {
+            assert!(test(more).expects_something(), "{more}");
+        }
+    }
+}

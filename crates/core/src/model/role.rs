@@ -139,7 +139,7 @@ mod tests {
             ("a~~~/b", RoleName::of_realm("a~/b")),
         ] {
             assert_eq!(RoleName::try_from(text.to_owned()), Ok(role.clone()), "{text}");
-            assert_eq!(role.to_string(), text);
+            assert_eq!(String::from(role), text);
         }
         assert_eq!(RoleName::try_from("a~b".to_owned()), Ok(RoleName::of_realm("a~b")));
     }
@@ -167,6 +167,8 @@ mod tests {
             unread: Some(Arc::new([(user.clone(), unread.clone()), (admin.clone(), unread.clone())].into())),
         };
         assert_eq!((roles.has(&user), roles.has(&admin), roles.has(&other)), (Ok(true), Err(&unread), Ok(false)));
-        assert!(!roles.is_empty() && UserRoles::default().is_empty());
+        assert!(UserRoles::default().is_empty());
+        assert!(!UserRoles { unread: None, ..roles.clone() }.is_empty());
+        assert!(!UserRoles { held: Vec::new(), ..roles }.is_empty());
     }
 }

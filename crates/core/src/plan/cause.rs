@@ -417,7 +417,9 @@ mod tests {
         let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng"}]}"#).unwrap();
         let granted = Situation { group_rules: &rules, ..given.situation() };
         assert_eq!(cause(&add, &granted), "granted by groups.constant of the policy");
-        let rules = serde_json::from_str(r#"{"constant": [{"name": "Eng", "roles": ["a", "jira/b"]}]}"#).unwrap();
+        let rules =
+            serde_json::from_str(r#"{"constant": [{"name": "Else"}, {"name": "Eng", "roles": ["a", "jira/b"]}]}"#)
+                .unwrap();
         let roles = UserRoles { held: vec![Arc::new(RoleName::of_client("jira", "b"))], unread: None };
         let presence = Presence::Present(UserState { roles, ..fixtures::user() }, Verdict::In);
         let granted = Situation { group_rules: &rules, presence: &presence, ..granted };

@@ -1,5 +1,9 @@
 //! The driver: owns every actor as a future, and decides alone, by its seed, which one continues and what happens next.
 
+mod choice;
+mod environment;
+mod time;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::{Future, poll_fn},
@@ -9,23 +13,22 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Engine, Jitter, Report, RunOptions, Tally, TargetPort, WorkError},
-    model::{AdoptRule, Approval, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
-    store::{
-        ChangeFilter, Decision, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore,
-    },
+    model::{AdoptRule, ErrorClass, FirstRun, Limited, Pair, Policy, RunTrigger, Safety},
+    store::{ChangeFilter, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore},
 };
 
+use self::choice::{Next, Weights};
 use crate::{
     checks::{self, Known, STRANGER},
     gates::{Actor, Opens, Waiting},
-    scenario::{Budget, Change, Scenario},
+    scenario::{Budget, Scenario},
     source::SimulatedSource,
     store::{Sabotage, WatchedStore},
     target::SimulatedTarget,
-    world::{MARGIN, Pending, Shared, StoreFault, World},
+    world::{Shared, World},
 };
 
 /// Number of the first realm's run among the actors; the second realm's is the next.
@@ -49,60 +52,6 @@ enum Ended {
 }
 
 type Acting = Pin<Box<dyn Future<Output = Ended>>>;
-
-/// Possible next steps.
-#[derive(Clone, Debug)]
-enum Next {
-    Pass { gate: Waiting, fails: bool },
-    StartWorker(Actor),
-    StartRun(usize),
-    Change,
-    Commit,
-    Deliver(usize),
-    LoseEvent(usize),
-    DoubleEvent(usize),
-    Arrive(u64),
-    LoseRequest(u64),
-    GiveUpWaiting(u64),
-    Crash,
-    Drift,
-    StoreFails,
-    Hide,
-    ChangePolicy,
-    Approve,
-    Advance,
-}
-
-/// Probability of each step; drawn for each seed, so that some seeds switch often and others hardly ever.
-struct Weights {
-    same_actor: u32,
-    start: u32,
-    change: u32,
-    deliver: u32,
-    arrive: u32,
-    fault: u32,
-    advance: u32,
-    run: u32,
-    /// Whether runs start only after the last change, so that both sides must be in sync after them.
-    runs_come_last: bool,
-}
-
-impl Weights {
-    fn draw(rng: &mut SmallRng) -> Self {
-        let mut one_of = |choices: &[u32]| choices[rng.random_range(0..choices.len())];
-        Self {
-            same_actor: one_of(&[1, 1, 4, 20]),
-            start: one_of(&[2, 8, 20]),
-            change: one_of(&[1, 3, 10]),
-            deliver: one_of(&[2, 8, 20]),
-            arrive: one_of(&[2, 8, 20]),
-            fault: one_of(&[1, 1, 3, 10]),
-            advance: one_of(&[0, 1, 1, 4]),
-            run: one_of(&[2, 10, 40]),
-            runs_come_last: one_of(&[0, 1]) == 1,
-        }
-    }
-}
 
 /// One simulation.
 pub struct Simulation<'s> {
@@ -307,116 +256,6 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    async fn choose(&mut self) -> Option<Next> {
-        let mut choices = self.must_happen();
-        if self.waits_for_approval().await {
-            choices.push((self.weights.deliver, Next::Approve));
-        }
-        let busy = !choices.is_empty();
-        if !busy && self.may_advance().await {
-            choices.push((8, Next::Advance));
-        } else if busy {
-            choices.push((self.weights.advance, Next::Advance));
-        }
-        choices.extend(self.may_happen(!choices.is_empty()));
-        let total: u32 = choices.iter().map(|(weight, _)| weight).sum();
-        if total == 0 {
-            self.stuck().await;
-            return None;
-        }
-        let mut left = self.rng.random_range(0..total);
-        for (weight, next) in choices {
-            if left < weight {
-                return Some(next);
-            }
-            left -= weight;
-        }
-        None
-    }
-
-    /// Returns steps that make progress, one of which must happen eventually.
-    fn must_happen(&self) -> Vec<(u32, Next)> {
-        let mut choices = Vec::new();
-        let world = self.shared.world();
-        for gate in self.shared.gates.waiting() {
-            let open = match gate.opens {
-                Opens::Chosen | Opens::Reading => true,
-                Opens::At(time) => time <= world.now,
-                Opens::Answered(request) => world.answers.contains_key(&request),
-            };
-            if open {
-                let weight = if gate.actor == self.last_actor { 8 * self.weights.same_actor } else { 8 };
-                choices.push((weight, Next::Pass { gate, fails: false }));
-            }
-        }
-        for worker in (0..self.scenario.workers).filter(|worker| !self.actors.contains_key(worker)) {
-            if !self.idle.contains(&worker) {
-                choices.push((self.weights.start, Next::StartWorker(worker)));
-            }
-        }
-        choices.extend((0..world.events.len()).map(|event| (self.weights.deliver, Next::Deliver(event))));
-        choices.extend(world.requests.keys().map(|request| (self.weights.arrive, Next::Arrive(*request))));
-        if world.pending.is_some() {
-            choices.push((self.weights.change + 2, Next::Commit));
-        }
-        choices
-    }
-
-    /// Returns optional steps: changes, runs, and faults.
-    fn may_happen(&self, busy: bool) -> Vec<(u32, Next)> {
-        let mut choices = Vec::new();
-        let world = self.shared.world();
-        let Weights { change, fault, run, runs_come_last, .. } = self.weights;
-        if self.left.change > 0 && world.pending.is_none() {
-            choices.push((change, Next::Change));
-        }
-        if self.left.run > 0 && (self.left.change == 0 || !runs_come_last) {
-            let free = (0..self.pairs.len()).filter(|realm| !self.actors.contains_key(&(RUN + realm)));
-            choices.extend(free.map(|realm| (run, Next::StartRun(realm))));
-        }
-        if self.left.drift > 0 {
-            choices.push((2, Next::Drift));
-        }
-        if self.left.hide > 0 {
-            choices.push((2, Next::Hide));
-        }
-        if self.left.policy > 0 {
-            choices.push((change, Next::ChangePolicy));
-        }
-        if !busy {
-            return choices;
-        }
-        for event in 0..world.events.len() {
-            if self.left.lose > 0 {
-                choices.push((fault, Next::LoseEvent(event)));
-            }
-            if self.left.double > 0 {
-                choices.push((fault, Next::DoubleEvent(event)));
-            }
-        }
-        for (number, request) in &world.requests {
-            if request.sender.is_none() {
-                choices.push((fault, Next::LoseRequest(*number)));
-            } else if self.left.timeout > 0 {
-                choices.push((fault, Next::GiveUpWaiting(*number)));
-            }
-        }
-        if self.left.timeout > 0 {
-            choices.extend(world.answers.keys().map(|number| (fault, Next::GiveUpWaiting(*number))));
-        }
-        if self.left.fault > 0 {
-            let readings = self.shared.gates.waiting().into_iter().filter(|gate| gate.opens == Opens::Reading);
-            choices.extend(readings.map(|gate| (fault, Next::Pass { gate, fails: true })));
-        }
-        if self.left.store > 0 && world.store_out.is_none() && !self.actors.is_empty() {
-            choices.push((fault, Next::StoreFails));
-        }
-        if self.left.crash > 0 && !self.actors.is_empty() {
-            choices.push((fault, Next::Crash));
-        }
-        choices
-    }
-
     async fn happen(&mut self, next: Next) {
         let mut stirs = true;
         match next {
@@ -581,254 +420,6 @@ impl<'s> Simulation<'s> {
             }
         }
         ended
-    }
-
-    fn change(&mut self) {
-        let changes = self.scenario.changes(&self.shared.world().realms, &self.born);
-        self.left.change -= 1;
-        if changes.is_empty() {
-            return;
-        }
-        let Change { what, after, hints } = changes[self.rng.random_range(0..changes.len())].clone();
-        let early = self.left.early > 0 && self.rng.random_bool(0.5);
-        self.left.early -= u32::from(early);
-        for realm in &after {
-            self.born.extend(realm.users.keys().map(ToString::to_string));
-            self.born.extend(realm.groups.keys().map(ToString::to_string));
-        }
-        self.run_since.clear();
-        self.running_since.clear();
-        self.lost |= hints.is_empty();
-        let mut world = self.shared.world();
-        if early {
-            world.say(format!("source: it will be that {what}, an event tells it already"));
-            world.pending = Some(Pending { what, realms: after, by: world.now + COMMITS_WITHIN });
-        } else {
-            world.become_realms(after);
-            let shown = world.show();
-            world.say(format!("source: {what}: {shown}"));
-        }
-        for (realm, subject) in hints {
-            world.send_event(realm, subject, early);
-        }
-    }
-
-    async fn deliver(&mut self, event: usize) {
-        let sent = self.shared.world().events.remove(event);
-        let now = self.now();
-        self.shared.world().say(format!("event of {} is stored", sent.event.about));
-        let pair = &self.pairs[sent.realm];
-        let targets = [pair.target.clone()];
-        // Through the engine's own store, which may be a sabotaged one.
-        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event.clone()], now).await;
-        if stored.is_err() {
-            // It was not acknowledged, so its sender retries.
-            self.shared.world().events.push(sent);
-        }
-    }
-
-    async fn arrive(&mut self, request: u64) {
-        self.expect_nobody_harmed(request).await;
-        self.shared.world().arrive(request);
-    }
-
-    /// Checks that no user that was enabled throughout is deactivated, not even for a moment.
-    async fn expect_nobody_harmed(&self, request: u64) {
-        let hit = {
-            let world = self.shared.world();
-            let operation = world.requests.get(&request).map(|request| &request.operation);
-            match operation {
-                Some(operation @ Operation::DeactivateUser { account, .. }) => world.addressed(account, operation).ok(),
-                _ => None,
-            }
-        };
-        let Some(hit) = hit else { return };
-        for pair in &self.pairs {
-            let links = self.store.links(pair).await.expect("the store answers");
-            let Some(link) = links.iter().find(|link| link.account == hit) else { continue };
-            let mut world = self.shared.world();
-            if world.never_off.contains(&link.user) {
-                world.violated("S1t", format!("{} was enabled throughout and is deactivated", link.user));
-            }
-        }
-    }
-
-    /// Restarts usersync with another policy, which needs a full reconcile.
-    async fn change_policy(&mut self) {
-        self.left.policy -= 1;
-        self.left.run += 1;
-        self.lost = true;
-        self.run_since.clear();
-        let rules = self.scenario.draw_rules(&mut self.rng);
-        {
-            let mut world = self.shared.world();
-            world.say(format!("the policy changes: {}", rules.policy()));
-            world.become_rules(rules);
-        }
-        self.restart().await;
-    }
-
-    /// Returns the open approvals.
-    async fn open_approvals(&self) -> Vec<Approval> {
-        let mut open = self.store.approvals(true).await.expect("the store answers");
-        open.retain(|approval| self.pairs.contains(&approval.pair));
-        open
-    }
-
-    async fn waits_for_approval(&self) -> bool {
-        self.scenario.draws_policy && !self.open_approvals().await.is_empty()
-    }
-
-    /// Approves all that waits for an operator.
-    async fn approve(&mut self) {
-        for approval in self.open_approvals().await {
-            self.shared.world().say(format!("an operator approves: {:?}", approval.kind));
-            let (by, note) = ("operator".to_owned(), None);
-            let decision = Decision { set: approval.id, items: Vec::new(), approve: true, by, note };
-            self.store.decide(&decision, self.now()).await.expect("the store answers");
-        }
-    }
-
-    /// Crashes and restarts the process: its memory is lost, requests in flight are not.
-    async fn crash(&mut self) {
-        self.left.crash -= 1;
-        self.shared.world().say("crash");
-        self.restart().await;
-    }
-
-    async fn restart(&mut self) {
-        self.actors.clear();
-        self.running_since.clear();
-        self.shared.world().claims.clear();
-        self.store.crash(self.now()).await.expect("the store answers");
-        self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
-    }
-
-    /// Hides an account from the target for a while: as long as a stale node or a resync takes, or for hours.
-    fn hide(&mut self) {
-        self.left.hide -= 1;
-        self.lost = true;
-        self.run_since.clear();
-        self.running_since.clear();
-        let mut world = self.shared.world();
-        let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
-        let account = &accounts[self.rng.random_range(0..accounts.len())];
-        let minutes = [1, 5, 20, 120][self.rng.random_range(0..4)];
-        let until = world.now + SignedDuration::from_mins(minutes);
-        world.hidden.insert(account.id.clone(), until);
-        world.say(format!("target: {} is not found for {minutes} minutes", account.id));
-    }
-
-    /// Makes this many calls of the store fail.
-    fn store_fails(&mut self) {
-        self.left.store -= 1;
-        let fault = if self.rng.random_bool(0.7) { StoreFault::Refused } else { StoreFault::Unconfirmed };
-        let calls = self.rng.random_range(1..=8);
-        let mut world = self.shared.world();
-        world.say(format!("the next {calls} calls of the store fail: {fault:?}"));
-        world.store_out = Some((fault, calls));
-    }
-
-    /// Changes something in the target without usersync.
-    fn drift(&mut self) {
-        self.left.drift -= 1;
-        self.lost = true;
-        self.run_since.clear();
-        self.running_since.clear();
-        let mut world = self.shared.world();
-        let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
-        let groups: Vec<_> = world.groups.keys().cloned().collect();
-        let account = &accounts[self.rng.random_range(0..accounts.len())];
-        // An effect that this change undoes cannot be seen any more when the intent is recovered.
-        for intent in world.intents.values_mut().filter(|intent| intent.outcome.is_none()) {
-            intent.took_effect &= intent.operation.account() != Some(&account.id);
-        }
-        if self.rng.random_bool(0.5) {
-            let group = &groups[self.rng.random_range(0..groups.len())];
-            if let Some((_, members)) = world.groups.get_mut(group)
-                && !members.remove(&account.id)
-            {
-                members.insert(account.id.clone());
-            }
-        } else if let Some(account) = world.accounts.get_mut(&account.id) {
-            account.display_name = "Somebody else".into();
-        }
-        let shown = world.show();
-        world.say(format!("drift in the target: {shown}"));
-    }
-
-    // --- time ---
-
-    async fn next_due(&self) -> Option<Timestamp> {
-        let connectors: Vec<_> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
-        self.store.next_due(&self.pairs[0].target, &connectors).await.expect("the store answers")
-    }
-
-    /// Returns the times of everything that only time triggers.
-    async fn times(&self) -> Vec<Timestamp> {
-        let due = self.next_due().await;
-        let world = self.shared.world();
-        let mut times: Vec<Timestamp> = due.into_iter().collect();
-        times.extend(self.shared.gates.waiting().into_iter().filter_map(|gate| match gate.opens {
-            Opens::At(time) => Some(time),
-            _ => None,
-        }));
-        for request in world.requests.values() {
-            times.push(if request.sender.is_some() { past(request.deadline) } else { request.deadline + MARGIN });
-        }
-        times.extend(world.pending.as_ref().map(|pending| pending.by));
-        times.extend(world.hidden.values());
-        times.retain(|time| *time > world.now);
-        times.sort();
-        times
-    }
-
-    async fn may_advance(&self) -> bool {
-        !self.times().await.is_empty()
-    }
-
-    /// Advances the clock, mostly to the next of these times.
-    async fn advance(&mut self) {
-        let times = self.times().await;
-        let Some(first) = times.first() else { return };
-        let time = if self.rng.random_bool(0.7) { *first } else { times[self.rng.random_range(0..times.len())] };
-        let requests: Vec<u64> = self.shared.world().requests.keys().copied().collect();
-        for number in requests {
-            let Some(request) = self.shared.world().requests.get(&number).cloned() else { continue };
-            if request.sender.is_some() && request.deadline < time {
-                if self.left.timeout > 0 && self.rng.random_bool(0.7) {
-                    self.left.timeout -= 1;
-                    self.shared.world().give_up_waiting(number);
-                } else {
-                    self.arrive(number).await;
-                }
-            }
-            let orphan = self.shared.world().requests.get(&number).is_some_and(|request| request.sender.is_none());
-            if orphan && request.deadline + MARGIN <= time {
-                if self.rng.random_bool(0.7) {
-                    self.arrive(number).await;
-                } else {
-                    self.shared.world().lose(number);
-                }
-            }
-        }
-        let mut world = self.shared.world();
-        if world.pending.as_ref().is_some_and(|pending| pending.by <= time) {
-            world.commit();
-        }
-        world.now = time;
-        let since = time.duration_since(crate::world::BEGIN);
-        world.say(format!("time: {since:#}"));
-    }
-
-    /// Checks, when no step is possible, that this is because all work is done.
-    async fn stuck(&mut self) {
-        let due = self.next_due().await;
-        let mut world = self.shared.world();
-        if !self.actors.is_empty() || due.is_some() {
-            let text = format!("nothing can happen, but {} work, due: {due:?}", self.actors.len());
-            world.violated("L", text);
-        }
     }
 
     // --- properties ---
