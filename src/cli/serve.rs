@@ -42,7 +42,7 @@ SIGHUP reloads secrets and certificates, and reports other changes in the config
 part of the server fails for good, it exits with code 1, so that a supervisor restarts it.
 
 Events are stored before they are acknowledged, and applied at once; full reconciles run on each connector's \
-schedule, and at start if one was missed. The first run of a connector on a target is planned and held for approval. \
+schedule, and at start if one was missed. The first run of a connector on a target is planned and waits for approval. \
 /healthz, /readyz and /metrics are served beside /hooks/CONNECTOR.",
     after_help = "\
 Examples:

@@ -770,8 +770,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.safety.percent",
         "0 to 50",
         Value("5.0"),
-        "The same as a percentage of the active linked accounts; the larger of the two applies. Capped like `count`. \
-         In a first run, the accounts that it creates and adopts count too.",
+        "The same as a percentage of the active linked accounts, or of the managed groups for operations on groups; \
+         the larger of the two applies. Capped like `count`. In a first run, the accounts that it creates and adopts count too.",
     ),
     key(
         "connector.policy.safety.remove_members_percent",

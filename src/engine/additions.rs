@@ -8,7 +8,7 @@
 //! not being sent are withdrawn and its claim is released, so that its task is worked at once.
 //!
 //! # Guarantees
-//! An addition is stored as an intent before it is sent (rule: an open intent closes its subject and account). It is
+//! An addition is stored as an intent before it is sent (rule: an open intent locks its subject and account). It is
 //! sent only while its user's claim is held (rule: an ended claim writes nothing). An addition that is not sent in time
 //! is returned to its user, which stores a new intent.
 

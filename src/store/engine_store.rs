@@ -116,7 +116,7 @@ pub trait EngineStore: StoreReads {
     /// Claims the next due task of this target for one of `connectors`, by priority, then time; `None`: no task is due.
     ///
     /// The subject and its linked account are claimed together. A task waits while a request on either of them can
-    /// still arrive (rule: an open intent closes its subject and account).
+    /// still arrive (rule: an open intent locks its subject and account).
     async fn claim(
         &self,
         target: &TargetName,

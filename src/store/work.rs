@@ -102,7 +102,7 @@ pub struct ContactOrder {
     pub ended: Option<OrderEnd>,
 }
 
-/// An operation that is stored before it is sent (rule: an open intent closes its subject and account).
+/// An operation that is stored before it is sent (rule: an open intent locks its subject and account).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenIntent {
     /// The intent's id.

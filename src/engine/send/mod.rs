@@ -1,5 +1,5 @@
 //! Sends the operations of a claimed subject. Each is stored as an intent before, and its result is recorded after
-//! (rule: an open intent closes its subject and account).
+//! (rule: an open intent locks its subject and account).
 
 mod account_additions;
 

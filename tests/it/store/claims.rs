@@ -1,5 +1,5 @@
 //! Claims, intents and observations. Rules: a newer observation wins; a claim holds the subject and the account; an
-//! ended claim writes nothing; an open intent closes its subject and account.
+//! ended claim writes nothing; an open intent locks its subject and account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
