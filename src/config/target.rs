@@ -11,7 +11,7 @@ use super::{
     typed::typed,
     values::{self, Wrong},
 };
-use crate::targets::{KINDS, TargetKind, scim};
+use crate::targets::{KINDS, ProtectionSettings, TargetKind, scim};
 
 /// The profiles of SCIM servers by name.
 static PROFILES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| scim::profiles().map(|name| (name, name)).collect());
@@ -44,10 +44,12 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         reach: reach?,
         applications: applications?,
         default_group: default_group?,
-        protected_groups: groups?,
-        frozen_groups: frozen_groups?,
-        managed_access_groups: access_groups?,
-        protected_users: users?,
+        protection: ProtectionSettings {
+            protected_groups: groups?,
+            frozen_groups: frozen_groups?,
+            managed_access_groups: access_groups?,
+            protected_users: users?,
+        },
         profile,
         habits: habits?,
         // Filled in from the connectors' policies.

@@ -318,8 +318,8 @@ async fn service_users_and_administrators_are_protected() {
     place.server.set_service("bot", true);
     place.server.set_user_permission("eve", Some(Permission::SysAdmin));
     let mut named = settings(&place.server);
-    named.frozen_groups = vec!["READERS".into()];
-    named.protected_users = vec!["Bob".into()];
+    named.protection.frozen_groups = vec!["READERS".into()];
+    named.protection.protected_users = vec!["Bob".into()];
     place.server.add_account(NewAccount::named("bob"));
     let target = client(named);
     for (name, words) in [

@@ -43,7 +43,7 @@ async fn rename(git: &Git, login: &str, name: &str) {
 #[tokio::test]
 async fn a_protected_group_is_not_changed_but_its_users_are() {
     // It does not exist yet: it is not created either.
-    let git = Git::set(options(), |settings| settings.protected_groups = vec!["Board".to_owned()]).await;
+    let git = Git::set(options(), |settings| settings.protection.protected_groups = vec!["Board".to_owned()]).await;
     let board = git.w.realm().create_group(None, "board").await.expect("made");
     git.w.realm().join(&git.w.id("alice"), &board).await.expect("joined");
     git.w.calm().await;
@@ -65,7 +65,8 @@ async fn a_protected_group_is_not_changed_but_its_users_are() {
 
 #[tokio::test]
 async fn a_leaver_whom_a_protected_group_lets_sign_in_is_reported_and_stays_in_it() {
-    let git = Git::set(options(), |settings| settings.protected_groups = vec!["stash-users".to_owned()]).await;
+    let git =
+        Git::set(options(), |settings| settings.protection.protected_groups = vec!["stash-users".to_owned()]).await;
     git.w.realm().update_user(&git.w.id("staff1"), UserChange::enabled(false)).await.expect("changed");
     git.w.calm().await;
     assert!(is_in(&git, "staff1", "stash-users"));
@@ -75,7 +76,7 @@ async fn a_leaver_whom_a_protected_group_lets_sign_in_is_reported_and_stays_in_i
 
 #[tokio::test]
 async fn users_in_a_frozen_group_are_not_changed_and_events_and_runs_count_them() {
-    let git = Git::set(options(), |settings| settings.frozen_groups = vec!["board".to_owned()]).await;
+    let git = Git::set(options(), |settings| settings.protection.frozen_groups = vec!["board".to_owned()]).await;
     git.server.add_group("board");
     git.server.add_member("board", "staff1");
     let before = display_name(&git, "staff1");
@@ -95,7 +96,7 @@ async fn users_in_a_frozen_group_are_not_changed_and_events_and_runs_count_them(
 
 #[tokio::test]
 async fn an_operator_who_replays_what_failed_does_not_mean_protected_users() {
-    let git = Git::set(options(), |settings| settings.protected_users = vec!["staff1".to_owned()]).await;
+    let git = Git::set(options(), |settings| settings.protection.protected_users = vec!["staff1".to_owned()]).await;
     rename(&git, "staff1", "Other").await;
     assert_eq!(noted(&git).await.len(), 1);
     git.w.replay_dead().await;

@@ -32,7 +32,11 @@ fn defaults_fill_what_is_not_written() {
         (8, None, Duration::from_secs(30))
     );
     assert_eq!(target.applications, ["jira-software"]);
-    assert!(target.protected_groups.is_empty() && target.frozen_groups.is_empty() && target.protected_users.is_empty());
+    assert!(
+        target.protection.protected_groups.is_empty()
+            && target.protection.frozen_groups.is_empty()
+            && target.protection.protected_users.is_empty()
+    );
     let connector = &config.connectors[0];
     assert_eq!((connector.realm.as_str(), connector.client_realm.as_str()), ("acme", "acme"));
     assert_eq!((connector.client_id.as_str(), connector.enabled), ("usersync", true));

@@ -98,8 +98,8 @@ async fn settings_protect_more() {
     place.simulator.add_user(NewCrowdUser::named("eve").in_groups(&["Board"]));
     place.simulator.add_user(NewCrowdUser::named("Ann"));
     let mut settings = settings(&place.simulator);
-    settings.frozen_groups = vec!["board".to_owned(), "nowhere".to_owned()];
-    settings.protected_users = vec!["ann".to_owned()];
+    settings.protection.frozen_groups = vec!["board".to_owned(), "nowhere".to_owned()];
+    settings.protection.protected_users = vec!["ann".to_owned()];
     let crowd = CrowdTarget::new(settings).expect("good settings");
     for name in ["eve", "Ann"] {
         assert!(crowd.account_named(name).await.expect("a look").expect("there").protected.is_some(), "{name}");

@@ -338,7 +338,7 @@ async fn accounts_are_read_with_groups_and_with_what_protects_them() {
     })
     .await;
     let mut settings = settings(&server.url);
-    settings.protected_users = vec!["Ada".to_owned()];
+    settings.protection.protected_users = vec!["Ada".to_owned()];
     let jira = JiraTarget::new(settings).expect("good settings");
     let read = async |name: &str| jira.account_named(name).await.expect("an answer");
     let ada = read("ada").await.expect("there");

@@ -259,8 +259,11 @@ async fn protected_accounts_are_reported_with_every_read() {
     server.add_account(NewAccount::named("Boss"));
     server.add_account(NewAccount::named("ada"));
     let settings = usersync::targets::scim::ScimSettings {
-        frozen_groups: vec!["admins".to_owned(), "no such".to_owned()],
-        protected_users: vec!["boss".to_owned()],
+        protection: usersync::targets::ProtectionSettings {
+            frozen_groups: vec!["admins".to_owned(), "no such".to_owned()],
+            protected_users: vec!["boss".to_owned()],
+            ..Default::default()
+        },
         ..super::world::settings(&server)
     };
     let scim = usersync::targets::scim::ScimTarget::new(settings).expect("good settings");

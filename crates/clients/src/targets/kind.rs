@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use url::Url;
 
-use super::{Capabilities, Target, TargetError, scim::Habits};
+use super::{Capabilities, ProtectionSettings, Target, TargetError, scim::Habits};
 use crate::{
     model::TargetName,
     settings::{Reach, TargetAuth},
@@ -65,14 +65,8 @@ pub struct TargetConfig {
     pub applications: Vec<String>,
     /// Whether new accounts are added to Bitbucket's default group.
     pub default_group: bool,
-    /// Groups that are never changed, and whose members are neither added nor removed.
-    pub protected_groups: Vec<String>,
-    /// Groups that are never changed, and whose accounts are never changed.
-    pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, but from which usersync also removes members.
-    pub managed_access_groups: Vec<String>,
-    /// Logins that are never changed.
-    pub protected_users: Vec<String>,
+    /// Groups and accounts that are not changed.
+    pub protection: ProtectionSettings,
     /// The SCIM server's profile, by name; `None`: it is detected.
     pub profile: Option<&'static str>,
     /// The SCIM server's differences from its profile.

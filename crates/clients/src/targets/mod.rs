@@ -27,7 +27,7 @@ use self::rest::Rest;
 pub use kind::{NoToken, TargetConfig, TargetKind};
 pub use left_open::{LeftOpen, left_open};
 pub use registry::{KINDS, build};
-pub use rest::{ClientCredentials, Credentials};
+pub use rest::{ClientCredentials, Credentials, ProtectionSettings};
 pub use usersync_core::{
     capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups},
     note::{Note, NoteState},

@@ -47,7 +47,8 @@ impl BitbucketTarget {
             let advice = format!("Remove the account from {}", access.join(", "));
             return Err(stored_elsewhere(what, "its groups", user, &advice));
         }
-        let protected = |group: &&str| self.settings.protected_groups.iter().any(|name| fold(name) == fold(group));
+        let protected =
+            |group: &&str| self.settings.protection.protected_groups.iter().any(|name| fold(name) == fold(group));
         if let Some(group) = access.iter().filter_map(|one| one.strip_prefix(GROUP)).find(protected) {
             return Err(unsupported(format!(
                 "{what}: {group} lets the account sign in, and protected_groups names that group. Remove the account \

@@ -106,7 +106,7 @@ impl BitbucketTarget {
 
         let permitted = known.iter().flat_map(|known| known.grants.groups.values());
         let permitted = permitted.map(|(name, permission)| (name.clone(), format!("licence through {permission}")));
-        let access_groups = access_groups(permitted, &self.settings.managed_access_groups);
+        let access_groups = access_groups(permitted, &self.settings.protection.managed_access_groups);
         notes.extend(access_note(&access_groups));
         let manifest = atlassian::manifest(&self.rest).await?;
         let base_url = manifest.as_ref().and_then(|manifest| manifest.url.as_deref());

@@ -126,8 +126,7 @@ impl BitbucketTarget {
         let grants = self.grants(deadline).await?;
         let marked = grants.administrators();
         let settings = &self.settings;
-        let mut protection =
-            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        let mut protection = Protection::configured(&settings.protection);
         protection.groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &protection.groups {

@@ -102,7 +102,7 @@ impl ConfluenceTarget {
             giving = self.own_access_groups(&known.own_id).await?;
         }
         giving.push((self.settings.all_users_group.clone(), "access to Confluence, by its default name".to_owned()));
-        let access_groups = access_groups(giving, &self.settings.managed_access_groups);
+        let access_groups = access_groups(giving, &self.settings.protection.managed_access_groups);
         notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));

@@ -40,8 +40,7 @@ impl ConfluenceTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let settings = &self.settings;
-        let mut protection =
-            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        let mut protection = Protection::configured(&settings.protection);
         let (marked, _) = self.marked_groups(&own_id, deadline).await?;
         self.standings.renew(marked.iter().map(|name| (name.clone(), true)));
         protection.groups.extend(marked.iter().cloned());

@@ -73,7 +73,7 @@ impl CrowdTarget {
         );
         notes.push(note(NoteState::Ok, "protected", text));
         let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "default name of a product's user group".to_owned()));
-        let access_groups = access_groups(usual, &self.settings.managed_access_groups);
+        let access_groups = access_groups(usual, &self.settings.protection.managed_access_groups);
         notes.extend(access_note(&access_groups));
         if !self.settings.attributes.is_empty() {
             let names: Vec<_> = self.settings.attributes.iter().map(String::as_str).collect();

@@ -81,8 +81,7 @@ impl CrowdTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let settings = &self.settings;
-        let mut protection =
-            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        let mut protection = Protection::configured(&settings.protection);
         protection.groups.extend(ADMINISTRATORS.map(str::to_owned));
         for group in protection.groups.clone() {
             let read = self.all_members(&group, deadline).await;

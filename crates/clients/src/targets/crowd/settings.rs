@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use url::Url;
 
 use crate::targets::{
-    Credentials, TargetConfig,
+    Credentials, ProtectionSettings, TargetConfig,
     http::{HttpSettings, SecretProvider},
     rest::debug_settings,
 };
@@ -39,14 +39,8 @@ pub struct CrowdSettings {
     pub base_url: Url,
     /// The application's name and password.
     pub credentials: Credentials,
-    /// Groups that are not changed, nor their members.
-    pub protected_groups: Vec<String>,
-    /// Groups that are not changed and that protect their members, in addition to the known administrators' groups.
-    pub frozen_groups: Vec<String>,
-    /// Groups that grant access to the product and from which usersync may still remove members.
-    pub managed_access_groups: Vec<String>,
-    /// Logins of further protected accounts.
-    pub protected_users: Vec<String>,
+    /// Groups and accounts that usersync does not change.
+    pub protection: ProtectionSettings,
     /// Names of further attributes of accounts.
     pub attributes: BTreeSet<String>,
     /// Connection settings.
@@ -69,10 +63,7 @@ impl CrowdSettings {
         Self {
             base_url,
             credentials,
-            protected_groups: Vec::new(),
-            frozen_groups: Vec::new(),
-            managed_access_groups: Vec::new(),
-            protected_users: Vec::new(),
+            protection: ProtectionSettings::default(),
             attributes: BTreeSet::new(),
             http: HttpSettings::default(),
         }
@@ -82,10 +73,7 @@ impl CrowdSettings {
 impl From<&TargetConfig> for CrowdSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
-        settings.protected_groups.clone_from(&config.protected_groups);
-        settings.frozen_groups.clone_from(&config.frozen_groups);
-        settings.managed_access_groups.clone_from(&config.managed_access_groups);
-        settings.protected_users.clone_from(&config.protected_users);
+        settings.protection.add(&config.protection);
         settings.attributes.clone_from(&config.attributes);
         settings.http = HttpSettings::from(&config.reach);
         settings

@@ -203,7 +203,7 @@ impl JiraTarget {
             let groups = role.groups.into_iter().chain(role.default_groups).flatten().collect::<Vec<_>>();
             groups.into_iter().map(move |group| (group, format!("application access to {name}")))
         });
-        Ok(access_groups(groups, &self.settings.managed_access_groups))
+        Ok(access_groups(groups, &self.settings.protection.managed_access_groups))
     }
 
     /// Whether new accounts get access to this application.

@@ -36,8 +36,7 @@ impl JiraTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let settings = &self.settings;
-        let mut protection =
-            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
+        let mut protection = Protection::configured(&settings.protection);
         let picked = self.picked_groups(deadline).await?;
         protection.groups.extend(picked.marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), picked.incomplete);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use crate::targets::{Credentials, TargetConfig, http::HttpSettings, rest::debug_settings};
+use crate::targets::{Credentials, ProtectionSettings, TargetConfig, http::HttpSettings, rest::debug_settings};
 
 /// Address, credentials and protection rules of a Jira target.
 #[derive(Clone)]
@@ -16,14 +16,8 @@ pub struct JiraSettings {
     /// Applications (`jira-software`) that a new account gets access to. `None`: the instance's default; an empty list:
     /// none.
     pub applications: Option<Vec<String>>,
-    /// Groups that usersync never changes, nor their memberships.
-    pub protected_groups: Vec<String>,
-    /// Groups that usersync never changes; their members are protected accounts.
-    pub frozen_groups: Vec<String>,
-    /// Groups that grant access to the product, but from which usersync still removes members.
-    pub managed_access_groups: Vec<String>,
-    /// Logins of further protected accounts.
-    pub protected_users: Vec<String>,
+    /// Groups and accounts that usersync does not change.
+    pub protection: ProtectionSettings,
     /// HTTP settings of the connection to the server.
     pub http: HttpSettings,
 }
@@ -41,10 +35,10 @@ impl JiraSettings {
             base_url,
             credentials,
             applications: None,
-            protected_groups: Vec::new(),
-            frozen_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
-            managed_access_groups: Vec::new(),
-            protected_users: Vec::new(),
+            protection: ProtectionSettings {
+                frozen_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
+                ..ProtectionSettings::default()
+            },
             http: HttpSettings::default(),
         }
     }
@@ -54,10 +48,7 @@ impl From<&TargetConfig> for JiraSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.applications = Some(config.applications.clone());
-        settings.protected_groups.clone_from(&config.protected_groups);
-        settings.frozen_groups.extend(config.frozen_groups.iter().cloned());
-        settings.managed_access_groups.clone_from(&config.managed_access_groups);
-        settings.protected_users.clone_from(&config.protected_users);
+        settings.protection.add(&config.protection);
         settings.http = HttpSettings::from(&config.reach);
         settings
     }

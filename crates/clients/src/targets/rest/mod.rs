@@ -34,7 +34,9 @@ pub use password::{PASSWORD_LENGTH, random_password};
 pub use probe::{
     Version, access_groups, access_note, clock_note, group_rename_note, note, round_trip_note, seats_note, thin,
 };
-pub use protection::{Protection, ProtectionCache, administrators_unconfirmed, ended, fold, refuse_protected};
+pub use protection::{
+    Protection, ProtectionCache, ProtectionSettings, administrators_unconfirmed, ended, fold, refuse_protected,
+};
 pub use refusals::{MANUALLY, gone, group_name_taken, login_taken};
 pub use standings::Standings;
 

@@ -36,6 +36,30 @@ pub fn administrators_unconfirmed(operation: &Operation, why: &str) -> TargetErr
     unconfirmed(format!("{operation}: {text}. Cause: {why}. usersync retries it."))
 }
 
+/// Groups and accounts of a target that usersync does not change, by name.
+#[derive(Clone, Debug, Default)]
+pub struct ProtectionSettings {
+    /// Groups that are never changed, nor their memberships.
+    pub protected_groups: Vec<String>,
+    /// Groups that are never changed, nor their memberships, nor the accounts of their members.
+    pub frozen_groups: Vec<String>,
+    /// Groups that grant access to the product, but from which usersync still removes members.
+    pub managed_access_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+}
+
+impl ProtectionSettings {
+    /// Adds the names of other settings.
+    pub fn add(&mut self, other: &Self) {
+        let Self { protected_groups, frozen_groups, managed_access_groups, protected_users } = other;
+        self.protected_groups.extend_from_slice(protected_groups);
+        self.frozen_groups.extend_from_slice(frozen_groups);
+        self.managed_access_groups.extend_from_slice(managed_access_groups);
+        self.protected_users.extend_from_slice(protected_users);
+    }
+}
+
 /// Accounts and groups that must not or cannot be changed on a server.
 #[derive(Debug, Default)]
 pub struct Protection {
@@ -44,7 +68,7 @@ pub struct Protection {
     /// Folded names of groups with protected members: administrators' groups, including those that the server marks,
     /// and the groups in `frozen_groups`.
     pub groups: HashSet<String>,
-    /// Folded names of the groups in `protected_groups`; their memberships are changed normally.
+    /// Folded names of the groups in `protected_groups`; the accounts of their members are changed normally.
     pub groups_alone: HashSet<String>,
     /// Folded names of those in `groups` that grant administration, as marked by the server or known by name.
     pub marked: HashSet<String>,
@@ -62,13 +86,13 @@ pub struct Protection {
 }
 
 impl Protection {
-    /// Returns what the settings name: groups that are frozen, groups that are protected, and logins.
-    pub fn configured(frozen_groups: &[String], protected_groups: &[String], users: &[String]) -> Self {
+    /// Returns what the settings name.
+    pub fn configured(settings: &ProtectionSettings) -> Self {
         let folded = |names: &[String]| names.iter().map(|name| fold(name)).collect();
         Self {
-            groups: folded(frozen_groups),
-            groups_alone: folded(protected_groups),
-            users: folded(users),
+            groups: folded(&settings.frozen_groups),
+            groups_alone: folded(&settings.protected_groups),
+            users: folded(&settings.protected_users),
             ..Self::default()
         }
     }

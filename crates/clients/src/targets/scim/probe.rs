@@ -276,7 +276,7 @@ impl ScimTarget {
         protected_groups: &mut ProtectedGroups,
     ) -> Result<Vec<Note>, TargetError> {
         let mut notes = Vec::new();
-        if self.named_groups().next().is_none() && self.settings.protected_users.is_empty() {
+        if self.named_groups().next().is_none() && self.settings.protection.protected_users.is_empty() {
             let text = "none: SCIM does not identify administrators. Name them in frozen_groups and protected_users, \
                         and with them usersync's own account, if it has one there.";
             notes.push(note(NoteState::Note, "protected", text));
@@ -298,8 +298,8 @@ impl ScimTarget {
                 protected_groups.by_id.extend(ids.map(|id| (id.into(), why.clone())));
             }
         }
-        let users = (!self.settings.protected_users.is_empty())
-            .then(|| format!("{}: never changed", self.settings.protected_users.join(", ")));
+        let users = (!self.settings.protection.protected_users.is_empty())
+            .then(|| format!("{}: never changed", self.settings.protection.protected_users.join(", ")));
         let text = known.reported().into_iter().chain(users).collect::<Vec<_>>().join("; ");
         notes.push(note(NoteState::Ok, "protected", text));
         Ok(notes)
@@ -307,7 +307,7 @@ impl ScimTarget {
 
     /// Returns the groups that settings name, each with its setting.
     fn named_groups(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let frozen = self.settings.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
-        frozen.chain(self.settings.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))
+        let frozen = self.settings.protection.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
+        frozen.chain(self.settings.protection.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))
     }
 }

@@ -25,9 +25,8 @@ impl ScimTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let settings = &self.settings;
-        let mut protection =
-            Protection::configured(&settings.frozen_groups, &settings.protected_groups, &settings.protected_users);
-        for name in &settings.frozen_groups {
+        let mut protection = Protection::configured(&settings.protection);
+        for name in &settings.protection.frozen_groups {
             // A name that this server does not have protects no account; `check` reports it.
             for group in self.groups_named(name, fold, deadline).await? {
                 let Some(id) = group.id() else { continue };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use url::Url;
 
 use super::profile::Habits;
-use crate::targets::{Credentials, TargetConfig, http::HttpSettings, rest::debug_settings};
+use crate::targets::{Credentials, ProtectionSettings, TargetConfig, http::HttpSettings, rest::debug_settings};
 
 /// Address of a SCIM 2.0 server and how usersync works with it.
 #[derive(Clone)]
@@ -18,12 +18,8 @@ pub struct ScimSettings {
     pub profile: Option<String>,
     /// Differences between the server and its profile.
     pub habits: Habits,
-    /// Groups that are not changed, nor their members.
-    pub protected_groups: Vec<String>,
-    /// Groups that are not changed and that protect their members.
-    pub frozen_groups: Vec<String>,
-    /// Logins of further protected accounts.
-    pub protected_users: Vec<String>,
+    /// Groups and accounts that usersync does not change.
+    pub protection: ProtectionSettings,
     /// Paths of further attributes of accounts.
     pub attributes: BTreeSet<String>,
     /// Paths of attributes by which users are matched to accounts.
@@ -48,9 +44,7 @@ impl ScimSettings {
             credentials,
             profile: None,
             habits: Habits::default(),
-            protected_groups: Vec::new(),
-            frozen_groups: Vec::new(),
-            protected_users: Vec::new(),
+            protection: ProtectionSettings::default(),
             attributes: BTreeSet::new(),
             match_attributes: BTreeSet::new(),
             http: HttpSettings::default(),
@@ -63,9 +57,7 @@ impl From<&TargetConfig> for ScimSettings {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.profile = config.profile.map(str::to_owned);
         settings.habits.clone_from(&config.habits);
-        settings.protected_groups.clone_from(&config.protected_groups);
-        settings.frozen_groups.clone_from(&config.frozen_groups);
-        settings.protected_users.clone_from(&config.protected_users);
+        settings.protection.add(&config.protection);
         settings.attributes.clone_from(&config.attributes);
         settings.match_attributes.clone_from(&config.match_attributes);
         settings.http = HttpSettings::from(&config.reach);
