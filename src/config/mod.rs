@@ -16,6 +16,7 @@ mod problem;
 mod reach;
 mod reader;
 mod realm;
+mod reference;
 mod schedule;
 mod server;
 mod settings;
@@ -34,9 +35,9 @@ use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
 
 pub use example::{EXAMPLE, full_example};
-pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
 pub use realm::{Found, RealmConfig};
+pub use reference::{Row, reference, reference_markdown};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use settings::{Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, ServerConfig, StoreConfig, TlsConfig};
 
