@@ -16,7 +16,7 @@ use super::{
     app::{self, Sides},
     args::PairArgs,
     exit::{Exit, Outcome},
-    users::{self, MatchedUser},
+    find_users::{self, MatchedUser},
 };
 use crate::{
     model::{ConnectorName, Policy, Scope, UserId, UserState},
@@ -94,7 +94,7 @@ impl ExplainArgs {
         let store: Arc<dyn Store> = opened.store;
         let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
         let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
-        let people = users::find(store.as_ref(), &sides, &connectors, &self.name).await?;
+        let people = find_users::find(store.as_ref(), &sides, &connectors, &self.name).await?;
         let mut exit = Exit::Done;
         let mut all = Vec::new();
         for person in people {

@@ -11,8 +11,8 @@ use super::{
     app::{self, Opened, Sides},
     args::PairArgs,
     exit::{Exit, Failure, Outcome},
+    find_users::{self, MatchedUser},
     stop, sync,
-    users::{self, MatchedUser},
 };
 use crate::{
     config::Config,
@@ -136,7 +136,7 @@ impl Place<'_> {
     pub async fn users(&self, name: &str) -> Result<Vec<MatchedUser>, Failure> {
         let mut connectors: Vec<ConnectorName> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
         connectors.dedup();
-        users::find(self.opened.store.as_ref(), &self.sides, &connectors, name).await
+        find_users::find(self.opened.store.as_ref(), &self.sides, &connectors, name).await
     }
 
     async fn account(&self, target: &TargetName, name: &str) -> Result<Option<Account>, Failure> {

@@ -18,6 +18,7 @@ mod demo;
 mod events;
 mod exit;
 mod explain;
+mod find_users;
 mod hook_refusals;
 mod keycloak;
 mod link;
@@ -39,7 +40,6 @@ mod target;
 mod tasks;
 mod unlink;
 mod unmatched;
-mod users;
 mod words;
 
 use std::{

@@ -9,18 +9,18 @@
 
 mod additions;
 mod approval_keys;
+mod approval_log;
 mod breaker;
 mod case;
 mod contact;
 mod empty;
 mod error;
 mod group;
-mod journal;
 mod ledger;
+mod link_order;
 mod matching;
 mod membership;
 mod missing;
-mod order;
 mod polling;
 mod ports;
 mod presence;

@@ -14,9 +14,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    approval_log::ApprovalLog,
     breaker::Breaker,
     error::WorkError,
-    journal::ApprovalLog,
     polling::Poller,
     ports::{Connector, Engine, TargetPort},
     run::RunOptions,

@@ -10,8 +10,9 @@ use crate::{
     cli::{
         exit::{Exit, Failure, Outcome},
         explain::{Undone, undone},
+        find_users,
         status::exit_of as exit_of_condition,
-        stop, users,
+        stop,
         words::count,
     },
     model::{
@@ -46,7 +47,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
     let out = &work.context.out;
     let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
     let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
-    let people = users::find(work.opened.store.as_ref(), work.sides, &connectors, name).await?;
+    let people = find_users::find(work.opened.store.as_ref(), work.sides, &connectors, name).await?;
     if let Some(trouble) = people.iter().find_map(|person| person.trouble.clone()) {
         return Err(Failure::unreachable(trouble));
     }
