@@ -367,5 +367,7 @@ mod tests {
         };
         assert_eq!(check(&groups), [""; 0]);
         assert_eq!(check(&[]).len(), 1);
+        let other = GroupTest { path: "/ops".to_owned(), ..groups[0].1.clone() };
+        assert_eq!(check(&[(1, other)]).len(), 1, "the attributes are those of another group");
     }
 }

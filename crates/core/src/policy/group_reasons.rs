@@ -78,6 +78,7 @@ mod tests {
     fn the_rule_that_names_a_group_is_named() {
         for (json, expected) in [
             ("{}", "its own name"),
+            (r#"{"name": "{{ name }}"}"#, "groups.name of the policy ({{ name }})"),
             (r#"{"named_by": "path"}"#, "its path, joined by \"-\""),
             (r#"{"prefix": "kc-", "suffix": "-x"}"#, "its own name with the prefix \"kc-\" and with the suffix \"-x\""),
             (r#"{"prefix": "kc-", "names": {"/eng": "E"}}"#, "groups.names of the policy"),

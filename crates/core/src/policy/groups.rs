@@ -459,4 +459,24 @@ mod tests {
         );
         assert!(paths_decide_groups(&policy) && paths_decide_users(&policy));
     }
+
+    #[test]
+    fn paths_decide_where_a_setting_names_paths_or_inherits() {
+        let policy = |json: &str| serde_json::from_str::<Policy>(json).unwrap();
+        for (json, groups, users) in [
+            ("{}", false, false),
+            (r#"{"groups": {"only": ["/a"]}}"#, true, false),
+            (r#"{"groups": {"excluded": ["/a"]}}"#, true, false),
+            (r#"{"groups": {"names": {"/a": "A"}}}"#, true, false),
+            (r#"{"groups": {"named_by": "path"}}"#, true, false),
+            (r#"{"groups": {"members": "with_subgroups"}}"#, false, true),
+            (r#"{"scope": {"required_groups": ["/a"]}}"#, false, true),
+            (r#"{"scope": {"excluded_groups": ["/a"]}}"#, false, true),
+            (r#"{"scope": {"condition": "{{ username }}"}}"#, false, true),
+            (r#"{"scope": {"required_roles": ["a"]}}"#, false, true),
+        ] {
+            let policy = policy(json);
+            assert_eq!((paths_decide_groups(&policy), paths_decide_users(&policy)), (groups, users), "{json}");
+        }
+    }
 }

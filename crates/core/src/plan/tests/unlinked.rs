@@ -5,9 +5,10 @@ use crate::{
     capabilities::Capabilities,
     model::{Account, ApprovalKind, MatchedBy, Operation, UserFields, UserState},
     plan::{
-        Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Then,
+        Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide,
         fixtures::{OwnedSituation, account, capabilities, present, source_group, user},
     },
+    policy::Verdict,
 };
 
 /// The account `alice` of a target, linked to user 7.
@@ -220,4 +221,28 @@ fn a_login_in_a_command_is_quoted_where_the_shell_requires_it() {
         let command = format!("usersync unlink {quoted} --connector other --target target");
         assert!(text.ends_with(&command), "{text}");
     }
+}
+
+#[test]
+fn a_user_whose_login_another_user_gets_too_is_a_conflict() {
+    let given = OwnedSituation::unlinked(user(), NameHolder::Free);
+    let situation = Situation { same_login_as: Some("alicia"), ..given.situation() };
+    let text = "alice: the policy gives this user the login alice, which is also that of the user alicia. Correct the \
+                template of the login, or change one of the two users in Keycloak";
+    assert_eq!(decide(&situation), Decision::Conflict(text.to_owned()));
+}
+
+#[test]
+fn a_user_of_undecided_scope_is_reported_and_not_changed() {
+    let verdict = Verdict::Undecided("a role could not be read".to_owned());
+    for given in [OwnedSituation::unlinked(user(), NameHolder::Free), OwnedSituation::linked(user(), account())] {
+        let presence = Presence::Present(user(), verdict.clone());
+        assert_eq!(presence.undecided(), Some("a role could not be read"));
+        let findings = Findings { undecided: Some("a role could not be read".to_owned()), ..Findings::default() };
+        let situation = Situation { presence: &presence, ..given.situation() };
+        assert_eq!(decide(&situation), Decision::Plan(Planned { findings, ..Planned::default() }));
+    }
+    assert_eq!(Presence::Present(UserState { enabled: false, ..user() }, verdict).undecided(), None);
+    assert_eq!(present(user()).undecided(), None);
+    assert_eq!(Presence::Gone.undecided(), None);
 }
