@@ -89,7 +89,7 @@ impl Sides {
             let source = KeycloakSource::new(KeycloakSettings::from(connector))
                 .map_err(|error| Failure::usage(format!("connector {}: {error}", connector.name)))?;
             // Before anything is read: groups that were read without them cannot be judged.
-            if connector.policy.groups.uses_attributes() {
+            if connector.policy.uses_group_attributes() {
                 source.read_group_attributes();
             }
             sides.sources.insert(connector.name.clone(), Arc::new(source));

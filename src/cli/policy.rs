@@ -152,7 +152,7 @@ fn run_tests(config: &Config, connector: &ConnectorConfig) -> Vec<Tested> {
     let groups = connector.tests.groups.iter().map(|(line, test)| {
         let targets = targets(config, connector, test.target.as_ref());
         let by_target = |target: &TargetConfig| {
-            check_group(test, policy, &target.expected_capabilities()).into_iter().collect::<Vec<_>>()
+            check_group(test, policy, &target.name, &target.expected_capabilities()).into_iter().collect::<Vec<_>>()
         };
         tested(Kind::Group, &test.path, *line, by_mismatch(&targets, by_target))
     });

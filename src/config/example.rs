@@ -54,8 +54,12 @@ fn setting<'l>(section: &str, line: &'l str, bare: &str) -> Option<(&'static Key
 
 /// Returns the section's name in the list of keys, which does not name a target.
 fn general(section: &str) -> String {
-    let of_target = section.strip_prefix("connector.policy.targets.").and_then(|rest| rest.split_once('.'));
-    of_target.map_or_else(|| section.to_owned(), |(_, rest)| format!("connector.policy.targets.TARGET.{rest}"))
+    let general = "connector.policy.targets.TARGET";
+    match section.strip_prefix("connector.policy.targets.").map(|rest| rest.split_once('.')) {
+        Some(Some((_, rest))) => format!("{general}.{rest}"),
+        Some(None) => general.to_owned(),
+        None => section.to_owned(),
+    }
 }
 
 /// Returns the key that stands for all names in a section.

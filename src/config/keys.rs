@@ -780,6 +780,14 @@ pub(super) const KEYS: &[Key] = &[
         "The same for removed memberships, as a percentage of those that usersync added.",
     ),
     key(
+        "connector.policy.targets.TARGET.groups",
+        "table",
+        Absent,
+        "Rules for groups of this target, with the same keys as `[connector.policy.groups]`, of which none applies to this \
+         target then; keys that are not set have their defaults. Such as `{ only = [\"/wiki/**\"], named_by = \"path\" }`, or \
+         a section `[connector.policy.targets.TARGET.groups]`.",
+    ),
+    key(
         "connector.policy.targets.TARGET.account.login",
         "template, or `{ template, when }`",
         Absent,

@@ -10,7 +10,7 @@ use super::{
     typed::typed,
     values::{Wrong, quoted},
 };
-use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamedBy, Policy};
+use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamePattern, NamedBy, Policy};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
@@ -37,22 +37,24 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
             fine = false;
         }
     }
-    for (key, wrong) in group_mistakes(&policy.groups) {
-        let place = place_in_policy(connector, &["groups", key]);
-        connector.wrong(&format!("policy.groups.{key}"), place, wrong);
-        fine = false;
+    let mut mistakes =
+        name_pattern_mistakes(connector, &["leavers", "kept_groups"], &policy.leavers.kept_groups, "alumni-*");
+    if is_text(policy.scope.condition.as_ref()) {
+        let place = value_at(connector, &["scope", "condition"]);
+        mistakes.push(("policy.scope.condition".to_owned(), place, no_condition()));
     }
-    for (key, place, wrong) in
-        condition_mistakes(connector, &policy).into_iter().chain(name_pattern_mistakes(connector, &policy))
-    {
-        connector.wrong(key, place, wrong);
-        fine = false;
+    mistakes.extend(group_mistakes(connector, &["groups"], &policy.groups));
+    for (name, own) in &policy.targets {
+        let path = ["targets", name.as_str(), "groups"];
+        let Some(rules) = &own.groups else { continue };
+        if !at(connector, &path).is_some_and(|(_, value)| matches!(value.get_ref(), DeValue::Table(_))) {
+            let wrong = Wrong::new("a table of rules is expected").help("write it as { only = [\"/wiki/**\"] }");
+            mistakes.push((named(&path), value_at(connector, &path), wrong));
+        }
+        mistakes.extend(group_mistakes(connector, &path, rules));
     }
-    for (index, own) in policy.groups.overrides.iter().enumerate().filter(|(_, own)| !own.sets_something()) {
-        let wrong = Wrong::new(format!("the entry for {} sets nothing", own.path))
-            .help("add members, create, unmanaged_members or empty, or remove the entry");
-        let place = place_in_list(connector, &["groups", "overrides"], index, Some("path"));
-        connector.wrong("policy.groups.overrides", place, wrong);
+    for (key, place, wrong) in mistakes {
+        connector.wrong(&key, place, wrong);
         fine = false;
     }
     let leavers = &policy.leavers;
@@ -85,8 +87,32 @@ fn clearing(templates: &AccountTemplates) -> Vec<&'static str> {
     rules.into_iter().filter(|(_, rule)| clears(rule)).map(|(key, _)| key).collect()
 }
 
-/// Returns the mistakes in the rules for groups, each with its key.
-fn group_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
+/// A mistake, with its key and its place.
+type Mistake = (String, Place, Wrong);
+
+/// Returns the mistakes in the rules for groups at this path of the policy.
+fn group_mistakes(connector: &Table<'_>, path: &[&str], rules: &GroupRules) -> Vec<Mistake> {
+    let at = |key| [path, &[key]].concat();
+    let mut mistakes = template_mistakes(connector, path, rules);
+    mistakes.extend(name_pattern_mistakes(connector, &at("merged"), &rules.merged, "admins"));
+    for (index, own) in rules.overrides.iter().enumerate().filter(|(_, own)| !own.sets_something()) {
+        let wrong = Wrong::new(format!("the entry for {} sets nothing", own.path))
+            .help("add members, create, unmanaged_members or empty, or remove the entry");
+        let place = place_in_list(connector, &at("overrides"), index, Some("path"));
+        mistakes.push((named(&at("overrides")), place, wrong));
+    }
+    let names = name_mistakes(rules).into_iter();
+    mistakes.extend(names.map(|(key, wrong)| (named(&at(key)), place_in_policy(connector, &at(key)), wrong)));
+    mistakes
+}
+
+/// Returns the key at this path of the policy, as messages name it.
+fn named(path: &[&str]) -> String {
+    format!("policy.{}", path.join("."))
+}
+
+/// Returns the mistakes in the names of groups, each with its key.
+fn name_mistakes(rules: &GroupRules) -> Vec<(&'static str, Wrong)> {
     let mut mistakes = Vec::new();
     if rules.named_by == NamedBy::Path && rules.separator.is_empty() {
         let wrong = Wrong::new("an empty separator would give different paths the same name");
@@ -135,50 +161,53 @@ pub(super) fn no_template(example: &str) -> Wrong {
         .help(format!("as {example}; all forms: docs/templates.md"))
 }
 
-/// Returns the conditions, and the template of names, that are a plain text, each with its key and place.
-fn condition_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
-    let wrong = || no_template("\"{{ attributes.type != 'contractor' }}\"");
+/// Returns the mistake of a plain text in place of a condition on users.
+fn no_condition() -> Wrong {
+    no_template("\"{{ attributes.type != 'contractor' }}\"")
+}
+
+/// Returns the place of the value at this path of the policy.
+fn value_at(connector: &Table<'_>, path: &[&str]) -> Place {
+    at(connector, path).map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()))
+}
+
+/// Returns the conditions, and the template of names, that are a plain text, in the rules for groups at this path.
+fn template_mistakes(connector: &Table<'_>, path: &[&str], rules: &GroupRules) -> Vec<Mistake> {
+    let at = |key| [path, &[key]].concat();
     let mut mistakes = Vec::new();
-    let value_at = |path: &[&str]| {
-        at(connector, path).map_or_else(|| connector.place_of("policy"), |(_, value)| Place::Span(value.span()))
-    };
-    if is_text(policy.scope.condition.as_ref()) {
-        mistakes.push(("policy.scope.condition", value_at(&["scope", "condition"]), wrong()));
+    if is_text(rules.condition.as_ref()) {
+        let wrong = no_template("\"{{ attributes.sync == 'yes' }}\"");
+        mistakes.push((named(&at("condition")), value_at(connector, &at("condition")), wrong));
     }
-    if is_text(policy.groups.condition.as_ref()) {
-        let wrong = wrong().help("as \"{{ attributes.sync == 'yes' }}\"; all forms: docs/templates.md");
-        mistakes.push(("policy.groups.condition", value_at(&["groups", "condition"]), wrong));
-    }
-    if is_text(policy.groups.name.as_ref()) {
+    if is_text(rules.name.as_ref()) {
         let wrong = Wrong::new("this text gives all groups the same name: write a template as \"{{ … }}\"")
             .help("as \"{{ names | join('-') | lower }}\"; all forms: docs/templates.md");
-        mistakes.push(("policy.groups.name", value_at(&["groups", "name"]), wrong));
+        mistakes.push((named(&at("name")), value_at(connector, &at("name")), wrong));
     }
-    for (index, constant) in policy.groups.constant.iter().enumerate() {
+    for (index, constant) in rules.constant.iter().enumerate() {
         if is_text(constant.condition.as_ref()) {
-            let place = place_in_list(connector, &["groups", "constant"], index, Some("condition"));
-            mistakes.push(("policy.groups.constant.condition", place, wrong()));
+            let place = place_in_list(connector, &at("constant"), index, Some("condition"));
+            mistakes.push((named(&at("constant")) + ".condition", place, no_condition()));
         }
     }
     mistakes
 }
 
-/// Returns the patterns of names of groups that are paths, each with its key and place.
-fn name_pattern_mistakes(connector: &Table<'_>, policy: &Policy) -> Vec<(&'static str, Place, Wrong)> {
-    let lists = [
-        ("policy.leavers.kept_groups", ["leavers", "kept_groups"], &policy.leavers.kept_groups, "alumni-*"),
-        ("policy.groups.merged", ["groups", "merged"], &policy.groups.merged, "admins"),
-    ];
+/// Returns the patterns of names of groups that are paths, in the list at this path of the policy.
+fn name_pattern_mistakes(
+    connector: &Table<'_>,
+    path: &[&str],
+    patterns: &[NamePattern],
+    example: &str,
+) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for (key, path, patterns, example) in lists {
-        for (index, pattern) in patterns.iter().enumerate() {
-            let pattern = pattern.to_string();
-            if pattern.starts_with('/') {
-                let what = "is a path, but a name of a group in the target is expected";
-                let wrong = Wrong::new(format!("{} {what}", quoted(&pattern)))
-                    .help(format!("write the name that the group has in the target, such as {example:?}"));
-                mistakes.push((key, place_in_list(connector, &path, index, None), wrong));
-            }
+    for (index, pattern) in patterns.iter().enumerate() {
+        let pattern = pattern.to_string();
+        if pattern.starts_with('/') {
+            let what = "is a path, but a name of a group in the target is expected";
+            let wrong = Wrong::new(format!("{} {what}", quoted(&pattern)))
+                .help(format!("write the name that the group has in the target, such as {example:?}"));
+            mistakes.push((named(path), place_in_list(connector, path, index, None), wrong));
         }
     }
     mistakes

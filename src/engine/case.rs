@@ -137,7 +137,7 @@ pub(super) struct Case<'e> {
 impl<'e> Case<'e> {
     pub async fn open(engine: &'e Engine, claim: Claimed, rules: &'e RunRules) -> Result<Self, Unfinished> {
         let ports = async {
-            let connector = Arc::clone(engine.connector(&claim.pair.connector)?);
+            let connector = Arc::clone(engine.connector_of(&claim.pair)?);
             let port = Arc::clone(engine.target(&claim.pair.target)?);
             let info = engine.info(&port).await?;
             Ok((connector, port, info))

@@ -571,9 +571,10 @@ impl Case<'_> {
             return Ok(());
         }
         if policy::selects_nothing_by_one(rules, &self.connector.source.groups().await?.items) {
+            let only = rules.setting("only");
             return Err(WorkError::Unconfirmed(format!(
-                "group {} is no longer selected, but a pattern of groups.only in the policy fits no group, so its \
-                 members stay. Correct groups.only",
+                "group {} is no longer selected, but a pattern of {only} in the policy fits no group, so its members \
+                 stay. Correct {only}",
                 group.path
             )));
         }

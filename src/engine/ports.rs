@@ -1,6 +1,7 @@
 //! The interfaces and settings that the engine uses: store, sources, targets, clock.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{
         Arc, Weak,
@@ -40,7 +41,9 @@ pub struct Connector {
     pub targets: Vec<TargetName>,
     /// Number of concurrent reads at the source.
     pub parallel: usize,
-    pub(super) breaker: Breaker,
+    pub(super) breaker: Arc<Breaker>,
+    /// The source, to which no policy is applied.
+    unruled: Arc<dyn Source>,
 }
 
 /// A target as the engine uses it.
@@ -67,8 +70,20 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        let source = with_policy(source, &policy);
-        Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
+        if policy.uses_group_attributes() {
+            source.read_group_attributes();
+        }
+        let ruled = with_policy(Arc::clone(&source), &policy);
+        Self { name, source: ruled, policy, targets, parallel: 8, breaker: Arc::default(), unruled: source }
+    }
+
+    /// Returns the connector with the policy of one of its targets; `None`: it is that of the connector.
+    fn of_target(&self, target: &TargetName) -> Option<Self> {
+        let Cow::Owned(policy) = self.policy.of_target(target) else { return None };
+        let (name, targets, unruled) = (self.name.clone(), self.targets.clone(), Arc::clone(&self.unruled));
+        let source = with_policy(Arc::clone(&unruled), &policy);
+        let breaker = Arc::clone(&self.breaker);
+        Some(Self { name, source, policy, targets, parallel: self.parallel, breaker, unruled })
     }
 }
 
@@ -162,6 +177,8 @@ pub struct Engine {
     pub(super) jitter: Jitter,
     pub(super) times: EngineTimes,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
+    /// The connectors with the policies of single targets, for pairs that have other rules for groups than the connector.
+    of_pairs: HashMap<Pair, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
     /// Runs with an end that could not be written.
@@ -178,11 +195,18 @@ impl Engine {
         connectors: Vec<Connector>,
         targets: Vec<TargetPort>,
     ) -> Self {
+        let of_pairs = connectors.iter().flat_map(|connector| {
+            connector.targets.iter().filter_map(|target| {
+                let pair = Pair { connector: connector.name.clone(), target: target.clone() };
+                Some((pair, Arc::new(connector.of_target(target)?)))
+            })
+        });
         let engine = Self {
             store,
             clock,
             jitter,
             times: EngineTimes::default(),
+            of_pairs: of_pairs.collect(),
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
@@ -231,6 +255,11 @@ impl Engine {
         self.connectors
             .get(name)
             .ok_or_else(|| WorkError::Unknown(format!("there is no connector {name} in the configuration")))
+    }
+
+    /// Returns the connector of a pair, with the policy that applies to its target.
+    pub fn connector_of(&self, pair: &Pair) -> Result<&Arc<Connector>, WorkError> {
+        self.of_pairs.get(pair).map_or_else(|| self.connector(&pair.connector), Ok)
     }
 
     /// Returns a target by name.

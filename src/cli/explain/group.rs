@@ -24,8 +24,8 @@ use crate::{
     keycloak::{Source, SourceError},
     model::{
         AdoptRule, ApprovalItem, ApprovalKind, ConnectorName, EmptyGroups, GroupId, GroupMapping, GroupRules,
-        GroupState, ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TargetGroupId, TaskRecord,
-        UnmanagedMembers, UserId, parent_paths, path_names,
+        GroupState, ManagedGroup, Members as Membership, Pair, Policy, Subject, TargetGroup, TargetGroupId, TargetName,
+        TaskRecord, UnmanagedMembers, UserId, parent_paths, path_names,
     },
     plan::{self, GroupTable},
     policy,
@@ -95,7 +95,6 @@ pub(super) struct Members {
 
 /// What a group is explained with.
 struct Sight<'a> {
-    config: &'a Config,
     sides: &'a Sides,
     store: &'a dyn Store,
 }
@@ -105,12 +104,12 @@ pub(super) async fn run(context: &Context, name: &str, only: &PairArgs) -> Outco
     let pairs = app::pairs(&config, only)?;
     let sides = Sides::new(&config)?;
     let opened = app::open_for_reading(context, &config).await?;
-    let sight = Sight { config: &config, sides: &sides, store: opened.store.as_ref() };
+    let sight = Sight { sides: &sides, store: opened.store.as_ref() };
     let mut exit = Exit::Done;
     let mut all = Vec::new();
-    for (connector, pairs) in by_connector(&pairs) {
-        for (id, found) in sight.find(connector, &pairs, name).await? {
-            let explained = sight.explain(connector, &pairs, id, found).await?;
+    for ((connector, _), (policy, pairs)) in by_rules(&config, &pairs) {
+        for (id, found) in sight.find(connector, &policy, &pairs, name).await? {
+            let explained = sight.explain(connector, &policy, &pairs, id, found).await?;
             let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());
             exit = exit.and(if trouble { Exit::Unreachable } else { Exit::Done });
             all.push(explained);
@@ -136,10 +135,19 @@ pub(super) async fn run(context: &Context, name: &str, only: &PairArgs) -> Outco
     Ok(exit)
 }
 
-fn by_connector(pairs: &[Pair]) -> BTreeMap<&ConnectorName, Vec<&Pair>> {
-    let mut all: BTreeMap<&ConnectorName, Vec<&Pair>> = BTreeMap::new();
+/// Pairs with the same rules for groups, and their policy.
+type Ruled<'p> = (Policy, Vec<&'p Pair>);
+
+/// Returns the pairs by connector, and by target where the target has rules of its own for groups.
+fn by_rules<'p>(
+    config: &Config,
+    pairs: &'p [Pair],
+) -> BTreeMap<(&'p ConnectorName, Option<&'p TargetName>), Ruled<'p>> {
+    let mut all: BTreeMap<_, Ruled<'p>> = BTreeMap::new();
     for pair in pairs {
-        all.entry(&pair.connector).or_default().push(pair);
+        let policy = side::policy_of_pair(config, pair);
+        let own = policy.groups.own_of.is_some().then_some(&pair.target);
+        all.entry((&pair.connector, own)).or_insert_with(|| (policy, Vec::new())).1.push(pair);
     }
     all
 }
@@ -149,11 +157,11 @@ impl Sight<'_> {
     async fn find(
         &self,
         connector: &ConnectorName,
+        policy: &Policy,
         pairs: &[&Pair],
         name: &str,
     ) -> Result<BTreeMap<GroupId, Result<Option<GroupState>, SourceError>>, Failure> {
-        let policy = side::policy_of(self.config, connector);
-        let source = self.sides.named_source(connector, &policy);
+        let source = self.sides.named_source(connector, policy);
         let is_path = name.starts_with('/');
         let own = if is_path { path_names(name).last().unwrap_or_default() } else { name.to_owned() };
         let mut found: BTreeMap<GroupId, Result<Option<GroupState>, SourceError>> = BTreeMap::new();
@@ -202,12 +210,12 @@ impl Sight<'_> {
     async fn explain(
         &self,
         connector: &ConnectorName,
+        policy: &Policy,
         pairs: &[&Pair],
         id: GroupId,
         found: Result<Option<GroupState>, SourceError>,
     ) -> Result<ExplainedGroup, Failure> {
-        let policy = side::policy_of(self.config, connector);
-        let source = self.sides.named_source(connector, &policy);
+        let source = self.sides.named_source(connector, policy);
         let (group, mut trouble) = match found {
             Ok(group) => (group, None),
             Err(error) => (None, Some(error.text)),
@@ -231,7 +239,7 @@ impl Sight<'_> {
         let with_subgroups = group.as_ref().is_some_and(counts);
         let mut targets = Vec::new();
         for pair in pairs {
-            targets.push(self.on_target(pair, &policy, source.as_ref(), &id, group.as_ref()).await?);
+            targets.push(self.on_target(pair, policy, source.as_ref(), &id, group.as_ref()).await?);
         }
         Ok(ExplainedGroup {
             connector: connector.clone(),
@@ -323,8 +331,10 @@ impl Outlook<'_> {
                 if policy::left_out(group, &self.policy.groups).is_none() && group.verdict.fault().is_none() {
                     on.name = Some(policy::group_name(group, info.capabilities.group_case));
                     let merged = policy::is_merged(&group.name, &self.policy.groups);
-                    let shared = if merged { "; all groups of this name share one (groups.merged)" } else { "" };
-                    on.named_by = Some(policy::named_by(&group.path, &self.policy.groups) + shared);
+                    let setting = self.policy.groups.setting("merged");
+                    let shared = merged.then(|| format!("; all groups of this name share one ({setting})"));
+                    on.named_by =
+                        Some(policy::named_by(&group.path, &self.policy.groups) + &shared.unwrap_or_default());
                 }
                 self.next(group, &info, on.exists).await?
             }
@@ -332,8 +342,9 @@ impl Outlook<'_> {
                 let release = "release it, if Keycloak confirms that it is gone; memberships that usersync added are \
                                removed";
                 let deletes = self.policy.groups.handles_empty() && on.managed.as_ref().is_some_and(|one| !one.adopted);
-                let then = if deletes { ". It is deleted once it is empty, if groups.empty says so" } else { "" };
-                vec![format!("{release}{then}")]
+                let setting = self.policy.groups.setting("empty");
+                let then = deletes.then(|| format!(". It is deleted once it is empty, if {setting} says so"));
+                vec![release.to_owned() + &then.unwrap_or_default()]
             }
             None => Vec::new(),
         };
@@ -376,7 +387,8 @@ impl Outlook<'_> {
                 vec![not_created.unwrap_or_else(|| "recreate it, because the target lacks it".to_owned())]
             }
             Intended::InSync(id) if self.is_deleted_once_empty(group, &id, info) && self.is_empty(group).await? => {
-                vec!["delete the target group by a full reconcile once it is empty there (groups.empty)".to_owned()]
+                let setting = rules.setting("empty");
+                vec![format!("delete the target group by a full reconcile once it is empty there ({setting})")]
             }
             Intended::InSync(_) => {
                 match (self.table.renamable(self.id), wanted_rename(group, self.table, capabilities)) {
@@ -392,17 +404,18 @@ impl Outlook<'_> {
                 let is_managed = matches!(self.table.mapping(self.id), Some(GroupMapping::Managed { .. }));
                 let waits_for_member = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
                 if waits_for_member && !is_managed && self.is_empty(group).await? {
-                    vec!["nothing: it is created once it has a member in scope (groups.empty)".to_owned()]
+                    vec![format!("nothing: it is created once it has a member in scope ({})", rules.setting("empty"))]
                 } else {
                     vec![self.creation(group, &name, info).await?]
                 }
             }
             Intended::None(why) => match self.table.mapping(self.id) {
-                Some(GroupMapping::Managed { .. }) if self.keeps(group).await? => vec![
-                    "nothing: a pattern of groups.only in the policy fits no group, so its members stay. Correct \
-                     groups.only"
-                        .to_owned(),
-                ],
+                Some(GroupMapping::Managed { .. }) if self.keeps(group).await? => {
+                    let only = rules.setting("only");
+                    vec![format!(
+                        "nothing: a pattern of {only} in the policy fits no group, so its members stay. Correct {only}"
+                    )]
+                }
                 Some(GroupMapping::Managed { .. }) => {
                     vec![format!("release it ({why}); memberships that usersync added are removed")]
                 }

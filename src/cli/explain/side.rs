@@ -110,6 +110,11 @@ pub(in crate::cli) fn policy_of(config: &Config, connector: &ConnectorName) -> P
     found.map(|one| one.policy.clone()).unwrap_or_default()
 }
 
+/// Returns the policy that applies to the target of a pair.
+pub(super) fn policy_of_pair(config: &Config, pair: &Pair) -> Policy {
+    policy_of(config, &pair.connector).of_target(&pair.target).into_owned()
+}
+
 /// State that was read at the target.
 pub(super) struct TargetState {
     pub info: TargetInfo,
@@ -138,7 +143,7 @@ pub(super) async fn read_sides(
         ..OnTarget::default()
     };
     let Some(target) = sides.targets.get(&pair.target) else { return Ok(on) };
-    let policy = policy_of(config, &pair.connector);
+    let policy = policy_of_pair(config, pair);
     let presence = match user {
         None => Presence::Gone,
         Some(user) => match sides.judge(&pair.connector, &policy, user.clone()).await {

@@ -220,9 +220,10 @@ impl Run<'_> {
                 continue;
             }
             let why = format!(
-                "{}: it is no longer in groups.constant of the policy; members that usersync added stay. To remove them, \
+                "{}: it is no longer in {} of the policy; members that usersync added stay. To remove them, \
                  add the entry again with for = \"all\" and condition = \"{{{{ false }}}}\"",
-                mapping.name()
+                mapping.name(),
+                rules.setting("constant")
             );
             *self.report.kept.entry(why).or_default() += members;
         }

@@ -269,7 +269,7 @@ impl Engine {
         options: &RunOptions,
         report: &mut Report,
     ) -> Result<(), WorkError> {
-        let connector = Arc::clone(self.connector(&pair.connector)?);
+        let connector = Arc::clone(self.connector_of(pair)?);
         let port = Arc::clone(self.target(&pair.target)?);
         let noted = |error: WorkError| {
             self.note_failure(&connector, &port, &error);

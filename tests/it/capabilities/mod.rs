@@ -43,6 +43,7 @@ mod scope_walk;
 mod sessions;
 mod short_lists;
 mod support;
+mod target_group_rules;
 mod templates;
 mod two_realms;
 mod unmanaged;

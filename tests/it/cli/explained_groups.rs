@@ -70,6 +70,15 @@ async fn what_the_next_work_does_with_a_group_follows_the_policy() {
     let (_, document) = place.json(&["explain", "/engineering"]).await;
     assert_eq!(document["groups"][0]["targets"][0]["name"], Value::Null);
     assert_valid(&["explain"], &document);
+    // Rules of the target replace those of the connector.
+    with_rules("excluded = [\"/eng*\"]\n[connector.policy.targets.jira.groups]\nonly = [\"/eng*\"]\nprefix = \"own-\"");
+    place
+        .run(&["explain", "--group", "own-engineering"])
+        .await
+        .ended(0)
+        .says("synced        yes: selected by targets.jira.groups.only of the policy (/eng*)")
+        .says("to do         create the group own-engineering");
+    place.run(&["plan"]).await.ended(3).says("own-engineering");
 }
 
 #[tokio::test]

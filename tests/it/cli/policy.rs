@@ -52,6 +52,9 @@ async fn tests_that_pass_are_counted_without_a_server_a_store_or_secrets() {
     assert_eq!((code, &document["passed"], &document["failed"]), (0, &4.into(), &0.into()));
     assert_valid(&["policy", "test"], &document);
     place.run(&["policy", "test", "--connector", "acmee"]).await.ended(2).complains("did you mean acme?");
+    place.configure(|text| format!("{text}\n[connector.policy.targets.jira.groups]\nexcluded = [\"/eng\"]\n"));
+    let own = "name: expected \"eng-platform\", actual not synced, because left out by targets.jira.groups.excluded";
+    place.run(&["policy", "test"]).await.ended(1).says(own);
 }
 
 #[tokio::test]

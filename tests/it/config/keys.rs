@@ -28,6 +28,10 @@ fn example_keys() -> BTreeMap<(String, String), String> {
                 keys.insert((section.clone(), "NAME".to_owned()), value.to_owned());
                 continue;
             }
+            if section == "[connector.policy.targets.wiki]" {
+                keys.insert(("[connector.policy.targets.TARGET]".to_owned(), key.to_owned()), value.to_owned());
+                continue;
+            }
             if section.contains(".policy.targets.") && section.ends_with(".account]") {
                 let section = "[connector.policy.targets.TARGET.account]".to_owned();
                 keys.insert((section, key.to_owned()), value.to_owned());
@@ -126,6 +130,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.matching]",
             "[connector.policy.leavers]",
             "[connector.policy.safety]",
+            "[connector.policy.targets.TARGET]",
             "[connector.policy.targets.TARGET.account]",
             "[connector.policy.targets.TARGET.matching]",
             "[connector.policy.targets.TARGET.attributes]",
@@ -141,6 +146,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[[connector.policy.groups.overrides]]",
                 "[[connector.policy.groups.constant]]",
                 "[connector.policy.account]",
+                "[connector.policy.targets.TARGET]",
                 "[connector.policy.targets.TARGET.account]",
                 "[connector.policy.targets.TARGET.matching]",
                 "[connector.policy.targets.TARGET.attributes]",

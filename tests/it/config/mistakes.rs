@@ -449,6 +449,31 @@ fn each_mistake_has_its_location_and_its_message() {
             "usersync.toml:13:22: connector acme: policy.groups.name: this text gives all groups the same name",
         ),
         (
+            with_connector("[connector.policy.targets.jira-prod.groups]\nname = \"everyone\""),
+            "usersync.toml:14:8: connector acme: policy.targets.jira-prod.groups.name: this text gives all groups the same \
+             name",
+        ),
+        (
+            with_connector("policy.targets.jira-prod.groups = { prefx = \"a\" }"),
+            "usersync.toml:13:37: connector acme: policy.targets.jira-prod.groups.prefx: `prefx` is not known here",
+        ),
+        (
+            with_connector("policy.targets.jira-prod.groups.constant = [{ name = \"a\", condition = \"enabled\" }]"),
+            "usersync.toml:13:71: connector acme: policy.targets.jira-prod.groups.constant.condition: this is no template",
+        ),
+        (
+            with_connector("policy.targets.jira-prod.groups.merged = [\"/eng/admins\"]"),
+            "usersync.toml:13:43: connector acme: policy.targets.jira-prod.groups.merged: `/eng/admins` is a path",
+        ),
+        (
+            with_connector("policy.targets.jira-prod.groups.names = { eng = \"E\" }"),
+            "usersync.toml:13:33: connector acme: policy.targets.jira-prod.groups.names: `eng` is not a group's path",
+        ),
+        (
+            with_connector("policy.targets.jira-prod.groups.overrides = [{ path = \"/eng\" }]"),
+            "usersync.toml:13:55: connector acme: policy.targets.jira-prod.groups.overrides: the entry for /eng sets nothing",
+        ),
+        (
             with_connector("[connector.policy.groups]\nname = \"{{ name }}\"\nnamed_by = \"path\""),
             "usersync.toml:15:1: connector acme: policy.groups.named_by: `name` and `named_by` cannot both name the groups",
         ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, GroupState, GroupTemplate, NamePattern, PathPattern, RoleName, Template};
+use super::{GroupId, GroupState, GroupTemplate, NamePattern, PathPattern, RoleName, TargetName, Template};
 
 /// The part of a group's path that names it in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,9 +171,20 @@ pub struct GroupRules {
     /// Groups of the targets that the policy grants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constant: Vec<ConstantGroup>,
+    /// The target whose own rules these are, as messages name it; `None`: they are those of the connector.
+    #[serde(skip)]
+    pub own_of: Option<TargetName>,
 }
 
 impl GroupRules {
+    /// Returns where the policy has one of these settings, such as `groups.only` or `targets.jira.groups.only`.
+    pub fn setting(&self, key: &str) -> String {
+        match &self.own_of {
+            Some(target) => format!("targets.{target}.groups.{key}"),
+            None => format!("groups.{key}"),
+        }
+    }
+
     /// Returns the constant group with this id.
     pub fn constant(&self, id: &GroupId) -> Option<&ConstantGroup> {
         let name = id.as_str().strip_prefix(CONSTANT)?;
@@ -251,6 +262,7 @@ impl Default for GroupRules {
             empty: EmptyGroups::Create,
             overrides: Vec::new(),
             constant: Vec::new(),
+            own_of: None,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The policy settings of a connector.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -62,6 +65,9 @@ pub struct TargetPolicy {
     pub attributes: AttributeRules,
     /// How users without a link are matched, in place of the rules of the connector.
     pub matching: TargetMatching,
+    /// The groups that are synced, and their names, in place of all rules of the connector; `None`: its rules apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupRules>,
 }
 
 /// Policy of a connector. The defaults are those of the design; more options come with the full policy.
@@ -97,32 +103,60 @@ impl Policy {
     /// setting changes no fingerprint.
     pub fn fingerprint(&self, target: &TargetName) -> String {
         let defaults = Self::default();
+        let mut of_target = self.of_target(target).into_owned();
+        let own = of_target.targets.remove(target).unwrap_or_default();
         let general = Self {
             first_run: defaults.first_run,
             adopt: defaults.adopt,
             safety: defaults.safety,
             same_person_within: defaults.same_person_within,
             targets: BTreeMap::new(),
-            ..self.clone()
+            ..of_target
         };
-        let own = self.targets.get(target).cloned().unwrap_or_default();
         let what = (changed(&general, &defaults), changed(&own, &TargetPolicy::default()));
         let json = serde_json::to_vec(&what).unwrap_or_default();
         hex::encode(&Sha256::digest(json)[..8])
     }
 
-    /// Returns the roles that decide who is in scope or a member of a group.
+    /// Returns the policy that applies to a target: its own rules for groups, if it has some, are the rules of the policy.
+    pub fn of_target(&self, target: &TargetName) -> Cow<'_, Self> {
+        if self.targets.values().all(|own| own.groups.is_none()) {
+            return Cow::Borrowed(self);
+        }
+        let own = self.targets.get(target);
+        let groups = match own.and_then(|own| own.groups.as_ref()) {
+            Some(groups) => GroupRules { own_of: Some(target.clone()), ..groups.clone() },
+            None => self.groups.clone(),
+        };
+        // The rules of other targets decide nothing here, such as which roles are read.
+        let own = own.map(|own| TargetPolicy { groups: None, ..own.clone() });
+        let targets = own.into_iter().map(|own| (target.clone(), own)).collect();
+        Cow::Owned(Self { groups, targets, ..self.clone() })
+    }
+
+    /// Returns the rules for groups of the connector and of its targets.
+    pub fn all_group_rules(&self) -> impl Iterator<Item = &GroupRules> {
+        std::iter::once(&self.groups).chain(self.targets.values().filter_map(|own| own.groups.as_ref()))
+    }
+
+    /// Returns the roles that decide who is in scope or a member of a group, in any target.
     pub fn roles(&self) -> BTreeSet<RoleName> {
         let Scope { required_roles, excluded_roles, .. } = &self.scope;
-        let granting = self.groups.constant.iter().flat_map(|constant| &constant.roles);
+        let granting = self.all_group_rules().flat_map(|rules| &rules.constant).flat_map(|constant| &constant.roles);
         required_roles.iter().chain(excluded_roles).chain(granting).cloned().collect()
     }
 
-    /// Returns whether roles decide who is in scope or a member of a group.
+    /// Returns whether roles decide who is in scope or a member of a group, in any target.
     pub fn uses_roles(&self) -> bool {
         let Scope { required_roles, excluded_roles, .. } = &self.scope;
-        let grants = self.groups.constant.iter().any(|constant| !constant.roles.is_empty());
+        let mut constants = self.all_group_rules().flat_map(|rules| &rules.constant);
+        let grants = constants.any(|constant| !constant.roles.is_empty());
         !(required_roles.is_empty() && excluded_roles.is_empty()) || grants
+    }
+
+    /// Returns whether attributes of groups decide anything, in any target.
+    pub fn uses_group_attributes(&self) -> bool {
+        self.all_group_rules().any(GroupRules::uses_attributes)
     }
 
     /// Returns the rules for accounts in a target.
@@ -227,6 +261,59 @@ mod tests {
         let general = r#"{"account": {"login": "{{ email }}"}}"#;
         let own = r#"{"targets": {"jira": {"account": {"login": "{{ email }}"}}}}"#;
         assert_ne!(of(general), of(own));
+    }
+
+    #[test]
+    fn the_rules_for_groups_of_a_target_replace_those_of_the_connector() {
+        let policy = |json: &str| serde_json::from_str::<Policy>(json).unwrap();
+        let json = r#"{
+            "groups": {"prefix": "kc-", "excluded": ["/hr"], "constant": [{"name": "a", "roles": ["r1"]}]},
+            "targets": {
+                "jira": {
+                    "groups": {"only": ["/eng"], "constant": [{"name": "b", "roles": ["r2"]}]},
+                    "account": {"login": "{{ email }}"}
+                },
+                "wiki": {"groups": {}, "account": {"login": "{{ id }}"}}
+            }
+        }"#;
+        let both = policy(json);
+        let of = |target: &str| both.of_target(&target.into()).into_owned();
+        let jira = of("jira");
+        let own = both.targets[&"jira".into()].groups.clone().unwrap();
+        assert_eq!(jira.groups, GroupRules { own_of: Some("jira".into()), ..own });
+        assert_eq!(jira.groups.setting("only"), "targets.jira.groups.only");
+        assert_eq!(of("gitlab").groups.setting("only"), "groups.only");
+        assert_eq!((jira.groups.prefix.as_str(), jira.groups.excluded.len()), ("", 0));
+        assert_eq!(jira.account_rules(&"jira".into()).login, both.account_rules(&"jira".into()).login);
+        assert_eq!(of("wiki").groups, GroupRules { own_of: Some("wiki".into()), ..GroupRules::default() });
+        assert_eq!(of("gitlab").groups, both.groups);
+        // Which roles are read: those of the target alone, and for events those of all.
+        let roles = |policy: &Policy| policy.roles().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(["jira", "wiki", "gitlab"].map(|target| roles(&of(target))), ["r2", "", "r1"]);
+        assert_eq!((roles(&both), both.uses_roles(), of("wiki").uses_roles()), ("r1 r2".to_owned(), true, false));
+        // It is the policy of the target from the start.
+        assert_eq!(*jira.of_target(&"jira".into()), jira);
+        let plain = policy(r#"{"groups": {"prefix": "kc-"}, "targets": {"jira": {"attributes": {"a": "b"}}}}"#);
+        assert!(matches!(plain.of_target(&"jira".into()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn group_attributes_are_read_if_one_target_uses_them() {
+        let uses = |json: &str| serde_json::from_str::<Policy>(json).unwrap().uses_group_attributes();
+        assert!(uses(r#"{"targets": {"jira": {"groups": {"name": "{{ attributes.name }}"}}}}"#));
+        assert!(uses(r#"{"groups": {"name": "{{ attributes.name }}"}}"#));
+        assert!(!uses(r#"{"targets": {"jira": {"groups": {"prefix": "a"}}}}"#));
+    }
+
+    #[test]
+    fn the_fingerprint_has_only_the_rules_for_groups_that_apply_to_the_target() {
+        let of = |json: &str| serde_json::from_str::<Policy>(json).unwrap().fingerprint(&"jira".into());
+        let own = r#"{"targets": {"jira": {"groups": {"prefix": "kc-"}}}}"#;
+        assert_ne!(of(own), of("{}"));
+        assert_eq!(of(own), of(r#"{"groups": {"prefix": "kc-"}}"#));
+        assert_eq!(of(own), of(r#"{"groups": {"suffix": "-x"}, "targets": {"jira": {"groups": {"prefix": "kc-"}}}}"#));
+        assert_eq!(of(r#"{"groups": {"prefix": "kc-"}, "targets": {"jira": {"groups": {}}}}"#), of("{}"));
+        assert_eq!(of(r#"{"targets": {"wiki": {"groups": {"prefix": "kc-"}}}}"#), of("{}"));
     }
 
     #[test]

@@ -37,8 +37,13 @@ impl Mismatch {
 }
 
 /// Returns how the group's name in a target differs from the expected one; `None`: it does not.
-pub fn check_group(test: &GroupTest, policy: &Policy, capabilities: &Capabilities) -> Option<Mismatch> {
-    let case = capabilities.group_case;
+pub fn check_group(
+    test: &GroupTest,
+    policy: &Policy,
+    target: &TargetName,
+    capabilities: &Capabilities,
+) -> Option<Mismatch> {
+    let (policy, case) = (policy.of_target(target), capabilities.group_case);
     let group = named_group(group_at(&test.path, test.attributes.clone()), &policy.groups);
     let why = left_out(&group, &policy.groups).or_else(|| group.verdict.fault().map(str::to_owned));
     let actual = why.is_none().then(|| group_name(&group, case));
@@ -77,7 +82,8 @@ pub fn check_account(
     target: &TargetName,
     capabilities: &Capabilities,
 ) -> Vec<Mismatch> {
-    let user = test.user.state();
+    let (user, policy) = (test.user.state(), policy.of_target(target));
+    let policy = policy.as_ref();
     let desired = new_account(&user, policy, target, capabilities);
     let value = |of: fn(&DesiredUser) -> Option<&str>| desired.as_ref().ok().and_then(of);
     let why = desired.as_ref().err().cloned();
@@ -242,7 +248,7 @@ mod tests {
         ] {
             let test: GroupTest =
                 serde_json::from_str(&format!(r#"{{"path": "{path}", "expect": {expect}}}"#)).unwrap();
-            let found = check_group(&test, &policy(), &capabilities);
+            let found = check_group(&test, &policy(), &"jira".into(), &capabilities);
             assert_eq!(found.as_ref().map(shown), expected, "{path} {expect}");
         }
     }
@@ -351,6 +357,26 @@ mod tests {
         assert_eq!(check(&format!("{uid}, {email}"), some, true), [] as [String; 0]);
         let without_email = r#""login": "b1", "email": false, "groups": ["eng"]"#;
         assert_eq!(check(uid, without_email, false), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_target_with_rules_of_its_own_has_its_own_groups() {
+        let json = r#"{
+            "groups": {"excluded": ["/hr"], "prefix": "kc-", "constant": [{"name": "all"}]},
+            "targets": {"wiki": {"groups": {"only": ["/hr"]}}}
+        }"#;
+        let policy: Policy = serde_json::from_str(json).unwrap();
+        let test =
+            user_test(r#""user": {"username": "bob", "email": "b@x.org", "groups": ["/eng", "/hr"]}, "groups": []"#);
+        let groups = |target: &str| {
+            let found = check_account(&test, &[], &policy, &target.into(), &capabilities());
+            found.into_iter().map(|mismatch| mismatch.actual).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!((groups("jira"), groups("wiki")), (r#""all", "kc-eng""#.to_owned(), r#""hr""#.to_owned()));
+        let group: GroupTest = serde_json::from_str(r#"{"path": "/eng", "expect": "kc-eng"}"#).unwrap();
+        let check = |target: &str| check_group(&group, &policy, &target.into(), &capabilities());
+        assert_eq!(check("jira"), None);
+        assert!(check("wiki").is_some_and(|mismatch| mismatch.actual == "not synced"));
     }
 
     #[test]

@@ -13,11 +13,14 @@ pub fn selected_by(group: &GroupState, rules: &GroupRules) -> (Option<bool>, Str
     }
     let pattern = rules.only.iter().find(|pattern| pattern.matches(&group.path));
     let by_path = pattern.map_or_else(
-        || "all groups of the realm are synced, and groups.excluded of the policy does not name it".to_owned(),
-        |pattern| format!("selected by groups.only of the policy ({pattern})"),
+        || {
+            let excluded = rules.setting("excluded");
+            format!("all groups of the realm are synced, and {excluded} of the policy does not name it")
+        },
+        |pattern| format!("selected by {} of the policy ({pattern})", rules.setting("only")),
     );
     let why = match &rules.condition {
-        Some(condition) => format!("{by_path}, and it meets groups.condition ({condition})"),
+        Some(condition) => format!("{by_path}, and it meets {} ({condition})", rules.setting("condition")),
         None => by_path,
     };
     (Some(true), why)
@@ -26,10 +29,12 @@ pub fn selected_by(group: &GroupState, rules: &GroupRules) -> (Option<bool>, Str
 /// Returns the rule that gives a group its name.
 pub fn named_by(path: &str, rules: &GroupRules) -> String {
     if rules.names.contains_key(path) {
-        return "groups.names of the policy".to_owned();
+        return format!("{} of the policy", rules.setting("names"));
     }
     let base = match rules.named_by {
-        _ if rules.name.is_some() => format!("groups.name of the policy ({})", shown(rules.name.as_ref())),
+        _ if rules.name.is_some() => {
+            format!("{} of the policy ({})", rules.setting("name"), shown(rules.name.as_ref()))
+        }
         NamedBy::Leaf => "its own name".to_owned(),
         NamedBy::Path => format!("its path, joined by {:?}", rules.separator),
     };

@@ -14,8 +14,10 @@ const SHOWN_PATHS: usize = 3;
 /// Returns why a group, as the rules name it, is not synced; `None`: it is.
 pub fn left_out(group: &GroupState, rules: &GroupRules) -> Option<String> {
     let by_condition = || {
-        (group.verdict == GroupVerdict::LeftOut)
-            .then(|| format!("left out by groups.condition of the policy ({})", shown(rules.condition.as_ref())))
+        (group.verdict == GroupVerdict::LeftOut).then(|| {
+            let (setting, condition) = (rules.setting("condition"), shown(rules.condition.as_ref()));
+            format!("left out by {setting} of the policy ({condition})")
+        })
     };
     path_left_out(&group.path, rules).or_else(by_condition)
 }
@@ -34,10 +36,10 @@ pub fn path_left_out(path: &str, rules: &GroupRules) -> Option<String> {
     let is_named = rules.only.iter().any(|pattern| pattern.literal() == Some(path));
     let excludes = |pattern: &&PathPattern| pattern.matches(path) || !is_named && pattern.matches_within(path);
     if let Some(pattern) = rules.excluded.iter().find(excludes) {
-        return Some(format!("left out by groups.excluded of the policy ({pattern})"));
+        return Some(format!("left out by {} of the policy ({pattern})", rules.setting("excluded")));
     }
     let chosen = rules.only.is_empty() || rules.only.iter().any(|pattern| pattern.matches(path));
-    (!chosen).then(|| "not selected by groups.only of the policy".to_owned())
+    (!chosen).then(|| format!("not selected by {} of the policy", rules.setting("only")))
 }
 
 /// Returns the paths of the selected parent groups that also get the group's members, according to the rules.
@@ -90,8 +92,9 @@ fn has_any<'u>(user: &'u UserState, roles: &[RoleName]) -> Result<bool, &'u str>
 
 /// Returns why a group that the target lacks is not created; `None`: it is.
 pub fn not_created(name: &str, path: &str, rules: &GroupRules) -> Option<String> {
+    let setting = || rules.setting("create");
     (!rules.creates_at(path))
-        .then(|| format!("the target has no group {name}; create it there, or set groups.create = true in the policy"))
+        .then(|| format!("the target has no group {name}; create it there, or set {} = true in the policy", setting()))
 }
 
 /// Returns whether the names or the selection of groups follow from their paths.
@@ -136,8 +139,9 @@ pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState
 pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let (rules, scope) = (&policy.groups, &policy.scope);
     let fits_none = |pattern: &&PathPattern| groups.iter().all(|group| !pattern.matches(&group.path));
-    let only = rules.only.iter().filter(fits_none).map(|pattern| format!("groups.only: {pattern}"));
-    let excluded = rules.excluded.iter().filter(fits_none).map(|pattern| format!("groups.excluded: {pattern}"));
+    let of_groups = |key: &str, what: &dyn ToString| format!("{}: {}", rules.setting(key), what.to_string());
+    let only = rules.only.iter().filter(fits_none).map(|pattern| of_groups("only", pattern));
+    let excluded = rules.excluded.iter().filter(fits_none).map(|pattern| of_groups("excluded", pattern));
     let paths = rules.names.keys().filter(|path| groups.iter().all(|group| group.path != **path));
     let left_out = scope.excluded_groups.iter().filter(fits_none);
     let left_out = left_out.map(|pattern| format!("scope.excluded_groups: {pattern}"));
@@ -145,10 +149,10 @@ pub fn unmatched(policy: &Policy, groups: &[GroupState]) -> Vec<String> {
     let all_named = groups.iter().all(|group| group.verdict.fault().is_none());
     let fits_no_name = |pattern: &&NamePattern| groups.iter().all(|group| !pattern.matches(&group.name));
     let merged = rules.merged.iter().filter(|_| all_named).filter(fits_no_name);
-    let merged = merged.map(|pattern| format!("groups.merged: {pattern} fits no name of a group in the target"));
-    let paths = paths.map(|path| format!("groups.names: {path}"));
+    let merged = merged.map(|pattern| of_groups("merged", pattern) + " fits no name of a group in the target");
+    let paths = paths.map(|path| of_groups("names", path));
     let overrides = rules.overrides.iter().map(|own| &own.path).filter(fits_none);
-    let overrides = overrides.map(|pattern| format!("groups.overrides: {pattern}"));
+    let overrides = overrides.map(|pattern| of_groups("overrides", pattern));
     let by_path = left_out.chain(only).chain(excluded).chain(paths).chain(overrides);
     by_path.map(|what| what + " fits no group in Keycloak").chain(merged).collect()
 }
@@ -186,15 +190,15 @@ fn verdict(group: &GroupState, rules: &GroupRules) -> GroupVerdict {
     match truth(condition.render(group)) {
         Ok(true) => GroupVerdict::Selected,
         Ok(false) => GroupVerdict::LeftOut,
-        Err(why) => GroupVerdict::Failed(fault("groups.condition", &why)),
+        Err(why) => GroupVerdict::Failed(fault(&rules.setting("condition"), &why)),
     }
 }
 
 fn rendered_name(template: &GroupTemplate, group: &GroupState, rules: &GroupRules) -> Result<String, String> {
     match template.render(group) {
-        Ok(name) if name.is_empty() => Err(fault("groups.name", "it is empty for this group")),
+        Ok(name) if name.is_empty() => Err(fault(&rules.setting("name"), "it is empty for this group")),
         Ok(name) => Ok(affixed(&name, rules)),
-        Err(why) => Err(fault("groups.name", &why.to_string())),
+        Err(why) => Err(fault(&rules.setting("name"), &why.to_string())),
     }
 }
 
