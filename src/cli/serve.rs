@@ -2,7 +2,7 @@
 
 mod reload;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -83,7 +83,8 @@ impl ServeArgs {
         tracing::info!("listening on {}", server.address());
 
         let store = Arc::new(SqliteStore::open(&config.store.path, OpenOptions::new(context.out.now)).await?);
-        let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn EngineStore>).with_metrics(metrics);
+        let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn EngineStore>);
+        let engine = engine.with_metrics(Arc::clone(&metrics));
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
         let connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
         let hook_secrets = connectors.iter().map(|one| (one.name.clone(), Arc::clone(&one.secrets))).collect();
@@ -93,13 +94,21 @@ impl ServeArgs {
         tracing::info!("at work");
 
         let drain = config.server.drain;
+        let file = config.store.path.clone();
         let mut reload = Reload::new(config, hook_secrets, written);
-        let ended = Running { store: &store, health: &health, service: &service, server: &mut server }
-            .until_the_end(signals, async |server| {
-                reload.run(context, server).await;
-                service.engine().try_again().await;
-            })
-            .await;
+        let ended = Running {
+            store: &store,
+            file: &file,
+            metrics: &metrics,
+            health: &health,
+            service: &service,
+            server: &mut server,
+        }
+        .until_the_end(signals, async |server| {
+            reload.run(context, server).await;
+            service.engine().try_again().await;
+        })
+        .await;
         let outcome = outcome(ended, &health);
         health.drain();
         let in_time = service.shutdown(drain).await;
@@ -134,6 +143,9 @@ fn outcome(ended: Result<(), String>, health: &Health) -> Outcome {
 /// The parts that run until the server stops.
 struct Running<'a> {
     store: &'a SqliteStore,
+    /// The store's file.
+    file: &'a Path,
+    metrics: &'a Metrics,
     health: &'a Health,
     service: &'a Service,
     server: &'a mut Server,
@@ -142,10 +154,13 @@ struct Running<'a> {
 impl Running<'_> {
     /// Runs until a signal requests a stop. Returns an error if a part ends by a defect. SIGHUP reloads.
     async fn until_the_end(self, mut signals: Signals, mut reload: impl AsyncFnMut(&mut Server)) -> Result<(), String> {
-        let Self { store, health, service, server } = self;
+        let Self { store, file, metrics, health, service, server } = self;
         let mut writer = std::pin::pin!(health.follow_store(store.failing(), Timestamp::now));
         let mut checks = std::pin::pin!(async {
             loop {
+                if let Ok(disk) = nix::sys::statvfs::statvfs(file) {
+                    metrics.store_free(disk.blocks_available().saturating_mul(disk.fragment_size()));
+                }
                 tokio::time::sleep(CHECK_EVERY).await;
                 // The store reports the result to its observers, such as the health check.
                 let _ = store.touch().await;

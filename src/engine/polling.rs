@@ -116,13 +116,14 @@ impl Engine {
                 }
                 (poller.failures, poller.lasting) = (0, false);
                 poller.state.polled_at = Some(now);
-                self.metrics.polled(&name, now);
+                self.metrics.polled(&name, true, now);
             }
             Err(error) => {
                 poller.failures = poller.failures.saturating_add(1);
                 poller.lasting = is_lasting(error.class());
                 // A rate limit is a condition of the source, and ends by itself.
                 if error.class() != ErrorClass::Throttled {
+                    self.metrics.polled(&name, false, now);
                     poller.note_problem(&error, now);
                 }
             }

@@ -552,9 +552,8 @@ impl Shared {
         while !self.cancel.is_cancelled() {
             let now = self.engine.clock.now();
             for pair in self.engine.pairs() {
-                match self.engine.store.counts(&pair, now).await {
-                    Ok(counts) => self.engine.metrics.counts(&pair, &counts, now),
-                    Err(error) => tracing::error!(%pair, "the store cannot be read: {error}"),
+                if let Err(error) = self.gauge_pair(&pair, now).await {
+                    tracing::error!(%pair, "the store cannot be read: {error}");
                 }
                 let next = self.next_after(&pair, now).map(|(due, _)| due);
                 self.engine.metrics.next_run(&pair.connector, next);
@@ -567,6 +566,19 @@ impl Shared {
             }
             self.sleep(GAUGED_EVERY).await;
         }
+    }
+
+    async fn gauge_pair(&self, pair: &Pair, now: Timestamp) -> Result<(), StoreError> {
+        let (store, metrics) = (&self.engine.store, &self.engine.metrics);
+        let counts = store.counts(pair, now).await?;
+        let state = store.pair_state(pair).await?;
+        let state = (!self.readiness.borrow().paused.contains(&pair.connector)).then_some(state);
+        let expected = counts.last_successful_run.filter(|_| state == Some(PairState::InService));
+        let due = expected.and_then(|last| self.next_after(pair, last)).map(|(due, _)| due);
+        metrics.counts(pair, &counts, now);
+        metrics.pair_state(pair, state);
+        metrics.successful_run_due(pair, due);
+        Ok(())
     }
 
     /// Reports tasks that are due but not worked.

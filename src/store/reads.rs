@@ -152,6 +152,9 @@ pub struct PairCounts {
     pub held: u64,
     /// When the last change was recorded; `None`: there is no change.
     pub last_change: Option<Timestamp>,
+    /// When the last full reconcile ended that neither failed nor was stopped; `None`: there is none.
+    #[serde(default)]
+    pub last_successful_run: Option<Timestamp>,
 }
 
 /// Counts of a connector's pushed events so far.

@@ -18,7 +18,7 @@ use prometheus_client::{
 use super::Conditions;
 use crate::{
     model::{ConnectorName, ErrorClass, Pair, RunOutcome, TargetName},
-    store::PairCounts,
+    store::{PairCounts, PairState},
 };
 
 /// The content type of the output of [`Metrics::encode`].
@@ -75,11 +75,15 @@ pub struct Metrics {
     events: Family<EventLabels, Counter>,
     last_event: Family<ConnectorLabels, Seconds>,
     last_poll: Family<ConnectorLabels, Seconds>,
+    polls: Family<PollLabels, Counter>,
     next_run: Family<ConnectorLabels, Seconds>,
     hook_answers: Family<HookLabels, Counter>,
     tasks: Family<TaskLabels, Gauge>,
     oldest_task: Family<PairLabels, Seconds>,
     last_change: Family<PairLabels, Seconds>,
+    pair_state: Family<PairStateLabels, Gauge>,
+    last_successful_run: Family<PairLabels, Seconds>,
+    successful_run_due: Family<PairLabels, Seconds>,
     links: Family<PairLabels, Gauge>,
     held: Family<PairLabels, Gauge>,
     event_to_write: Family<TargetLabels, Histogram, fn() -> Histogram>,
@@ -90,6 +94,8 @@ pub struct Metrics {
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
     conditions: Conditions,
     condition: Family<ConditionLabels, Seconds>,
+    ready: Gauge,
+    store_free: Family<Vec<(String, String)>, Gauge>,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -103,6 +109,19 @@ struct EventLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectorLabels {
     connector: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PollLabels {
+    connector: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PairStateLabels {
+    connector: String,
+    target: String,
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -157,6 +176,7 @@ struct CallLabels {
 }
 
 const TASK_STATES: [&str; 3] = ["due", "waiting", "dead"];
+const PAIR_STATES: [&str; 7] = ["new", "no_users", "held", "approved", "in_service", "stopped", "paused"];
 
 impl Metrics {
     /// Creates all metrics at zero.
@@ -169,11 +189,15 @@ impl Metrics {
             events: Family::default(),
             last_event: Family::default(),
             last_poll: Family::default(),
+            polls: Family::default(),
             next_run: Family::default(),
             hook_answers: Family::default(),
             tasks: Family::default(),
             oldest_task: Family::default(),
             last_change: Family::default(),
+            pair_state: Family::default(),
+            last_successful_run: Family::default(),
+            successful_run_due: Family::default(),
             links: Family::default(),
             held: Family::default(),
             // 10 ms to 2.9 hours: usually a second is enough, but after an outage it takes hours.
@@ -185,76 +209,123 @@ impl Metrics {
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
             conditions: Conditions::default(),
             condition: Family::default(),
+            ready: Gauge::default(),
+            store_free: Family::default(),
         };
         let m = &metrics;
-        registry.register("events", "Events received, by outcome", m.events.clone());
+        m.register_of_process(&mut registry);
+        m.register_of_events(&mut registry);
+        m.register_of_work(&mut registry);
+        m.register_of_calls(&mut registry);
+        m.register_of_runs(&mut registry);
+        metrics.registry = registry;
+        metrics
+    }
+
+    fn register_of_process(&self, registry: &mut Registry) {
+        registry.register("ready", "Whether events can be accepted (1), as /readyz reports it", self.ready.clone());
         registry.register_with_unit(
-            "last_event_timestamp",
-            "When the last event was received",
-            Unit::Seconds,
-            m.last_event.clone(),
-        );
-        registry.register_with_unit(
-            "last_poll_timestamp",
-            "When Keycloak's event store was last polled successfully",
-            Unit::Seconds,
-            m.last_poll.clone(),
-        );
-        registry.register_with_unit(
-            "next_run_timestamp",
-            "When the next full reconcile is due",
-            Unit::Seconds,
-            m.next_run.clone(),
-        );
-        registry.register("hook_answers", "Answers to senders of events", m.hook_answers.clone());
-        registry.register("tasks", "Tasks that are not done", m.tasks.clone());
-        registry.register_with_unit(
-            "oldest_task_age",
-            "How long the oldest task has been waiting",
-            Unit::Seconds,
-            m.oldest_task.clone(),
-        );
-        registry.register_with_unit(
-            "last_change_timestamp",
-            "When the last change was recorded",
-            Unit::Seconds,
-            m.last_change.clone(),
-        );
-        registry.register("links", "Users with an account", m.links.clone());
-        registry.register("approval_items", "Operations that wait for approval", m.held.clone());
-        registry.register_with_unit(
-            "event_to_write",
-            "Time from the receipt of an event to the write that it caused",
-            Unit::Seconds,
-            m.event_to_write.clone(),
-        );
-        registry.register("calls", "Calls to sources and targets, by result", m.calls.clone());
-        registry.register_with_unit(
-            "call_duration",
-            "How long calls to sources and targets took",
-            Unit::Seconds,
-            m.call_duration.clone(),
-        );
-        registry.register(
-            "refused_sign_ins",
-            "Calls whose credentials were refused, those to token endpoints included",
-            m.refused_sign_ins.clone(),
-        );
-        registry.register("runs", "Full reconciles that ended", m.runs.clone());
-        registry.register_with_unit(
-            "run_duration",
-            "How long full reconciles took",
-            Unit::Seconds,
-            m.run_duration.clone(),
+            "store_free",
+            "Free space of the file system that contains the store",
+            Unit::Bytes,
+            self.store_free.clone(),
         );
         registry.register_with_unit(
             "condition_since_timestamp",
             "When each active condition began; a series exists only while its condition is active",
             Unit::Seconds,
-            m.condition.clone(),
+            self.condition.clone(),
         );
-        metrics.registry = registry;
-        metrics
+    }
+
+    fn register_of_events(&self, registry: &mut Registry) {
+        registry.register("events", "Events received, by outcome", self.events.clone());
+        registry.register_with_unit(
+            "last_event_timestamp",
+            "When the last event was received",
+            Unit::Seconds,
+            self.last_event.clone(),
+        );
+        registry.register_with_unit(
+            "last_poll_timestamp",
+            "When Keycloak's event store was last polled successfully",
+            Unit::Seconds,
+            self.last_poll.clone(),
+        );
+        registry.register("polls", "Polls of Keycloak's event store, by result", self.polls.clone());
+        registry.register("hook_answers", "Answers to senders of events", self.hook_answers.clone());
+    }
+
+    fn register_of_work(&self, registry: &mut Registry) {
+        registry.register(
+            "pair_state",
+            "Whether a connector is in this state on a target (1)",
+            self.pair_state.clone(),
+        );
+        registry.register("tasks", "Tasks that are not done", self.tasks.clone());
+        registry.register_with_unit(
+            "oldest_task_age",
+            "How long the oldest task has been waiting",
+            Unit::Seconds,
+            self.oldest_task.clone(),
+        );
+        registry.register_with_unit(
+            "last_change_timestamp",
+            "When the last change was recorded",
+            Unit::Seconds,
+            self.last_change.clone(),
+        );
+        registry.register("links", "Users with an account", self.links.clone());
+        registry.register("approval_items", "Operations that wait for approval", self.held.clone());
+        registry.register_with_unit(
+            "event_to_write",
+            "Time from the receipt of an event to the write that it caused",
+            Unit::Seconds,
+            self.event_to_write.clone(),
+        );
+    }
+
+    fn register_of_calls(&self, registry: &mut Registry) {
+        registry.register("calls", "Calls to sources and targets, by result", self.calls.clone());
+        registry.register_with_unit(
+            "call_duration",
+            "How long calls to sources and targets took",
+            Unit::Seconds,
+            self.call_duration.clone(),
+        );
+        registry.register(
+            "refused_sign_ins",
+            "Calls whose credentials were refused, those to token endpoints included",
+            self.refused_sign_ins.clone(),
+        );
+    }
+
+    fn register_of_runs(&self, registry: &mut Registry) {
+        registry.register("runs", "Full reconciles that ended", self.runs.clone());
+        registry.register_with_unit(
+            "run_duration",
+            "How long full reconciles took",
+            Unit::Seconds,
+            self.run_duration.clone(),
+        );
+        registry.register_with_unit(
+            "next_run_timestamp",
+            "When the next full reconcile is due",
+            Unit::Seconds,
+            self.next_run.clone(),
+        );
+        registry.register_with_unit(
+            "last_successful_run_timestamp",
+            "When the last full reconcile ended that neither failed nor was stopped",
+            Unit::Seconds,
+            self.last_successful_run.clone(),
+        );
+        registry.register_with_unit(
+            "successful_run_due_timestamp",
+            "When the first full reconcile after the last successful one was due",
+            Unit::Seconds,
+            self.successful_run_due.clone(),
+        );
     }
 
     /// Counts `count` received events with this outcome.
@@ -267,8 +338,13 @@ impl Metrics {
         }
     }
 
-    /// Records that Keycloak's event store was polled.
-    pub fn polled(&self, connector: &ConnectorName, now: Timestamp) {
+    /// Counts a poll of Keycloak's event store.
+    pub fn polled(&self, connector: &ConnectorName, is_ok: bool, now: Timestamp) {
+        let result = if is_ok { "ok" } else { "failed" };
+        self.polls.get_or_create(&PollLabels { connector: connector.to_string(), result }).inc();
+        if !is_ok {
+            return;
+        }
         self.last_poll.get_or_create(&connector_labels(connector)).set(now.as_duration().as_secs_f64());
     }
 
@@ -280,15 +356,40 @@ impl Metrics {
 
     /// Sets when the next full reconcile is due; `None`: never.
     pub fn next_run(&self, connector: &ConnectorName, at: Option<Timestamp>) {
-        let labels = connector_labels(connector);
-        match at {
-            Some(at) => {
-                self.next_run.get_or_create(&labels).set(at.as_duration().as_secs_f64());
-            }
-            None => {
-                self.next_run.remove(&labels);
-            }
+        set_or_remove(&self.next_run, &connector_labels(connector), at);
+    }
+
+    /// Sets when the first full reconcile after the last successful one was due; `None`: none is expected.
+    pub fn successful_run_due(&self, pair: &Pair, at: Option<Timestamp>) {
+        set_or_remove(&self.successful_run_due, &pair_labels(pair), at);
+    }
+
+    /// Sets the state of a pair; `None`: its connector is paused or disabled.
+    pub fn pair_state(&self, pair: &Pair, state: Option<PairState>) {
+        let current = match state {
+            Some(PairState::New) => "new",
+            Some(PairState::NoUsers) => "no_users",
+            Some(PairState::Held) => "held",
+            Some(PairState::Approved) => "approved",
+            Some(PairState::InService) => "in_service",
+            Some(PairState::Stopped) => "stopped",
+            None => "paused",
+        };
+        for state in PAIR_STATES {
+            let PairLabels { connector, target } = pair_labels(pair);
+            let labels = PairStateLabels { connector, target, state };
+            self.pair_state.get_or_create(&labels).set(i64::from(state == current));
         }
+    }
+
+    /// Sets whether events can be accepted.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
+    }
+
+    /// Sets the free space of the store's file system, in bytes.
+    pub fn store_free(&self, bytes: u64) {
+        self.store_free.get_or_create(&Vec::new()).set(gauge(bytes));
     }
 
     /// Sets the store's counts for a pair. It is called before each encoding, because ages are relative to `now`.
@@ -303,6 +404,7 @@ impl Metrics {
         if let Some(at) = counts.last_change {
             self.last_change.get_or_create(&labels).set(at.as_duration().as_secs_f64());
         }
+        set_or_remove(&self.last_successful_run, &labels, counts.last_successful_run);
         self.links.get_or_create(&labels).set(gauge(counts.links));
         self.held.get_or_create(&labels).set(gauge(counts.held));
     }
@@ -376,6 +478,21 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// Sets a point in time, or removes its series.
+fn set_or_remove<L>(family: &Family<L, Seconds>, labels: &L, at: Option<Timestamp>)
+where
+    L: Clone + Eq + std::hash::Hash,
+{
+    match at {
+        Some(at) => {
+            family.get_or_create(labels).set(at.as_duration().as_secs_f64());
+        }
+        None => {
+            family.remove(labels);
+        }
+    }
+}
+
 fn connector_labels(connector: &ConnectorName) -> ConnectorLabels {
     ConnectorLabels { connector: connector.to_string() }
 }
@@ -413,8 +530,23 @@ mod tests {
         metrics.hook_answered(Some(&acme), 202);
         metrics.hook_answered(None, 404);
         metrics.next_run(&acme, Some(at(3600)));
-        let counts =
-            PairCounts { tasks: 5, due: 2, oldest: Some(at(990)), dead: 1, links: 7, held: 4, ..PairCounts::default() };
+        metrics.polled(&acme, true, at(990));
+        metrics.polled(&acme, false, at(995));
+        metrics.pair_state(&pair, Some(PairState::Held));
+        metrics.pair_state(&pair, Some(PairState::InService));
+        metrics.successful_run_due(&pair, Some(at(1200)));
+        metrics.ready(true);
+        metrics.store_free(1 << 30);
+        let counts = PairCounts {
+            tasks: 5,
+            due: 2,
+            oldest: Some(at(990)),
+            dead: 1,
+            links: 7,
+            held: 4,
+            last_successful_run: Some(at(900)),
+            ..PairCounts::default()
+        };
         metrics.counts(&pair, &counts, at(1000));
         metrics.written(&jira, at(1000), at(1001));
         metrics.called(Peer::Target(&jira), None, Duration::from_millis(20));
@@ -436,6 +568,15 @@ mod tests {
             "usersync_oldest_task_age_seconds{connector=\"acme\",target=\"jira-prod\"} 10.0",
             "usersync_links{connector=\"acme\",target=\"jira-prod\"} 7",
             "usersync_approval_items{connector=\"acme\",target=\"jira-prod\"} 4",
+            "usersync_last_poll_timestamp_seconds{connector=\"acme\"} 990.0",
+            "usersync_polls_total{connector=\"acme\",result=\"ok\"} 1",
+            "usersync_polls_total{connector=\"acme\",result=\"failed\"} 1",
+            "usersync_pair_state{connector=\"acme\",target=\"jira-prod\",state=\"held\"} 0",
+            "usersync_pair_state{connector=\"acme\",target=\"jira-prod\",state=\"in_service\"} 1",
+            "usersync_last_successful_run_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 900.0",
+            "usersync_successful_run_due_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 1200.0",
+            "usersync_ready 1",
+            "usersync_store_free_bytes{} 1073741824",
             "usersync_event_to_write_seconds_count{target=\"jira-prod\"} 1",
             "usersync_calls_total{peer=\"target\",name=\"jira-prod\",result=\"ok\"} 1",
             "usersync_calls_total{peer=\"source\",name=\"acme\",result=\"throttled\"} 1",

@@ -27,7 +27,8 @@ pub(super) async fn readyz(State(health): State<Health>) -> Response {
 }
 
 /// Returns all metrics for Prometheus.
-pub(super) async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+pub(super) async fn metrics(State((metrics, health)): State<(Arc<Metrics>, Health)>) -> Response {
+    metrics.ready(health.readiness().ready);
     match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

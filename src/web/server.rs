@@ -184,9 +184,9 @@ fn router(hooks: Arc<Hooks>, metrics: Arc<Metrics>, health: Health) -> Router {
         .with_state(hooks)
         .route("/healthz", get(monitoring::healthz))
         .route("/readyz", get(monitoring::readyz))
-        .with_state(health)
+        .with_state(health.clone())
         .route("/metrics", get(monitoring::metrics))
-        .with_state(metrics)
+        .with_state((metrics, health))
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::REQUEST_TIMEOUT, REQUEST))
         .layer(CatchPanicLayer::new())
 }

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod confluence;
 mod crowd;
+mod deploy;
 mod jira;
 mod keycloak_client;
 mod keycloak_reading;

@@ -67,7 +67,7 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
     let (metrics, health) = (Arc::new(Metrics::new()), Health::of(&[STORE]));
     let hooks = Arc::new(Hooks::new(1024, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
     let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
-    let mut server = Server::start(&settings, hooks, metrics, health.clone()).await.unwrap();
+    let mut server = Server::start(&settings, hooks, Arc::clone(&metrics), health.clone()).await.unwrap();
     let store = Arc::new(SqliteStore::open_temporary(OpenOptions::new(Timestamp::now())).await.unwrap());
     let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn EngineStore>).unwrap();
     let retention = SignedDuration::from_hours(24);
@@ -75,7 +75,14 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
         ServiceOptions { schedules: HashMap::new(), disabled: BTreeSet::new(), polls: HashMap::new(), retention };
     let service = Service::start(Arc::new(engine), options).await.unwrap();
     happens(store.as_ref()).await;
-    let running = Running { store: &store, health: &health, service: &service, server: &mut server };
+    let running = Running {
+        store: &store,
+        file: Path::new("/"),
+        metrics: &metrics,
+        health: &health,
+        service: &service,
+        server: &mut server,
+    };
     let ended = running.until_the_end(Signals::listen().unwrap(), async |_| {});
     let ended = tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it ends");
     let outcome = outcome(ended, &health);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, fan_out, tx::Tx};
+use super::{codec, codec::millis, fan_out, runs, tx::Tx};
 use crate::{
     model::{ConnectorName, Pair, RunTrigger, SourceIdentity, TargetIdentity, TargetName},
     store::{PairCounts, PairRecord, PairState, StoreError, StoreResult, Totals},
@@ -406,5 +406,6 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
         managed_groups,
         held: held.unsigned_abs(),
         last_change: codec::some_time(last)?,
+        last_successful_run: runs::last_successful(conn, pair).await?,
     })
 }

@@ -75,6 +75,19 @@ impl Tx {
     }
 }
 
+/// Returns when the last full reconcile of a pair ended that neither failed nor was stopped.
+pub(super) async fn last_successful(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Option<Timestamp>> {
+    let ended: Option<i64> = sqlx::query_scalar(
+        "SELECT ended_at FROM run WHERE pair = ?1 AND mode = ?2 AND ended_at IS NOT NULL \
+         AND outcome ->> '$.state' NOT IN ('failed', 'stopped') ORDER BY id DESC LIMIT 1",
+    )
+    .bind(pair)
+    .bind(codec::to_word(&RunMode::Apply)?)
+    .fetch_optional(conn)
+    .await?;
+    codec::some_time(ended)
+}
+
 fn under_way(run: RunId, rows: u64) -> StoreResult<()> {
     if rows == 0 { Err(StoreError::NotFound(format!("run {run} is not under way"))) } else { Ok(()) }
 }

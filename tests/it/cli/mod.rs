@@ -14,7 +14,7 @@ mod policy;
 mod polling;
 mod realm;
 mod schemas;
-mod served;
+pub mod served;
 mod setup;
 mod tls;
 mod usage;

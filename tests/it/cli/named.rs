@@ -124,7 +124,8 @@ fn texts(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
     found.into_iter().map(read).collect()
 }
 
-const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "keycloak-spi-notes", "benches"];
+const DOCUMENTS: &[&str] =
+    &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "deploy", "keycloak-spi-notes", "benches"];
 
 /// Returns the strings of Rust sources, with continued lines joined.
 fn strings(text: &str) -> Vec<String> {
@@ -168,6 +169,13 @@ async fn every_command_and_option_that_is_named_exists() {
     let mut seen = 0;
     for (path, text) in texts(DOCUMENTS, &[".md"]) {
         for mention in mentions(&code(&text)) {
+            seen += 1;
+            wrong.extend(commands.wrong(&mention).map(|what| format!("{path}: {what}")));
+        }
+    }
+    let value = Regex::new(r"\{\{ \$labels\.[a-z]+ \}\}").expect("a pattern");
+    for (path, text) in texts(&["deploy"], &[".rules.yml"]) {
+        for mention in mentions(&value.replace_all(&text, "NAME")) {
             seen += 1;
             wrong.extend(commands.wrong(&mention).map(|what| format!("{path}: {what}")));
         }

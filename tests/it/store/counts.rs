@@ -66,6 +66,7 @@ async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> Pa
         managed_groups: row.6.unsigned_abs(),
         held: row.7.unsigned_abs(),
         last_change: None,
+        last_successful_run: None,
         leaving: row.8.unsigned_abs(),
         leaves_at: row.9.map(|at| Timestamp::from_millisecond(at).unwrap()),
     }

@@ -52,6 +52,7 @@ pub async fn a_run_replaces_the_tasks_under_the_new_name(store: World) {
     // The request stays until a run ends.
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(4)).await.unwrap();
     store.end_run(run, RunOutcome::Stopped, serde_json::Value::Null, at(5)).await.unwrap();
+    assert_eq!(store.counts(&new, at(5)).await.unwrap().last_successful_run, None);
     assert_eq!(store.requested_run(&new).await.unwrap(), Some(RunTrigger::Event));
 
     // The same for a target; a new name loses nothing.
@@ -59,6 +60,7 @@ pub async fn a_run_replaces_the_tasks_under_the_new_name(store: World) {
     store.raise(&wiki, &[user("bob")], Priority::Event, &because("test"), at(6)).await.unwrap();
     let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(6)).await.unwrap();
     store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(7)).await.unwrap();
+    assert_eq!(store.counts(&new, at(7)).await.unwrap().last_successful_run, Some(at(7)));
     store.rename(&Declared::Target(target()), "wiki", "dora", at(8)).await.unwrap();
     assert_eq!(store.requested_run(&wiki).await.unwrap(), Some(RunTrigger::Event));
     let run = store.begin_run(&wiki, RunTrigger::Event, RunMode::Apply, at(9)).await.unwrap();
