@@ -79,19 +79,19 @@ fn plain(text: &str) -> String {
         })
         .collect();
     let about = pattern(r"^# (HELP|TYPE) (\S+) (.*)$");
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
         match about.captures(line) {
             Some(one) => {
                 let (_, [word, name, rest]) = one.extract();
                 let suffix = suffixes.get(name).copied().unwrap_or_default();
                 let rest = if (word, rest) == ("TYPE", "info") { "gauge" } else { rest };
-                lines.push_str(&format!("# {word} {name}{suffix} {rest}\n"));
+                lines.push(format!("# {word} {name}{suffix} {rest}"));
             }
-            None => lines.push_str(&format!("{line}\n")),
+            None => lines.push(line.to_owned()),
         }
     }
-    lines
+    lines.join("\n") + "\n"
 }
 
 #[tokio::test]
