@@ -175,6 +175,7 @@ async fn every_command_and_option_that_is_named_exists() {
     }
     let value = Regex::new(r"\{\{ \$labels\.[a-z]+ \}\}").expect("a pattern");
     for (path, text) in texts(&["deploy"], &[".rules.yml"]) {
+        let text = text.lines().filter(|line| !line.contains("summary: ")).collect::<Vec<_>>().join("\n");
         for mention in mentions(&value.replace_all(&text, "NAME")) {
             seen += 1;
             wrong.extend(commands.wrong(&mention).map(|what| format!("{path}: {what}")));

@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use regex::Regex;
 use serde_json::Value;
+use usersync::demo::stack::CONNECTOR;
+use usersync_simulators::keycloak::NewUser;
 
-use crate::cli::served::Served;
+use crate::cli::served::{STEP_TIMEOUT, Served};
 
 /// Suffixes of the series of a counter or histogram.
 const SUFFIXES: &[&str] = &["_total", "_bucket", "_sum", "_count"];
@@ -44,16 +47,34 @@ fn dashboard() -> (Value, Vec<Value>) {
     (dashboard, panels)
 }
 
+/// Waits until `/metrics` has these series; the gauges are updated every 5 s.
+async fn shown(served: &Served, series: &[&str]) -> String {
+    let began = Instant::now();
+    loop {
+        let text = served.get("/metrics").await.1;
+        if series.iter().all(|one| text.contains(&format!("\nusersync_{one}"))) {
+            return text;
+        }
+        assert!(began.elapsed() < STEP_TIMEOUT, "no {series:?} in {text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Returns the labels of each series of the built binary after it has worked, and the metrics that it declares.
 async fn exposed() -> (BTreeMap<String, BTreeSet<String>>, BTreeSet<String>, String) {
     let served = Served::configured("apply", |_| {}, |_| {}).await;
     served.until(&["status"], 0, "In sync.").await;
-    // The gauges are updated every 5 s.
-    let mut text = served.get("/metrics").await.1;
-    while !text.contains("usersync_successful_run_due_timestamp_seconds{") {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        text = served.get("/metrics").await.1;
-    }
+    // A metric is declared once it has a series: a write, a request without a signature, and a refused token.
+    served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
+    let hook = format!("http://{}/hooks/{CONNECTOR}", served.address);
+    let answer = reqwest::Client::new().post(hook).body("{}").send().await.expect("answered");
+    assert_eq!(answer.status().as_u16(), 401);
+    let text = shown(&served, &["event_to_write_seconds_bucket{", "successful_run_due_timestamp_seconds{"]).await;
+    assert!(text.contains("state=\"in_service\"} 1"), "{text}");
+    let token = served.servers.jira.token().to_owned();
+    served.servers.jira.revoke_token(&token);
+    served.servers.realm.create_user(NewUser::named("bob")).await.expect("created");
+    let text = shown(&served, &["refused_sign_ins_total{", "condition_since_timestamp_seconds{"]).await;
     let series = pattern(r"(?m)^(usersync_[a-z_]+)(?:\{(.*)\})? ");
     let label = pattern(r#"([a-z_]+)=""#);
     let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -79,19 +100,19 @@ fn plain(text: &str) -> String {
         })
         .collect();
     let about = pattern(r"^# (HELP|TYPE) (\S+) (.*)$");
-    let mut lines = Vec::new();
+    let mut lines = String::new();
     for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
         match about.captures(line) {
             Some(one) => {
                 let (_, [word, name, rest]) = one.extract();
                 let suffix = suffixes.get(name).copied().unwrap_or_default();
                 let rest = if (word, rest) == ("TYPE", "info") { "gauge" } else { rest };
-                lines.push(format!("# {word} {name}{suffix} {rest}"));
+                lines.extend(["# ", word, " ", name, suffix, " ", rest, "\n"]);
             }
-            None => lines.push(line.to_owned()),
+            None => lines.extend([line, "\n"]),
         }
     }
-    lines.join("\n") + "\n"
+    lines
 }
 
 #[tokio::test]
@@ -117,7 +138,6 @@ async fn every_metric_and_label_of_rules_and_dashboard_exists() {
             if !declared.contains(family) && !declared.contains(&name) {
                 wrong.insert(format!("{file}: there is no metric {name}"));
             }
-            // A metric without a series yet shows no labels; its unit test does.
             let Some(own) = series.get(&name) else { continue };
             let unknown = labels.iter().filter(|label| !own.contains(*label) && !ADDED.contains(&label.as_str()));
             wrong.extend(unknown.map(|label| format!("{file}: {name} has no label {label}")));
