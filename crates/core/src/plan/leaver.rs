@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::user::{
-    Decision, Hold, Planned, Presence, Rename, Situation, Then, is_temporary, own_login, plan_removals, rename,
-    rename_operation, temporary_name,
+use super::{
+    decision::{Decision, Hold, Planned, Presence, Situation, Then},
+    user::{Rename, is_temporary, own_login, plan_removals, rename, rename_operation, temporary_name},
 };
 use crate::{
     capabilities::Deactivation,

@@ -1,8 +1,8 @@
 //! Decides which account that existed before usersync a user is matched to.
 
 use super::{
-    NameHolder, Presence, Situation,
-    user::{Decision, Hold, Planned, Then, has_another_name, is_another_user, link_command, unsupported, word},
+    decision::{Decision, Hold, NameHolder, Planned, Presence, Situation, Then},
+    user::{has_another_name, is_another_user, link_command, unsupported, word},
 };
 use crate::{
     capabilities::Capabilities,

@@ -2,6 +2,7 @@
 //! worker, the run and the dry run.
 
 mod cause;
+mod decision;
 mod groups;
 mod leaver;
 mod matching;
@@ -10,15 +11,13 @@ mod unmanaged;
 mod user;
 
 pub use cause::cause;
+pub use decision::{Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then};
 pub use groups::{GroupTable, Resolved};
 pub use leaver::{has_left, leaver_action, leaving_since};
 pub use matching::{Candidate, Found, Owner, is_candidate, matched_account, searches_before_login};
 pub use safety_limit::{Measure, limit};
 pub use unmanaged::{removal, why_member_stays, why_members_stay};
-pub use user::{
-    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, link_command,
-    login_after_adoption, name_words, wanted_name,
-};
+pub use user::{decide, link_command, login_after_adoption, name_words, wanted_name};
 
 #[cfg(test)]
 pub(crate) mod fixtures;
