@@ -1,9 +1,11 @@
 //! The full reconcile: walks both sides, plans through the same pure functions as the worker, and applies through the
 //! same operations. A dry run does the same without writing.
 
+mod absent;
 mod apply;
 mod confirm;
 mod counted;
+mod decided;
 mod empty;
 mod groups;
 mod listed;

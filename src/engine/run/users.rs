@@ -1,38 +1,30 @@
 //! What a run decides for each user: in sync, to be worked from the walk's reads, or to be read again.
 
-use std::sync::Arc;
-
-use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
     Item, Run,
-    own_groups::{Lacking, loses},
+    decided::{Decided, approved_kinds, drop_decided},
     same_accounts::same_accounts,
     same_logins::same_logins,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
     engine::{
-        approval_keys::approval_item,
-        error::WorkError,
         ledger::actions,
         missing::missing_account,
         scope::judged,
-        user::{View, Walked, adoption, fingerprint_of},
+        user::{View, Walked, adoption},
     },
     model::{
-        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, IdSet, Limited, Link, Linking, MatchedBy,
-        NewApprovalItem, ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
+        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, Link, Linking, MatchedBy, ObservationSeq,
+        Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy::{self, Verdict},
     store::{LinkOrder, Planned},
     targets::Capabilities,
 };
-
-/// Number of users that one search requests by id, in addition to one that exists.
-const IDS_AT_ONCE: usize = 99;
 
 /// A user with pending work.
 pub(super) enum Pending {
@@ -110,7 +102,7 @@ pub(super) fn matched(
 }
 
 /// The walk's decision for one user.
-enum WalkDecision {
+pub(super) enum WalkDecision {
     InSync,
     Nothing,
     /// To be worked from the walk's reads, with this number of operations.
@@ -166,134 +158,6 @@ impl Run<'_> {
             items.push(Pending::Item(Box::new(item)));
         }
         items
-    }
-
-    /// Decides for each linked user that was not listed. Absence from a listing proves nothing, so each user is read by
-    /// id. If the listing is incomplete, nothing is done about users that are not found by id either.
-    pub(super) async fn plan_absent(
-        &mut self,
-        source: &mut SourceWalk,
-        target: &TargetWalk,
-        groups: &GroupTable,
-    ) -> Result<Vec<Pending>, WorkError> {
-        let incomplete = source.users_incomplete.is_some();
-        // A user that the read of the required groups does not list may have left in any way.
-        let leavers = &self.connector.policy.leavers;
-        let action = if source.only_scope { leavers.strictest() } else { leavers.deleted };
-        let may_lose = |link: &Link| target.account(&link.account).is_none_or(|account| loses(&account, action));
-        let mut absent: Vec<Link> = Vec::new();
-        for place in target.links_absent_from(source) {
-            let link = target.link_at(place);
-            if may_lose(&link) {
-                absent.push(link);
-            } else if !incomplete {
-                self.in_sync.absent.push(number(place));
-            }
-        }
-        let returned = target.dropped.keys().filter(|user| !target.is_linked(user) && !source.holds(user));
-        for link in returned.filter_map(|user| target.returned(user)) {
-            if may_lose(link) {
-                absent.push(link.clone());
-            } else if !incomplete {
-                self.in_sync.others.push(planned(&link.user, target.observation, None));
-            }
-        }
-        absent.sort_by(|one, other| one.user.cmp(&other.user));
-        let gone = self.gone_by_search(&absent, source).await?;
-        let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
-        let mut reads = stream::iter(absent)
-            .map(|link| {
-                let (connector, gone) = (&connector, gone.contains(&link.user));
-                async move {
-                    if gone {
-                        return (link, Ok(Ok(None)));
-                    }
-                    let read = engine.read_confirmed(connector, pair, &link.user).await;
-                    (link, engine.apart(connector, read).await)
-                }
-            })
-            .buffered(self.connector.parallel.max(1));
-        let (mut items, mut left) = (Vec::new(), Vec::new());
-        let mut lacking = Lacking::default();
-        while let Some((link, read)) = reads.next().await {
-            let presence = match read? {
-                Ok(None) if incomplete => {
-                    left.push(link.name);
-                    continue;
-                }
-                Ok(None) => Presence::Gone,
-                // What is removed is read again, with the required groups that exist by then.
-                Ok(Some(user)) => judged(user, &self.connector.policy.scope, &source.absent_groups),
-                Err(error) => {
-                    source.fail_user(link.user.clone(), format!("{}: {error}", link.name));
-                    continue;
-                }
-            };
-            if let (Presence::Present(user, Verdict::In), true) = (&presence, source.only_scope) {
-                let scope = &self.connector.policy.scope;
-                for group in user.groups.iter().filter(|group| policy::is_required(group, scope)) {
-                    lacking.entry(group.path.clone()).or_default().push(user.username.clone());
-                }
-            }
-            let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
-            // A user that is gone is read once more before anything is sent.
-            let item = match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
-                WalkDecision::InSync => {
-                    self.in_sync.others.push(planned);
-                    continue;
-                }
-                WalkDecision::Nothing => continue,
-                WalkDecision::FromWalk(operations) => Item::unread(planned, operations),
-                WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
-            };
-            items.push(Pending::Item(Box::new(item)));
-        }
-        self.report_unchanged(&left);
-        self.report_lacking(lacking);
-        Ok(items)
-    }
-
-    /// Returns the users that are not found by two searches for a hundred ids each, which do find an existing user.
-    /// What is planned for them is done only after Keycloak's own answer for each id confirms it.
-    async fn gone_by_search(&self, links: &[Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
-        let mut gone = IdSet::default();
-        let is_plain = |id: &UserId| !id.as_str().contains(char::is_whitespace);
-        if links.len() < 2 {
-            return Ok(gone);
-        }
-        let mut users = (0..source.users()).map(|place| source.user(place));
-        let present = users.find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
-        let Some(present) = present.map(|user| user.id) else { return Ok(gone) };
-        let ids: Vec<UserId> = links.iter().map(|link| link.user.clone()).filter(is_plain).collect();
-        for some in ids.chunks(IDS_AT_ONCE) {
-            let mut missing = some.to_vec();
-            for _ in 0..2 {
-                missing.push(present.clone());
-                // Users that these searches do not resolve are read by id.
-                let found = match self.connector.source.users_among(&missing).await {
-                    Ok(Some(found)) if found.contains(&present) => found,
-                    _ => missing.iter().cloned().collect(),
-                };
-                missing.retain(|id| !found.contains(id));
-                if missing.is_empty() {
-                    break;
-                }
-            }
-            gone.extend(missing);
-        }
-        // After the read, which may have renewed the token at another realm at the same address.
-        self.engine.identify(&self.connector).await?;
-        Ok(gone)
-    }
-
-    /// Reports by name the users that stay unchanged because the listing without them is incomplete.
-    fn report_unchanged(&mut self, left: &[String]) {
-        let left_as_is = |who: &str| {
-            format!("{who}: not listed by Keycloak, but the listing is incomplete. This user is not changed")
-        };
-        for name in left {
-            self.report.unconfirmed.push_with(|| left_as_is(name));
-        }
     }
 
     /// Reports an account that was gone and is back while its user has another one: an operator decides.
@@ -404,7 +268,7 @@ impl Run<'_> {
         }
     }
 
-    fn plan_user(
+    pub(super) fn plan_user(
         &mut self,
         presence: &Presence,
         link: Option<&Link>,
@@ -651,83 +515,4 @@ struct Of<'a> {
     subject: &'a Subject,
     /// Since when the user counts as leaving, to be recorded in its link.
     leaving_since: Option<Timestamp>,
-}
-
-/// Operators' decisions about a plan.
-#[derive(Clone, Copy, Default)]
-struct Decided {
-    /// Number of rejected operations that were removed from it.
-    rejected: usize,
-    /// Whether a held or decided operation is no longer planned.
-    outdated: bool,
-}
-
-/// Removes from a plan the operations that are known to be unsupported, which it then reports, and those that an operator
-/// rejected.
-fn drop_decided(planned: &mut plan::Planned, target: &TargetWalk, presence: &Presence, subject: &Subject) -> Decided {
-    let known = drop_unsupported(planned, target, presence, subject);
-    planned.findings.unsupported.extend(known);
-    drop_rejected(planned, target, subject)
-}
-
-/// Removes from a plan the operations that an operator rejected.
-fn drop_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
-    let standing = target.standing(subject);
-    if standing.is_empty() {
-        return Decided { rejected: 0, outdated: false };
-    }
-    let operations = planned.operations.iter().map(|operation| {
-        let kind = operation.limited().map_or(ApprovalKind::Activation, ApprovalKind::SafetyLimit);
-        approval_item(kind, subject, operation)
-    });
-    let wanted: Vec<NewApprovalItem> =
-        operations.chain(planned.holds.iter().map(|hold| hold_item(hold, subject))).collect();
-    let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
-    let before = planned.operations.len() + planned.holds.len();
-    let stays = |item: &NewApprovalItem| !target.is_rejected(subject, item);
-    planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, subject, operation)));
-    planned.holds.retain(|hold| stays(&hold_item(hold, subject)));
-    Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
-}
-
-/// Returns the kind of each operation that an operator approved above its safety limit.
-fn approved_kinds(planned: &plan::Planned, target: &TargetWalk, subject: &Subject) -> Vec<Limited> {
-    let approved = |operation: &Operation| {
-        let kind = operation.limited()?;
-        let item = approval_item(ApprovalKind::SafetyLimit(kind), subject, operation);
-        target.is_approved(subject, &item).then_some(kind)
-    };
-    planned.operations.iter().filter_map(approved).collect()
-}
-
-fn hold_item(hold: &plan::Hold, subject: &Subject) -> NewApprovalItem {
-    match &hold.then {
-        Then::Do(operation) => approval_item(hold.kind, subject, operation),
-        Then::Adopt(account, by) => adoption(account, by, None),
-    }
-}
-
-/// Removes from a plan the operations that are known to be unsupported. Returns the reasons.
-fn drop_unsupported(
-    planned: &mut plan::Planned,
-    target: &TargetWalk,
-    presence: &Presence,
-    subject: &Subject,
-) -> Vec<String> {
-    if target.unsupported.is_empty() {
-        return Vec::new();
-    }
-    let fingerprint = fingerprint_of(presence);
-    let mut reasons = Vec::new();
-    let mut possible = |operation: &Operation| {
-        let why = target.why_not(subject, operation, &fingerprint);
-        reasons.extend(why.clone());
-        why.is_none()
-    };
-    planned.operations.retain(&mut possible);
-    planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if !possible(operation)));
-    if planned.operations.is_empty() && planned.holds.is_empty() {
-        planned.adds_after_create.clear();
-    }
-    reasons
 }
