@@ -134,7 +134,9 @@ impl Run<'_> {
             if target.is_approved(&subject, &item) {
                 *self.approved.entry(Limited::DeleteGroup).or_default() += 1;
             }
-            self.report.plan(&subject, delete.into(), None, || "it is empty (groups.empty = \"delete\")".to_owned());
+            self.report.plan(&subject, delete.into(), None, || {
+                format!("it is empty ({} = \"delete\")", self.connector.policy.groups.setting("empty"))
+            });
             deletions.0.insert(group.id, true);
         }
         // Deletions that waited and are not planned any more are withdrawn. A rejection stands.

@@ -241,8 +241,9 @@ impl Run<'_> {
                 managed.sources.iter().any(|(other, source)| other == connector && !source.is_constant())
             };
             if table.managed(group).is_some_and(fed_too) {
+                let setting = self.connector.policy.groups.setting("constant");
                 self.report.unconfirmed.push_once(format!(
-                    "{}: groups.constant of the policy grants it to new accounts, and a group in Keycloak has the same name, \
+                    "{}: {setting} of the policy grants it to new accounts, and a group in Keycloak has the same name, \
                      so members who leave that group stay. Give one of the two another name",
                     constant.name
                 ));

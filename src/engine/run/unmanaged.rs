@@ -228,7 +228,8 @@ impl Run<'_> {
             found.planned += 1;
             self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
             self.report.plan(&subject, remove.into(), held, || {
-                "not linked to a user (groups.unmanaged_members = \"remove\")".to_owned()
+                let setting = self.connector.policy.groups.setting("unmanaged_members");
+                format!("not linked to a user ({setting} = \"remove\")")
             });
         }
         for (why, accounts) in staying {

@@ -100,7 +100,7 @@ fn lost(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroup
     match unmapped {
         Some(why) => why,
         None if managed.is_some_and(|managed| situation.groups.is_constant(situation.pair, managed)) => {
-            "no longer granted by groups.constant of the policy".to_owned()
+            format!("no longer granted by {} of the policy", situation.group_rules.setting("constant"))
         }
         None if managed.is_some_and(|managed| managed.sources.is_empty()) => {
             "no synced group in Keycloak has this name any more".to_owned()
@@ -140,9 +140,10 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
     };
     let constant = situation.group_rules.constant.iter().find(|constant| grants(constant));
     if let (true, Some(constant)) = (paths.is_empty(), constant) {
+        let setting = situation.group_rules.setting("constant");
         match constant.roles.iter().find(|role| user.roles.has(role) == Ok(true)) {
-            Some(role) => format!("granted by groups.constant of the policy (role {role})"),
-            None => "granted by groups.constant of the policy".to_owned(),
+            Some(role) => format!("granted by {setting} of the policy (role {role})"),
+            None => format!("granted by {setting} of the policy"),
         }
     } else if paths.is_empty() {
         "member in Keycloak".to_owned()
