@@ -74,6 +74,7 @@ impl ServeArgs {
         let sides = Sides::new(&config)?;
         // Bound before the store is opened: while the port is closed, events of some senders are lost.
         let metrics = Arc::new(Metrics::new());
+        metrics.started(context.out.now);
         let health = Health::of(&[STORE]).with_conditions(metrics.conditions().clone());
         let hooks = Hooks::new(config.server.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone());
         let hooks = Arc::new(hooks.with_budget(config.server.body_budget));
@@ -158,7 +159,9 @@ impl Running<'_> {
         let mut writer = std::pin::pin!(health.follow_store(store.failing(), Timestamp::now));
         let mut checks = std::pin::pin!(async {
             loop {
-                if let Ok(disk) = nix::sys::statvfs::statvfs(file) {
+                // A network file system that hangs must not keep the signals waiting.
+                let file = file.to_owned();
+                if let Ok(Ok(disk)) = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&file)).await {
                     metrics.store_free(disk.blocks_available().saturating_mul(disk.fragment_size()));
                 }
                 tokio::time::sleep(CHECK_EVERY).await;

@@ -76,7 +76,7 @@ pub fn intend(
     // One that waits for this name with its former group does not hold it.
     let other = table.others_feeding(&group.id, &group.name, case).find(|(_, id)| is_named(id));
     match (other.filter(|_| !policy::is_merged(&group.name, rules)), holder) {
-        (Some((_, theirs)), Some(holder)) => return conflict(group, holder, &name, fed == Some(theirs)),
+        (Some((_, theirs)), Some(holder)) => return conflict(group, holder, &name, rules, fed == Some(theirs)),
         // Also for a group that has the name itself: two may have taken it at the same time.
         (Some((other, _)), None) => return Intended::Ask(other.clone()),
         (None, _) => {}
@@ -89,7 +89,7 @@ pub fn intend(
 }
 
 /// Decides for a group whose name in the target is held by another one; `shares`: both feed the target group.
-fn conflict(group: &GroupState, holder: &GroupState, name: &str, shares: bool) -> Intended {
+fn conflict(group: &GroupState, holder: &GroupState, name: &str, rules: &GroupRules, shares: bool) -> Intended {
     if holder.verdict.fault().is_some() {
         return Intended::Stays(format!(
             "the name {name} in the target is held by {}, whose template fails. Correct the template, or that group in \
@@ -97,7 +97,7 @@ fn conflict(group: &GroupState, holder: &GroupState, name: &str, shares: bool) -
             holder.path
         ));
     }
-    let why = policy::same_name(name, [group, holder]);
+    let why = policy::same_name(name, rules, [group, holder]);
     // Their name was merged before. Which of them keeps the members is the operator's decision.
     if shares { Intended::Stays(why) } else { Intended::None(why) }
 }
@@ -337,7 +337,7 @@ impl Case<'_> {
             let known = |other: &GroupState| {
                 table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
             };
-            let why = policy::same_name(&name, namesakes.iter().chain([group]));
+            let why = policy::same_name(&name, &self.connector.policy.groups, namesakes.iter().chain([group]));
             let unknown: Vec<Subject> =
                 namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
             self.unmap(group, why, former).await?;

@@ -70,10 +70,7 @@ pub struct TargetPort {
 impl Connector {
     /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        if policy.uses_group_attributes() {
-            source.read_group_attributes();
-        }
-        let ruled = with_policy(Arc::clone(&source), &policy);
+        let ruled = with_policy(Arc::clone(&source), &policy, policy.uses_group_attributes());
         Self { name, source: ruled, policy, targets, parallel: 8, breaker: Arc::default(), unruled: source }
     }
 
@@ -81,7 +78,7 @@ impl Connector {
     fn of_target(&self, target: &TargetName) -> Option<Self> {
         let Cow::Owned(policy) = self.policy.of_target(target) else { return None };
         let (name, targets, unruled) = (self.name.clone(), self.targets.clone(), Arc::clone(&self.unruled));
-        let source = with_policy(Arc::clone(&unruled), &policy);
+        let source = with_policy(Arc::clone(&unruled), &policy, self.policy.uses_group_attributes());
         let breaker = Arc::clone(&self.breaker);
         Some(Self { name, source, policy, targets, parallel: self.parallel, breaker, unruled })
     }

@@ -34,14 +34,15 @@ struct RuledGroups {
 /// Ids of groups by path. Each is confirmed by a read before it is used.
 type KnownPaths = Mutex<HashMap<String, GroupId>>;
 
-/// Returns the source with the policy's rules applied, or the source itself if they change nothing.
-pub fn with_policy(source: Arc<dyn Source>, policy: &Policy) -> Arc<dyn Source> {
+/// Returns the source with the policy's rules applied, or the source itself if they change nothing. `reads_attributes`:
+/// whether the rules of any target of the connector need the attributes of groups. They are dropped once they are used.
+pub fn with_policy(source: Arc<dyn Source>, policy: &Policy, reads_attributes: bool) -> Arc<dyn Source> {
     let (rules, roles) = (&policy.groups, policy.roles());
-    if rules.uses_attributes() {
+    if reads_attributes {
         source.read_group_attributes();
     }
     let ruled = policy::shapes_groups(rules) || rules.counts_subgroups() || !rules.constant.is_empty();
-    if ruled || !roles.is_empty() {
+    if ruled || reads_attributes || !roles.is_empty() {
         let rules = rules.clone();
         Arc::new(RuledGroups { source, rules, roles, known: Mutex::default(), by_name: Mutex::default() })
     } else {

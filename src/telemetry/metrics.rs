@@ -95,6 +95,7 @@ pub struct Metrics {
     conditions: Conditions,
     condition: Family<ConditionLabels, Seconds>,
     ready: Gauge,
+    started: Seconds,
     store_free: Family<Vec<(String, String)>, Gauge>,
 }
 
@@ -210,6 +211,7 @@ impl Metrics {
             conditions: Conditions::default(),
             condition: Family::default(),
             ready: Gauge::default(),
+            started: Seconds::default(),
             store_free: Family::default(),
         };
         let m = &metrics;
@@ -224,6 +226,7 @@ impl Metrics {
 
     fn register_of_process(&self, registry: &mut Registry) {
         registry.register("ready", "Whether events can be accepted (1), as /readyz reports it", self.ready.clone());
+        registry.register_with_unit("start_timestamp", "When the process started", Unit::Seconds, self.started.clone());
         registry.register_with_unit(
             "store_free",
             "Free space of the file system that contains the store",
@@ -385,6 +388,11 @@ impl Metrics {
     /// Sets whether events can be accepted.
     pub fn ready(&self, is_ready: bool) {
         self.ready.set(i64::from(is_ready));
+    }
+
+    /// Records when the process started.
+    pub fn started(&self, at: Timestamp) {
+        self.started.set(at.as_duration().as_secs_f64());
     }
 
     /// Sets the free space of the store's file system, in bytes.

@@ -107,13 +107,25 @@ pub(super) async fn run(context: &Context, name: &str, only: &PairArgs) -> Outco
     let sight = Sight { sides: &sides, store: opened.store.as_ref() };
     let mut exit = Exit::Done;
     let mut all = Vec::new();
+    let mut failure = None;
     for ((connector, _), (policy, pairs)) in by_rules(&config, &pairs) {
-        for (id, found) in sight.find(connector, &policy, &pairs, name).await? {
+        let found = match sight.find(connector, &policy, &pairs, name).await {
+            Ok(found) => found,
+            // The rules of another target may find it.
+            Err(error) => {
+                failure.get_or_insert(error);
+                continue;
+            }
+        };
+        for (id, found) in found {
             let explained = sight.explain(connector, &policy, &pairs, id, found).await?;
             let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());
             exit = exit.and(if trouble { Exit::Unreachable } else { Exit::Done });
             all.push(explained);
         }
+    }
+    if let (true, Some(failure)) = (all.is_empty(), failure) {
+        return Err(failure);
     }
     if all.is_empty() {
         return Err(Failure::usage(format!(
@@ -470,7 +482,8 @@ impl Outlook<'_> {
         });
         let merged = policy::is_merged(&group.name, &self.policy.groups);
         if !merged && !group.id.is_constant() && !namesakes.is_empty() {
-            return Ok(format!("nothing: {}", policy::same_name(name, namesakes.iter().chain([group]))));
+            let why = policy::same_name(name, &self.policy.groups, namesakes.iter().chain([group]));
+            return Ok(format!("nothing: {why}"));
         }
         let found = self.target.group_named(name).await.map_err(|error| error.text)?;
         Ok(match (found, self.table.renamable(&group.id)) {
@@ -531,6 +544,6 @@ impl Sides {
     /// Returns the source of a connector, whose groups have the names that the policy gives them.
     fn named_source(&self, connector: &ConnectorName, policy: &Policy) -> Arc<dyn Source> {
         let source = Arc::clone(&self.sources[connector]);
-        crate::engine::with_policy(source, policy)
+        crate::engine::with_policy(source, policy, policy.uses_group_attributes())
     }
 }

@@ -104,7 +104,7 @@ impl Run<'_> {
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
                 Intended::Create(_) | Intended::Ask(_) if let Some(namesakes) = namesakes => {
                     let name = policy::group_name(group, case);
-                    let why = policy::same_name(&name, namesakes.iter().copied());
+                    let why = policy::same_name(&name, &self.connector.policy.groups, namesakes.iter().copied());
                     self.model_unmapped(&mut table, group, why);
                 }
                 Intended::Existing(id) => {

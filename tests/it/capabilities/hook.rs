@@ -482,15 +482,18 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || written.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // A call site that another test reaches first while this subscriber is registered would stay silent.
-    tracing::callsite::rebuild_interest_cache();
     let l = Listener::open().await;
     let mut reported = String::new();
-    for (connector, secret) in
-        [("acme", HOOK_SECRET), ("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), ("gone", HOOK_SECRET)]
-    {
-        reported += &l.post(connector, secret, &event(1)).await.text().await.unwrap();
-        reported += &l.post_at(connector, secret, Timestamp::now(), "nonsense".into()).await.text().await.unwrap();
+    // A call site that another test reaches first while this subscriber is registered would stay silent. After the first
+    // round, all are known.
+    for _ in 0..2 {
+        tracing::callsite::rebuild_interest_cache();
+        for (connector, secret) in
+            [("acme", HOOK_SECRET), ("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), ("gone", HOOK_SECRET)]
+        {
+            reported += &l.post(connector, secret, &event(1)).await.text().await.unwrap();
+            reported += &l.post_at(connector, secret, Timestamp::now(), "nonsense".into()).await.text().await.unwrap();
+        }
     }
     reported += &l.post_p2("p2", P2_SECRET, &json!({})).await.text().await.unwrap();
     reported += &reqwest::get(format!("http://{}/metrics", l.server.address())).await.unwrap().text().await.unwrap();

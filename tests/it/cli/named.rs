@@ -225,8 +225,11 @@ async fn every_configuration_key_and_variable_that_is_named_exists() {
     let rows = document["keys"].as_array().expect("keys").clone();
     let word = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let keys: BTreeSet<String> = rows.iter().map(|row| word(row, "key")).collect();
-    let sections: BTreeSet<String> =
-        rows.iter().map(|row| word(row, "section").trim_matches(['[', ']', '`']).to_owned()).collect();
+    let section_of = |row| word(row, "section").trim_matches(['[', ']', '`']).to_owned();
+    // A key with a table as its value can be written as a section.
+    let tables = rows.iter().filter(|row| word(row, "kind") == "table");
+    let tables = tables.map(|row| format!("{}.{}", section_of(row), word(row, "key")));
+    let sections: BTreeSet<String> = rows.iter().map(section_of).chain(tables).collect();
     let mut variables: BTreeSet<String> = rows.iter().map(|row| word(row, "variable")).collect();
     variables.extend(["USERSYNC_CONFIG", "USERSYNC_LOG"].map(str::to_owned));
     let set = Regex::new(r"(?:^|[ `(])([a-z]+(?:_[a-z0-9]+)*) = (?:true|false|\\?[\x22\[0-9])").expect("a pattern");

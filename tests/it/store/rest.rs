@@ -355,6 +355,10 @@ pub async fn old_records_are_pruned_and_open_ones_kept(store: World) {
     }
     let old = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(0)).await.unwrap();
     store.end_run(old, RunOutcome::Done, serde_json::Value::Null, at(1)).await.unwrap();
+    let last = store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(1)).await.unwrap();
+    store.end_run(last, RunOutcome::Done, serde_json::Value::Null, at(2)).await.unwrap();
+    let dry = store.begin_run(&pair(), RunTrigger::Operator, RunMode::DryRun, at(1)).await.unwrap();
+    store.end_run(dry, RunOutcome::Done, serde_json::Value::Null, at(900)).await.unwrap();
     store.begin_run(&pair(), RunTrigger::Operator, RunMode::Apply, at(0)).await.unwrap();
     let ann = store.work(&user("ann"), at(0)).await;
     let id = store.intend(ann.token, create("ann"), at(9), at(0)).await;
@@ -372,8 +376,11 @@ pub async fn old_records_are_pruned_and_open_ones_kept(store: World) {
     assert_eq!(store.prune(at(3), 2).await.unwrap(), 0);
     assert_eq!(store.events(&EventFilter::default()).await.unwrap().len(), 2);
     assert!(store.changes(&ChangeFilter::default()).await.unwrap().is_empty());
-    assert_eq!(store.runs(None, 9).await.unwrap().len(), 1);
-    assert_eq!(store.prune(at(1_000), 100).await.unwrap(), 2);
+    assert_eq!(store.runs(None, 9).await.unwrap().len(), 3);
+    assert_eq!(store.prune(at(1_000), 100).await.unwrap(), 3);
+    // The last successful full reconcile stays, however old, and the one that has not ended.
+    assert_eq!(store.runs(None, 9).await.unwrap().len(), 2);
+    assert_eq!(store.counts(&pair(), at(1_000)).await.unwrap().last_successful_run, Some(at(2)));
     let (set, items) = store.approval(set.id).await.unwrap();
     assert_eq!((set.open, items.len()), (true, 2));
     assert_eq!(store.claims(&user("ann"), at(9)).await.intents.len(), 1);

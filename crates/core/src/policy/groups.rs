@@ -120,7 +120,7 @@ pub fn is_merged(name: &str, rules: &GroupRules) -> bool {
 
 /// Returns why groups that have one name in a target feed no group there, and what to do. The text is the same for each
 /// of them.
-pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState>) -> String {
+pub fn same_name<'g>(name: &str, rules: &GroupRules, groups: impl IntoIterator<Item = &'g GroupState>) -> String {
     let paths: BTreeSet<&str> = groups.into_iter().map(|group| group.path.as_str()).collect();
     let number = if paths.len() == 2 { "two".to_owned() } else { paths.len().to_string() };
     let more = paths.len().saturating_sub(SHOWN_PATHS);
@@ -129,8 +129,10 @@ pub fn same_name<'g>(name: &str, groups: impl IntoIterator<Item = &'g GroupState
     let (last, others) = shown.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));
     format!(
         "{number} groups in Keycloak have the name {name} in the target: {} and {last}. Rename one of them, give it a name \
-         in the policy (groups.names), or let them share one group (groups.merged = [{name:?}])",
-        others.join(", ")
+         in the policy ({}), or let them share one group ({} = [{name:?}])",
+        others.join(", "),
+        rules.setting("names"),
+        rules.setting("merged")
     )
 }
 
@@ -223,7 +225,8 @@ fn affixed(name: &str, rules: &GroupRules) -> String {
 
 /// Returns a user as read, with the names that the rules give its groups.
 pub fn with_named_groups(user: UserState, rules: &GroupRules) -> UserState {
-    if !shapes_groups(rules) {
+    // The rules of another target may need the attributes of groups.
+    if !shapes_groups(rules) && user.all_groups().all(|group| group.attributes.is_none()) {
         return user;
     }
     let named = |groups: &[Arc<GroupState>]| {
@@ -420,12 +423,25 @@ mod tests {
     }
 
     #[test]
+    fn attributes_that_the_rules_of_another_target_need_are_dropped() {
+        let eng = GroupState { attributes: Some(Default::default()), ..group("/eng") };
+        let user = UserState { groups: vec![Arc::new(eng)], ..crate::plan::fixtures::user() };
+        let named = with_named_groups(user, &GroupRules::default());
+        assert_eq!((named.groups[0].name.as_str(), &named.groups[0].attributes), ("eng", &None));
+    }
+
+    #[test]
     fn groups_of_one_name_are_named_with_what_solves_it() {
-        let of = |paths: &[&str]| same_name("x", &paths.iter().map(|path| group(path)).collect::<Vec<_>>());
+        let of = |paths: &[&str]| {
+            same_name("x", &GroupRules::default(), &paths.iter().map(|path| group(path)).collect::<Vec<_>>())
+        };
         assert_eq!(of(&["/b/x", "/a/x"]), of(&["/a/x", "/b/x"]), "in any order");
         assert!(
             of(&["/b/x", "/a/x"]).starts_with("two groups in Keycloak have the name x in the target: /a/x and /b/x. ")
         );
+        let own = GroupRules { own_of: Some("jira".into()), ..GroupRules::default() };
+        let why = same_name("x", &own, &[group("/a/x"), group("/b/x")]);
+        assert!(why.contains("(targets.jira.groups.names)") && why.contains("(targets.jira.groups.merged = [\"x\"])"));
         assert!(
             of(&["/c", "/b", "/a"]).starts_with("3 groups in Keycloak have the name x in the target: /a, /b and /c. ")
         );

@@ -117,7 +117,7 @@ fn reconciled(groups: &[GroupState], rules: &GroupRules, before: &BTreeSet<Group
             |other: &&GroupState| other.verdict == GroupVerdict::Selected && fold(&other.name) == fold(&group.name);
         let others: Vec<&GroupState> = groups.iter().filter(is_named).collect();
         if others.len() > 1 && !policy::is_merged(&group.name, rules) {
-            let why = policy::same_name(&group.name, others);
+            let why = policy::same_name(&group.name, rules, others);
             table.assume_unmapped(&pair(), group, why);
         } else {
             manage(&mut table, group, &group.name);
