@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn attributes_that_the_rules_of_another_target_need_are_dropped() {
-        let eng = GroupState { attributes: Some(Default::default()), ..group("/eng") };
+        let eng = GroupState { attributes: Some(std::collections::BTreeMap::default()), ..group("/eng") };
         let user = UserState { groups: vec![Arc::new(eng)], ..crate::plan::fixtures::user() };
         let named = with_named_groups(user, &GroupRules::default());
         assert_eq!((named.groups[0].name.as_str(), &named.groups[0].attributes), ("eng", &None));
