@@ -95,7 +95,7 @@ pub struct Situation<'a> {
     pub account: Option<&'a Account>,
     /// Whether a linked account that was not found is confirmed to be gone.
     pub account_gone: bool,
-    /// The holder of the login that the user should have, see [`wanted_name`].
+    /// The holder of the login that the user should have, see [`wanted_name`](super::wanted_name).
     pub holder: &'a NameHolder,
     /// The groups of the pair.
     pub groups: &'a GroupTable,
