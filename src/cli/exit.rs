@@ -34,7 +34,7 @@ Exit codes:
   0  success
   1  finished with problems
   2  wrong usage or configuration
-  3  waits for approval
+  3  operations wait for approval
   4  source or target unreachable, or it refuses usersync's credentials
   130, 143  stopped by SIGINT (Ctrl-C), SIGTERM";
 

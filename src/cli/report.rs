@@ -242,7 +242,7 @@ pub(super) fn safety_limits(report: &Report) -> String {
     let (past, within): (Vec<String>, Vec<String>) = (reported(true).collect(), reported(false).collect());
     let mut parts = Vec::new();
     if !past.is_empty() {
-        parts.push(format!("Above the safety limit, waits for approval: {}.", past.join(", ")));
+        parts.push(format!("Above the safety limit, waiting for approval: {}.", past.join(", ")));
     }
     if !within.is_empty() {
         parts.push(format!("Within the safety limits ({}).", within.join(", ")));
@@ -280,7 +280,7 @@ mod tests {
         report.limits_reached.push(Limited::RemoveMember);
         assert_eq!(
             safety_limits(&report),
-            "Above the safety limit, waits for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \
+            "Above the safety limit, waiting for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \
              519 deactivations)."
         );
     }

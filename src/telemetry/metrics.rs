@@ -96,6 +96,7 @@ pub struct Metrics {
     condition: Family<ConditionLabels, Seconds>,
     ready: Gauge,
     started: Seconds,
+    /// A family, so that there is no series before the first measurement.
     store_free: Family<Vec<(String, String)>, Gauge>,
 }
 
@@ -544,6 +545,7 @@ mod tests {
         metrics.pair_state(&pair, Some(PairState::InService));
         metrics.successful_run_due(&pair, Some(at(1200)));
         metrics.ready(true);
+        metrics.started(at(60));
         metrics.store_free(1 << 30);
         let counts = PairCounts {
             tasks: 5,
@@ -584,6 +586,7 @@ mod tests {
             "usersync_last_successful_run_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 900.0",
             "usersync_successful_run_due_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 1200.0",
             "usersync_ready 1",
+            "usersync_start_timestamp_seconds 60.0",
             "usersync_store_free_bytes{} 1073741824",
             "usersync_event_to_write_seconds_count{target=\"jira-prod\"} 1",
             "usersync_calls_total{peer=\"target\",name=\"jira-prod\",result=\"ok\"} 1",

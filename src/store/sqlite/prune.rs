@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{codec::limit, codec::millis, tx::Tx};
+use super::{codec::limit, codec::millis, runs::successful, tx::Tx};
 use crate::store::StoreResult;
 
 /// Queries that delete the oldest rows, as far as they are older than ?1. The oldest come first by id, so rows that
@@ -13,9 +13,12 @@ const OLD: [&str; 4] = [
     "DELETE FROM change WHERE id IN (SELECT id FROM (SELECT id, at FROM change ORDER BY id LIMIT ?2) WHERE at < ?1)",
     "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)",
     // A pair keeps its last successful full reconcile, whose time is a metric.
-    "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < ?1 AND ended_at < ?1 \
-     AND id NOT IN (SELECT max(id) FROM run WHERE mode = 'apply' AND ended_at IS NOT NULL \
-     AND outcome ->> '$.state' NOT IN ('failed', 'stopped') GROUP BY pair) ORDER BY id LIMIT ?2)",
+    concat!(
+        "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < ?1 AND ended_at < ?1 \
+         AND id NOT IN (SELECT max(id) FROM run WHERE ",
+        successful!(),
+        " GROUP BY pair) ORDER BY id LIMIT ?2)"
+    ),
 ];
 
 /// Size of the write test, in bytes; larger than most commits. A failed commit leaves its space in the log behind, and

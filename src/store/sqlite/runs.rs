@@ -75,14 +75,22 @@ impl Tx {
     }
 }
 
-/// Returns when the last full reconcile of a pair ended that neither failed nor was stopped.
+/// Condition of a full reconcile that neither failed nor was stopped.
+macro_rules! successful {
+    () => {
+        "mode = 'apply' AND ended_at IS NOT NULL AND outcome ->> '$.state' NOT IN ('failed', 'stopped')"
+    };
+}
+pub(super) use successful;
+
+/// Returns when the last successful full reconcile of a pair ended.
 pub(super) async fn last_successful(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Option<Timestamp>> {
-    let ended: Option<i64> = sqlx::query_scalar(
-        "SELECT ended_at FROM run WHERE pair = ?1 AND mode = ?2 AND ended_at IS NOT NULL \
-         AND outcome ->> '$.state' NOT IN ('failed', 'stopped') ORDER BY id DESC LIMIT 1",
-    )
+    let ended: Option<i64> = sqlx::query_scalar(concat!(
+        "SELECT ended_at FROM run WHERE pair = ?1 AND ",
+        successful!(),
+        " ORDER BY id DESC LIMIT 1"
+    ))
     .bind(pair)
-    .bind(codec::to_word(&RunMode::Apply)?)
     .fetch_optional(conn)
     .await?;
     codec::some_time(ended)

@@ -11,20 +11,12 @@ use usersync_simulators::{
     bitbucket::{NewAccount, Permission},
 };
 
+use crate::support::all_accounts;
+
 use super::world::{Place, client, not_done, password, place, settings};
 
-/// Lists all accounts; returns them, and why the list may be incomplete.
 async fn list(place: &Place) -> (Vec<Account>, Option<String>) {
-    let (mut cursor, mut accounts, mut incomplete) = (None, Vec::new(), None);
-    loop {
-        let page = place.target.accounts(cursor.as_deref()).await.expect("a page");
-        accounts.extend(page.items);
-        incomplete = incomplete.or(page.incomplete);
-        cursor = page.next;
-        if cursor.is_none() {
-            return (accounts, incomplete);
-        }
-    }
+    all_accounts(&place.target).await
 }
 
 #[tokio::test]

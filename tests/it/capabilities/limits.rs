@@ -68,7 +68,8 @@ impl Rushed {
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
-        // A caller that waits for a slot sleeps until its deadline, and a rushed clock jumps to it.
+        // One for each that may call: a caller that waits for a slot sleeps until its deadline, and the clock would jump
+        // to it.
         settings.http.clock = Arc::new(clock.clone());
         settings.http.parallel = IN_FLIGHT;
         let target = Arc::new(ScimTarget::new(settings).expect("good settings")) as Arc<dyn Target>;

@@ -12,7 +12,7 @@ use usersync::{
     model::{ApprovalKind, Limited, Pair, Policy, RunOutcome, RunTrigger, TargetPolicy},
     store::StoreReads,
 };
-use usersync_simulators::keycloak::NewUser;
+use usersync_simulators::keycloak::{NewUser, UserChange};
 
 use super::{
     group_rules::{group, groups_of, rules},
@@ -225,6 +225,31 @@ async fn attributes_of_groups_decide_in_the_target_whose_rules_name_them() {
     );
     two.are_in_sync().await;
     assert_eq!(w.members("eng"), ["ann", "ben"]);
+}
+
+#[tokio::test]
+async fn attributes_that_only_the_other_target_needs_decide_nothing() {
+    let own = r#"{"named_by": "path", "condition": "{{ attributes.sync == 'yes' }}"}"#;
+    for general in [r#"{"excluded": ["/ops"]}"#, r#"{"excluded": ["/ops"], "members": "with_subgroups"}"#] {
+        let two = Two::start(general, own).await;
+        let w = &two.w;
+        w.jira().set_read_only(true);
+        let id = w.id("staff1");
+        let refused = w.written_by(async {
+            w.realm().update_user(&id, UserChange::email("one@example.org")).await.expect("changed");
+            w.settled().await;
+        });
+        assert_eq!(refused.await.len(), 1, "{general}");
+        let later = w.written_by(async {
+            w.realm().set_group_attribute(&group(w, "/staff"), "sync", &["yes"]).await.expect("set");
+            w.settled().await;
+            w.realm().user_action(&id, "logout").await.expect("logged out");
+            w.settled().await;
+            let report = w.run().await;
+            assert_eq!((report.unsupported.len(), report.planned_total()), (1, 0), "{general}: {report:?}");
+        });
+        assert_eq!(later.await, Vec::<String>::new(), "{general}: the refused write is not sent again");
+    }
 }
 
 #[tokio::test]

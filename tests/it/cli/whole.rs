@@ -283,7 +283,7 @@ async fn operations_past_a_limit_wait_for_approval_and_the_rest_continues() {
         servers.realm.change_without_event(&id, &UserChange::enabled(false)).expect("disabled");
     }
     servers.realm.import_users([NewUser::named("newcomer")]).expect("imported");
-    place.run(&["plan"]).await.ended(3).says("Above the safety limit, waits for approval: 30 of 20 deactivations.");
+    place.run(&["plan"]).await.ended(3).says("Above the safety limit, waiting for approval: 30 of 20 deactivations.");
     place
         .run(&["sync"])
         .await

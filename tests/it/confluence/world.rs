@@ -13,7 +13,7 @@ use usersync::{
 };
 use usersync_simulators::{ConfluenceOptions, Entry, SimulatedConfluence};
 
-use crate::support::contract::Contract;
+use crate::support::{all_accounts, contract::Contract};
 
 pub struct Wiki {
     pub simulator: SimulatedConfluence,
@@ -97,16 +97,8 @@ impl Wiki {
 
     /// Returns all logins, and why the list may be incomplete.
     pub async fn logins(&self) -> (Vec<String>, Option<String>) {
-        let (mut names, mut incomplete, mut cursor) = (Vec::new(), None, None);
-        loop {
-            let page = self.target.accounts(cursor.as_deref()).await.expect("a page");
-            names.extend(page.items.into_iter().map(|account| account.name));
-            incomplete = incomplete.or(page.incomplete);
-            cursor = page.next;
-            if cursor.is_none() {
-                return (names, incomplete);
-            }
-        }
+        let (accounts, incomplete) = all_accounts(&self.target).await;
+        (accounts.into_iter().map(|account| account.name).collect(), incomplete)
     }
 
     pub async fn members(&self, group: &TargetGroupId) -> Option<BTreeSet<AccountId>> {

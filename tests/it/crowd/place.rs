@@ -12,6 +12,8 @@ use usersync::{
 };
 use usersync_simulators::{CrowdOptions, SimulatedCrowd};
 
+use crate::support::all_accounts;
+
 pub struct Place {
     pub simulator: SimulatedCrowd,
     pub crowd: CrowdTarget,
@@ -83,16 +85,7 @@ impl Place {
 
     /// Returns all accounts, and why the list may be incomplete.
     pub async fn all(&self) -> (Vec<Account>, Option<String>) {
-        let (mut accounts, mut cursor, mut incomplete) = (Vec::new(), None, None);
-        loop {
-            let page = self.crowd.accounts(cursor.as_deref()).await.expect("a page");
-            accounts.extend(page.items);
-            incomplete = incomplete.or(page.incomplete);
-            cursor = page.next;
-            if cursor.is_none() {
-                return (accounts, incomplete);
-            }
-        }
+        all_accounts(&self.crowd).await
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use usersync::targets::{Target, jira::JiraTarget};
 
+use crate::support::all_accounts;
+
 use super::{
     server::{Reply, Seen, Server},
     world::{client, healthy, user},
@@ -12,16 +14,8 @@ use super::{
 
 /// Lists all accounts; returns the names, and why the list may be incomplete.
 async fn list(jira: &JiraTarget) -> (Vec<String>, Option<String>) {
-    let (mut cursor, mut names, mut incomplete) = (None, Vec::new(), None);
-    loop {
-        let page = jira.accounts(cursor.as_deref()).await.expect("a page");
-        names.extend(page.items.into_iter().map(|account| account.name));
-        incomplete = incomplete.or(page.incomplete);
-        cursor = page.next;
-        if cursor.is_none() {
-            return (names, incomplete);
-        }
-    }
+    let (accounts, incomplete) = all_accounts(jira).await;
+    (accounts.into_iter().map(|account| account.name).collect(), incomplete)
 }
 
 fn people(count: usize) -> Vec<Value> {

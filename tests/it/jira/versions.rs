@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
+    model::{AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
     targets::{
         Applied, Credentials, Target, TargetError,
         TargetErrorKind::{NameTaken, NotDone, Unsupported},
@@ -14,7 +14,7 @@ use usersync::{
 };
 use usersync_simulators::{JiraOptions, SimulatedJira, jira::NewAccount, journal::Entry};
 
-use crate::support::jira_contract;
+use crate::support::{all_accounts, jira_contract};
 
 const VERSIONS: [&str; 5] = ["8.20.30", "9.12.15", "10.0.1", "10.3.24", "11.3.10"];
 
@@ -55,19 +55,6 @@ fn leave(account: &AccountId, name: &str, group: &str) -> Operation {
         group_name: group.to_owned(),
         account: account.clone(),
         name: name.to_owned(),
-    }
-}
-
-async fn all(jira: &JiraTarget) -> (Vec<Account>, Option<String>) {
-    let (mut accounts, mut cursor, mut incomplete) = (Vec::new(), None, None);
-    loop {
-        let page = jira.accounts(cursor.as_deref()).await.expect("a page");
-        accounts.extend(page.items);
-        incomplete = incomplete.or(page.incomplete);
-        cursor = page.next;
-        if cursor.is_none() {
-            return (accounts, incomplete);
-        }
     }
 }
 
@@ -138,7 +125,7 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!(jira.group_named("Dev & Ops/EMEA").await, Ok(None));
         assert_eq!(jira.members(&group.id, None).await, Ok(None));
         assert!(jira.free_seats().await.is_ok());
-        all(&jira).await;
+        all_accounts(&jira).await;
         // The description's version has this listing; older versions are asked for it too.
         let described = |entry: &Entry| !entry.path.ends_with("/user/list") || entry.status != Some(404);
         let described = server.journal.matching(described);
@@ -162,7 +149,7 @@ async fn all_accounts_are_listed_or_the_listing_is_incomplete() {
             if at % 7 == 0 { person.inactive() } else { person }
         });
         server.add_accounts(people);
-        let (accounts, incomplete) = all(&jira).await;
+        let (accounts, incomplete) = all_accounts(&jira).await;
         let names: BTreeSet<_> = accounts.iter().map(|account| account.name.as_str()).collect();
         assert_eq!(names.len(), accounts.len(), "{version}: each once");
         assert_eq!(incomplete.is_none(), whole, "{version} {count}: {incomplete:?}");
@@ -177,9 +164,9 @@ async fn all_accounts_are_listed_or_the_listing_is_incomplete() {
 async fn a_listing_without_inactive_accounts_is_incomplete() {
     let (server, jira) = start("11.3.10").await;
     server.add_account(NewAccount::named("left").inactive());
-    assert_eq!(all(&jira).await.1, None);
+    assert_eq!(all_accounts(&jira).await.1, None);
     server.set_list_inactive(false);
-    assert!(all(&jira).await.1.expect("a doubt").contains("omits inactive accounts"));
+    assert!(all_accounts(&jira).await.1.expect("a reason").contains("omits inactive accounts"));
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl Simulation<'_> {
                 members.insert(account.id.clone());
             }
         } else if let Some(account) = world.accounts.get_mut(&account.id) {
-            account.display_name = "Somebody else".into();
+            account.display_name = "Another name".into();
         }
         let shown = world.show();
         world.say(format!("drift in the target: {shown}"));
