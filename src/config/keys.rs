@@ -783,9 +783,9 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.targets.TARGET.groups",
         "table",
         Absent,
-        "Rules for groups of this target, with the same keys. They replace all of `[connector.policy.groups]`; keys that \
-         are not set have their defaults, not the connector's values. Such as `{ only = [\"/wiki/**\"], named_by = \"path\" }`, \
-         or a section `[connector.policy.targets.TARGET.groups]`.",
+        "Rules for groups of this target, with the same keys as `[connector.policy.groups]`, all of which they replace; \
+         keys that are not set have their defaults, not the connector's values. Such as `{ only = [\"/wiki/**\"], \
+         named_by = \"path\" }`, or a section `[connector.policy.targets.TARGET.groups]`.",
     ),
     key(
         "connector.policy.targets.TARGET.account.login",
