@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use usersync_simulators::keycloak::{NewUser, RealmHandle, Timing, UserChange, Webhook};
+use usersync_simulators::keycloak::{FederationState, NewUser, RealmHandle, Timing, UserChange, Webhook};
 use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
 /// Requests that a receiver got, and the statuses of its next answers.
@@ -342,12 +342,12 @@ async fn an_unreachable_directory_makes_its_people_look_gone() {
         list.as_array().map_or(0, Vec::len)
     };
     assert_eq!((seen(&ids[0]).await, seen(&ids[1]).await, members().await), ((true, 1), (true, 1), 2));
-    realm.set_ldap_down("ldap-1", true);
+    realm.set_federation("ldap-1", FederationState::Unreachable);
     assert_eq!((seen(&ids[0]).await, seen(&ids[1]).await, members().await), ((false, 0), (true, 1), 1));
     assert_eq!(get(&keycloak, &token, "/users/count").await.1, 2, "the count stays right");
     assert_eq!(get(&keycloak, &token, "/users").await.1[0]["enabled"], false);
     assert!(realm.snapshot().user("fed").is_some_and(|fed| fed.enabled && fed.groups.len() == 1));
-    realm.set_ldap_down("ldap-1", false);
+    realm.set_federation("ldap-1", FederationState::Available);
     assert_eq!((seen(&ids[0]).await, members().await), ((true, 1), 2));
 }
 

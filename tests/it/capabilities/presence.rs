@@ -11,7 +11,7 @@ use usersync_simulators::{
     Fault,
     fault::Stale,
     jira::NewAccount,
-    keycloak::{NewUser, UserChange},
+    keycloak::{FederationState, NewUser, UserChange},
 };
 
 use super::support::{STAFF, World, on, options, servers, world, world_with};
@@ -132,7 +132,7 @@ async fn a_federation_that_is_down_removes_nothing_and_other_users_are_synced() 
     servers.realm.import_users(federated).unwrap();
     let w = on(servers).await;
     let before = w.jira().snapshot();
-    w.realm().set_ldap_down("ldap", true);
+    w.realm().set_federation("ldap", FederationState::Unreachable);
     let report = w.run().await;
     assert_eq!(w.jira().snapshot(), before);
     for number in 0..4 {
@@ -148,7 +148,7 @@ async fn a_federation_that_is_down_removes_nothing_and_other_users_are_synced() 
     assert!(w.account("ldap1").active);
     assert_eq!(w.account("staff1").email, "one@example.com", "those of Keycloak itself are served meanwhile");
 
-    w.realm().set_ldap_down("ldap", false);
+    w.realm().set_federation("ldap", FederationState::Available);
     let group = w.realm().create_group(None, "new").await.unwrap();
     w.realm().join(&w.id("ldap1"), &group).await.unwrap();
     w.realm().update_user(&w.id("ldap2"), UserChange::email("two@example.com")).await.unwrap();
@@ -177,10 +177,8 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing() {
         let w = outside(make).await;
         w.realm().switch_webhook(false);
         let before = w.jira().snapshot();
-        for off in [true, false] {
-            let turn =
-                |on| if off { w.realm().switch_provider_off("spi", on) } else { w.realm().set_ldap_down("spi", on) };
-            turn(true);
+        for state in [FederationState::Disabled, FederationState::Unreachable] {
+            w.realm().set_federation("spi", state);
             let report = w.try_run().await.unwrap();
             let reported = |text: &String| report.unconfirmed.contains(text) || report.errors.contains(text);
             for number in 0..3 {
@@ -199,7 +197,7 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing() {
             w.realm().webhook_idle().await;
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             assert_eq!(w.jira().snapshot(), before, "{at}: {report:?}");
-            turn(false);
+            w.realm().set_federation("spi", FederationState::Available);
             w.realm().switch_webhook(false);
         }
         w.realm().change_without_event(&w.id("out2"), &UserChange::email("out@example.com")).unwrap();

@@ -71,7 +71,7 @@ impl Tx<'_> {
         let missing = || Refused::error(404, "Could not find client");
         let client = self.realm.client(id).cloned().ok_or_else(missing)?;
         if let Some(account) = client.service_account.as_ref().and_then(|id| self.realm.users.get(id)).cloned() {
-            self.remove_user(&account);
+            self.remove_user(&account, true);
         }
         for name in client.roles.keys() {
             self.realm.drop_role(&(Some(Arc::clone(&client.id)), name.clone()));
@@ -151,7 +151,7 @@ impl Tx<'_> {
                     );
                     continue;
                 }
-                Some(user) => self.remove_user(&user),
+                Some(user) => self.remove_user(&user, true),
                 None => {}
             }
             // Checked before; the old user or group of this name is deleted by now.

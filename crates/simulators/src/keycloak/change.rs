@@ -222,6 +222,10 @@ impl<'a> Tx<'a> {
 
     /// Returns a stored user for a change in place.
     pub(crate) fn user_mut(&mut self, id: &str) -> Result<&mut User, Refused> {
+        // A change drops the cached copy.
+        if let Some(cached) = &mut self.realm.cached {
+            cached.remove(id);
+        }
         self.realm.users.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_user)
     }
 

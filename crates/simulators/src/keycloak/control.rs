@@ -1,6 +1,6 @@
 //! The simulated Keycloak as tests control it: the changes of its HTTP API, seeds, switches and the current state.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use super::KeycloakOptions;
 use super::change::{Actor, Draws, Tx};
 use super::errors::Refused;
 use super::event::now;
+use super::federation::{FederationState, GroupMapper};
 use super::instance::{Keycloak, RealmCell};
 use super::rep::{GroupRep, UserRep};
 use super::state::{Group, Realm, RoleKey, User, new_id};
@@ -371,7 +372,7 @@ impl RealmHandle {
     pub fn delete_user_without_event(&self, id: &str) -> Result<(), Refused> {
         self.quietly(|tx| {
             let user = tx.user(id)?;
-            tx.remove_user(&user);
+            tx.remove_user(&user, true);
             Ok(())
         })
     }
@@ -486,26 +487,111 @@ impl RealmHandle {
         self.cell.gone.store(gone, Ordering::SeqCst);
     }
 
-    /// Makes a federation provider unreachable, or reachable again. While it is unreachable, imported users look
-    /// disabled and without groups, with 200. Users that are not imported are not listed, and answer 500 by id.
-    pub fn set_ldap_down(&self, component: &str, down: bool) {
-        self.set_provider(component, down, |realm| &mut realm.ldap_down);
+    /// Makes a change at once; listeners are notified of its events.
+    fn change_now<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
+        let (result, events) = self.cell.versions.write(|realm| {
+            let mut draws = Draws::new();
+            let mut tx = Tx::new(realm, &self.actor, &mut draws);
+            let result = work(&mut tx)?;
+            Ok((result, self.cell.sender.prepare(&self.cell.id, &self.cell.name, &tx.out)))
+        })?;
+        self.cell.sender.queue(events);
+        Ok(result)
     }
 
-    /// Disables or enables a federation provider, as an administrator does. While it is disabled, imported users look
-    /// disabled. Users that are not imported are not listed, and answer as deleted by id.
-    pub fn switch_provider_off(&self, component: &str, off: bool) {
-        self.set_provider(component, off, |realm| &mut realm.switched_off);
+    /// Makes a change in LDAP: no event, and cached copies stay.
+    fn in_ldap<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
+        self.quietly(|tx| {
+            let cached = tx.realm.cached.take();
+            let result = work(tx);
+            tx.realm.cached = cached;
+            result
+        })
     }
 
-    fn set_provider(&self, component: &str, on: bool, list: impl Fn(&mut Realm) -> &mut HashSet<String>) {
-        self.cell.versions.change(|realm| {
-            if on {
-                list(realm).insert(component.to_owned());
-            } else {
-                list(realm).remove(component);
-            }
+    /// Sets the state of a federation component. Changed settings are admin events of the component; an LDAP server
+    /// that is unreachable or frozen leaves none.
+    pub fn set_federation(&self, component: &str, state: FederationState) {
+        // It cannot be refused.
+        let _ = self.change_now(|tx| {
+            tx.set_federation(component, state);
+            Ok(())
         });
+    }
+
+    /// Sets the state of a component's group mapper.
+    pub fn set_group_mapper(&self, component: &str, mapper: GroupMapper) -> Result<(), Refused> {
+        self.change_now(|tx| tx.set_group_mapper(component, mapper))
+    }
+
+    /// Sets `removeInvalidUsersEnabled`: whether a read deletes an imported user that LDAP does not have.
+    pub fn set_removes_invalid_users(&self, component: &str, on: bool) -> Result<(), Refused> {
+        self.change_now(|tx| tx.set_removes_invalid(component, on))
+    }
+
+    /// Turns the cache of federated users on or off, always with no copies. Off: each read asks LDAP.
+    pub fn set_user_cache(&self, on: bool) {
+        self.cell.versions.change(|realm| realm.cached = on.then(HashMap::new));
+    }
+
+    /// Drops all cached copies, as `POST clear-user-cache` does.
+    pub fn clear_user_cache(&self) {
+        self.cell.versions.change(Realm::clear_user_cache);
+    }
+
+    /// Adds federated users to LDAP. Imported ones are in Keycloak after the first read or synchronization.
+    pub fn add_to_ldap(&self, users: impl IntoIterator<Item = NewUser>) -> Result<(), Refused> {
+        self.in_ldap(|tx| {
+            for user in users {
+                for path in &user.groups {
+                    ensure_path(tx, path)?;
+                }
+                let entry = tx.prepare_user(&user.rep())?;
+                tx.add_to_ldap(entry);
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes a user's LDAP entry. The next read that is not cached deletes an imported user in Keycloak.
+    pub fn remove_from_ldap(&self, id: &str) -> Result<(), Refused> {
+        self.in_ldap(|tx| tx.remove_from_ldap(id))
+    }
+
+    /// Changes a user in LDAP. Of an imported user Keycloak stores it at the next synchronization.
+    pub fn change_in_ldap(&self, id: &str, change: &UserChange) -> Result<(), Refused> {
+        self.in_ldap(|tx| tx.change_in_ldap(id, change.rep()))
+    }
+
+    /// Changes the login of a user in LDAP; returns its id, which is a new one if the user is not imported.
+    pub fn rename_in_ldap(&self, id: &str, login: &str) -> Result<String, Refused> {
+        self.in_ldap(|tx| {
+            if tx.user(id)?.is_outside() {
+                return tx.rename_outside(id, login).map(|id| id.to_string());
+            }
+            tx.change_in_ldap(id, UserChange::username(login).rep())?;
+            Ok(id.to_owned())
+        })
+    }
+
+    /// Adds a user to a group in LDAP, or removes it.
+    pub fn set_member_in_ldap(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
+        self.in_ldap(|tx| if member { tx.join(user, group) } else { tx.leave(user, group) })
+    }
+
+    /// Runs a full synchronization of a component, as an administrator does.
+    pub fn sync_federation(&self, component: &str) -> Result<(), Refused> {
+        self.change_now(|tx| tx.sync_federation(component, "triggerFullSync").map(drop))
+    }
+
+    /// Makes all imported users of a component local ones.
+    pub fn unlink_users(&self, component: &str) -> Result<(), Refused> {
+        self.change_now(|tx| tx.unlink_users(component))
+    }
+
+    /// Deletes all imported users of a component in Keycloak; the next listing imports them with new ids.
+    pub fn remove_imported_users(&self, component: &str) -> Result<(), Refused> {
+        self.change_now(|tx| tx.remove_imported_users(component))
     }
 
     /// Turns the posting of events on or off.

@@ -63,6 +63,11 @@ impl Refused {
         Self::error(404, "Could not find group by id")
     }
 
+    /// Returns the answer to an exception while an answer is written.
+    pub(crate) fn unparsable() -> Self {
+        Self { status: 400, body: json!({ "error": "unknown_error", "error_description": "Cannot parse the JSON" }) }
+    }
+
     /// Returns the answer to an exception inside Keycloak.
     pub(crate) fn broke() -> Self {
         let text = "For more on this error consult the server log.";

@@ -76,6 +76,13 @@ pub(crate) enum Happening {
     Model(ModelEvent),
 }
 
+impl Happening {
+    /// Returns whether only listeners of model events are notified.
+    pub(crate) fn is_model(&self) -> bool {
+        matches!(self, Self::Model(_))
+    }
+}
+
 /// Subject of an admin event; only listeners receive it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {

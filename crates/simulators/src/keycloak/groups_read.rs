@@ -145,12 +145,12 @@ fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, re
         ["members"] => {
             let page = Page::of(request, 100)?;
             let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
-            let cut_off = |id: &&Id| realm.users.get(*id).is_some_and(|user| realm.is_cut_off(user));
-            if realm.ldap_down.is_empty() && realm.switched_off.is_empty() {
+            if realm.federations_are_plain() {
                 return Ok(ok(&render::users(realm, page.cut(group.members.ids()), depth, None)));
             }
-            let left: Vec<Id> = group.members.ids().iter().filter(|id| !cut_off(id)).cloned().collect();
-            Ok(ok(&render::users(realm, page.cut(&left), depth, None)))
+            let shown = |id: &&Id| realm.users.get(*id).is_some_and(|user| realm.is_member_shown(user));
+            let shown: Vec<Id> = group.members.ids().iter().filter(shown).cloned().collect();
+            Ok(ok(&render::users(realm, page.cut(&shown), depth, None)))
         }
         ["role-mappings", rest @ ..] => roles_read::group_mappings(realm, group, rest),
         _ => Err(Refused::no_path()),

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::auth::Grant;
 use super::errors::Refused;
-use super::instance::Keycloak;
+use super::federation::Effects;
+use super::instance::{Keycloak, RealmCell};
 use super::rights::demand;
+use super::state::Realm;
 use super::{read, token, write};
 use crate::fault::Stale;
 use crate::front::{App, Reply, Request};
@@ -33,7 +35,7 @@ impl Keycloak {
                 let grant = self.authenticate(request)?;
                 let cell = self.cell(name).ok_or_else(|| Refused::error(404, "Realm not found."))?;
                 if method == "GET" {
-                    return cell.versions.read(stale, |realm| read::answer(realm, &grant.rights(realm), request, rest));
+                    return read_realm(&cell, &grant, request, rest, stale).await;
                 }
                 if (method, rest) == ("DELETE", &[]) {
                     demand(grant.is_administrator())?;
@@ -83,6 +85,40 @@ impl Keycloak {
         demand(!shown.is_empty())?;
         Ok(Reply::json(200, &shown))
     }
+}
+
+/// Answers a GET below a realm, with the side effects that reads of federated users have.
+async fn read_realm(
+    cell: &RealmCell,
+    grant: &Grant,
+    request: &Request,
+    rest: &[&str],
+    stale: Option<Stale>,
+) -> Result<Reply, Refused> {
+    let reader = |realm: &Realm| grant.rights(realm).view_users() && stale.is_none();
+    let effects = cell.versions.read(None, |realm| reader(realm).then(|| Effects::of(realm, request, rest)));
+    let effects = effects.unwrap_or_default();
+    let imported = if effects.imports() {
+        cell.change(&grant.actor, |tx| Ok(tx.import_by_read(&effects))).await?
+    } else {
+        Vec::new()
+    };
+    let view = |realm: &Realm| {
+        let answer = read::answer(realm, &grant.rights(realm), request, rest, &imported);
+        (answer, effects.follows(realm))
+    };
+    let (answer, follows) = cell.versions.read(stale, view);
+    if follows {
+        cell.change(&grant.actor, |tx| {
+            tx.after_read(&effects);
+            Ok(())
+        })
+        .await?;
+    }
+    if !effects.wait.is_zero() {
+        tokio::time::sleep(effects.wait).await;
+    }
+    answer
 }
 
 impl App for Keycloak {

@@ -10,6 +10,7 @@ mod control;
 mod errors;
 mod event;
 mod events_read;
+mod federation;
 mod groups_change;
 mod groups_read;
 mod http;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use control::{RealmHandle, SimulatedKeycloak};
 pub use errors::Refused;
+pub use federation::{FederationState, GroupMapper};
 pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, LISTENER_USER_EVENTS, Timing, Webhook};
 

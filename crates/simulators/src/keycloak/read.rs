@@ -6,28 +6,34 @@ use super::errors::Refused;
 use super::instance::Keycloak;
 use super::page::ok;
 use super::rights::{Rights, demand};
-use super::state::Realm;
+use super::state::{Id, Realm};
 use super::{events_read, groups_read, realm_read, roles_read, users_read};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/admin/realms/{realm}`.
-pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
+///
+/// `imported`: the users that the request has imported.
+pub(crate) fn answer(
+    realm: &Realm,
+    rights: &Rights,
+    request: &Request,
+    rest: &[&str],
+    imported: &[Id],
+) -> Result<Reply, Refused> {
     match rest {
         [] => {
             demand(!rights.is_none())?;
             Ok(ok(&listed_realm(realm, rights)))
         }
-        ["users", rest @ ..] => users_read::answer(realm, rights, request, rest),
+        ["users", rest @ ..] => users_read::answer(realm, rights, request, rest, imported),
         ["groups", rest @ ..] => groups_read::answer(realm, rights, request, rest),
         ["group-by-path", path @ ..] => groups_read::by_path(realm, rights, &path.join("/")),
         ["default-groups"] => groups_read::defaults(realm, rights),
         ["roles", rest @ ..] => roles_read::roles(realm, rights, request, rest),
         ["roles-by-id", rest @ ..] => roles_read::by_id(realm, rights, request, rest),
         ["clients", rest @ ..] => realm_read::clients(realm, rights, request, rest),
-        ["components"] => {
-            demand(rights.view_realm())?;
-            Ok(ok(&realm_read::components(realm)))
-        }
+        ["components", rest @ ..] => realm_read::components(realm, rights, rest),
+        ["user-storage", rest @ ..] => realm_read::user_storage(realm, rights, rest),
         ["admin-events"] => events_read::admin_events(realm, rights, request),
         ["events"] => events_read::user_events(realm, rights, request),
         ["events", "config"] => events_read::config(realm, rights),

@@ -1,16 +1,14 @@
 //! Reads of clients and components.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::errors::Refused;
+use super::federation;
 use super::page::{Page, ok};
 use super::render::{self, Depth};
 use super::rights::{Rights, demand};
 use super::roles_read;
-use super::state::{Client, Realm, User};
+use super::state::{Client, Realm};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/clients`.
@@ -48,15 +46,27 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
     }
 }
 
-/// Returns the federation providers that users link to.
-pub(crate) fn components(realm: &Realm) -> Vec<Value> {
-    let links: BTreeSet<&str> =
-        realm.users.values().filter_map(|user: &Arc<User>| user.federation_link.as_deref()).collect();
-    let shown = |link: &str| {
-        json!({
-            "id": link, "name": "ldap", "providerId": "ldap",
-            "providerType": "org.keycloak.storage.UserStorageProvider", "parentId": *realm.id, "config": {},
-        })
-    };
-    links.into_iter().map(shown).collect()
+/// Answers a GET below `/components`.
+pub(crate) fn components(realm: &Realm, rights: &Rights, rest: &[&str]) -> Result<Reply, Refused> {
+    demand(rights.view_realm())?;
+    match rest {
+        [] => {
+            let found = realm.federations.keys().filter_map(|id| Some((id, realm.federation(id)?)));
+            let shown: Vec<Value> = found.map(|(id, one)| federation::component(realm, id, one)).collect();
+            Ok(ok(&shown))
+        }
+        [id] => {
+            let found = realm.federation(id).ok_or_else(federation::no_component)?;
+            Ok(ok(&federation::component(realm, id, found)))
+        }
+        _ => Err(Refused::no_path()),
+    }
+}
+
+/// Answers a GET below `/user-storage`.
+pub(crate) fn user_storage(realm: &Realm, rights: &Rights, rest: &[&str]) -> Result<Reply, Refused> {
+    let [id, "name"] = rest else { return Err(Refused::no_path()) };
+    demand(rights.view_users())?;
+    realm.federation(id).ok_or_else(federation::no_component)?;
+    Ok(ok(&json!({ "name": "ldap", "id": id })))
 }

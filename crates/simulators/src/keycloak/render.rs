@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::change::text;
 use super::errors::Refused;
+use super::federation::Look;
 use super::state::{Client, Group, Id, Realm, Role, User};
 
 /// Detail level of a user.
@@ -31,7 +32,7 @@ struct UserView<'a> {
     email: Option<&'a str>,
     email_verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a BTreeMap<String, Vec<String>>>,
+    attributes: Option<Attributes<'a>>,
     enabled: bool,
     created_timestamp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +45,31 @@ struct UserView<'a> {
     access: Option<&'a Value>,
 }
 
+/// Attributes of a user; in the brief form only those that tell where it is in LDAP.
+struct Attributes<'a> {
+    all: &'a BTreeMap<String, Vec<String>>,
+    brief: bool,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(all: &'a BTreeMap<String, Vec<String>>, depth: Depth) -> Option<Self> {
+        let found = Self { all, brief: depth == Depth::Brief };
+        let any = found.shown().next().is_some();
+        any.then_some(found)
+    }
+
+    fn shown(&self) -> impl Iterator<Item = (&'a String, &'a Vec<String>)> {
+        let brief = self.brief;
+        self.all.iter().filter(move |(name, _)| !brief || matches!(name.as_str(), "LDAP_ID" | "LDAP_ENTRY_DN"))
+    }
+}
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.shown())
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct More<'a> {
@@ -53,9 +79,19 @@ struct More<'a> {
     not_before: i64,
 }
 
-/// A user, in a listing or alone. Users of an unavailable federation provider look disabled.
-pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Option<&'a Value>) -> impl Serialize + 'a {
+/// A user, in a listing or alone. Users of an unavailable federation look disabled.
+pub(crate) fn user<'a>(
+    realm: &'a Realm,
+    user: &'a User,
+    depth: Depth,
+    access: Option<&'a Value>,
+) -> impl Serialize + 'a {
     let full = depth == Depth::Full;
+    let (user, available, attributes) = match realm.look(user) {
+        Look::Full(user) => (user, true, true),
+        Look::Dark(user, attributes) => (user, false, attributes),
+        Look::Gone | Look::Failed => (user, false, true),
+    };
     UserView {
         id: &user.id,
         username: &user.username,
@@ -63,11 +99,11 @@ pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Opti
         last_name: user.last_name.as_deref(),
         email: user.email.as_deref(),
         email_verified: user.email_verified,
-        attributes: (full && !user.attributes.is_empty()).then_some(&user.attributes),
-        enabled: user.enabled && !realm.is_cut_off(user),
+        attributes: Attributes::new(&user.attributes, depth).filter(|_| attributes),
+        enabled: user.enabled && available,
         created_timestamp: user.created,
         federation_link: user.federation_link.as_deref(),
-        origin: user.federation_link.as_deref().filter(|_| full),
+        origin: user.federation_link.as_deref(),
         more: full.then_some(More {
             totp: false,
             disableable_credential_types: [],

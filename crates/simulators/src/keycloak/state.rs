@@ -1,12 +1,13 @@
 //! State of a realm. Groups have ids and form a tree, and a user is in one of three listings, so
 //! [`Identities`](crate::identities::Identities) does not fit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::event::{AdminEvent, UserEvent};
+use super::federation::Federation;
 pub(crate) use crate::roster::Id;
 use crate::roster::Roster;
 
@@ -121,10 +122,10 @@ pub(crate) struct Realm {
     pub(crate) holds_events: bool,
     /// Ids of stored events that are not visible yet.
     pub(crate) uncommitted: BTreeSet<String>,
-    /// Unreachable federation providers, by component id.
-    pub(crate) ldap_down: HashSet<String>,
-    /// Disabled federation providers, by component id.
-    pub(crate) switched_off: HashSet<String>,
+    /// Federation components, by id.
+    pub(crate) federations: BTreeMap<String, Federation>,
+    /// Copies of federated users as they were first read; `None`: nothing is cached.
+    pub(crate) cached: Option<HashMap<Id, Arc<User>>>,
 }
 
 /// Roles of `realm-management`, each with its composite roles.
@@ -236,8 +237,8 @@ impl Realm {
             event_time: None,
             holds_events: false,
             uncommitted: BTreeSet::new(),
-            ldap_down: HashSet::new(),
-            switched_off: HashSet::new(),
+            federations: BTreeMap::new(),
+            cached: None,
         }
     }
 
@@ -365,17 +366,6 @@ impl Realm {
         }
     }
 
-    /// Returns whether the user's federation provider is unreachable or disabled.
-    pub(crate) fn is_cut_off(&self, user: &User) -> bool {
-        let down = |component: &str| self.ldap_down.contains(component) || self.switched_off.contains(component);
-        !(self.ldap_down.is_empty() && self.switched_off.is_empty()) && user.component().is_some_and(down)
-    }
-
-    /// Returns whether the user is absent for Keycloak: its provider is unavailable and nothing of it is stored.
-    pub(crate) fn is_hidden(&self, user: &User) -> bool {
-        user.is_outside() && self.is_cut_off(user)
-    }
-
     /// Returns the list that contains a user.
     pub(crate) fn roster(&mut self, user: &User) -> &mut Roster {
         if user.service_account_of.is_some() {
@@ -389,7 +379,7 @@ impl Realm {
 
     /// Returns all visible users except service accounts, in listing order.
     pub(crate) fn listed(&self) -> Vec<Id> {
-        let seen = |id: &&Id| self.users.get(*id).is_some_and(|user| !self.is_hidden(user));
+        let seen = |id: &&Id| self.users.get(*id).is_some_and(|user| !self.is_left_out(user));
         self.people.ids().iter().chain(self.outside.ids().iter().filter(seen)).cloned().collect()
     }
 }

@@ -121,7 +121,9 @@ impl Tx<'_> {
         if let Some(link) = &rep.federation_link {
             user.federation_link = Some(link.clone());
         }
-        let subject = about(user);
+        let after = user.clone();
+        self.realm.register_federation(&after);
+        let subject = about(&after);
         self.admin("UPDATE", "USER", Some(format!("users/{id}")), Some(text(rep)), subject);
         Ok(())
     }
@@ -172,7 +174,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    fn change_profile(
+    pub(crate) fn change_profile(
         &mut self,
         id: &str,
         rep: &UserRep,
@@ -206,19 +208,35 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes a user as an administrator does.
+    /// Deletes a user as an administrator does. A federated one is in LDAP all the same: it is imported again, or
+    /// not deleted at all.
     pub(crate) fn delete_user(&mut self, id: &str) -> Result<(), Refused> {
         let user = self.user(id)?;
-        self.remove_user(&user);
+        if user.is_outside() {
+            self.announce_removal(&user);
+            self.removed(&user);
+        } else {
+            self.remove_user(&user, true);
+            self.return_to_ldap(&user);
+        }
         let representation = format!("{{\"id\":{},\"username\":{}}}", json!(*user.id), json!(user.username));
         self.admin("DELETE", "USER", Some(format!("users/{id}")), Some(representation), about(&user));
         Ok(())
     }
 
-    /// Deletes a user, with model events only.
-    pub(crate) fn remove_user(&mut self, user: &User) {
-        let path = format!("users/{}", user.id);
-        self.model_user("UserPreRemovedEvent", "USER", path.clone(), &user.id, user);
+    fn announce_removal(&mut self, user: &User) {
+        self.model_user("UserPreRemovedEvent", "USER", format!("users/{}", user.id), &user.id, user);
+    }
+
+    fn removed(&mut self, user: &User) {
+        self.model_user("UserRemovedEvent", "USER", format!("users/{}", user.id), &user.id, user);
+    }
+
+    /// Deletes a user, with model events only: of the removal, and before it if it is announced.
+    pub(crate) fn remove_user(&mut self, user: &User, announced: bool) {
+        if announced {
+            self.announce_removal(user);
+        }
         for group in &user.groups {
             if let Some(group) = self.realm.groups.get_mut(group) {
                 Arc::make_mut(group).members.remove(&user.username);
@@ -231,7 +249,10 @@ impl Tx<'_> {
         if let Some(email) = &user.email {
             self.realm.emails.remove(email);
         }
-        self.model_user("UserRemovedEvent", "USER", path, &user.id, user);
+        if let Some(cached) = self.realm.cached.as_mut().filter(|_| !user.is_outside()) {
+            cached.remove(&user.id);
+        }
+        self.removed(user);
     }
 
     /// Adds a user to a group as an administrator does; a second time leaves no trace.
@@ -297,6 +318,7 @@ pub(crate) fn insert_user(realm: &mut Realm, user: User) {
     }
     realm.roster(&user).insert(&user.username, &id);
     realm.by_creation.insert((user.created, Arc::clone(&id)));
+    realm.register_federation(&user);
     realm.users.insert(id, Arc::new(user));
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::errors::Refused;
+use super::federation::Look;
 use super::page::{Page, ok};
 use super::render::{self, Depth};
 use super::rights::{Rights, demand};
@@ -14,9 +15,17 @@ use super::state::{Id, Realm, User};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/users`.
-pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
+///
+/// `imported`: the users that the request has imported.
+pub(crate) fn answer(
+    realm: &Realm,
+    rights: &Rights,
+    request: &Request,
+    rest: &[&str],
+    imported: &[Id],
+) -> Result<Reply, Refused> {
     match rest {
-        [] => list(realm, rights, request),
+        [] => list(realm, rights, request, imported),
         ["count"] => {
             demand(rights.query_users())?;
             let stored = |id: &&Id| realm.users.get(*id).is_some_and(|user| !user.is_outside());
@@ -37,47 +46,101 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
 }
 
 /// Returns a user by id. A caller that may search learns that a user is missing; any other is only refused.
-fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a Arc<User>, Refused> {
+fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a User, Refused> {
     demand(rights.query_users())?;
-    let user = realm.users.get(id).ok_or_else(Refused::no_user)?;
+    let user = realm.look_by_id(id).user()?;
     demand(rights.view_users())?;
-    let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
-    match realm.is_hidden(user) {
-        false => Ok(user),
-        true if off => Err(Refused::no_user()),
-        true => Err(Refused::broke()),
-    }
+    Ok(user)
 }
 
-fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refused> {
+/// Size of the pieces in which Keycloak sends a long answer, in bytes.
+const PIECE: usize = 8191;
+
+fn list(realm: &Realm, rights: &Rights, request: &Request, imported: &[Id]) -> Result<Reply, Refused> {
     demand(rights.query_users())?;
-    let page = Page::of(request, 100)?;
-    let filter = Filter::of(request)?;
+    let selection = Selection::of(realm, request, imported)?;
     // With too few rights the realm looks empty.
     if !rights.view_users() {
         return Ok(ok(&json!([])));
     }
     let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
     let access = json!({ "manage": rights.manage_users() });
-    let picked;
-    let ids = match filter {
-        None if realm.outside.len() == 0 => realm.people.ids(),
-        None => {
-            picked = realm.listed();
-            &picked
+    let mut ids = selection.ids;
+    if !realm.federations_are_plain() {
+        // A page is read first; who is missing in LDAP is left out of it then.
+        ids.retain(|id| realm.users.get(id).is_some_and(|user| !realm.is_left_out(user)));
+    }
+    ids.extend_from_slice(imported);
+    let reply = ok(&render::users(realm, &ids, depth, Some(&access)));
+    if selection.asks_federations && realm.listing_fails() { cut_off(&reply) } else { Ok(reply) }
+}
+
+/// Returns the answer to a listing that fails in its middle: what was sent before, and an error.
+fn cut_off(whole: &Reply) -> Result<Reply, Refused> {
+    let refused = Refused::unparsable();
+    // The end of the list is not written.
+    let sent = whole.body.len().saturating_sub(1) / PIECE * PIECE;
+    if sent == 0 {
+        return Err(refused);
+    }
+    let mut body = whole.body[..sent].to_vec();
+    body.extend(refused.body.to_string().into_bytes());
+    let mut reply = whole.clone().with("connection", "close");
+    reply.body = body.into();
+    Ok(reply)
+}
+
+/// The users of a page, before it is clear whether they can be shown.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// Ids, in listing order.
+    pub(crate) ids: Vec<Id>,
+    /// Whether the stored users do not fill the page, so that Keycloak asks the federations for more.
+    pub(crate) asks_federations: bool,
+    /// How many more users the page could hold.
+    pub(crate) room: usize,
+}
+
+impl Selection {
+    /// Selects the page that a listing requests, from the users without `imported`.
+    pub(crate) fn of(realm: &Realm, request: &Request, imported: &[Id]) -> Result<Self, Refused> {
+        let page = Page::of(request, 100)?;
+        let filter = Filter::of(request)?;
+        let picked;
+        let mut all = match &filter {
+            None if realm.outside.len() == 0 => realm.people.ids(),
+            None => {
+                picked = realm.listed();
+                &picked
+            }
+            Some(filter) => {
+                picked = filter.pick(realm)?;
+                &picked
+            }
+        };
+        let others: Vec<Id>;
+        if !imported.is_empty() {
+            others = all.iter().filter(|id| !imported.contains(id)).cloned().collect();
+            all = &others;
         }
-        Some(filter) => {
-            picked = filter.pick(realm)?;
-            &picked
-        }
-    };
-    Ok(ok(&render::users(realm, page.cut(ids), depth, Some(&access))))
+        let ids = page.cut(all).to_vec();
+        let outside = |id: &&Id| realm.users.get(*id).is_some_and(|user| user.is_outside());
+        let stored = ids.iter().take_while(|id| !outside(id)).count();
+        let asks = filter.as_ref().is_none_or(Filter::asks_federations);
+        Ok(Self { asks_federations: asks && stored < page.max, room: page.max - ids.len(), ids })
+    }
+}
+
+/// Returns whether a listing's filters select a user.
+pub(crate) fn matches(realm: &Realm, request: &Request, user: &User) -> bool {
+    match Filter::of(request) {
+        Ok(Some(filter)) => filter.passes(realm, user),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {
-    // The groups that an unreachable federation provider maps are missing too.
-    let no_groups = BTreeSet::default();
-    let groups = if realm.is_cut_off(user) { &no_groups } else { &user.groups };
     match rest {
         [] => {
             let access = render::user_access(rights.manage_users());
@@ -88,8 +151,10 @@ fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest:
             let search = request.param("search").unwrap_or_default().to_lowercase();
             let brief = request.param("briefRepresentation").is_none_or(|value| value == "true");
             let depth = render::GroupDepth { brief, count: false, access: None };
+            let groups = realm.groups_shown(user)?;
             let mut found: Vec<_> = groups
-                .iter()
+                .into_iter()
+                .flatten()
                 .filter_map(|id| realm.groups.get(id))
                 .filter(|group| group.name.to_lowercase().contains(&search))
                 .collect();
@@ -98,7 +163,7 @@ fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest:
                 page.cut(&found).iter().map(|group| render::group(realm, group, depth, Vec::new())).collect();
             Ok(ok(&found))
         }
-        ["groups", "count"] => Ok(ok(&json!({ "count": groups.len() }))),
+        ["groups", "count"] => Ok(ok(&json!({ "count": realm.groups_uncached(user)?.map_or(0, BTreeSet::len) }))),
         ["role-mappings", rest @ ..] => roles_read::user_mappings(realm, user, rest),
         ["federated-identity" | "credentials" | "sessions" | "consents"] => Ok(ok(&json!([]))),
         _ => Err(Refused::no_path()),
@@ -130,6 +195,12 @@ fn moment(request: &Request, name: &str) -> Result<Option<i64>, Refused> {
     millis.map(Some).ok_or_else(|| Refused::error(400, "Invalid date"))
 }
 
+/// Returns a search text without regard to case, except for ids.
+fn as_searched(text: &str) -> String {
+    let text = text.trim();
+    if text.starts_with("id:") { text.to_owned() } else { text.to_lowercase() }
+}
+
 impl Filter {
     /// Reads the filters; `None`: there are none. Only then a separate list leaves out service accounts.
     fn of(request: &Request) -> Result<Option<Self>, Refused> {
@@ -138,7 +209,7 @@ impl Filter {
         let attributes = request.param("q").unwrap_or_default();
         let attributes = attributes.split_whitespace().filter_map(|pair| pair.split_once(':'));
         let filter = Self {
-            search: text("search").map(|search| search.trim().to_owned()).filter(|search| !search.is_empty()),
+            search: request.param("search").map(|search| as_searched(&search)).filter(|search| !search.is_empty()),
             exact: request.flag("exact"),
             username: text("username"),
             email: text("email"),
@@ -172,15 +243,14 @@ impl Filter {
                 .collect());
         }
         if let Some(ids) = self.search.as_deref().and_then(|search| search.strip_prefix("id:")) {
-            let users = ids.split_whitespace().filter_map(|id| realm.users.get(id));
             let mut found = Vec::new();
-            for user in users {
-                let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
-                match realm.is_hidden(user) {
-                    false => found.push(Arc::clone(&user.id)),
-                    true if off => {}
-                    // A user whose provider is unreachable fails the request.
-                    true => return Err(Refused::error(400, "unknown_error")),
+            for id in ids.split_whitespace() {
+                match realm.look_by_id(id) {
+                    // Who is missing in LDAP is read too, and left out later.
+                    Look::Full(user) | Look::Dark(user, _) => found.push(Arc::clone(&user.id)),
+                    Look::Gone => found.extend(realm.users.get(id).map(|user| Arc::clone(&user.id))),
+                    // A user of a federation that cannot be asked fails the request.
+                    Look::Failed => return Err(Refused::unparsable()),
                 }
             }
             return Ok(found);
@@ -206,6 +276,12 @@ impl Filter {
         Ok(found)
     }
 
+    /// Returns whether a listing with these filters asks federations for users that are not stored.
+    fn asks_federations(&self) -> bool {
+        let by_id = self.search.as_deref().is_some_and(|search| search.starts_with("id:"));
+        self.enabled != Some(false) && !self.is_by_time() && !by_id
+    }
+
     fn is_by_time(&self) -> bool {
         self.created_after.is_some() || self.created_before.is_some()
     }
@@ -217,12 +293,13 @@ impl Filter {
                 if self.exact { value == *wanted } else { value.contains(wanted.as_str()) }
             })
         };
-        let enabled = user.enabled && !realm.is_cut_off(user);
+        // What is stored counts: of a user that is not imported nothing is stored, and none is found as disabled.
+        let enabled = user.enabled || user.is_outside();
         let created = |at: i64| {
             self.created_after.is_none_or(|after| at >= after) && self.created_before.is_none_or(|before| at <= before)
         };
-        !realm.is_hidden(user)
-            && (!self.is_by_time() || !user.is_outside())
+        let listed = !user.is_outside() || !(self.is_by_time() || realm.is_left_out(user));
+        listed
             && created(user.created)
             && self.found_by_search(user)
             && field(&self.username, Some(&user.username))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rep::UserRep;
-use super::state::User;
+use super::state::{User, new_id};
 
 /// A user to create.
 #[derive(Clone, Debug, Default)]
@@ -59,11 +59,12 @@ impl NewUser {
         self
     }
 
-    /// Sets the federation that the user comes from.
+    /// Sets the LDAP component that the user comes from.
     #[must_use]
     pub fn federated(mut self, component: &str) -> Self {
         self.federation_link = Some(component.to_owned());
-        self
+        let entry = format!("uid={},ou=people,dc=example,dc=org", self.username);
+        self.attribute("LDAP_ID", &new_id()).attribute("LDAP_ENTRY_DN", &entry)
     }
 
     /// Sets an LDAP provider that imports no users: Keycloak stores nothing of them.

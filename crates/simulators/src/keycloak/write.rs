@@ -369,6 +369,19 @@ impl Call<'_> {
                 .await?;
                 Ok(Reply::empty(204))
             }
+            ("POST", ["user-storage", component, action]) => {
+                demand(self.rights.manage_users())?;
+                self.user_storage(component, action).await
+            }
+            ("POST", ["clear-user-cache"]) => {
+                demand(self.rights.manage_realm())?;
+                cell.change(actor, |tx| {
+                    tx.realm.clear_user_cache();
+                    Ok(())
+                })
+                .await?;
+                Ok(Reply::empty(204))
+            }
             ("POST", ["partialImport"]) => {
                 demand(self.rights.manage_realm())?;
                 let sent: Value = read(&self.request.body)?;
@@ -378,6 +391,22 @@ impl Call<'_> {
             (_, [] | ["events" | "admin-events" | "partialImport"] | ["events", "config"]) => Err(Refused::no_method()),
             _ => Err(Refused::no_path()),
         }
+    }
+
+    /// Runs an action of a federation component.
+    async fn user_storage(&self, component: &str, action: &str) -> Result<Reply, Refused> {
+        let (cell, actor) = (self.cell, self.actor);
+        match action {
+            "sync" => {
+                let kind = self.request.param("action").unwrap_or_default();
+                let result = cell.change(actor, |tx| tx.sync_federation(component, &kind)).await?;
+                return Ok(ok(&result));
+            }
+            "unlink-users" => cell.change(actor, |tx| tx.unlink_users(component)).await?,
+            "remove-imported-users" => cell.change(actor, |tx| tx.remove_imported_users(component)).await?,
+            _ => return Err(Refused::no_path()),
+        }
+        Ok(Reply::empty(204))
     }
 
     async fn settings(&self, path: Option<String>, sent: Map<String, Value>) -> Result<Reply, Refused> {
