@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usersync::{
     model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserRoles, UserState},
-    plan::{Decision, GroupTable, NameHolder, Presence, Situation, decide},
+    plan::{Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, decide},
     policy,
     targets::Capabilities,
 };
@@ -116,6 +116,7 @@ impl Realm {
                 wanted_by_other: false,
                 in_ring: false,
                 own_login: "usersync",
+                provider: &ProviderAnswer::NotAsked,
             });
             let Decision::Plan(plan) = decision else { panic!("{decision:?}") };
             plan.operations.len() + plan.holds.len() + plan.missing_groups.len()

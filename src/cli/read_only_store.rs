@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use crate::{
     model::{
         AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
-        EventPoll, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
-        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        EventPoll, EventRecord, Federated, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem,
+        NewEvent, ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
-        Step, Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, LinkedFederation, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        PairState, Planned, Step, Stepped, Store, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -107,6 +107,8 @@ read_only! {
         fn still_held(&self, token: Token) -> bool;
         fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
+        fn federations(&self, pair: &Pair) -> Vec<LinkedFederation>;
+        fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> Vec<(UserId, String)>;
         fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
         fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
@@ -134,7 +136,7 @@ read_only! {
         fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
         fn found_in_sync(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
-        fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
+        fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<Federated>)>, now: Timestamp) -> ();
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();

@@ -15,6 +15,7 @@ mod case;
 mod contact;
 mod empty;
 mod error;
+mod federation;
 mod group;
 mod ledger;
 mod link_order;

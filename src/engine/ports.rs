@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    additions::Additions, breaker::Breaker, error::WorkError, ruled_groups::with_policy, run::EndedRun,
-    times::EngineTimes,
+    additions::Additions, breaker::Breaker, error::WorkError, federation::Providers, ruled_groups::with_policy,
+    run::EndedRun, times::EngineTimes,
 };
 use crate::{
     clock::{Clock, Jitter},
@@ -178,6 +178,7 @@ pub struct Engine {
     of_pairs: HashMap<Pair, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
+    pub(super) providers: Providers,
     /// Runs with an end that could not be written.
     left_runs: Mutex<Vec<EndedRun>>,
     pub(super) metrics: Arc<Metrics>,
@@ -207,6 +208,7 @@ impl Engine {
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
+            providers: Providers::default(),
             left_runs: Mutex::default(),
             metrics: Arc::default(),
         };

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use usersync_clients::meter::CallMeter;
 
 use crate::{
-    keycloak::{EventPage, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    keycloak::{EventPage, Federation, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
     model::{
         ConstantGroup, ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed,
         Policy, RoleName, UserId, UserRoles, UserState, path_names,
@@ -184,6 +184,10 @@ impl Source for RuledGroups {
 
     fn read_group_attributes(&self) {
         self.source.read_group_attributes();
+    }
+
+    fn federation(&self) -> Option<&dyn Federation> {
+        self.source.federation()
     }
 
     async fn event_settings(&self) -> Result<EventSettings, SourceError> {

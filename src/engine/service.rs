@@ -121,6 +121,8 @@ impl Service {
             let name = &connector.name;
             let contact = Box::pin(of().contact_source(Arc::clone(connector)));
             part(format!("the contact check of connector {name}"), contact);
+            let federations = Box::pin(of().watch_federations(Arc::clone(connector)));
+            part(format!("the check of the federation providers of connector {name}"), federations);
             if let Some(every) = shared.options.polls.get(name).filter(|_| !shared.options.disabled.contains(name)) {
                 let polling = Box::pin(of().poll_events(Arc::clone(connector), *every));
                 part(format!("the event polling of connector {name}"), polling);
@@ -352,6 +354,28 @@ impl Shared {
                 }
             }
             self.sleep(poller.wait(&self.engine)).await;
+        }
+    }
+
+    /// Checks the federation providers that linked users of a connector come from: at once, then at intervals.
+    async fn watch_federations(self: Arc<Self>, connector: Arc<Connector>) {
+        let times = &self.engine.times;
+        while !self.cancel.is_cancelled() {
+            let mut wait = times.provider_check;
+            if connector.breaker.open().is_none() {
+                tokio::select! {
+                    () = self.cancel.cancelled() => break,
+                    checked = self.engine.check_providers(&connector) => match checked {
+                        Ok(true) => {}
+                        Ok(false) => wait = times.provider_check_in_trouble,
+                        Err(error) => {
+                            tracing::warn!(connector = %connector.name, "federation providers were not checked: {error}");
+                            wait = times.provider_check_in_trouble;
+                        }
+                    },
+                }
+            }
+            self.sleep(wait).await;
         }
     }
 

@@ -68,6 +68,14 @@ pub struct EngineTimes {
     pub poll_settings: SignedDuration,
     /// Interval at which the position is stored while there are no new events.
     pub poll_kept: SignedDuration,
+    /// Time for which the answer of a federation provider serves for other users.
+    pub provider_shared: SignedDuration,
+    /// The same for a provider that cannot be asked.
+    pub provider_silent: SignedDuration,
+    /// Interval between checks of federation providers.
+    pub provider_check: SignedDuration,
+    /// The same while one of them cannot confirm its users.
+    pub provider_check_in_trouble: SignedDuration,
 }
 
 impl Default for EngineTimes {
@@ -100,6 +108,10 @@ impl Default for EngineTimes {
             poll_longest: SignedDuration::from_mins(1),
             poll_settings: SignedDuration::from_mins(1),
             poll_kept: SignedDuration::from_mins(1),
+            provider_shared: SignedDuration::from_secs(3),
+            provider_silent: SignedDuration::from_secs(20),
+            provider_check: SignedDuration::from_mins(5),
+            provider_check_in_trouble: SignedDuration::from_secs(30),
         }
     }
 }
@@ -136,6 +148,10 @@ impl EngineTimes {
             poll_longest: SignedDuration::from_millis(500),
             poll_settings: short,
             poll_kept: short,
+            provider_shared: SignedDuration::ZERO,
+            provider_silent: SignedDuration::ZERO,
+            provider_check: short,
+            provider_check_in_trouble: short,
         }
     }
 }

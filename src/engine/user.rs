@@ -15,7 +15,9 @@ use crate::{
         Account, AccountId, Action, AdoptRule, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported,
         UserId, UserState, Written,
     },
-    plan::{self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
+    plan::{
+        self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
+    },
     policy,
     store::{Adopted, Claimed, Holder, LinkWrite},
     targets::Applied,
@@ -35,6 +37,8 @@ pub(super) struct View {
     pub holder: NameHolder,
     /// The accounts that a key of the policy other than the login found.
     pub matched: Option<Found>,
+    /// What is known about the user's federation provider.
+    pub provider: ProviderAnswer,
     /// When the run's walk that read them began to read the target; `None`: read by this work.
     pub walked: Option<Timestamp>,
 }
@@ -160,6 +164,7 @@ impl Case<'_> {
                 wanted_by_other: self.claim.wanted,
                 in_ring,
                 own_login: &self.info.signed_in_as,
+                provider: &view.provider,
             };
             let decision = plan::decide(&situation);
             let leaving_since = plan::leaving_since(&situation, &decision);
@@ -168,6 +173,24 @@ impl Case<'_> {
             // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.observation(id).await?;
+                continue;
+            }
+            if matches!(&decision, Decision::Plan(planned) if planned.asks_provider) {
+                if view.walked.is_some() {
+                    view = self.observation(id).await?;
+                    continue;
+                }
+                let answer = match &self.link {
+                    Some(link) => {
+                        let (engine, connector) = (self.engine, &self.connector);
+                        engine.ask_provider(connector, &self.claim.pair, link, &view.presence).await?
+                    }
+                    None => None,
+                };
+                match answer {
+                    Some(answer) => view.provider = answer,
+                    None => view = self.observation(id).await?,
+                }
                 continue;
             }
             // Some targets address a new member by login only, which may belong to another user by now.
@@ -206,7 +229,14 @@ impl Case<'_> {
             account = self.read_account().await?;
         }
         self.note_seen(&presence);
-        Ok(View { presence, account, holder: NameHolder::NotAsked, matched: None, walked: None })
+        Ok(View {
+            presence,
+            account,
+            holder: NameHolder::NotAsked,
+            matched: None,
+            provider: ProviderAnswer::NotAsked,
+            walked: None,
+        })
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
@@ -257,11 +287,22 @@ impl Case<'_> {
         let now = self.engine.clock.now();
         let (Presence::Present(user, _), Some(link)) = (presence, self.link.as_mut()) else { return };
         let stale = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
-        if (user.enabled && stale) || link.federation() != user.federation() {
+        // A user that was unlinked from its provider counts as federated until all of its removals are decided.
+        let moved = user.federated().filter(|federated| link.federated.as_ref() != Some(federated));
+        if (user.enabled && stale) || moved.is_some() {
             if user.enabled {
                 link.seen_alive = Some(now);
             }
-            link.federation_link = user.federation().map(str::to_owned);
+            link.federated = moved.or(link.federated.take());
+            self.keep_link();
+        }
+    }
+
+    /// Records that a user is no longer federated, as nothing depends on that any more.
+    fn note_unlinked(&mut self, presence: &Presence) {
+        let is_local = presence.user().is_some_and(|user| user.federation().is_none());
+        if let Some(link) = self.link.as_mut().filter(|link| is_local && link.federated.is_some()) {
+            link.federated = None;
             self.keep_link();
         }
     }
@@ -513,6 +554,9 @@ impl Case<'_> {
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
             self.step.due_again = leaves_at;
+            if !undecided && planned.holds.is_empty() {
+                self.note_unlinked(&view.presence);
+            }
             let settled = !undecided && !plan::has_left(&view.presence);
             if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && settled) {
                 link.written.is_new = false;

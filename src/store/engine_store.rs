@@ -10,9 +10,9 @@ use super::{
     PairRecord, PairState, Planned, Step, Stepped, StoreReads, StoreResult, Waiting,
 };
 use crate::model::{
-    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, GroupId, Limited,
-    Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunTrigger,
-    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+    AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, Federated, GroupId,
+    Limited, Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome,
+    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
 };
 
 /// Result of appending events.
@@ -22,6 +22,17 @@ pub struct Appended {
     pub stored: usize,
     /// Number of events that were already stored.
     pub duplicates: usize,
+}
+
+/// A federation provider that linked users come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedFederation {
+    /// Id of its component in Keycloak.
+    pub component: String,
+    /// Number of its linked users.
+    pub users: usize,
+    /// Whether Keycloak stores any of them.
+    pub imported: bool,
 }
 
 /// An operator's request, which a running server takes up at once (rule: commands never work beside a server).
@@ -220,6 +231,13 @@ pub trait EngineStore: StoreReads {
     /// Returns users of the pair, other than `except`, that were recently seen at the source; newest first.
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>>;
 
+    /// Returns the federation providers that linked users of the pair come from.
+    async fn federations(&self, pair: &Pair) -> StoreResult<Vec<LinkedFederation>>;
+
+    /// Returns linked users of a federation provider with their logins at the source, in a random order; users that were
+    /// seen lately come first.
+    async fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> StoreResult<Vec<(UserId, String)>>;
+
     /// Returns users with a membership of this group that usersync granted.
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>>;
 
@@ -259,7 +277,8 @@ pub trait EngineStore: StoreReads {
 
     /// Records users that a run saw at the source, each with its federation; users without a link are skipped. Recorded
     /// at most once an hour.
-    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
+    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<Federated>)>, now: Timestamp)
+    -> StoreResult<()>;
 
     /// Returns open create intents of a pair that no subject's task will resolve. A run checks their names and resolves
     /// them.

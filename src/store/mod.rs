@@ -11,7 +11,7 @@ mod reads;
 pub mod sqlite;
 mod work;
 
-pub use engine_store::{Appended, EngineStore, Inbox, Request, Totals};
+pub use engine_store::{Appended, EngineStore, Inbox, LinkedFederation, Request, Totals};
 pub use error::{StoreError, StoreResult};
 pub use operator_store::{AuditRecord, Decision, OperatorStore, OrderEnd, PairHoldings};
 pub use reads::{

@@ -13,14 +13,15 @@ use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
         AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
-        EventPoll, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
-        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        EventPoll, EventRecord, Federated, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem,
+        NewEvent, ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned,
-        Step, Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        LinkOrder, LinkedFederation, MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        PairState, Planned, Step, Stepped, StoreError, StoreReads, StoreResult, TaskFilter, Totals, Waiting,
+        sqlite::SqliteStore,
     },
 };
 
@@ -477,6 +478,14 @@ impl EngineStore for WatchedStore {
         self.quietly(self.inner.seen_alive(pair, except, limit)).await
     }
 
+    async fn federations(&self, pair: &Pair) -> StoreResult<Vec<LinkedFederation>> {
+        self.quietly(self.inner.federations(pair)).await
+    }
+
+    async fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> StoreResult<Vec<(UserId, String)>> {
+        self.quietly(self.inner.federated_users(pair, component, limit)).await
+    }
+
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
         self.gated(format!("asks who was given {group}"), self.inner.given(pair, group)).await
     }
@@ -529,7 +538,12 @@ impl EngineStore for WatchedStore {
         Ok(raised)
     }
 
-    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+    async fn record_seen(
+        &self,
+        pair: &Pair,
+        seen: Vec<(UserId, Option<Federated>)>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         self.quietly(self.inner.record_seen(pair, seen, now)).await
     }
 

@@ -17,8 +17,8 @@ use crate::{
         Unsupported, UserId, UserState,
     },
     plan::{
-        self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, OwnerStanding, Planned, Presence, Situation,
-        Then,
+        self, Candidate, Decision, Found, GroupTable, NameHolder, Owner, OwnerStanding, Planned, Presence,
+        ProviderAnswer, Situation, Then,
     },
     policy::{self, Verdict},
     store::{ChangeFilter, PairState, Store, TaskFilter},
@@ -207,6 +207,7 @@ pub(super) async fn read_sides(
         wanted_by_other: false,
         in_ring: false,
         own_login: &there.info.signed_in_as,
+        provider: &ProviderAnswer::NotAsked,
     });
     if let Decision::Plan(planned) = &mut decision {
         drop_unsupported(planned, store.unsupported(pair).await?, &subject);

@@ -264,7 +264,10 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
         | ConditionCode::Unavailable => Exit::Unreachable,
         ConditionCode::OtherIdentity => Exit::Held,
         ConditionCode::RateLimited => Exit::Done,
-        ConditionCode::NotWritable | ConditionCode::RunFailed | ConditionCode::TasksOverdue => Exit::Problems,
+        ConditionCode::NotWritable
+        | ConditionCode::RunFailed
+        | ConditionCode::FederationUnconfirmed
+        | ConditionCode::TasksOverdue => Exit::Problems,
     }
 }
 
@@ -297,6 +300,7 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         // The texts of these conditions contain what to do.
         ConditionCode::OtherIdentity
         | ConditionCode::NotWritable
+        | ConditionCode::FederationUnconfirmed
         | ConditionCode::TasksOverdue
         | ConditionCode::RateLimited
         | ConditionCode::Unavailable => String::new(),

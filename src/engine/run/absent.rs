@@ -96,6 +96,10 @@ impl Run<'_> {
                     continue;
                 }
                 WalkDecision::Nothing => continue,
+                WalkDecision::AskProvider => {
+                    self.to_ask.push(link.user);
+                    continue;
+                }
                 WalkDecision::FromWalk(operations) => Item::unread(planned, operations),
                 WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };

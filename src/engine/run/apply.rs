@@ -25,7 +25,7 @@ use crate::{
         error::WorkError,
         group::wanted_rename,
     },
-    model::{GroupState, Link, Subject, UserId},
+    model::{Federated, GroupState, Subject, UserId, number},
     store::{MovedGroup, StoreError},
 };
 
@@ -241,6 +241,8 @@ impl Run<'_> {
     pub(super) async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
         let engine = self.engine;
         let InSync { users, absent, others } = std::mem::take(&mut self.in_sync);
+        let mut settled = users.clone();
+        settled.sort_unstable();
         let store = &engine.store;
         let observation = source.observation.min(target.observation);
         let read = users.into_iter().map(|place| {
@@ -263,18 +265,18 @@ impl Run<'_> {
         drop(verdicts);
         self.keep_group_paths(source).await?;
         let now = engine.clock.now();
-        let mut seen: Vec<(UserId, Option<String>)> = Vec::with_capacity(BATCH);
+        let mut seen: Vec<(UserId, Option<Federated>)> = Vec::with_capacity(BATCH);
         for place in 0..source.users() {
             let user = source.user(place);
-            let is_due = |link: Link| {
-                link.federation() != user.federation()
-                    || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
-            };
-            if !user.enabled || !target.link(&user.id).is_some_and(is_due) {
+            let Some(link) = target.link(&user.id).filter(|_| user.enabled) else { continue };
+            // A user that was unlinked from its provider counts as federated until all of its removals are decided.
+            let is_settled = || settled.binary_search(&number(place)).is_ok();
+            let federated = user.federated().or_else(|| link.federated.clone().filter(|_| !is_settled()));
+            let is_due = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
+            if !is_due && link.federated == federated {
                 continue;
             }
-            let federation = user.federation().map(str::to_owned);
-            seen.push((user.id, federation));
+            seen.push((user.id, federated));
             if seen.len() == BATCH {
                 store.record_seen(pair, std::mem::take(&mut seen), now).await?;
             }

@@ -14,6 +14,7 @@ mod members;
 mod memberships;
 mod own_groups;
 mod pages;
+mod providers;
 mod report;
 mod roles;
 mod same_accounts;
@@ -55,7 +56,7 @@ use crate::{
         Action, Cause, GroupId, IdMap, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord,
         RunTrigger, Scope, Subject, TargetGroupId, UserId,
     },
-    plan::{self, Presence},
+    plan::{self, Presence, ProviderAnswer},
     store::{Planned, StoreError},
     targets::TargetInfo,
     telemetry::logs::Personal,
@@ -149,6 +150,12 @@ struct Run<'e> {
     same_accounts: IdMap<UserId, String>,
     /// Subjects found in sync; this stands unless a worker has worked on them since.
     in_sync: InSync,
+    /// Users whose federation provider is to be asked, because something would be removed.
+    to_ask: Vec<UserId>,
+    /// What these providers answered.
+    answers: IdMap<UserId, ProviderAnswer>,
+    /// The answers of providers that cannot be asked, by component.
+    silent: HashMap<String, ProviderAnswer>,
     /// Whether every user with operations is read alone, as incomplete lists may have put it into the scope.
     rereads: bool,
     /// Number of planned operations that were approved and so count towards no limit.
@@ -291,6 +298,9 @@ impl Engine {
             same_logins: IdMap::default(),
             same_accounts: IdMap::default(),
             in_sync: InSync::default(),
+            to_ask: Vec::new(),
+            answers: IdMap::default(),
+            silent: HashMap::new(),
             rereads: false,
             approved: HashMap::new(),
             gone: Vec::new(),
@@ -336,6 +346,7 @@ impl Run<'_> {
             return Ok(());
         };
         let (mut source, mut target) = read?;
+        self.silent = engine.silent_providers(&self.connector);
         self.confirm_links(&mut target).await?;
         self.report.users = source.users();
         self.report.only_scope = source.only_scope;
@@ -362,7 +373,8 @@ impl Run<'_> {
         let is_incomplete = !source.members_incomplete.is_empty() || source.groups_incomplete.is_some();
         self.rereads = is_incomplete && self.connector.policy.scope != Scope::default();
         let items = self.plan_users(&source, &target, &groups);
-        let leavers = self.plan_absent(&mut source, &target, &groups).await?;
+        let mut leavers = self.plan_absent(&mut source, &target, &groups).await?;
+        leavers.extend(self.plan_asked(&source, &target, &groups).await?);
         let unmanaged = self.plan_unmanaged(&source, &target, &groups);
         let empty = self.plan_deletions(&source, &target, &groups);
         let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();

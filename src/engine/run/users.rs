@@ -20,7 +20,7 @@ use crate::{
         Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, Link, Linking, MatchedBy, ObservationSeq,
         Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
-    plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
+    plan::{self, Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, Then},
     policy::{self, Verdict},
     store::{LinkOrder, Planned},
     targets::Capabilities,
@@ -64,7 +64,8 @@ impl Pending {
         let (_, holder) = holder(&presence, link.as_ref(), target, capabilities, rules);
         let matched = matched(&presence, link.as_ref(), &holder, (source, target), capabilities, rules);
         let account = link.and_then(|link| target.account(&link.account));
-        let view = View { presence, account, holder, matched, walked: Some(target.began) };
+        let provider = ProviderAnswer::NotAsked;
+        let view = View { presence, account, holder, matched, provider, walked: Some(target.began) };
         Item { planned, walked: Walked { view: Some(view), ..Walked::default() }, operations }
     }
 }
@@ -109,6 +110,8 @@ pub(super) enum WalkDecision {
     FromWalk(usize),
     /// To be read again on both sides. Each of these planned operations must end with a fate.
     ReadAgain(Vec<Action>),
+    /// To be planned again after its federation provider was asked.
+    AskProvider,
 }
 
 impl Run<'_> {
@@ -130,6 +133,7 @@ impl Run<'_> {
                 self.report_beside_replacement(link, returned);
             }
             let planned = planned(&user.id, source.observation.min(target.observation), linked.as_ref());
+            let user_id = user.id.clone();
             let presence = judged(user, &self.connector.policy.scope, &source.absent_groups);
             self.report.in_scope += usize::from(matches!(presence, Presence::Present(_, Verdict::In)));
             let link = linked.as_ref().or(returned);
@@ -145,6 +149,10 @@ impl Run<'_> {
                     continue;
                 }
                 WalkDecision::Nothing => continue,
+                WalkDecision::AskProvider => {
+                    self.to_ask.push(user_id);
+                    continue;
+                }
                 WalkDecision::FromWalk(operations) => {
                     items.push(Pending::FromWalk { place: number(place), operations: number(operations) });
                     continue;
@@ -298,6 +306,7 @@ impl Run<'_> {
         }
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = unlinked.is_some_and(|id| plan::is_candidate(&holder, matched.as_ref(), id));
+        let provider = self.provider_answer(presence, link).clone();
         let situation = Situation {
             pair: self.pair,
             capabilities,
@@ -318,8 +327,12 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
+            provider: &provider,
         };
         let mut decision = plan::decide(&situation);
+        if let Decision::Plan(plan::Planned { asks_provider: true, .. }) = &decision {
+            return WalkDecision::AskProvider;
+        }
         let leaving_since = plan::leaving_since(&situation, &decision);
         let report = &mut self.report;
         let mut decided = Decided::default();
@@ -431,6 +444,7 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
+            provider: &ProviderAnswer::NotAsked,
         };
         let decision = plan::decide(&situation);
         let afterwards = match &decision {

@@ -127,6 +127,7 @@ impl Engine {
         let observation = self.store.next_observation().await?;
         self.identify(connector).await?;
         let progress = |read, total| options.report_progress("reading both sides", read, total, 0);
+        self.before_listing(connector).await?;
         let (walked, groups) = self.walk_users(pair, connector, &progress).await?;
         let WalkedUsers { users, lists, only_scope } = walked;
         let mut walk = SourceWalk {

@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     model::{
-        AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, GroupId,
-        Limited, Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome,
-        RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+        AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, Federated,
+        GroupId, Limited, Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode,
+        RunOutcome, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
     },
     store::{
-        Adopted, Appended, Claimed, ContactOrder, EngineStore, Failure, Holder, LinkOrder, MembersRead, MovedGroup,
-        OpenIntent, OrderEnd, Overdue, PairRecord, PairState, Planned, Step, Stepped, StoreResult, Waiting,
+        Adopted, Appended, Claimed, ContactOrder, EngineStore, Failure, Holder, LinkOrder, LinkedFederation,
+        MembersRead, MovedGroup, OpenIntent, OrderEnd, Overdue, PairRecord, PairState, Planned, Step, Stepped,
+        StoreResult, Waiting,
     },
 };
 
@@ -169,6 +170,15 @@ impl EngineStore for SqliteStore {
         of_pair!(self, pair, Vec::new(), |conn, no| links::seen_alive(conn, no, &except, limit))
     }
 
+    async fn federations(&self, pair: &Pair) -> StoreResult<Vec<LinkedFederation>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| links::federations(conn, no))
+    }
+
+    async fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> StoreResult<Vec<(UserId, String)>> {
+        let (component, limit) = (component.to_owned(), i64::try_from(limit).unwrap_or(i64::MAX));
+        of_pair!(self, pair, Vec::new(), |conn, no| links::federated_users(conn, no, &component, limit))
+    }
+
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
         let group = group.clone();
         of_pair!(self, pair, Vec::new(), |conn, no| links::given(conn, no, &group))
@@ -211,7 +221,12 @@ impl EngineStore for SqliteStore {
         job!(self, [pair], |tx| tx.found_in_sync(&pair, run, &found, now))
     }
 
-    async fn record_seen(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+    async fn record_seen(
+        &self,
+        pair: &Pair,
+        seen: Vec<(UserId, Option<Federated>)>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         job!(self, [pair], |tx| tx.record_seen(&pair, &seen, now))
     }
 

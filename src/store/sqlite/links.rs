@@ -8,8 +8,8 @@ use sqlx::{Connection as _, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{codec, codec::millis, error::damaged, numbers::PairNo, tx::Tx};
 use crate::{
-    model::{AccountId, ConnectorName, Link, MatchedBy, Packed, Pair, TargetGroupId, UserId, Written},
-    store::{StoreError, StoreResult},
+    model::{AccountId, ConnectorName, Federated, Link, MatchedBy, Packed, Pair, TargetGroupId, UserId, Written},
+    store::{LinkedFederation, StoreError, StoreResult},
 };
 
 /// The columns of [`LinkRow`].
@@ -37,7 +37,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
             user: row.try_get::<String, _>("user")?.into(),
             account: row.try_get::<String, _>("account")?.into(),
             name: row.try_get("name")?,
-            federation_link: row.try_get("federation")?,
+            federated: federated(row.try_get("federation")?).map_err(undone)?,
             seen_alive: codec::some_time(row.try_get("seen_alive")?).map_err(undone)?,
             written: codec::from_json(row.try_get("written")?).map_err(undone)?,
             deactivated_by_us: row.try_get("deactivated")?,
@@ -70,7 +70,7 @@ struct PutRow<'l>(
     &'l str,
     &'l str,
     String,
-    Option<&'l str>,
+    Option<String>,
     Option<i64>,
     String,
     bool,
@@ -93,7 +93,7 @@ impl<'l> PutRow<'l> {
             link.account.as_str(),
             link.name.as_str(),
             codec::fold(&link.name),
-            link.federation_link.as_deref(),
+            link.federated.as_ref().map(codec::to_json).transpose()?,
             link.seen_alive.map(millis),
             codec::to_json(&link.written)?,
             link.deactivated_by_us,
@@ -114,7 +114,7 @@ struct Listed(
     String,
     String,
     String,
-    Option<String>,
+    Option<Federated>,
     Option<i64>,
     Written,
     u8,
@@ -134,7 +134,7 @@ impl TryFrom<Listed> for LinkRow {
             user,
             account,
             name,
-            federation_link,
+            federated,
             seen_alive,
             written,
             deactivated,
@@ -149,7 +149,7 @@ impl TryFrom<Listed> for LinkRow {
             user: user.into(),
             account: account.into(),
             name,
-            federation_link,
+            federated,
             seen_alive: codec::some_time(seen_alive)?,
             written,
             deactivated_by_us: deactivated != 0,
@@ -162,6 +162,11 @@ impl TryFrom<Listed> for LinkRow {
         };
         Ok(Self { link, given: hex::decode(given).map_err(damaged)? })
     }
+}
+
+/// Decodes the federation provider of a user.
+fn federated(object: Option<String>) -> StoreResult<Option<Federated>> {
+    object.map(|object| codec::from_json(&object)).transpose()
 }
 
 /// Decodes a set that is stored as a list or as NULL.
@@ -330,7 +335,7 @@ impl Tx {
     pub(super) async fn record_seen(
         &mut self,
         pair: &Pair,
-        seen: &[(UserId, Option<String>)],
+        seen: &[(UserId, Option<Federated>)],
         now: Timestamp,
     ) -> StoreResult<()> {
         let no = self.pair(pair).await?;
@@ -392,7 +397,7 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<P
     let (mut links, mut ids, mut last) = (Packed::default(), GroupIds::new(), 0);
     loop {
         let (list, end): (String, Option<i64>) = sqlx::query_as(
-            "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), \
+            "SELECT json_group_array(json_array(user, account, name, json(federation), seen_alive, json(written), \
              deactivated, json(coalesce(taken, '[]')), adopted, json(matched_by), hex(given), missing_since, leaving_since)), max(id) \
              FROM (SELECT * FROM link WHERE id > ?2 AND +pair = ?1 ORDER BY id LIMIT 500)",
         )
@@ -463,6 +468,43 @@ pub(super) async fn seen_alive(
     .fetch_all(conn)
     .await?;
     Ok(users.into_iter().map(UserId::from).collect())
+}
+
+/// Returns the federation providers that linked users come from.
+pub(super) async fn federations(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<LinkedFederation>> {
+    let rows: Vec<(String, i64, bool)> = sqlx::query_as(
+        "SELECT federation ->> 'component' AS component, count(*), max(user NOT GLOB 'f:*') FROM link \
+         WHERE pair = ?1 AND federation IS NOT NULL GROUP BY component ORDER BY component",
+    )
+    .bind(pair)
+    .fetch_all(conn)
+    .await?;
+    let linked = |(component, users, imported)| LinkedFederation {
+        component,
+        users: usize::try_from(users).unwrap_or_default(),
+        imported,
+    };
+    Ok(rows.into_iter().map(linked).collect())
+}
+
+/// Returns users of a federation provider in a random order, those first that were seen lately.
+pub(super) async fn federated_users(
+    conn: &mut SqliteConnection,
+    pair: i64,
+    component: &str,
+    limit: i64,
+) -> StoreResult<Vec<(UserId, String)>> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT user, federation ->> 'login' FROM link \
+         WHERE pair = ?1 AND federation ->> 'component' = ?2 AND federation ->> 'login' IS NOT NULL \
+         ORDER BY seen_alive / 86400000 DESC, random() LIMIT ?3",
+    )
+    .bind(pair)
+    .bind(component)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(user, login)| (user.into(), login)).collect())
 }
 
 /// Returns users with a membership of this group that usersync granted.

@@ -46,6 +46,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (23, "group paths", include_str!("migrations/0023_group_paths.sql")),
     (24, "matched by", include_str!("migrations/0024_matched_by.sql")),
     (25, "event poll", include_str!("migrations/0025_event_poll.sql")),
+    (26, "federated links", include_str!("migrations/0026_federated_links.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.

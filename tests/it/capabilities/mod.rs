@@ -13,6 +13,7 @@ mod crowd;
 mod defects;
 mod empty_groups;
 mod faults;
+mod federation;
 mod group_rules;
 mod group_templates;
 mod groups;

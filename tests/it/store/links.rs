@@ -22,7 +22,7 @@ fn groups(range: std::ops::Range<i64>) -> BTreeSet<TargetGroupId> {
 
 pub async fn a_link_is_read_back_as_it_was_written(store: World) {
     let full = Link {
-        federation_link: Some("ldap".into()),
+        federated: Some(Federated { component: "ldap".into(), login: Some("ann".into()) }),
         seen_alive: Some(at(7)),
         written: Written {
             name: Some("ann".into()),
@@ -97,7 +97,7 @@ pub async fn the_last_time_a_user_was_observed_alive_is_stored(store: World) {
         put(&store, &pair(), link(name, account)).await;
     }
     let saw = async |names: &[&str], federation: Option<&str>, now| {
-        let seen = names.iter().map(|name| (UserId::from(*name), federation.map(ToOwned::to_owned))).collect();
+        let seen = names.iter().map(|name| (UserId::from(*name), federation.map(Federated::of))).collect();
         store.record_seen(&pair(), seen, now).await.unwrap();
     };
     saw(&["ann"], None, at(10)).await;
@@ -107,7 +107,7 @@ pub async fn the_last_time_a_user_was_observed_alive_is_stored(store: World) {
     assert_eq!(alive(9).await, ["cid".into(), "ann".into()]);
     assert_eq!(alive(1).await, ["cid".into()]);
     let cid = store.link(&pair(), &"cid".into()).await.unwrap().unwrap();
-    assert_eq!((cid.seen_alive, cid.federation_link.as_deref()), (Some(at(30)), Some("ldap")));
+    assert_eq!((cid.seen_alive, cid.federation()), (Some(at(30)), Some("ldap")));
     // With a resolution of an hour; another federation at once.
     saw(&["ann"], None, at(3_000)).await;
     saw(&["bob"], Some("ldap"), at(3_000)).await;
@@ -398,4 +398,29 @@ pub async fn observed_members_are_kept_until_they_expire_or_the_server_changes(s
     store.pin_target(&pair().target, &other).await.unwrap();
     store.confirm_identity(None, Some(&pair().target), "ann", at(40)).await.unwrap();
     assert_eq!(kept().await, [], "another server");
+}
+
+/// The federation providers of linked users, and users of one of them with their logins.
+pub async fn linked_users_of_a_federation_provider_are_listed(store: World) {
+    let of = |component: &str, login: Option<&str>| {
+        Some(Federated { component: component.to_owned(), login: login.map(str::to_owned) })
+    };
+    for (user, federated) in [
+        ("ann", of("ldap", Some("Ann"))),
+        ("bob", of("ldap", Some("bob"))),
+        ("cid", of("ldap", None)),
+        ("dan", of("other", Some("dan"))),
+        ("eve", None),
+        ("f:none:fay", of("none", None)),
+    ] {
+        put(&store, &pair(), Link { federated, ..link(user, &format!("a-{user}")) }).await;
+    }
+    let linked = |component: &str, users, imported| LinkedFederation { component: component.into(), users, imported };
+    let all = [linked("ldap", 3, true), linked("none", 1, false), linked("other", 1, true)];
+    assert_eq!(store.federations(&pair()).await.unwrap(), all);
+    let mut users = store.federated_users(&pair(), "ldap", 9).await.unwrap();
+    users.sort();
+    assert_eq!(users, [("ann".into(), "Ann".to_owned()), ("bob".into(), "bob".to_owned())]);
+    assert_eq!(store.federated_users(&pair(), "ldap", 1).await.unwrap().len(), 1);
+    assert_eq!(store.federated_users(&pair(), "none", 9).await.unwrap(), []);
 }

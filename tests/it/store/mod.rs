@@ -114,6 +114,7 @@ macro_rules! every_expectation {
                 a_link_can_move_to_another_account,
                 a_link_order_is_part_of_the_claim_of_its_user,
                 the_last_time_a_user_was_observed_alive_is_stored,
+                linked_users_of_a_federation_provider_are_listed,
                 a_managed_group_stores_its_sources,
                 a_group_with_an_open_intent_waits,
                 a_renamed_group_has_its_new_name_for_all_its_sources,

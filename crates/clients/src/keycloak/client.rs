@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    EventPage, FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
+    EventPage, Federation, FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
     fault::{self, Asked},
     pages::{Collect, Paged},
     requests::{GROUP_GONE, Listing, USER_GONE},
@@ -109,6 +109,10 @@ impl Source for KeycloakSource {
 
     fn read_group_attributes(&self) {
         self.add_group_attributes();
+    }
+
+    fn federation(&self) -> Option<&dyn Federation> {
+        Some(self)
     }
 
     async fn event_settings(&self) -> Result<EventSettings, SourceError> {

@@ -6,6 +6,7 @@ mod client;
 pub mod decode;
 mod diagnose;
 mod fault;
+mod federation;
 mod groups;
 mod http;
 mod pages;
@@ -29,5 +30,6 @@ pub use realm_settings::{DIRECTORY_EVENTS, KEY_ATTRIBUTE, LISTENER};
 pub use requests::KeycloakSource;
 pub use settings::{Connection, KeycloakSettings, TimeOuts};
 pub use source::{
-    EventPage, FullListing, Holders, OnProgress, RoleHolders, Source, SourceError, SourceInfo, Unreadable,
+    EventPage, Federation, FullListing, Holders, OnProgress, ProviderContact, RoleHolders, Source, SourceError,
+    SourceInfo, Unreadable,
 };

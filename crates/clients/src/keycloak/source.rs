@@ -97,6 +97,42 @@ pub struct SourceInfo {
     pub base_url: String,
 }
 
+/// Whether a federation provider can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderContact {
+    /// It answers; a provider that is disabled or misconfigured may do so too.
+    Answers {
+        /// Its name in Keycloak.
+        name: String,
+    },
+    /// It cannot be asked now.
+    Silent {
+        /// Its name in Keycloak.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+    /// Its component was removed from the realm.
+    Removed,
+}
+
+/// The questions about federation providers, such as LDAP, that are answered without Keycloak's cache.
+#[async_trait]
+pub trait Federation: Send + Sync {
+    /// Returns whether the provider with this component id can be asked.
+    async fn contact(&self, component: &str) -> Result<ProviderContact, SourceError>;
+
+    /// Asks the provider for the user with this login, and returns the user's id; `None`: it has no such user, or it is
+    /// disabled or misconfigured. `imported`: whether Keycloak stores the users of this provider.
+    async fn find(&self, component: &str, login: &str, imported: bool) -> Result<Option<UserId>, SourceError>;
+
+    /// Returns whether Keycloak itself has stored that this user is disabled.
+    async fn is_stored_disabled(&self, id: &UserId, login: &str) -> Result<bool, SourceError>;
+
+    /// Counts the groups of a user, and those of organizations.
+    async fn group_count(&self, id: &UserId) -> Result<usize, SourceError>;
+}
+
 /// A realm, read through the Admin REST API.
 ///
 /// Absence is reported only by `Ok(None)`. Only Keycloak's own `User not found` and `Could not find group by id` lead
@@ -114,6 +150,12 @@ pub trait Source: Send + Sync {
     /// Reads groups with their attributes from now on. This cannot be undone, because other users of this source may need
     /// them.
     fn read_group_attributes(&self) {}
+
+    /// Returns the questions about federation providers; `None`: this source cannot ask them, so nothing about their users
+    /// is confirmed.
+    fn federation(&self) -> Option<&dyn Federation> {
+        None
+    }
 
     /// Reads which events the realm stores.
     async fn event_settings(&self) -> Result<EventSettings, SourceError> {

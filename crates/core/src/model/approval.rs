@@ -22,6 +22,8 @@ pub enum ApprovalKind {
     ProtectedLeaver,
     /// A member of a group that existed before usersync, not added by usersync.
     AdoptedGroup,
+    /// A removal for a user of a federation provider that can no longer confirm it.
+    Federation,
 }
 
 /// The state of one item of an approval.

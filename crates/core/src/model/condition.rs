@@ -106,6 +106,8 @@ pub enum ConditionCode {
     Unavailable,
     /// The last full reconcile, or the plan of the first one, failed.
     RunFailed,
+    /// A federation provider of the realm cannot confirm its users: nothing is removed for them.
+    FederationUnconfirmed,
     /// Tasks are overdue and no worker takes them: a defect of usersync.
     TasksOverdue,
 }
@@ -122,6 +124,7 @@ impl ConditionCode {
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::RunFailed => "run_failed",
+            Self::FederationUnconfirmed => "federation_unconfirmed",
             Self::TasksOverdue => "tasks_overdue",
         }
     }
@@ -157,6 +160,7 @@ impl Condition {
             ConditionCode::RateLimited => format!("{about}: rate limited (429)"),
             ConditionCode::Unavailable => format!("{about} is unavailable (503)"),
             ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
+            ConditionCode::FederationUnconfirmed => format!("{about}: a federation provider cannot confirm its users"),
             ConditionCode::TasksOverdue => format!("{about}: tasks are overdue, and no worker processes them"),
         }
     }
@@ -177,6 +181,7 @@ mod tests {
             ConditionCode::RateLimited,
             ConditionCode::Unavailable,
             ConditionCode::RunFailed,
+            ConditionCode::FederationUnconfirmed,
             ConditionCode::TasksOverdue,
         ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
@@ -253,6 +258,11 @@ mod tests {
                 About::Pair(Pair::new("acme", "jira")),
                 ConditionCode::RunFailed,
                 "acme → jira: the last full reconcile failed",
+            ),
+            (
+                About::Pair(Pair::new("acme", "jira")),
+                ConditionCode::FederationUnconfirmed,
+                "acme → jira: a federation provider cannot confirm its users",
             ),
             (About::Store, ConditionCode::TasksOverdue, "the store: tasks are overdue, and no worker processes them"),
         ] {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, ConnectorName, GroupId, MatchedBy, Operation, Pair, TargetGroupId, UserFields, UserId,
+    AccountId, ConnectorName, Federated, GroupId, MatchedBy, Operation, Pair, TargetGroupId, UserFields, UserId,
     packed::{self, Compact, Names, Packable},
 };
 
@@ -56,8 +56,9 @@ pub struct Link {
     pub account: AccountId,
     /// The account's login as last seen.
     pub name: String,
-    /// The federation component that the user was last seen to come from.
-    pub federation_link: Option<String>,
+    /// The federation provider that the user was last seen to come from; `None`: Keycloak stores the user itself, or only
+    /// the id shows the provider.
+    pub federated: Option<Federated>,
     /// When the user was last seen alive (existing and enabled) at the source.
     pub seen_alive: Option<Timestamp>,
     /// What was last written.
@@ -136,7 +137,7 @@ impl Link {
             user,
             account,
             name: name.into(),
-            federation_link: None,
+            federated: None,
             seen_alive: None,
             written: Written::default(),
             deactivated_by_us: false,
@@ -157,7 +158,7 @@ impl Packable for Link {
 
     fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
         let account = Compact::from(self.account.as_str());
-        let federation = self.federation_link.as_deref().map(|component| names.number(component));
+        let federated = self.federated.as_ref().map(|one| (names.number(&one.component), &one.login));
         // The written name equals the current one in most links.
         let written_name = self.written.name.as_ref().map(|name| Some(name).filter(|name| **name != self.name));
         let attributes: Vec<(u32, &String)> =
@@ -168,14 +169,14 @@ impl Packable for Link {
         let times =
             [self.seen_alive, self.missing_since, self.leaving_since].map(|at| at.map(Timestamp::as_microsecond));
         let flags = (self.deactivated_by_us, self.adopted, self.written.is_new, &self.matched_by);
-        packed::write(&(account, &self.name, federation, written, (taken, given), times, flags), out);
+        packed::write(&(account, &self.name, federated, written, (taken, given), times, flags), out);
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
         type Packed<'a> = (
             Compact<'a>,
             String,
-            Option<u32>,
+            Option<(u32, Option<String>)>,
             PackedWritten,
             (Vec<u32>, Vec<u32>),
             [Option<i64>; 3],
@@ -185,7 +186,7 @@ impl Packable for Link {
         let (
             account,
             name,
-            federation,
+            federated,
             written,
             (taken, given),
             times,
@@ -198,7 +199,7 @@ impl Packable for Link {
         Self {
             user: key.into(),
             account: account.to_string().into(),
-            federation_link: federation.map(text),
+            federated: federated.map(|(component, login)| Federated { component: text(component), login }),
             seen_alive,
             written: Written {
                 name: written_name.map(|other| other.unwrap_or_else(|| name.clone())),
@@ -222,7 +223,8 @@ impl Packable for Link {
 impl Link {
     /// Returns the federation component that the user was last seen to come from, if any.
     pub fn federation(&self) -> Option<&str> {
-        super::federation(&self.user, self.federation_link.as_deref(), None)
+        let component = self.federated.as_ref().map(|federated| federated.component.as_str());
+        super::federation(&self.user, component, None)
     }
 
     /// Records what an operation will revoke from the account, before it is sent. Returns whether any of it is new.
@@ -335,7 +337,7 @@ mod tests {
             user: "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
             account: "2f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
             name: "alice".to_owned(),
-            federation_link: Some("ldap".to_owned()),
+            federated: Some(Federated { component: "ldap".to_owned(), login: Some("ada".to_owned()) }),
             seen_alive: Some(at(1)),
             written: Written {
                 is_new: true,
@@ -369,14 +371,14 @@ mod tests {
 
     #[test]
     fn the_federation_of_a_link_comes_from_the_last_read_or_from_the_user_id() {
-        for (user, federation_link, expected) in [
+        for (user, component, expected) in [
             ("u1", None, None),
             ("u1", Some("ldap"), Some("ldap")),
             ("f:spi:alice", None, Some("spi")),
             ("f:spi:alice", Some("ldap"), Some("ldap")),
         ] {
-            let link = Link { user: user.into(), federation_link: federation_link.map(str::to_owned), ..link() };
-            assert_eq!(link.federation(), expected, "{user} {federation_link:?}");
+            let link = Link { user: user.into(), federated: component.map(Federated::of), ..link() };
+            assert_eq!(link.federation(), expected, "{user} {component:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod condition;
 mod declared;
 mod event;
 mod event_poll;
+mod federation;
 mod group_rules;
 mod hook_refusal;
 mod hook_secret;
@@ -50,6 +51,7 @@ pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use event_poll::{
     EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,
 };
+pub use federation::{Federated, federation};
 pub use group_rules::{
     ConstantGroup, EmptyGroups, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers,
 };
@@ -71,7 +73,7 @@ pub use policy_test::{Expected, GroupTest, PolicyTests, TestUser, UserTest, grou
 pub use role::{RoleName, RoleNameError, Unread, UserRoles};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
-pub use source::{GroupState, GroupVerdict, SourceIdentity, UserState, federation};
+pub use source::{GroupState, GroupVerdict, SourceIdentity, UserState};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};
 pub use template::{GroupTemplate, Template, TemplateError};

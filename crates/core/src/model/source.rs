@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GroupId, UserId, UserRoles,
+    Federated, GroupId, UserId, UserRoles, federation,
     packed::{self, Names, Packable},
     path_names,
 };
@@ -78,6 +78,12 @@ impl UserState {
     pub fn federation(&self) -> Option<&str> {
         federation(&self.id, self.federation_link.as_deref(), None)
     }
+
+    /// Returns the federation provider that the user comes from, if any, as a link records it.
+    pub fn federated(&self) -> Option<Federated> {
+        let login = Some(self.username.clone());
+        self.federation().map(|component| Federated { component: component.to_owned(), login })
+    }
 }
 
 /// Packed without its groups and roles: a holder of many users stores them separately.
@@ -116,22 +122,6 @@ impl Packable for UserState {
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
         }
-    }
-}
-
-/// Returns the federation component that a user comes from: Keycloak's `federationLink`, else its `origin`, else the
-/// component in an id of the form `f:COMPONENT:NAME`. Users of a provider that is not LDAP have only that id.
-pub fn federation<'a>(id: &'a UserId, link: Option<&'a str>, origin: Option<&'a str>) -> Option<&'a str> {
-    let reported = [link, origin].into_iter().flatten().map(str::trim).find(|component| !component.is_empty());
-    reported.or_else(|| id.component())
-}
-
-impl UserId {
-    /// Returns the component in an id of the form `f:COMPONENT:NAME`, as users have that Keycloak itself does not
-    /// store.
-    pub fn component(&self) -> Option<&str> {
-        let (component, name) = self.as_str().strip_prefix("f:")?.split_once(':')?;
-        (!component.is_empty() && !name.is_empty()).then_some(component)
     }
 }
 
@@ -185,27 +175,6 @@ impl GroupVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_federation_is_told_by_link_origin_or_the_form_of_the_id() {
-        let table = [
-            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", None, None, None),
-            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", Some("ldap"), None, Some("ldap")),
-            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", None, Some("ldap"), Some("ldap")),
-            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", Some(""), Some(" "), None),
-            ("f:spi:alice", None, None, Some("spi")),
-            ("f:spi:alice", Some(""), None, Some("spi")),
-            ("f:spi:a:b/c d", None, None, Some("spi")),
-            ("f:spi:alice", Some("ldap"), Some("other"), Some("ldap")),
-            ("f::alice", None, None, None),
-            ("f:spi:", None, None, None),
-            ("f:spi", None, None, None),
-            ("F:spi:alice", None, None, None),
-        ];
-        for (id, link, origin, expected) in table {
-            assert_eq!(federation(&id.into(), link, origin), expected, "{id} {link:?} {origin:?}");
-        }
-    }
 
     fn ada() -> UserState {
         let dept = ("dept".to_owned(), vec!["R&D".to_owned(), "Ops".to_owned()]);

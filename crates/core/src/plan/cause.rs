@@ -19,7 +19,7 @@ use crate::{
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     let present = situation.presence.user();
     let given = |group: &TargetGroupId| situation.link.is_some_and(|link| link.given.contains(group));
-    let left = leaving(situation.presence, situation.leavers).map(|leaving| leaving.why);
+    let left = leaving(situation).map(|leaving| leaving.why);
     let operation = match action {
         Action::Write(operation) => operation,
         Action::Link(Linking::AdoptUser { matched_by, .. }) => return matched(matched_by),
@@ -54,7 +54,7 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
 
 /// Returns why an account is deactivated, and when it is deleted afterwards.
 fn deactivated(situation: &Situation<'_>) -> String {
-    let Some(leaving) = leaving(situation.presence, situation.leavers) else { return "no longer wanted".to_owned() };
+    let Some(leaving) = leaving(situation) else { return "no longer wanted".to_owned() };
     match deleted_at(situation, leaving) {
         Some(at) => {
             format!("{}; the account is deleted on {} unless the user returns", leaving.why, at.strftime("%Y-%m-%d"))

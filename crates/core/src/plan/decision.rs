@@ -79,6 +79,23 @@ pub enum OwnerStanding {
     GoneLong,
 }
 
+/// What is known about the federation provider of a user, such as LDAP, of which Keycloak shows less than before. Keycloak
+/// answers 200 with disabled, missing or groupless users if the provider cannot be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProviderAnswer {
+    /// It was not asked yet.
+    #[default]
+    NotAsked,
+    /// What Keycloak shows is confirmed.
+    Confirmed,
+    /// The user is disabled; everything else is not confirmed.
+    OnlyDisabled,
+    /// Not confirmed, for this reason: nothing is removed.
+    Unconfirmed(String),
+    /// It cannot be confirmed, for this reason: an operator decides.
+    ToApprove(String),
+}
+
 /// The input of a decision about one user.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
@@ -121,6 +138,18 @@ pub struct Situation<'a> {
     pub in_ring: bool,
     /// The login of usersync's own account in the target.
     pub own_login: &'a str,
+    /// What is known about the user's federation provider.
+    pub provider: &'a ProviderAnswer,
+}
+
+impl<'a> Situation<'a> {
+    /// Returns why a removal is not simply done, because the user is federated; `None`: there is no such reason.
+    pub(super) fn doubt(&self) -> Option<&'a ProviderAnswer> {
+        let of_link = || self.link.and_then(Link::federation);
+        let federation = self.presence.user().and_then(UserState::federation).or_else(of_link);
+        let is_sure = matches!(self.provider, ProviderAnswer::Confirmed | ProviderAnswer::OnlyDisabled);
+        federation.filter(|_| !is_sure).map(|_| self.provider)
+    }
 }
 
 /// Findings to report to an operator, without an operation.
@@ -176,6 +205,8 @@ pub struct Planned {
     pub leaves_at: Option<Timestamp>,
     /// Whether the account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
+    /// Whether the user's federation provider has to be asked, because something would be removed.
+    pub asks_provider: bool,
     /// The decision about the login once all of this is done: a conflict, or a user to wait for.
     pub afterwards: Option<Box<Decision>>,
     /// Findings to report.
@@ -183,6 +214,37 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Plans an operation that removes something from an account, as far as the user's federation provider confirms it.
+    pub(super) fn remove_if_confirmed(
+        &mut self,
+        operation: Operation,
+        account: &Account,
+        why: &str,
+        doubt: Option<&ProviderAnswer>,
+    ) {
+        match doubt {
+            Some(ProviderAnswer::ToApprove(_)) => {
+                self.holds.push(Hold { kind: ApprovalKind::Federation, then: Then::Do(operation) });
+            }
+            Some(doubt) => self.not_confirmed(account, why, doubt),
+            None => self.operations.push(operation),
+        }
+    }
+
+    /// Reports that nothing is removed from an account, because the federation provider of its user does not confirm it.
+    pub(super) fn not_confirmed(&mut self, account: &Account, why: &str, doubt: &ProviderAnswer) {
+        self.asks_provider |= *doubt == ProviderAnswer::NotAsked;
+        let name = &account.name;
+        self.findings.unconfirmed.push(match doubt {
+            ProviderAnswer::Unconfirmed(reason) | ProviderAnswer::ToApprove(reason) => {
+                format!("{name}: {why}, but {reason}. Nothing is removed")
+            }
+            ProviderAnswer::NotAsked | ProviderAnswer::Confirmed | ProviderAnswer::OnlyDisabled => {
+                format!("{name}: {why}. Its federation provider is asked before anything is removed")
+            }
+        });
+    }
+
     /// Returns whether any operation removes access or data.
     pub fn removes(&self) -> bool {
         self.operations.iter().any(Operation::removes)

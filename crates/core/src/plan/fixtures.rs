@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Decision, Found, GroupTable, NameHolder, Planned, Presence, Situation, decide};
+use super::{Decision, Found, GroupTable, NameHolder, Planned, Presence, ProviderAnswer, Situation, decide};
 use crate::{
     capabilities::{Capabilities, CaseRule},
     model::{
@@ -97,6 +97,7 @@ pub(crate) struct OwnedSituation {
     pub(crate) adopt_freely: bool,
     pub(crate) wanted_by_other: bool,
     pub(crate) in_ring: bool,
+    pub(crate) provider: ProviderAnswer,
 }
 
 impl OwnedSituation {
@@ -120,6 +121,7 @@ impl OwnedSituation {
             adopt_freely: false,
             wanted_by_other: false,
             in_ring: false,
+            provider: ProviderAnswer::NotAsked,
         }
     }
 
@@ -158,6 +160,7 @@ impl OwnedSituation {
             wanted_by_other: self.wanted_by_other,
             in_ring: self.in_ring,
             own_login: "usersync",
+            provider: &self.provider,
         }
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    decision::{Decision, Hold, Planned, Presence, Situation, Then},
+    decision::{Decision, Hold, Planned, Presence, ProviderAnswer, Situation, Then},
     user::{Rename, is_temporary, own_login, plan_removals, rename, rename_operation, temporary_name},
 };
 use crate::{
@@ -21,13 +21,26 @@ pub(super) struct Leaving<'p> {
     action: LeaverAction,
 }
 
-/// Returns how a user has left; `None`: it has not.
-pub(super) fn leaving<'p>(presence: &'p Presence, rules: &LeaverRules) -> Option<Leaving<'p>> {
+/// Returns how the user of this situation has left, as far as it is known; `None`: it has not.
+pub(super) fn leaving<'p>(situation: &Situation<'p>) -> Option<Leaving<'p>> {
+    let leaving = shown_leaving(situation.presence, situation.leavers);
+    // The roles and groups of a user are unknown while its federation provider cannot be asked.
+    let is_disabled = *situation.provider == ProviderAnswer::OnlyDisabled;
+    leaving.map(|leaving| if is_disabled { disabled(situation.leavers) } else { leaving })
+}
+
+fn disabled(rules: &LeaverRules) -> Leaving<'static> {
+    let departure = Departure::Disabled;
+    Leaving { why: "disabled in Keycloak", departure, action: rules.action(departure) }
+}
+
+/// Returns how Keycloak shows that a user has left; `None`: it has not.
+fn shown_leaving<'p>(presence: &'p Presence, rules: &LeaverRules) -> Option<Leaving<'p>> {
     let of = |departure, why| Leaving { why, departure, action: rules.action(departure) };
     let Presence::Present(user, verdict) = presence else {
         return Some(of(Departure::Deleted, "deleted in Keycloak"));
     };
-    let disabled = (!user.enabled).then(|| of(Departure::Disabled, "disabled in Keycloak"));
+    let disabled = (!user.enabled).then(|| disabled(rules));
     let out = verdict.out().map(|why| of(Departure::OutOfScope, why));
     match (disabled, out) {
         (Some(disabled), Some(out)) if out.action > disabled.action => Some(out),
@@ -46,7 +59,7 @@ pub fn has_left(presence: &Presence) -> bool {
 /// Returns what happens to the account of a user that has left; `None`: the user has not left. The stricter action
 /// applies to a user that is both disabled and out of scope.
 pub fn leaver_action(presence: &Presence, rules: &LeaverRules) -> Option<LeaverAction> {
-    leaving(presence, rules).map(|leaving| leaving.action)
+    shown_leaving(presence, rules).map(|leaving| leaving.action)
 }
 
 /// Returns since when a user counts as leaving, to be recorded in its link; `None`: it has not left, or all is done.
@@ -88,23 +101,18 @@ pub(super) fn decide_leaver(
     leaving: Leaving<'_>,
 ) -> Decision {
     let mut planned = Planned::default();
-    let federation = match situation.presence {
-        Presence::Present(user, _) => user.federation().or(link.federation()),
-        Presence::Gone => link.federation(),
-    };
-    let federated = federation.is_some();
     match leaving.action {
         LeaverAction::Nothing => {
             planned.findings.left = Some(format!("left: nothing is done ({})", leaving.departure.key()));
         }
         LeaverAction::RemoveGroups => {
-            plan_group_removals(situation, link, account, federated, leaving.why, &mut planned);
+            plan_group_removals(situation, link, account, leaving.why, &mut planned);
         }
         LeaverAction::Delete if !account.active => {
-            plan_deletion(situation, link, account, federated, leaving.why, &mut planned);
+            plan_deletion(situation, link, account, leaving.why, &mut planned);
         }
         LeaverAction::Deactivate | LeaverAction::Delete => {
-            plan_deactivation(situation, account, federated, leaving.why, &mut planned);
+            plan_deactivation(situation, account, leaving.why, &mut planned);
         }
     }
     // The grace period of a deletion is the one of the deactivated account.
@@ -118,19 +126,16 @@ pub(super) fn decide_leaver(
         };
         planned.findings.left = Some(format!("{what} on {} ({})", ends.strftime("%Y-%m-%d"), leaving.why));
     }
-    if (federated && account.active) || account.immutable.is_some() || account.protected.is_some() {
+    let undecided = situation.doubt().is_some() && account.active;
+    if undecided || account.immutable.is_some() || account.protected.is_some() {
         return Decision::Plan(planned);
     }
     plan_login(situation, account, leaving.action, planned)
 }
 
 /// Plans the deactivation of a leaver's account.
-fn plan_deactivation(situation: &Situation<'_>, account: &Account, federated: bool, why: &str, planned: &mut Planned) {
+fn plan_deactivation(situation: &Situation<'_>, account: &Account, why: &str, planned: &mut Planned) {
     if !account.active {
-        return;
-    }
-    if federated {
-        planned.findings.unconfirmed.push(not_confirmed(account, why));
         return;
     }
     if let Some(reason) = &account.immutable {
@@ -145,28 +150,24 @@ fn plan_deactivation(situation: &Situation<'_>, account: &Account, federated: bo
             account.name
         ));
     } else if account.protected.is_some() {
-        planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
+        match situation.doubt() {
+            None | Some(ProviderAnswer::ToApprove(_)) => {
+                planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
+            }
+            Some(doubt) => planned.not_confirmed(account, why, doubt),
+        }
     } else {
-        planned.operations.push(deactivate);
+        planned.remove_if_confirmed(deactivate, account, why, situation.doubt());
     }
 }
 
 /// Plans the deletion of a leaver's account that usersync deactivated.
-fn plan_deletion(
-    situation: &Situation<'_>,
-    link: &Link,
-    account: &Account,
-    federated: bool,
-    why: &str,
-    planned: &mut Planned,
-) {
+fn plan_deletion(situation: &Situation<'_>, link: &Link, account: &Account, why: &str, planned: &mut Planned) {
     let findings = &mut planned.findings;
     if let Some(why) = &account.protected {
         findings.protected = Some(format!("{}: {why}; never deleted", account.name));
     } else if !link.deactivated_by_us {
         findings.left = Some("left: usersync did not deactivate the account, so it does not delete it".to_owned());
-    } else if federated {
-        findings.unconfirmed.push(not_confirmed(account, why));
     } else if let Some(reason) = &account.immutable {
         findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
     } else if !situation.capabilities.delete {
@@ -174,19 +175,13 @@ fn plan_deletion(
             .unsupported
             .push(format!("{}: {why}, but the target cannot delete accounts; delete it there manually", account.name));
     } else {
-        planned.operations.push(Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() });
+        let delete = Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() };
+        planned.remove_if_confirmed(delete, account, why, situation.doubt());
     }
 }
 
 /// Plans the removal of a leaver's account from all managed groups that a leaver does not keep.
-fn plan_group_removals(
-    situation: &Situation<'_>,
-    link: &Link,
-    account: &Account,
-    federated: bool,
-    why: &str,
-    planned: &mut Planned,
-) {
+fn plan_group_removals(situation: &Situation<'_>, link: &Link, account: &Account, why: &str, planned: &mut Planned) {
     if let Some(why) = &account.protected {
         planned.findings.protected = Some(format!("{}: {why}; never changed", account.name));
         return;
@@ -200,24 +195,15 @@ fn plan_group_removals(
         let managed = situation.groups.managed(group);
         !situation.leavers.keeps(managed.map_or(group.as_str(), |managed| &managed.name))
     });
-    let doubtful = plan_removals(situation, link, account, leaves, federated, &mut removals);
-    if doubtful > 0 {
-        removals.findings.unconfirmed.push(not_confirmed(account, why));
+    let doubtful = plan_removals(situation, link, account, leaves, &mut removals);
+    if let (1.., Some(doubt)) = (doubtful, situation.doubt()) {
+        removals.not_confirmed(account, why, doubt);
     }
     match &account.immutable {
         Some(_) if removals.operations.is_empty() && removals.holds.is_empty() => {}
         Some(reason) => planned.findings.unsupported.push(format!("{}: {why}, but {reason}", account.name)),
         None => *planned = removals,
     }
-}
-
-/// Returns the finding that a federated user may not have left: a federation that is down shows its users as disabled
-/// or gone, with HTTP 200.
-fn not_confirmed(account: &Account, why: &str) -> String {
-    format!(
-        "{}: {why}, but the user is federated: the state of the federation is not confirmed, so nothing is removed",
-        account.name
-    )
 }
 
 /// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.

@@ -11,7 +11,9 @@ mod unmanaged;
 mod user;
 
 pub use cause::cause;
-pub use decision::{Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then};
+pub use decision::{
+    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
+};
 pub use groups::{GroupTable, Resolved};
 pub use leaver::{has_left, leaver_action, leaving_since};
 pub use matching::{Candidate, Found, Owner, is_candidate, matched_account, searches_before_login};

@@ -14,7 +14,7 @@ use proptest::{
 };
 
 use super::{
-    Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide,
+    Decision, GroupTable, NameHolder, Planned, Presence, ProviderAnswer, Situation, decide,
     fixtures::{
         GROUP_RULES, LEAVER_RULES, NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, source_group, user,
     },
@@ -136,6 +136,7 @@ impl Case {
             wanted_by_other: false,
             in_ring: false,
             own_login: "usersync",
+            provider: &ProviderAnswer::NotAsked,
         })
     }
 
@@ -367,6 +368,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         wanted_by_other: false,
         in_ring: false,
         own_login: "usersync",
+        provider: &ProviderAnswer::NotAsked,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     planned
@@ -474,6 +476,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             wanted_by_other: false,
             in_ring: false,
             own_login: "usersync",
+            provider: &ProviderAnswer::NotAsked,
         });
         let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
         assert_eq!(planned.operations, []);
@@ -548,6 +551,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         wanted_by_other: false,
         in_ring: false,
         own_login: "usersync",
+        provider: &ProviderAnswer::NotAsked,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     let verbs: Vec<&str> = planned.operations.iter().map(Operation::verb).collect();
@@ -591,6 +595,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         wanted_by_other: false,
         in_ring: false,
         own_login: "usersync",
+        provider: &ProviderAnswer::NotAsked,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     planned

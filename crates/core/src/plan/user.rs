@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 use sha2::{Digest, Sha256};
 
 use super::{
-    decision::{Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
+    decision::{
+        Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
+    },
     leaver::{decide_leaver, has_left, leaving},
     matching::{decide_adoption, decide_found, not_matched_by_login, search_fault},
 };
@@ -210,7 +212,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.findings.protected = Some(format!("{} is usersync's own account: never changed", account.name));
         return Decision::Plan(planned);
     }
-    if let Some(leaving) = leaving(situation.presence, situation.leavers) {
+    if let Some(leaving) = leaving(situation) {
         return decide_leaver(situation, link, account, leaving);
     }
     let Presence::Present(user, verdict) = situation.presence else { return Decision::Plan(planned) };
@@ -253,7 +255,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.operations.push(Operation::UpdateUser { account: id, name, fields });
     }
     plan_memberships(situation, link, account, user, &mut planned);
-    plan_attributes(link, account, user, attributes, &mut planned);
+    plan_attributes(situation, account, attributes, &mut planned);
     // Removals do not wait for operations that may be refused. If no source feeds a group any more, another one has
     // replaced it; the user is added to the new group first.
     let is_fed =
@@ -267,30 +269,21 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
 /// Plans the writes of further attributes, as the last operations, with values to set and to clear apart. An error in
 /// one write blocks nothing else.
 fn plan_attributes(
-    link: &Link,
+    situation: &Situation<'_>,
     account: &Account,
-    user: &UserState,
     attributes: BTreeMap<String, String>,
     planned: &mut Planned,
 ) {
     let (cleared, given): (BTreeMap<_, _>, _) = attributes.into_iter().partition(|(_, value)| value.is_empty());
-    let federated = user.federation().or(link.federation()).is_some();
     for attributes in [given, cleared] {
         if attributes.is_empty() {
             continue;
         }
         let fields = UserFields { attributes, ..UserFields::default() };
-        if fields.clears() && federated {
-            planned.findings.unconfirmed.push(format!(
-                "{}: {} would be cleared, but the user is federated: the state of the federation is not confirmed, so \
-                 nothing is removed",
-                account.name,
-                fields.names().join(" and ")
-            ));
-            continue;
-        }
-        let (account, name) = (account.id.clone(), account.name.clone());
-        planned.operations.push(Operation::UpdateUser { account, name, fields });
+        let why = format!("{} would be cleared", fields.names().join(" and "));
+        let doubt = situation.doubt().filter(|_| fields.clears());
+        let update = Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields };
+        planned.remove_if_confirmed(update, account, &why, doubt);
     }
 }
 
@@ -464,26 +457,20 @@ fn plan_memberships(
         });
     }
     let leaves = present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group));
-    let federated = user.federation().or(link.federation()).is_some();
-    let doubtful = plan_removals(situation, link, account, leaves, federated, planned);
-    if doubtful > 0 {
-        planned.findings.unconfirmed.push(format!(
-            "{}: in {} that Keycloak does not return, but the user is federated: the state of the \
-             federation is not confirmed, so nothing is removed",
-            account.name,
-            count(doubtful, "group", "groups"),
-        ));
+    let doubtful = plan_removals(situation, link, account, leaves, planned);
+    if let (1.., Some(doubt)) = (doubtful, situation.doubt()) {
+        let why = format!("in {} that Keycloak does not return", count(doubtful, "group", "groups"));
+        planned.not_confirmed(account, &why, doubt);
     }
 }
 
 /// Plans the removals from those of these groups that usersync manages or granted. Returns the number of groups that are
-/// kept because the user is federated.
+/// kept because the user's federation provider does not confirm the removal.
 pub(super) fn plan_removals<'g>(
     situation: &Situation<'_>,
     link: &Link,
     account: &Account,
     groups: impl Iterator<Item = &'g TargetGroupId>,
-    federated: bool,
     planned: &mut Planned,
 ) -> usize {
     let protected = &situation.capabilities.protected_groups;
@@ -510,7 +497,8 @@ pub(super) fn plan_removals<'g>(
             ));
             continue;
         }
-        if federated {
+        let doubt = situation.doubt();
+        if !matches!(doubt, None | Some(ProviderAnswer::ToApprove(_))) {
             doubtful += 1;
             continue;
         }
@@ -522,6 +510,8 @@ pub(super) fn plan_removals<'g>(
         };
         if managed.is_some_and(|managed| managed.adopted && !managed.removals_approved) && !given {
             planned.holds.push(Hold { kind: ApprovalKind::AdoptedGroup, then: Then::Do(leave) });
+        } else if doubt.is_some() {
+            planned.holds.push(Hold { kind: ApprovalKind::Federation, then: Then::Do(leave) });
         } else {
             planned.operations.push(leave);
         }

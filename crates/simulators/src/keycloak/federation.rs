@@ -76,6 +76,8 @@ pub(crate) struct Federation {
     waiting: BTreeMap<String, User>,
     /// Users without an entry in LDAP.
     left: BTreeSet<Id>,
+    /// Users that were unlinked, by login, with their LDAP groups. A read by `f:{component}:{login}` links them again.
+    unlinked: BTreeMap<String, (Id, BTreeSet<Id>)>,
     /// Changes in LDAP that the next synchronization stores in Keycloak.
     unsynced: Vec<(Id, UserRep)>,
 }
@@ -89,6 +91,7 @@ impl Federation {
             removes_invalid: true,
             waiting: BTreeMap::new(),
             left: BTreeSet::new(),
+            unlinked: BTreeMap::new(),
             unsynced: Vec::new(),
         }
     }
@@ -98,6 +101,7 @@ impl Federation {
         self.state == FederationState::Available
             && matches!(self.mapper, GroupMapper::Mapped | GroupMapper::Stored)
             && self.left.is_empty()
+            && self.unlinked.is_empty()
             && self.waiting.is_empty()
     }
 }
@@ -202,7 +206,9 @@ impl Realm {
         };
         let Some(federation) = self.federation(component) else { return Look::Gone };
         let named = self.names.get(&login.trim().to_lowercase()).and_then(|id| self.users.get(id));
-        let known = named.filter(|user| user.component() == Some(component));
+        let is_known =
+            |user: &&Arc<User>| user.component() == Some(component) || federation.unlinked.contains_key(&user.username);
+        let known = named.filter(is_known);
         match known {
             Some(user) if user.is_outside() => self.look(user),
             _ if federation.state.fails() => Look::Failed,
@@ -375,7 +381,10 @@ impl Effects {
         }
         self.ask(realm, Some(component), 1);
         let login = login.trim().to_lowercase();
-        if realm.waiting().any(|(one, user)| one == component && user.username == login) {
+        let is_unlinked = realm
+            .federation(component)
+            .is_some_and(|one| one.state == FederationState::Available && one.unlinked.contains_key(&login));
+        if is_unlinked || realm.waiting().any(|(one, user)| one == component && user.username == login) {
             self.import.push((component.to_owned(), login));
         }
     }
@@ -414,7 +423,13 @@ impl Tx<'_> {
     }
 
     fn import_waiting(&mut self, component: &str, login: &str) -> Option<Id> {
-        let found = self.realm.federation_mut(component).ok()?.waiting.remove(login)?;
+        let federation = self.realm.federation_mut(component).ok()?;
+        if let Some((id, groups)) = federation.unlinked.remove(login) {
+            self.user_mut(&id).ok()?.federation_link = Some(component.to_owned());
+            self.quiet_memberships(&id, &groups, true);
+            return Some(id);
+        }
+        let found = federation.waiting.remove(login)?;
         let user = User { id: self.id(), created: self.now(), ..found };
         let id = Arc::clone(&user.id);
         let groups = user.groups.clone();
@@ -602,6 +617,8 @@ impl Tx<'_> {
                 self.quiet_memberships(&user.id, &user.groups, false);
             }
             self.user_mut(&user.id)?.federation_link = None;
+            let known = (Arc::clone(&user.id), user.groups.clone());
+            self.realm.federation_mut(component)?.unlinked.insert(user.username.clone(), known);
         }
         Ok(())
     }

@@ -166,6 +166,7 @@ fn converged(
             wanted_by_other: false,
             in_ring: false,
             own_login: "usersync",
+            provider: &ProviderAnswer::NotAsked,
         });
         let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
         assert_eq!(planned.missing_groups, [] as [GroupId; 0], "all groups are reconciled");

@@ -5,9 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{group, operations, source_group_of, table as table_of_groups};
 use crate::{
     capabilities::Deactivation,
-    model::{Account, ApprovalKind, LeaverAction, LeaverRules, ManagedGroup, NamePattern, Operation, UserState},
+    model::{
+        Account, ApprovalKind, Federated, LeaverAction, LeaverRules, ManagedGroup, NamePattern, Operation, UserState,
+    },
     plan::{
-        Decision, Findings, GroupTable, Hold, NameHolder, Planned, Presence, Then, cause,
+        Decision, Findings, GroupTable, Hold, NameHolder, Planned, Presence, ProviderAnswer, Then, cause,
         fixtures::{OwnedSituation, account, present, user},
         has_left, leaver_action, leaving_since,
     },
@@ -102,14 +104,10 @@ fn an_account_of_a_leaver_that_cannot_be_deactivated_is_reported_while_it_is_act
 
 #[test]
 fn an_active_account_of_a_federated_leaver_is_not_changed() {
-    let text = |why: &str| {
-        format!(
-            "alice: {why}, but the user is federated: the state of the federation is not confirmed, so nothing is \
-             removed"
-        )
-    };
+    let text = |why: &str| format!("alice: {why}. Its federation provider is asked before anything is removed");
     let expected = |why| Planned {
         findings: Findings { unconfirmed: vec![text(why)], ..Findings::default() },
+        asks_provider: true,
         ..Planned::default()
     };
     // The user that is federated now, and the one that was federated when it was last seen.
@@ -118,11 +116,60 @@ fn an_active_account_of_a_federated_leaver_is_not_changed() {
     assert_eq!(now.plan(), expected("disabled in Keycloak"));
     for (presence, why) in leavers() {
         let mut before = leaver(presence, account());
-        before.link_mut().federation_link = Some("ldap".into());
+        before.link_mut().federated = Some(Federated::of("ldap"));
         assert_eq!(before.plan(), expected(why));
         before.account = Some(Account { active: false, ..account() });
         assert_eq!(before.plan(), Planned::default());
     }
+}
+
+#[test]
+fn what_happens_to_a_federated_leaver_depends_on_the_answer_of_its_provider() {
+    let reason = || "LDAP cannot be asked".to_owned();
+    for (presence, why) in leavers() {
+        let plan = |provider: ProviderAnswer, protected: bool| {
+            let protected = protected.then(|| "it is an administrator".to_owned());
+            let mut given = leaver(presence.clone(), Account { protected, ..account() });
+            given.link_mut().federated = Some(Federated::of("ldap"));
+            given.provider = provider;
+            given.plan()
+        };
+        let operation = || deactivation(&[]);
+        let confirmed = Planned { operations: vec![operation()], ..Planned::default() };
+        let held = |kind| Planned { holds: vec![Hold { kind, then: Then::Do(operation()) }], ..Planned::default() };
+        let unconfirmed = Planned {
+            findings: Findings {
+                unconfirmed: vec![format!("alice: {why}, but LDAP cannot be asked. Nothing is removed")],
+                ..Findings::default()
+            },
+            ..Planned::default()
+        };
+        assert_eq!(plan(ProviderAnswer::Confirmed, false), confirmed);
+        assert_eq!(plan(ProviderAnswer::Unconfirmed(reason()), false), unconfirmed);
+        assert_eq!(plan(ProviderAnswer::ToApprove(reason()), false), held(ApprovalKind::Federation));
+        assert_eq!(plan(ProviderAnswer::Confirmed, true), held(ApprovalKind::ProtectedLeaver));
+        assert_eq!(plan(ProviderAnswer::Unconfirmed(reason()), true), unconfirmed);
+        assert_eq!(plan(ProviderAnswer::ToApprove(reason()), true), held(ApprovalKind::ProtectedLeaver));
+    }
+}
+
+#[test]
+fn a_user_that_is_surely_disabled_leaves_as_such_while_its_scope_is_not_confirmed() {
+    let user = UserState { federation_link: Some("ldap".into()), ..disabled() };
+    let presence = Presence::Present(
+        user,
+        Verdict::Out { why: "it is in no required group".into(), lacks_group: true, lacks_role: false },
+    );
+    let mut given = leaver(presence, Account { active: false, ..account() });
+    given.link_mut().deactivated_by_us = true;
+    given.leavers = LeaverRules { out_of_scope: LeaverAction::Delete, ..LeaverRules::default() };
+    given.provider = ProviderAnswer::OnlyDisabled;
+    assert_eq!(words(&given.plan()), [""; 0]);
+    given.provider = ProviderAnswer::Confirmed;
+    assert_eq!(words(&given.plan()), ["delete alice"]);
+    given.account = Some(account());
+    given.provider = ProviderAnswer::OnlyDisabled;
+    assert_eq!(words(&given.plan()), ["deactivate alice"]);
 }
 
 #[test]
@@ -223,8 +270,7 @@ fn words(planned: &Planned) -> Vec<String> {
 
 #[test]
 fn each_action_on_each_leaver_and_each_account() {
-    const DOUBT: &str =
-        "but the user is federated: the state of the federation is not confirmed, so nothing is removed";
+    const DOUBT: &str = "Its federation provider is asked before anything is removed";
     let keys = ["leavers.deleted", "leavers.disabled", "leavers.out_of_scope"];
     let active = || Account { groups: Some(vec!["g0".into(), "g5".into()]), ..account() };
     let inactive = || Account { active: false, ..active() };
@@ -239,12 +285,12 @@ fn each_action_on_each_leaver_and_each_account() {
             let link = given.link_mut();
             link.given = ["g0".into()].into();
             link.deactivated_by_us = !account.active;
-            link.federation_link = federated.then(|| "ldap".to_owned());
+            link.federated = federated.then(|| Federated::of("ldap"));
             words(&given.plan())
         };
         let (removed, deactivated, deleted) =
             (|| text("remove alice from G0"), || text("deactivate alice"), || text("delete alice"));
-        let doubt = || vec![format!("not confirmed: alice: {why}, {DOUBT}")];
+        let doubt = || vec![format!("not confirmed: alice: {why}. {DOUBT}")];
         let refused = || vec![format!("unsupported: alice: {why}, but its directory is read-only")];
         let never = |what: &str| vec![format!("alice: it is an administrator; never {what}")];
         let held = || text("hold: deactivate alice");
@@ -429,7 +475,7 @@ fn a_grace_period_ends_if_the_user_returns_or_nothing_is_to_be_done() {
     assert_eq!(since(&given), Some(hours(0)));
     // A federated user may not have left.
     given.presence = present(disabled());
-    given.link_mut().federation_link = Some("ldap".into());
+    given.link_mut().federated = Some(Federated::of("ldap"));
     assert_eq!(since(&given), Some(hours(0)));
     given.link_mut().leaving_since = None;
     assert_eq!((since(&given), given.plan().leaves_at), (None, None));

@@ -2,9 +2,9 @@
 
 use super::{group, operations, source_group_of, table};
 use crate::{
-    model::{Account, ApprovalKind, GroupMapping, Link, ManagedGroup, Operation, TargetGroupId, UserState},
+    model::{Account, ApprovalKind, Federated, GroupMapping, Link, ManagedGroup, Operation, TargetGroupId, UserState},
     plan::{
-        Findings, GroupTable, Hold, Planned, Then,
+        Findings, GroupTable, Hold, Planned, ProviderAnswer, Then,
         fixtures::{OwnedSituation, account, present, source_group, user},
     },
 };
@@ -117,18 +117,28 @@ fn removal_from_an_adopted_group_waits_for_approval_unless_usersync_added_the_me
 
 #[test]
 fn a_federated_user_is_added_to_groups_but_not_removed_from_any() {
-    let text = "alice: in 2 groups that Keycloak does not return, but the user is federated: the state of the \
-                federation is not confirmed, so nothing is removed";
+    let text = "alice: in 2 groups that Keycloak does not return. Its federation provider is asked before anything is \
+                removed";
     for target in [[0, 1], [1, 2]] {
         let mut given = members(&[3], &target);
-        given.link_mut().federation_link = Some("ldap".into());
+        given.link_mut().federated = Some(Federated::of("ldap"));
         let planned = given.plan();
         assert_eq!(operations(&planned), ["add alice to G3"]);
         assert_eq!(planned.findings, Findings { unconfirmed: vec![text.into()], ..Findings::default() });
+        assert!(planned.asks_provider);
+        given.provider = ProviderAnswer::Confirmed;
+        let planned = given.plan();
+        assert_eq!(operations(&planned).len(), 3);
+        assert_eq!((planned.findings, planned.asks_provider), (Findings::default(), false));
+        given.provider = ProviderAnswer::ToApprove("its provider was removed".into());
+        let planned = given.plan();
+        assert_eq!(operations(&planned), ["add alice to G3"]);
+        let kinds: Vec<_> = planned.holds.iter().map(|hold| hold.kind).collect();
+        assert_eq!((kinds, planned.findings), (vec![ApprovalKind::Federation; 2], Findings::default()));
     }
     // Nothing is reported if there is nothing to remove, or the user is not federated.
     let mut in_sync = members(&[0], &[0, 5]);
-    in_sync.link_mut().federation_link = Some("ldap".into());
+    in_sync.link_mut().federated = Some(Federated::of("ldap"));
     assert_eq!(in_sync.plan(), Planned::default());
     assert_eq!(members(&[0], &[0, 1]).plan().findings, Findings::default());
 }

@@ -1,0 +1,263 @@
+//! Users of a federation such as LDAP: nobody loses anything because their provider cannot confirm it, and real leavers
+//! are out.
+
+use std::time::Duration;
+
+use usersync::{
+    engine::{Report, WorkError},
+    model::{About, ApprovalKind, ConditionCode, LeaverAction, Policy},
+};
+use usersync_simulators::keycloak::{FederationState, GroupMapper, NewUser, UserChange};
+
+use super::support::{STAFF, World, on, options, policy, servers};
+
+/// Number of LDAP users.
+const LDAP: usize = 6;
+
+/// The kinds of providers: whether Keycloak stores their users.
+const KINDS: [bool; 2] = [true, false];
+
+/// A world with LDAP users in the group staff, and in the group `crew` that LDAP maps.
+async fn ldap_with(imported: bool, change: impl FnOnce(&mut Policy)) -> World {
+    let servers = servers(policy(change)).await;
+    let users = (0..LDAP).map(|number| {
+        let user = NewUser::named(format!("ldap{number}")).in_groups(&["/staff", "/crew"]);
+        if imported { user.federated("corp") } else { user.not_imported("corp") }
+    });
+    servers.realm.import_users(users).unwrap();
+    let w = on(servers).await;
+    assert_eq!(w.agrees().users, STAFF + LDAP);
+    w
+}
+
+async fn ldap(imported: bool) -> World {
+    ldap_with(imported, |_| {}).await
+}
+
+/// Sends an event about a user without changing it, and waits for its work.
+async fn event(w: &World, login: &str) {
+    // The id of a user that Keycloak does not show now.
+    w.realm().user_action(&w.id(login), "logout").await.unwrap();
+    w.realm().webhook_idle().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+fn condition(w: &World) -> Option<String> {
+    let conditions = w.stack.engine.conditions().all();
+    let of_pair = |about: &About| matches!(about, About::Pair(_));
+    conditions
+        .into_iter()
+        .find(|one| one.code == ConditionCode::FederationUnconfirmed && of_pair(&one.about))
+        .map(|one| one.text)
+}
+
+/// Waits until this holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within 30 s");
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_confirm_its_users_removes_nothing_and_changes_arrive_afterwards() {
+    let states = [
+        (FederationState::Unreachable, "cannot be asked"),
+        (FederationState::Frozen(Duration::from_millis(50)), "cannot be asked"),
+        (FederationState::Misconfigured, "cannot be asked"),
+        (FederationState::MisconfiguredUnpaged, "cannot be asked"),
+        (FederationState::Disabled, "has none of its known users"),
+        (FederationState::Empty, "has none of its known users"),
+    ];
+    for imported in KINDS {
+        for (state, sentence) in states {
+            let at = format!("imported: {imported}, {state:?}");
+            let w = ldap(imported).await;
+            let (before, users) = (w.jira().snapshot(), w.realm().snapshot().users.len());
+            w.realm().set_federation("corp", state);
+            until(&format!("{at}: a condition"), || condition(&w).is_some()).await;
+            let text = condition(&w).unwrap();
+            assert!(text.contains(sentence) && text.contains("6 users stay as they are"), "{at}: {text}");
+            let outcome = w.try_run().await;
+            event(&w, "ldap1").await;
+            w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
+            w.realm().webhook_idle().await;
+            until(&format!("{at}: users of Keycloak are synced"), || w.account("staff1").email == "one@example.com")
+                .await;
+            let mut after = w.jira().snapshot();
+            let staff1 = after.accounts.values_mut().find(|account| account.name == "staff1").unwrap();
+            staff1.email.clone_from(&before.account("staff1").unwrap().email);
+            assert_eq!(after, before, "{at}: {outcome:?}");
+            let left = w.realm().snapshot().users.len();
+            assert!(left + 1 >= users, "{at}: at most the user of the event is deleted by reading: {left} of {users}");
+
+            w.realm().set_federation("corp", FederationState::Available);
+            until(&format!("{at}: no condition"), || condition(&w).is_none()).await;
+            w.realm().update_user(&w.id("staff2"), UserChange::email("two@example.com")).await.unwrap();
+            w.calm().await;
+            w.run().await;
+            w.calm().await;
+            w.agrees();
+            assert_eq!(w.account("ldap1").key, before.account("ldap1").unwrap().key, "{at}: the same account");
+        }
+    }
+}
+
+#[tokio::test]
+async fn real_leavers_are_out_at_once() {
+    for imported in KINDS {
+        let w = ldap(imported).await;
+        // Deleted in LDAP.
+        w.realm().remove_from_ldap(&w.id("ldap1")).unwrap();
+        event(&w, "ldap1").await;
+        w.calm().await;
+        assert!(!w.account("ldap1").active, "imported: {imported}");
+        // Left a group in LDAP, found by a run.
+        let crew = w.realm().snapshot().group("/crew").unwrap().id.clone();
+        w.realm().set_member_in_ldap(&w.id("ldap2"), &crew, false).unwrap();
+        w.run().await;
+        assert!(!w.members("crew").contains(&"ldap2".to_owned()), "imported: {imported}");
+        assert!(w.members("staff").contains(&"ldap2".to_owned()), "imported: {imported}");
+        // Deleted in LDAP, found by a run.
+        w.realm().remove_from_ldap(&w.id("ldap3")).unwrap();
+        w.run().await;
+        assert!(!w.account("ldap3").active, "imported: {imported}");
+        w.calm().await;
+        let others = ["ldap0", "ldap4", "ldap5"];
+        assert!(others.iter().all(|login| w.account(login).active), "imported: {imported}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_is_disabled_in_keycloak_is_out_while_ldap_is_down() {
+    let w = ldap(true).await;
+    w.realm().set_federation("corp", FederationState::Unreachable);
+    w.realm().update_user(&w.id("ldap1"), UserChange::enabled(false)).await.unwrap();
+    w.calm().await;
+    assert!(!w.account("ldap1").active);
+    assert!(w.account("ldap2").active);
+}
+
+#[tokio::test]
+async fn a_user_out_of_scope_stays_while_ldap_is_down_unless_it_is_disabled() {
+    let w = ldap_with(true, |policy| {
+        policy.scope.required_groups = ["/crew", "/staff"].map(|path| path.to_owned().try_into().unwrap()).to_vec();
+        policy.leavers.out_of_scope = LeaverAction::Delete;
+    })
+    .await;
+    w.realm().set_federation("corp", FederationState::Unreachable);
+    event(&w, "ldap1").await;
+    assert!(w.account("ldap1").active);
+    w.realm().update_user(&w.id("ldap1"), UserChange::enabled(false)).await.unwrap();
+    w.calm().await;
+    assert!(!w.account("ldap1").active, "deactivated as a disabled user, not deleted as one out of scope");
+}
+
+#[tokio::test]
+async fn the_removal_of_a_provider_waits_for_approval() {
+    for imported in KINDS {
+        let w = ldap(imported).await;
+        let before = w.jira().snapshot();
+        w.realm().set_federation("corp", FederationState::Removed);
+        w.run().await;
+        w.calm().await;
+        assert_eq!(w.jira().snapshot(), before, "imported: {imported}");
+        assert_eq!(w.waiting(ApprovalKind::Federation).await.len(), LDAP, "imported: {imported}");
+        until("a condition", || condition(&w).is_some()).await;
+        let text = condition(&w).unwrap();
+        assert!(text.contains("is removed from Keycloak"), "{text}");
+        w.decide(ApprovalKind::Federation, true).await;
+        w.calm().await;
+        assert!((0..LDAP).all(|number| !w.account(&format!("ldap{number}")).active), "imported: {imported}");
+    }
+}
+
+#[tokio::test]
+async fn users_that_are_unlinked_from_their_provider_keep_their_groups_until_that_is_approved() {
+    let w = ldap(true).await;
+    let before = w.jira().snapshot();
+    w.realm().unlink_users("corp").unwrap();
+    w.run().await;
+    w.run().await;
+    w.calm().await;
+    assert_eq!(w.jira().snapshot(), before);
+    // A question about one of them has linked that user again, as in Keycloak. Each lost two groups.
+    let linked = (0..LDAP)
+        .filter(|number| w.realm().snapshot().user(&format!("ldap{number}")).unwrap().federation_link.is_some());
+    assert_eq!(linked.count(), 1);
+    assert_eq!(w.waiting(ApprovalKind::Federation).await.len(), 2 * (LDAP - 1));
+    w.decide(ApprovalKind::Federation, true).await;
+    w.calm().await;
+    assert_eq!(w.members("crew").len(), 1);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn users_that_are_imported_again_keep_their_accounts() {
+    let w = ldap(true).await;
+    let key = w.account("ldap1").key;
+    w.realm().remove_imported_users("corp").unwrap();
+    w.run().await;
+    w.calm().await;
+    w.run().await;
+    w.calm().await;
+    assert_eq!(w.account("ldap1").key, key);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_group_mapper_that_points_nowhere_removes_nothing() {
+    for imported in KINDS {
+        let w = ldap(imported).await;
+        let before = w.jira().snapshot();
+        w.realm().set_group_mapper("corp", GroupMapper::Missing).unwrap();
+        let outcome = w.try_run().await;
+        w.realm().webhook_idle().await;
+        assert_eq!(w.jira().snapshot(), before, "imported: {imported}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_the_provider_confirms() {
+    for imported in KINDS {
+        let w = ldap(imported).await;
+        w.realm().switch_webhook(false);
+        w.realm().remove_from_ldap(&w.id("ldap1")).unwrap();
+        let planned = |report: &Report| {
+            report.lines.iter().filter(|line| line.operation.to_string().contains("deactivate ldap1")).count()
+        };
+        let report = w.dry_run().await;
+        assert_eq!(planned(&report), 1, "imported: {imported}: {report:?}");
+        w.realm().set_federation("corp", FederationState::Unreachable);
+        let report = w.dry_run().await;
+        assert_eq!(planned(&report), 0, "imported: {imported}: {report:?}");
+        assert!(w.account("ldap1").active);
+    }
+}
+
+#[tokio::test]
+async fn a_run_reads_no_users_if_keycloak_would_delete_them() {
+    let w = ldap(true).await;
+    let users = w.realm().snapshot().users.len();
+    w.realm().switch_webhook(false);
+    w.realm().set_federation("corp", FederationState::Empty);
+    let error = w.try_run().await.unwrap_err();
+    assert!(matches!(error, WorkError::Unconfirmed(_)), "{error}");
+    assert!(error.to_string().contains("Keycloak would delete"), "{error}");
+    assert_eq!(w.realm().snapshot().users.len(), users);
+}
+
+#[tokio::test]
+async fn the_only_user_of_a_provider_waits_for_approval() {
+    let servers = servers(options()).await;
+    servers.realm.import_users([NewUser::named("solo").federated("corp")]).unwrap();
+    let w = on(servers).await;
+    w.realm().remove_from_ldap(&w.id("solo")).unwrap();
+    event(&w, "solo").await;
+    w.calm().await;
+    assert!(w.account("solo").active);
+    assert_eq!(w.waiting(ApprovalKind::Federation).await, ["deactivate solo"]);
+}
