@@ -79,21 +79,7 @@ impl Case {
 
     /// Creates a client with a service account that has these rights; returns its token.
     async fn client_with(&self, roles: &[&str]) -> String {
-        let name = format!("c-{}", roles.join("-"));
-        let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
-        let id = self.post("/clients", client).await;
-        let account = self.get(&format!("/clients/{id}/service-account-user")).await;
-        let account = account["id"].as_str().expect("an id");
-        let management = self.get("/clients?clientId=realm-management").await[0]["id"].as_str().expect("id").to_owned();
-        let mut held = Vec::new();
-        for role in roles {
-            held.push(self.get(&format!("/clients/{management}/roles/{role}")).await);
-        }
-        if !held.is_empty() {
-            let path = format!("/users/{account}/role-mappings/clients/{management}");
-            assert_eq!(self.ask("POST", &path, Some(json!(held))).await.status, 204);
-        }
-        self.keycloak.client_token(&self.realm, &name, "s").await
+        self.keycloak.client_with(&self.realm, roles).await
     }
 }
 

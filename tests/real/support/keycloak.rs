@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
+use usersync_simulators::{KeycloakOptions, SimulatedKeycloak, keycloak::RealmHandle};
 
 /// A running Keycloak with its administrator.
 pub struct Keycloak {
     pub url: String,
     admin: (String, String),
     http: reqwest::Client,
-    // Kept alive with this value.
-    _simulator: Option<SimulatedKeycloak>,
+    /// `None`: it is a real one.
+    simulator: Option<SimulatedKeycloak>,
 }
 
 /// An answer of Keycloak.
@@ -52,7 +52,7 @@ impl Keycloak {
 
     fn at(url: String, admin: (String, String), simulator: Option<SimulatedKeycloak>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
-        Self { url, admin, http, _simulator: simulator }
+        Self { url, admin, http, simulator }
     }
 
     /// Posts a form to a realm's token endpoint.
@@ -100,6 +100,35 @@ impl Keycloak {
     pub async fn raw(&self, token: &str, path: &str, kind: &str, body: &str) -> Answer {
         let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(token);
         answer(request.header("content-type", kind).body(body.to_owned())).await
+    }
+
+    /// Returns a realm of the simulator; `None`: it is a real Keycloak.
+    pub fn simulated_realm(&self, name: &str) -> Option<RealmHandle> {
+        self.simulator.as_ref()?.realm(name)
+    }
+
+    /// Creates a client with a service account that has these rights; returns its token.
+    pub async fn client_with(&self, realm: &str, roles: &[&str]) -> String {
+        let admin = self.admin_token().await;
+        let ask = async |method: &str, path: String, body: Option<Value>| {
+            self.call(&admin, method, &format!("/admin/realms/{realm}{path}"), body).await
+        };
+        let name = format!("c-{}", roles.join("-"));
+        let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
+        let id = ask("POST", "/clients".into(), Some(client)).await.id();
+        let account = ask("GET", format!("/clients/{id}/service-account-user"), None).await.json();
+        let account = account["id"].as_str().expect("an id");
+        let management = ask("GET", "/clients?clientId=realm-management".into(), None).await.json();
+        let management = management[0]["id"].as_str().expect("an id");
+        let mut held = Vec::new();
+        for role in roles {
+            held.push(ask("GET", format!("/clients/{management}/roles/{role}"), None).await.json());
+        }
+        if !held.is_empty() {
+            let path = format!("/users/{account}/role-mappings/clients/{management}");
+            assert_eq!(ask("POST", path, Some(json!(held))).await.status, 204);
+        }
+        self.client_token(realm, &name, "s").await
     }
 
     /// Creates a realm that stores all events; returns its name.

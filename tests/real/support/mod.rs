@@ -1,4 +1,6 @@
 //! The Keycloaks and realms that the tests use.
 
+pub mod federated;
 pub mod keycloak;
 pub mod realm;
+pub mod slapd;

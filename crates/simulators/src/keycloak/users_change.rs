@@ -40,7 +40,8 @@ impl Tx<'_> {
             return Err(Refused::message(409, "User exists with same id"));
         }
         let mut attributes = rep.attributes.clone().unwrap_or_default();
-        if !self.realm.settings.unmanaged_attributes {
+        // A federation's attributes need no profile.
+        if !self.realm.settings.unmanaged_attributes && rep.federation_link.is_none() {
             attributes.clear();
         }
         Ok(User {
