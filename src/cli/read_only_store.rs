@@ -108,6 +108,7 @@ read_only! {
         fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
         fn federations(&self, pair: &Pair) -> Vec<LinkedFederation>;
+        fn active_federated(&self, pair: &Pair) -> Vec<UserId>;
         fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> Vec<(UserId, String)>;
         fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;

@@ -44,7 +44,7 @@ pub(super) fn why(kind: ApprovalKind) -> String {
         ApprovalKind::Activation => "inactive account".to_owned(),
         ApprovalKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
         ApprovalKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
-        ApprovalKind::Federation => "users whose federation provider cannot confirm that they left".to_owned(),
+        ApprovalKind::Federation => "removals that the federation provider cannot confirm".to_owned(),
     }
 }
 

@@ -223,6 +223,11 @@ fn service_options(config: &Config) -> ServiceOptions {
         schedules: schedules.collect(),
         disabled: disabled.map(|connector| connector.name.clone()).collect::<BTreeSet<_>>(),
         polls: config.connectors.iter().filter_map(|one| Some((one.name.clone(), one.poll_events?))).collect(),
+        federation_checks: config
+            .connectors
+            .iter()
+            .filter_map(|one| Some((one.name.clone(), one.federation_check?)))
+            .collect(),
         retention: config.store.retention,
     }
 }

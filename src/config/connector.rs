@@ -44,6 +44,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
     let hook = hook(table);
     let schedule = schedule(table);
     let poll_events = table.read("poll_events", values::interval_or_off);
+    let federation_check = table.read("federation_check", values::interval_or_off);
     let policy = policy(table);
     let tests = policy_tests(table, &targets);
     let realm = realm?;
@@ -61,6 +62,7 @@ fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> 
         targets,
         schedule,
         poll_events: poll_events?,
+        federation_check: federation_check?,
         policy: policy?,
         tests: tests?,
     })

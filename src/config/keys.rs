@@ -406,6 +406,14 @@ pub(super) const KEYS: &[Key] = &[
         "How often usersync reads the events that Keycloak stores. This finds changes without a listener, and the \
          changes that a listener did not deliver.",
     ),
+    key(
+        "connector.federation_check",
+        "duration, 1s to 1h, or `off`",
+        Value(r#""5m""#),
+        "How often usersync checks users that come from a federation such as LDAP: whether the federation can be asked, \
+         and who was deleted or disabled there. Such changes have no events. 100 users need one request; Keycloak asks \
+         LDAP for each user that is not in its cache.",
+    ),
     key("connector.ca_file", "path", Absent, "Certificates to trust in addition to the system's, PEM."),
     key(
         "connector.client_cert_file",

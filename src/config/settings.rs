@@ -114,6 +114,8 @@ pub struct ConnectorConfig {
     pub schedule: Option<Schedule>,
     /// The interval at which the events that Keycloak stores are polled; `None`: they are not.
     pub poll_events: Option<SignedDuration>,
+    /// The interval at which users of federations such as LDAP are checked; `None`: they are not.
+    pub federation_check: Option<SignedDuration>,
     /// The policy for the targets.
     pub policy: Policy,
     /// Tests of the policy.

@@ -58,6 +58,8 @@ pub struct StackOptions {
     pub schedule: Option<Schedule>,
     /// The interval at which stored events are polled; `None`: they are not polled.
     pub poll_events: Option<SignedDuration>,
+    /// The interval at which federated users are checked; `None`: they are not.
+    pub federation_check: Option<SignedDuration>,
     /// Maximum size of a hook's body, in bytes.
     pub body_limit: usize,
     /// The secret of the p2 form; `None`: the form is not accepted.
@@ -81,6 +83,7 @@ impl Default for StackOptions {
             store: None,
             schedule: None,
             poll_events: None,
+            federation_check: None,
             body_limit: 1 << 20,
             p2_secret: None,
             times: EngineTimes::default(),
@@ -287,6 +290,7 @@ impl Site {
         let options = ServiceOptions {
             schedules: schedules.collect::<HashMap<_, _>>(),
             disabled: std::collections::BTreeSet::new(),
+            federation_checks: self.options.federation_check.iter().map(|every| (CONNECTOR.into(), *every)).collect(),
             polls: self.options.poll_events.iter().map(|every| (CONNECTOR.into(), *every)).collect(),
             retention: SignedDuration::from_hours(24 * 30),
         };

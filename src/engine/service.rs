@@ -52,6 +52,8 @@ pub struct ServiceOptions {
     pub disabled: BTreeSet<ConnectorName>,
     /// Intervals at which the events that Keycloak stores are polled; a connector that is not named here is not polled.
     pub polls: HashMap<ConnectorName, SignedDuration>,
+    /// Intervals at which federated users are checked; those of a connector that is not named here are not.
+    pub federation_checks: HashMap<ConnectorName, SignedDuration>,
     /// Time for which events, changes and ended runs are kept.
     pub retention: SignedDuration,
 }
@@ -121,9 +123,12 @@ impl Service {
             let name = &connector.name;
             let contact = Box::pin(of().contact_source(Arc::clone(connector)));
             part(format!("the contact check of connector {name}"), contact);
-            let federations = Box::pin(of().watch_federations(Arc::clone(connector)));
-            part(format!("the check of the federation providers of connector {name}"), federations);
-            if let Some(every) = shared.options.polls.get(name).filter(|_| !shared.options.disabled.contains(name)) {
+            let is_enabled = !shared.options.disabled.contains(name);
+            if let Some(every) = shared.options.federation_checks.get(name).filter(|_| is_enabled) {
+                let checks = Box::pin(of().check_federated_users(Arc::clone(connector), *every));
+                part(format!("the check of the federated users of connector {name}"), checks);
+            }
+            if let Some(every) = shared.options.polls.get(name).filter(|_| is_enabled) {
                 let polling = Box::pin(of().poll_events(Arc::clone(connector), *every));
                 part(format!("the event polling of connector {name}"), polling);
             }
@@ -357,20 +362,28 @@ impl Shared {
         }
     }
 
-    /// Checks the federation providers that linked users of a connector come from: at once, then at intervals.
-    async fn watch_federations(self: Arc<Self>, connector: Arc<Connector>) {
-        let times = &self.engine.times;
+    /// Checks the federation providers that linked users of a connector come from, and finds leavers: at once, then at this
+    /// interval.
+    async fn check_federated_users(self: Arc<Self>, connector: Arc<Connector>, every: SignedDuration) {
+        let in_trouble = self.engine.times.provider_check_in_trouble.min(every);
         while !self.cancel.is_cancelled() {
-            let mut wait = times.provider_check;
+            let mut wait = every;
             if connector.breaker.open().is_none() {
+                let check = async {
+                    let is_well = self.engine.check_providers(&connector).await?;
+                    if is_well {
+                        self.engine.find_federated_leavers(&connector).await?;
+                    }
+                    Ok::<_, WorkError>(is_well)
+                };
                 tokio::select! {
                     () = self.cancel.cancelled() => break,
-                    checked = self.engine.check_providers(&connector) => match checked {
+                    checked = check => match checked {
                         Ok(true) => {}
-                        Ok(false) => wait = times.provider_check_in_trouble,
+                        Ok(false) => wait = in_trouble,
                         Err(error) => {
-                            tracing::warn!(connector = %connector.name, "federation providers were not checked: {error}");
-                            wait = times.provider_check_in_trouble;
+                            tracing::warn!(connector = %connector.name, "federated users were not checked: {error}");
+                            wait = in_trouble;
                         }
                     },
                 }

@@ -72,9 +72,7 @@ pub struct EngineTimes {
     pub provider_shared: SignedDuration,
     /// The same for a provider that cannot be asked.
     pub provider_silent: SignedDuration,
-    /// Interval between checks of federation providers.
-    pub provider_check: SignedDuration,
-    /// The same while one of them cannot confirm its users.
+    /// Maximum interval between checks of federation providers while one of them cannot confirm its users.
     pub provider_check_in_trouble: SignedDuration,
 }
 
@@ -110,7 +108,6 @@ impl Default for EngineTimes {
             poll_kept: SignedDuration::from_mins(1),
             provider_shared: SignedDuration::from_secs(3),
             provider_silent: SignedDuration::from_secs(20),
-            provider_check: SignedDuration::from_mins(5),
             provider_check_in_trouble: SignedDuration::from_secs(30),
         }
     }
@@ -150,7 +147,6 @@ impl EngineTimes {
             poll_kept: short,
             provider_shared: SignedDuration::ZERO,
             provider_silent: SignedDuration::ZERO,
-            provider_check: short,
             provider_check_in_trouble: short,
         }
     }

@@ -183,7 +183,7 @@ impl Case<'_> {
                 let answer = match &self.link {
                     Some(link) => {
                         let (engine, connector) = (self.engine, &self.connector);
-                        engine.ask_provider(connector, &self.claim.pair, link, &view.presence).await?
+                        Box::pin(engine.ask_provider(connector, &self.claim.pair, link, &view.presence)).await?
                     }
                     None => None,
                 };
@@ -287,8 +287,10 @@ impl Case<'_> {
         let now = self.engine.clock.now();
         let (Presence::Present(user, _), Some(link)) = (presence, self.link.as_mut()) else { return };
         let stale = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
-        // A user that was unlinked from its provider counts as federated until all of its removals are decided.
-        let moved = user.federated().filter(|federated| link.federated.as_ref() != Some(federated));
+        // A user that has left its provider counts as one of it until all of its removals are decided.
+        let moved = user.federated().filter(|federated| {
+            link.federated.as_ref().is_none_or(|known| known != federated && known.component == federated.component)
+        });
         if (user.enabled && stale) || moved.is_some() {
             if user.enabled {
                 link.seen_alive = Some(now);
@@ -298,11 +300,12 @@ impl Case<'_> {
         }
     }
 
-    /// Records that a user is no longer federated, as nothing depends on that any more.
-    fn note_unlinked(&mut self, presence: &Presence) {
-        let is_local = presence.user().is_some_and(|user| user.federation().is_none());
-        if let Some(link) = self.link.as_mut().filter(|link| is_local && link.federated.is_some()) {
-            link.federated = None;
+    /// Records that a user has left its provider, as nothing depends on that any more.
+    fn note_provider_left(&mut self, presence: &Presence) {
+        let Some(user) = presence.user() else { return };
+        let federated = user.federated();
+        if let Some(link) = self.link.as_mut().filter(|link| link.federated != federated) {
+            link.federated = federated;
             self.keep_link();
         }
     }
@@ -448,7 +451,11 @@ impl Case<'_> {
             }
             Presence::Gone => {
                 let link = self.engine.store.link(&self.claim.pair, owner).await?;
-                let seen = link.and_then(|link| link.seen_alive);
+                let is_doubtful = match (&link, self.claim.subject.as_user()) {
+                    (Some(link), Some(claimant)) => self.doubts_take_over(link, claimant).await?,
+                    _ => false,
+                };
+                let seen = link.filter(|_| !is_doubtful).and_then(|link| link.seen_alive);
                 let within = self.connector.policy.same_person_within;
                 match seen {
                     Some(seen) if self.engine.clock.now().duration_since(seen) <= within => OwnerStanding::GoneLately,
@@ -460,6 +467,19 @@ impl Case<'_> {
             *standing = Some(found);
         }
         Ok(())
+    }
+
+    /// Returns whether the federation provider of a user that is gone cannot confirm that its account goes to this one.
+    async fn doubts_take_over(&self, owner: &Link, claimant: &UserId) -> Result<bool, WorkError> {
+        let (engine, pair) = (self.engine, &self.claim.pair);
+        match Box::pin(engine.may_take_over(&self.connector, pair, owner, claimant)).await? {
+            ProviderAnswer::Unconfirmed(why) => Err(WorkError::Unconfirmed(format!(
+                "{}: its login is that of an account of the user {}, who is not shown by Keycloak; {why}. usersync tries \
+                 again",
+                claimant, owner.user
+            ))),
+            answer => Ok(answer != ProviderAnswer::Confirmed),
+        }
     }
 
     /// Returns whether the policy lets another user's account keep its login.
@@ -555,7 +575,7 @@ impl Case<'_> {
         if planned.missing_groups.is_empty() {
             self.step.due_again = leaves_at;
             if !undecided && planned.holds.is_empty() {
-                self.note_unlinked(&view.presence);
+                self.note_provider_left(&view.presence);
             }
             let settled = !undecided && !plan::has_left(&view.presence);
             if let Some(link) = self.link.as_mut().filter(|link| link.written.is_new && settled) {

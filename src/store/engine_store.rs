@@ -228,11 +228,16 @@ pub trait EngineStore: StoreReads {
     /// Returns links of a pair that were dropped because their accounts were gone, newest first.
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
 
-    /// Returns users of the pair, other than `except`, that were recently seen at the source; newest first.
+    /// Returns users of the pair, other than `except`, that were recently seen at the source: those of a federation last,
+    /// newest first.
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>>;
 
-    /// Returns the federation providers that linked users of the pair come from.
+    /// Returns the federation providers that linked users of the pair come from. Here and in the next two, users whose
+    /// accounts usersync deactivated do not count.
     async fn federations(&self, pair: &Pair) -> StoreResult<Vec<LinkedFederation>>;
+
+    /// Returns the linked users of all federation providers.
+    async fn active_federated(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
 
     /// Returns linked users of a federation provider with their logins at the source, in a random order; users that were
     /// seen lately come first.

@@ -482,6 +482,10 @@ impl EngineStore for WatchedStore {
         self.quietly(self.inner.federations(pair)).await
     }
 
+    async fn active_federated(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        self.quietly(self.inner.active_federated(pair)).await
+    }
+
     async fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> StoreResult<Vec<(UserId, String)>> {
         self.quietly(self.inner.federated_users(pair, component, limit)).await
     }

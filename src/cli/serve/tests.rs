@@ -71,8 +71,13 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
     let store = Arc::new(SqliteStore::open_temporary(OpenOptions::new(Timestamp::now())).await.unwrap());
     let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn EngineStore>).unwrap();
     let retention = SignedDuration::from_hours(24);
-    let options =
-        ServiceOptions { schedules: HashMap::new(), disabled: BTreeSet::new(), polls: HashMap::new(), retention };
+    let options = ServiceOptions {
+        schedules: HashMap::new(),
+        disabled: BTreeSet::new(),
+        polls: HashMap::new(),
+        federation_checks: HashMap::new(),
+        retention,
+    };
     let service = Service::start(Arc::new(engine), options).await.unwrap();
     happens(store.as_ref()).await;
     let running = Running {

@@ -269,9 +269,10 @@ impl Run<'_> {
         for place in 0..source.users() {
             let user = source.user(place);
             let Some(link) = target.link(&user.id).filter(|_| user.enabled) else { continue };
-            // A user that was unlinked from its provider counts as federated until all of its removals are decided.
-            let is_settled = || settled.binary_search(&number(place)).is_ok();
-            let federated = user.federated().or_else(|| link.federated.clone().filter(|_| !is_settled()));
+            // A user that has left its provider counts as one of it until all of its removals are decided.
+            let is_settled = || settled.binary_search(&number(place)).is_ok() && !self.unsettled.contains(&user.id);
+            let stays = link.federation().is_none() || link.federation() == user.federation();
+            let federated = if stays || is_settled() { user.federated() } else { link.federated.clone() };
             let is_due = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
             if !is_due && link.federated == federated {
                 continue;

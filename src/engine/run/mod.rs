@@ -152,6 +152,8 @@ struct Run<'e> {
     in_sync: InSync,
     /// Users whose federation provider is to be asked, because something would be removed.
     to_ask: Vec<UserId>,
+    /// Users with findings that are not confirmed, or with rejected operations.
+    unsettled: IdSet<UserId>,
     /// What these providers answered.
     answers: IdMap<UserId, ProviderAnswer>,
     /// The answers of providers that cannot be asked, by component.
@@ -299,6 +301,7 @@ impl Engine {
             same_accounts: IdMap::default(),
             in_sync: InSync::default(),
             to_ask: Vec::new(),
+            unsettled: IdSet::default(),
             answers: IdMap::default(),
             silent: HashMap::new(),
             rereads: false,

@@ -87,6 +87,7 @@ impl Run<'_> {
         let failed = |(subject, _): &(Subject, String)| subject.as_user().is_some_and(|user| !target.is_linked(user));
         self.report.incomplete.is_some()
             || self.rereads
+            || !self.silent.is_empty()
             || source.failed.iter().any(failed)
             || source.unread_roles().next().is_some()
     }

@@ -195,6 +195,9 @@ impl Run<'_> {
         report.not_changed.extend_once(planned.findings.protected);
         let unsure = !planned.findings.unconfirmed.is_empty() || planned.findings.undecided.is_some();
         let reported = !planned.findings.unsupported.is_empty() || unsure;
+        if let (true, Some(link)) = (unsure || decided.rejected > 0, link.filter(|link| link.federated.is_some())) {
+            self.unsettled.insert(link.user.clone());
+        }
         // What a grace period holds back is still wanted, so decisions on it stand.
         let conclusive =
             !unsure && planned.leaves_at.is_none() && account.is_none_or(|account| account.groups.is_some());
@@ -265,6 +268,12 @@ impl Run<'_> {
         !rules.matching.is_by_login_only() && operations.iter().any(creates)
     }
 
+    /// Returns how a conflict is worked: an applying run records it with its user.
+    fn conflict_verdict(&self) -> WalkDecision {
+        let dry = self.options.mode == RunMode::DryRun;
+        if dry { WalkDecision::Nothing } else { WalkDecision::ReadAgain(Vec::new()) }
+    }
+
     /// Returns how an adoption is worked. What the listing showed may be changed by now, and under other keys than the
     /// login an account is taken only by what it has.
     fn adoption_verdict(&self, actions: Vec<Action>) -> WalkDecision {
@@ -301,8 +310,7 @@ impl Run<'_> {
         }
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
             self.report.conflicts.push(several_accounts(login));
-            let dry = self.options.mode == RunMode::DryRun;
-            return if dry { WalkDecision::Nothing } else { WalkDecision::ReadAgain(Vec::new()) };
+            return self.conflict_verdict();
         }
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = unlinked.is_some_and(|id| plan::is_candidate(&holder, matched.as_ref(), id));
@@ -368,11 +376,7 @@ impl Run<'_> {
             }
             Decision::Conflict(text) => {
                 report.conflicts.push_once(text);
-                if self.options.mode == RunMode::DryRun {
-                    WalkDecision::Nothing
-                } else {
-                    WalkDecision::ReadAgain(Vec::new())
-                }
+                self.conflict_verdict()
             }
             Decision::Missing | Decision::DropLink => {
                 if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {

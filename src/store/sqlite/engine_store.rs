@@ -174,6 +174,10 @@ impl EngineStore for SqliteStore {
         of_pair!(self, pair, Vec::new(), |conn, no| links::federations(conn, no))
     }
 
+    async fn active_federated(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| links::active_federated(conn, no))
+    }
+
     async fn federated_users(&self, pair: &Pair, component: &str, limit: usize) -> StoreResult<Vec<(UserId, String)>> {
         let (component, limit) = (component.to_owned(), i64::try_from(limit).unwrap_or(i64::MAX));
         of_pair!(self, pair, Vec::new(), |conn, no| links::federated_users(conn, no, &component, limit))

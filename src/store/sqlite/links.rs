@@ -451,7 +451,8 @@ pub(super) async fn named(conn: &mut SqliteConnection, name_or_id: &str) -> Stor
     Ok(pairs.into_iter().zip(fill(conn, links, &mut GroupIds::new()).await?).collect())
 }
 
-/// Returns users that were recently seen at the source, newest first.
+/// Returns users that were recently seen at the source, newest first. Users of a federation come last: a read may delete
+/// them in Keycloak.
 pub(super) async fn seen_alive(
     conn: &mut SqliteConnection,
     pair: i64,
@@ -460,7 +461,7 @@ pub(super) async fn seen_alive(
 ) -> StoreResult<Vec<UserId>> {
     let users: Vec<String> = sqlx::query_scalar(
         "SELECT user FROM link WHERE pair = ?1 AND seen_alive IS NOT NULL AND user <> ?2 \
-         ORDER BY seen_alive DESC LIMIT ?3",
+         ORDER BY federation IS NOT NULL, seen_alive DESC LIMIT ?3",
     )
     .bind(pair)
     .bind(except.as_str())
@@ -470,11 +471,11 @@ pub(super) async fn seen_alive(
     Ok(users.into_iter().map(UserId::from).collect())
 }
 
-/// Returns the federation providers that linked users come from.
+/// Returns the federation providers that linked users come from, but for those whose accounts usersync deactivated.
 pub(super) async fn federations(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<LinkedFederation>> {
     let rows: Vec<(String, i64, bool)> = sqlx::query_as(
         "SELECT federation ->> 'component' AS component, count(*), max(user NOT GLOB 'f:*') FROM link \
-         WHERE pair = ?1 AND federation IS NOT NULL GROUP BY component ORDER BY component",
+         WHERE pair = ?1 AND federation IS NOT NULL AND NOT deactivated GROUP BY component ORDER BY component",
     )
     .bind(pair)
     .fetch_all(conn)
@@ -487,6 +488,16 @@ pub(super) async fn federations(conn: &mut SqliteConnection, pair: i64) -> Store
     Ok(rows.into_iter().map(linked).collect())
 }
 
+/// Returns the users of all federation providers whose accounts usersync did not deactivate.
+pub(super) async fn active_federated(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<UserId>> {
+    let users: Vec<String> =
+        sqlx::query_scalar("SELECT user FROM link WHERE pair = ?1 AND federation IS NOT NULL AND NOT deactivated")
+            .bind(pair)
+            .fetch_all(conn)
+            .await?;
+    Ok(users.into_iter().map(UserId::from).collect())
+}
+
 /// Returns users of a federation provider in a random order, those first that were seen lately.
 pub(super) async fn federated_users(
     conn: &mut SqliteConnection,
@@ -497,6 +508,7 @@ pub(super) async fn federated_users(
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT user, federation ->> 'login' FROM link \
          WHERE pair = ?1 AND federation ->> 'component' = ?2 AND federation ->> 'login' IS NOT NULL \
+         AND NOT deactivated \
          ORDER BY seen_alive / 86400000 DESC, random() LIMIT ?3",
     )
     .bind(pair)

@@ -3,11 +3,17 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use usersync::{
+    demo::stack::Stack,
     engine::{Report, WorkError},
     model::{About, ApprovalKind, ConditionCode, LeaverAction, Policy},
+    store::StoreReads,
 };
-use usersync_simulators::keycloak::{FederationState, GroupMapper, NewUser, UserChange};
+use usersync_simulators::{
+    jira::NewAccount,
+    keycloak::{FederationState, GroupMapper, NewUser, UserChange},
+};
 
 use super::support::{STAFF, World, on, options, policy, servers};
 
@@ -17,14 +23,12 @@ const LDAP: usize = 6;
 /// The kinds of providers: whether Keycloak stores their users.
 const KINDS: [bool; 2] = [true, false];
 
-/// A world with LDAP users in the group staff, and in the group `crew` that LDAP maps.
+/// A world with LDAP users, which checks them.
 async fn ldap_with(imported: bool, change: impl FnOnce(&mut Policy)) -> World {
-    let servers = servers(policy(change)).await;
-    let users = (0..LDAP).map(|number| {
-        let user = NewUser::named(format!("ldap{number}")).in_groups(&["/staff", "/crew"]);
-        if imported { user.federated("corp") } else { user.not_imported("corp") }
-    });
-    servers.realm.import_users(users).unwrap();
+    let mut options = policy(change);
+    options.federation_check = Some(SignedDuration::from_millis(50));
+    let servers = servers(options).await;
+    servers.realm.import_users(ldap_users(imported)).unwrap();
     let w = on(servers).await;
     assert_eq!(w.agrees().users, STAFF + LDAP);
     w
@@ -32,6 +36,21 @@ async fn ldap_with(imported: bool, change: impl FnOnce(&mut Policy)) -> World {
 
 async fn ldap(imported: bool) -> World {
     ldap_with(imported, |_| {}).await
+}
+
+/// A world without the check of federated users.
+async fn unchecked_ldap(imported: bool) -> World {
+    let servers = servers(options()).await;
+    servers.realm.import_users(ldap_users(imported)).unwrap();
+    on(servers).await
+}
+
+/// LDAP users in the group staff, and in the group `crew` that LDAP maps.
+fn ldap_users(imported: bool) -> impl Iterator<Item = NewUser> {
+    (0..LDAP).map(move |number| {
+        let user = NewUser::named(format!("ldap{number}")).in_groups(&["/staff", "/crew"]);
+        if imported { user.federated("corp") } else { user.not_imported("corp") }
+    })
 }
 
 /// Sends an event about a user without changing it, and waits for its work.
@@ -80,7 +99,7 @@ async fn a_provider_that_cannot_confirm_its_users_removes_nothing_and_changes_ar
             w.realm().set_federation("corp", state);
             until(&format!("{at}: a condition"), || condition(&w).is_some()).await;
             let text = condition(&w).unwrap();
-            assert!(text.contains(sentence) && text.contains("6 users stay as they are"), "{at}: {text}");
+            assert!(text.contains(sentence) && text.contains("Nothing is removed for its 6 users"), "{at}: {text}");
             let outcome = w.try_run().await;
             event(&w, "ldap1").await;
             w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
@@ -223,7 +242,7 @@ async fn a_group_mapper_that_points_nowhere_removes_nothing() {
 #[tokio::test]
 async fn a_dry_run_shows_what_the_provider_confirms() {
     for imported in KINDS {
-        let w = ldap(imported).await;
+        let w = unchecked_ldap(imported).await;
         w.realm().switch_webhook(false);
         w.realm().remove_from_ldap(&w.id("ldap1")).unwrap();
         let planned = |report: &Report| {
@@ -260,4 +279,83 @@ async fn the_only_user_of_a_provider_waits_for_approval() {
     w.calm().await;
     assert!(w.account("solo").active);
     assert_eq!(w.waiting(ApprovalKind::Federation).await, ["deactivate solo"]);
+}
+
+#[tokio::test]
+async fn leavers_without_an_event_are_found_by_the_check_of_federated_users() {
+    for imported in KINDS {
+        let w = ldap(imported).await;
+        w.realm().remove_from_ldap(&w.id("ldap1")).unwrap();
+        until(&format!("imported: {imported}: ldap1 is out"), || !w.account("ldap1").active).await;
+        assert!((2..LDAP).all(|number| w.account(&format!("ldap{number}")).active));
+        // A leaver is reported once.
+        w.calm().await;
+        let changes = w.changes().await.len();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!((w.tasks().await.len(), w.changes().await.len()), (0, changes));
+    }
+    let w = ldap(true).await;
+    // A synchronization stores that LDAP has disabled the user.
+    let id = w.id("ldap2");
+    w.realm().change_in_ldap(&id, &UserChange::enabled(false)).unwrap();
+    w.realm().sync_federation("corp").unwrap();
+    until("ldap2 is out", || !w.account("ldap2").active).await;
+}
+
+#[tokio::test]
+async fn users_that_are_unlinked_while_ldap_is_down_keep_their_groups_afterwards() {
+    let w = unchecked_ldap(true).await;
+    let before = w.jira().snapshot();
+    w.realm().switch_webhook(false);
+    w.realm().set_federation("corp", FederationState::Unreachable);
+    w.realm().unlink_users("corp").unwrap();
+    w.run().await;
+    w.run().await;
+    w.realm().set_federation("corp", FederationState::Available);
+    w.run().await;
+    w.run().await;
+    w.calm().await;
+    assert_eq!(w.jira().snapshot(), before);
+    assert_eq!(w.waiting(ApprovalKind::Federation).await.len(), 2 * (LDAP - 1));
+}
+
+#[tokio::test]
+async fn a_user_with_the_login_of_one_that_is_only_invisible_does_not_get_its_account() {
+    let w = unchecked_ldap(true).await;
+    let before = w.account("ldap1");
+    let id = w.id("ldap1");
+    w.realm().set_federation("corp", FederationState::Empty);
+    // The read of its work deletes the user in Keycloak, and the login becomes free.
+    w.realm().user_action(&id, "logout").await.unwrap();
+    w.calm().await;
+    let local = w.realm().create_user(NewUser::named("ldap1")).await.unwrap();
+    w.calm().await;
+    assert_ne!(local, id);
+    assert_eq!(w.account("ldap1"), before);
+    let linked = async |user: &str| w.stack.store.link(&Stack::pair(), &user.into()).await.unwrap().is_some();
+    assert!(linked(&id).await && !linked(&local).await);
+}
+
+#[tokio::test]
+async fn a_user_that_is_renamed_in_ldap_is_not_taken_for_a_leaver() {
+    let w = unchecked_ldap(false).await;
+    let renamed = w.realm().rename_in_ldap(&w.id("ldap1"), "renamed").unwrap();
+    w.run().await;
+    w.calm().await;
+    assert!(w.account("ldap1").active, "{renamed}");
+}
+
+#[tokio::test]
+async fn unmanaged_members_are_not_removed_while_ldap_is_down() {
+    let mut options = policy(|policy| policy.groups.unmanaged_members = usersync::model::UnmanagedMembers::Remove);
+    options.federation_check = None;
+    let servers = servers(options).await;
+    servers.realm.import_users(ldap_users(false)).unwrap();
+    let w = on(servers).await;
+    w.jira().add_account(NewAccount::named("stranger"));
+    w.jira().add_member("staff", "stranger");
+    w.realm().set_federation("corp", FederationState::Unreachable);
+    w.run().await;
+    w.calm().await;
+    assert!(w.members("staff").contains(&"stranger".to_owned()));
 }

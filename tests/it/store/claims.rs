@@ -234,7 +234,11 @@ pub async fn a_create_closes_its_name(store: World) {
 pub async fn a_link_moves_to_a_new_id_with_all_its_data(store: World) {
     let old = store.work(&user("old"), at(1)).await;
     let full = Link {
-        federated: Some(Federated { component: "ldap".into(), login: Some("alice".into()) }),
+        federated: Some(Federated {
+            component: "ldap".into(),
+            login: Some("alice".into()),
+            ldap_id: Some("e187".into()),
+        }),
         seen_alive: Some(at(1)),
         written: Written { email: Some("o@x".into()), ..Written::default() },
         deactivated_by_us: true,

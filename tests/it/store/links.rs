@@ -22,7 +22,7 @@ fn groups(range: std::ops::Range<i64>) -> BTreeSet<TargetGroupId> {
 
 pub async fn a_link_is_read_back_as_it_was_written(store: World) {
     let full = Link {
-        federated: Some(Federated { component: "ldap".into(), login: Some("ann".into()) }),
+        federated: Some(Federated { component: "ldap".into(), login: Some("ann".into()), ldap_id: None }),
         seen_alive: Some(at(7)),
         written: Written {
             name: Some("ann".into()),
@@ -403,7 +403,7 @@ pub async fn observed_members_are_kept_until_they_expire_or_the_server_changes(s
 /// The federation providers of linked users, and users of one of them with their logins.
 pub async fn linked_users_of_a_federation_provider_are_listed(store: World) {
     let of = |component: &str, login: Option<&str>| {
-        Some(Federated { component: component.to_owned(), login: login.map(str::to_owned) })
+        Some(Federated { component: component.to_owned(), login: login.map(str::to_owned), ldap_id: None })
     };
     for (user, federated) in [
         ("ann", of("ldap", Some("Ann"))),
@@ -421,6 +421,15 @@ pub async fn linked_users_of_a_federation_provider_are_listed(store: World) {
     let mut users = store.federated_users(&pair(), "ldap", 9).await.unwrap();
     users.sort();
     assert_eq!(users, [("ann".into(), "Ann".to_owned()), ("bob".into(), "bob".to_owned())]);
+    put(
+        &store,
+        &pair(),
+        Link { deactivated_by_us: true, ..store.link(&pair(), &"cid".into()).await.unwrap().unwrap() },
+    )
+    .await;
+    let mut active = store.active_federated(&pair()).await.unwrap();
+    active.sort();
+    assert_eq!(active, ["ann", "bob", "dan", "f:none:fay"].map(UserId::from));
     assert_eq!(store.federated_users(&pair(), "ldap", 1).await.unwrap().len(), 1);
     assert_eq!(store.federated_users(&pair(), "none", 9).await.unwrap(), []);
 }

@@ -4,7 +4,7 @@
 //! groups, or not at all. The requests of this file were tried on Keycloak 26.7 in each of these states. All of them need
 //! `view-users` only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reqwest::StatusCode;
@@ -14,15 +14,17 @@ use super::{
     Federation, KeycloakSource, ProviderContact, SourceError,
     fault::{self, Asked},
     requests::USER_GONE,
-    wire::User,
+    wire::{self, User},
 };
-use crate::model::{ErrorClass, UserId};
+use crate::model::{ErrorClass, IdSet, LDAP_ID, UserId};
 
 const COMPONENT_GONE: &str = "Could not find component";
 /// A login that no user has.
 const NOBODY: &str = "usersync-no-such-user";
 /// A provider that does not answer keeps each question waiting, for 5 s with Keycloak's defaults.
 const PROBE_WITHIN: Duration = Duration::from_secs(3);
+/// Time after which a question that fails counts as one that was kept waiting; a refused connection takes milliseconds.
+const HANGS: Duration = Duration::from_secs(1);
 /// Maximum number of users read for one login.
 const MOST: usize = 20;
 
@@ -38,10 +40,13 @@ impl Federation for KeycloakSource {
         let below = ["user-storage", component, "name"];
         let named: Option<Named> = self.ask(Asked::Users, &below, &[], within, Some(COMPONENT_GONE)).await?;
         let Some(Named { name }) = named else { return Ok(ProviderContact::Removed) };
-        let silent = |why: String| Ok(ProviderContact::Silent { name: name.clone(), why });
+        let began = Instant::now();
         match self.find_imported(component, NOBODY, PROBE_WITHIN.min(within)).await {
             Ok(_) => Ok(ProviderContact::Answers { name }),
-            Err(error) if error.class == ErrorClass::Transient => silent(error.text),
+            Err(error) if error.class == ErrorClass::Transient => {
+                let hangs = began.elapsed() >= HANGS;
+                Ok(ProviderContact::Silent { name, why: error.text, hangs })
+            }
             Err(error) => Err(error),
         }
     }
@@ -56,10 +61,22 @@ impl Federation for KeycloakSource {
         Ok(found.pop())
     }
 
+    async fn find_by_ldap_id(&self, ldap_id: &str) -> Result<Vec<UserId>, SourceError> {
+        let attribute = format!("{LDAP_ID}:{ldap_id}");
+        let query = [("q", attribute.as_str()), ("briefRepresentation", "true")];
+        let page = self.page::<User>(Asked::Users, &["users"], &query, (0, MOST), None).await?;
+        Ok(page.iter().flatten().filter_map(|entry| entry.id().map(UserId::from)).collect())
+    }
+
     async fn is_stored_disabled(&self, id: &UserId, login: &str) -> Result<bool, SourceError> {
         let query = [("username", login), ("exact", "true"), ("enabled", "false"), ("briefRepresentation", "true")];
         let page = self.page::<User>(Asked::Users, &["users"], &query, (0, MOST), None).await?;
         Ok(page.iter().flatten().any(|entry| entry.id() == Some(id.as_str())))
+    }
+
+    async fn enabled_among(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError> {
+        let users = wire::readable(self.search_by_id(ids).await?);
+        Ok(users.into_iter().filter(|user| user.enabled).map(|user| user.id.into()).collect())
     }
 
     async fn group_count(&self, id: &UserId) -> Result<usize, SourceError> {

@@ -111,6 +111,8 @@ pub enum ProviderContact {
         name: String,
         /// What happened.
         why: String,
+        /// Whether it keeps each question waiting.
+        hangs: bool,
     },
     /// Its component was removed from the realm.
     Removed,
@@ -126,8 +128,14 @@ pub trait Federation: Send + Sync {
     /// disabled or misconfigured. `imported`: whether Keycloak stores the users of this provider.
     async fn find(&self, component: &str, login: &str, imported: bool) -> Result<Option<UserId>, SourceError>;
 
+    /// Returns the users with this id of an LDAP entry, whatever their logins.
+    async fn find_by_ldap_id(&self, ldap_id: &str) -> Result<Vec<UserId>, SourceError>;
+
     /// Returns whether Keycloak itself has stored that this user is disabled.
     async fn is_stored_disabled(&self, id: &UserId, login: &str) -> Result<bool, SourceError>;
+
+    /// Returns which of these users exist and are enabled, by one request for at most 100 ids.
+    async fn enabled_among(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError>;
 
     /// Counts the groups of a user, and those of organizations.
     async fn group_count(&self, id: &UserId) -> Result<usize, SourceError>;

@@ -10,7 +10,7 @@ use super::{
     requests::Listing,
     requests::Query,
     source::OnProgress,
-    wire::{User, is_service_account},
+    wire::{Entry, User, is_service_account},
 };
 use crate::model::{IdSet, Packed, UserId, UserState};
 
@@ -192,10 +192,14 @@ impl KeycloakSource {
 
     /// Returns which of these users exist, by one request. An id that contains a space cannot be requested this way.
     pub(super) async fn users_by_id(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError> {
+        Ok(self.search_by_id(ids).await?.iter().filter_map(|entry| entry.id().map(UserId::from)).collect())
+    }
+
+    /// Reads these users in brief, by one request; those that do not exist are left out.
+    pub(super) async fn search_by_id(&self, ids: &[UserId]) -> Result<Vec<Entry<User>>, SourceError> {
         let search = format!("id:{}", ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "));
         let query = [("search", search.as_str()), ("briefRepresentation", "true")];
-        let page = self.page::<User>(Asked::Users, &["users"], &query, (0, ids.len() + 1), None).await?;
-        Ok(page.iter().flatten().filter_map(|entry| entry.id().map(UserId::from)).collect())
+        Ok(self.page::<User>(Asked::Users, &["users"], &query, (0, ids.len() + 1), None).await?.unwrap_or_default())
     }
 }
 

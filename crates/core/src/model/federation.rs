@@ -12,12 +12,19 @@ pub struct Federated {
     /// The user's login in Keycloak; `None`: it was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
+    /// The id of the user's LDAP entry, which stays if the login changes; `None`: the provider is not LDAP, or it was not
+    /// recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ldap_id: Option<String>,
 }
+
+/// The attribute in which Keycloak shows the id of a user's LDAP entry.
+pub const LDAP_ID: &str = "LDAP_ID";
 
 impl Federated {
     /// Creates the record of a user whose login was not recorded.
     pub fn of(component: &str) -> Self {
-        Self { component: component.to_owned(), login: None }
+        Self { component: component.to_owned(), login: None, ldap_id: None }
     }
 }
 

@@ -158,7 +158,7 @@ impl Packable for Link {
 
     fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
         let account = Compact::from(self.account.as_str());
-        let federated = self.federated.as_ref().map(|one| (names.number(&one.component), &one.login));
+        let federated = self.federated.as_ref().map(|one| (names.number(&one.component), &one.login, &one.ldap_id));
         // The written name equals the current one in most links.
         let written_name = self.written.name.as_ref().map(|name| Some(name).filter(|name| **name != self.name));
         let attributes: Vec<(u32, &String)> =
@@ -176,7 +176,7 @@ impl Packable for Link {
         type Packed<'a> = (
             Compact<'a>,
             String,
-            Option<(u32, Option<String>)>,
+            Option<(u32, Option<String>, Option<String>)>,
             PackedWritten,
             (Vec<u32>, Vec<u32>),
             [Option<i64>; 3],
@@ -199,7 +199,11 @@ impl Packable for Link {
         Self {
             user: key.into(),
             account: account.to_string().into(),
-            federated: federated.map(|(component, login)| Federated { component: text(component), login }),
+            federated: federated.map(|(component, login, ldap_id)| Federated {
+                component: text(component),
+                login,
+                ldap_id,
+            }),
             seen_alive,
             written: Written {
                 name: written_name.map(|other| other.unwrap_or_else(|| name.clone())),
@@ -337,7 +341,11 @@ mod tests {
             user: "1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
             account: "2f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11".into(),
             name: "alice".to_owned(),
-            federated: Some(Federated { component: "ldap".to_owned(), login: Some("ada".to_owned()) }),
+            federated: Some(Federated {
+                component: "ldap".to_owned(),
+                login: Some("ada".to_owned()),
+                ldap_id: Some("e187".to_owned()),
+            }),
             seen_alive: Some(at(1)),
             written: Written {
                 is_new: true,

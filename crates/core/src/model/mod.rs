@@ -51,7 +51,7 @@ pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use event_poll::{
     EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,
 };
-pub use federation::{Federated, federation};
+pub use federation::{Federated, LDAP_ID, federation};
 pub use group_rules::{
     ConstantGroup, EmptyGroups, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers,
 };

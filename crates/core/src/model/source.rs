@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Federated, GroupId, UserId, UserRoles, federation,
+    Federated, GroupId, LDAP_ID, UserId, UserRoles, federation,
     packed::{self, Names, Packable},
     path_names,
 };
@@ -81,8 +81,12 @@ impl UserState {
 
     /// Returns the federation provider that the user comes from, if any, as a link records it.
     pub fn federated(&self) -> Option<Federated> {
-        let login = Some(self.username.clone());
-        self.federation().map(|component| Federated { component: component.to_owned(), login })
+        let ldap_id = self.attributes.get(LDAP_ID).and_then(|values| values.first());
+        self.federation().map(|component| Federated {
+            component: component.to_owned(),
+            login: Some(self.username.clone()),
+            ldap_id: ldap_id.cloned(),
+        })
     }
 }
 

@@ -236,12 +236,8 @@ impl Planned {
         self.asks_provider |= *doubt == ProviderAnswer::NotAsked;
         let name = &account.name;
         self.findings.unconfirmed.push(match doubt {
-            ProviderAnswer::Unconfirmed(reason) | ProviderAnswer::ToApprove(reason) => {
-                format!("{name}: {why}, but {reason}. Nothing is removed")
-            }
-            ProviderAnswer::NotAsked | ProviderAnswer::Confirmed | ProviderAnswer::OnlyDisabled => {
-                format!("{name}: {why}. Its federation provider is asked before anything is removed")
-            }
+            ProviderAnswer::Unconfirmed(reason) => format!("{name}: {why}, but {reason}. Nothing is removed"),
+            _ => format!("{name}: {why}. usersync asks its federation provider before it removes anything"),
         });
     }
 

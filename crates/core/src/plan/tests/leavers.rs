@@ -104,7 +104,7 @@ fn an_account_of_a_leaver_that_cannot_be_deactivated_is_reported_while_it_is_act
 
 #[test]
 fn an_active_account_of_a_federated_leaver_is_not_changed() {
-    let text = |why: &str| format!("alice: {why}. Its federation provider is asked before anything is removed");
+    let text = |why: &str| format!("alice: {why}. usersync asks its federation provider before it removes anything");
     let expected = |why| Planned {
         findings: Findings { unconfirmed: vec![text(why)], ..Findings::default() },
         asks_provider: true,
@@ -270,7 +270,7 @@ fn words(planned: &Planned) -> Vec<String> {
 
 #[test]
 fn each_action_on_each_leaver_and_each_account() {
-    const DOUBT: &str = "Its federation provider is asked before anything is removed";
+    const DOUBT: &str = "usersync asks its federation provider before it removes anything";
     let keys = ["leavers.deleted", "leavers.disabled", "leavers.out_of_scope"];
     let active = || Account { groups: Some(vec!["g0".into(), "g5".into()]), ..account() };
     let inactive = || Account { active: false, ..active() };

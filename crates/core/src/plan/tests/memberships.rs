@@ -117,8 +117,8 @@ fn removal_from_an_adopted_group_waits_for_approval_unless_usersync_added_the_me
 
 #[test]
 fn a_federated_user_is_added_to_groups_but_not_removed_from_any() {
-    let text = "alice: in 2 groups that Keycloak does not return. Its federation provider is asked before anything is \
-                removed";
+    let text = "alice: in 2 groups that Keycloak does not return. usersync asks its federation provider before \
+                it removes anything";
     for target in [[0, 1], [1, 2]] {
         let mut given = members(&[3], &target);
         given.link_mut().federated = Some(Federated::of("ldap"));
