@@ -81,7 +81,8 @@ pub fn intend(
         (Some((other, _)), None) => return Intended::Ask(other.clone()),
         (None, _) => {}
     }
-    if let Some(id) = fed.filter(|id| rules.creates_at(&group.path) || is_named(id)) {
+    let is_renamed = || rules.creates_at(&group.path) && wanted_rename(group, table, capabilities).is_some();
+    if let Some(id) = fed.filter(|id| is_named(id) || is_renamed()) {
         return Intended::InSync(id.clone());
     }
     let managed = table.managed_named(&name, case);
@@ -321,7 +322,9 @@ impl Case<'_> {
         });
         let merged = policy::is_merged(&group.name, &self.connector.policy.groups);
         let is_managed = matches!(former, Some(GroupMapping::Managed { .. }));
-        if !is_managed && self.is_left_empty(group, if merged { &namesakes } else { &[] }).await? {
+        // Groups of one name are a conflict, whether they have members or not.
+        let conflicts = !merged && !namesakes.is_empty();
+        if !is_managed && !conflicts && self.is_left_empty(group, &namesakes).await? {
             if former.is_some() {
                 // Unknown again, so that its first member raises its task.
                 self.step.group = Some(GroupWrite::Forget { source: group.id.clone() });
@@ -332,7 +335,7 @@ impl Case<'_> {
         if merged && self.waits_for_first(group, &namesakes).await? {
             return Ok(false);
         }
-        if !merged && !namesakes.is_empty() {
+        if conflicts {
             let table = self.engine.group_table(&self.claim.pair).await?;
             let known = |other: &GroupState| {
                 table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
@@ -392,9 +395,11 @@ impl Case<'_> {
     /// the claim was released.
     async fn waits_for_first(&mut self, group: &GroupState, others: &[GroupState]) -> Result<bool, WorkError> {
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let Some(first) = others.iter().map(|other| &other.id).min().filter(|first| **first < group.id) else {
-            return Ok(false);
-        };
+        let rules = &self.connector.policy.groups;
+        // One that is not created waits for each that is.
+        let creates = rules.creates_at(&group.path);
+        let creating = others.iter().filter(|other| rules.creates_at(&other.path)).map(|other| &other.id);
+        let Some(first) = creating.min().filter(|first| !creates || **first < group.id) else { return Ok(false) };
         let (case, own) = (self.info.capabilities.group_case, table.mapping(&group.id));
         let is_known = match (table.mapping(first), own) {
             (Some(first), _) if !case.same(first.name(), &group.name) => false,

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use usersync::model::{Account, GroupId, GroupMapping, LeaverAction, Link, TargetGroupId, UserId};
+use usersync::model::{
+    Account, EmptyGroups, GroupId, GroupMapping, LeaverAction, Link, ManagedGroup, TargetGroupId, UnmanagedMembers,
+    UserId,
+};
 
 use crate::{
-    rules::CONSTANT,
+    rules::{CONSTANT, WRONG},
     scenario::BYSTANDERS,
-    world::{Realm, World},
+    world::{Person, Realm, World},
 };
 
 /// Login of the unmanaged account in the target, a member of the first group.
@@ -18,6 +21,7 @@ pub struct Known {
     pub realm: usize,
     pub links: Vec<Link>,
     pub mappings: Vec<(GroupId, GroupMapping)>,
+    pub managed: Vec<ManagedGroup>,
 }
 
 impl Known {
@@ -47,6 +51,10 @@ impl Known {
             return leaving.is_none().then(|| format!("{id} has no account"));
         };
         let Some(account) = world.accounts.get(&link.account) else {
+            // A leaver's account may have been deleted.
+            if leaving.is_some() {
+                return None;
+            }
             return Some(format!("{id} is linked to {}, which is not there", link.account));
         };
         let login = rules.login(person);
@@ -65,8 +73,14 @@ impl Known {
         if account.display_name != rules.display_name(id.as_str()) {
             return Some(format!("{id}: {} is shown as {}", account.id, account.display_name));
         }
-        let mut wanted: BTreeSet<TargetGroupId> = person.groups.iter().filter_map(|group| self.fed(group)).collect();
-        wanted.extend(world.group_named(CONSTANT).filter(|_| rules.grants_constant(person)).map(|group| group.id));
+        let mut wanted: BTreeSet<TargetGroupId> =
+            rules.groups_of(person).iter().filter_map(|group| self.fed(group)).collect();
+        wanted.extend(
+            world
+                .group_named(CONSTANT)
+                .filter(|_| rules.decides_constant() && rules.grants_constant(person))
+                .map(|group| group.id),
+        );
         let actual = managed_groups(world, account);
         (wanted != actual).then(|| format!("{id}: {} is in {actual:?}, not in {wanted:?}", account.id))
     }
@@ -80,42 +94,90 @@ impl Known {
     }
 
     /// Returns violations of the group rules. A group with a unique name feeds the target's group of that name; of
-    /// several with one name at most one does.
+    /// several with one name at most one does, unless the policy merges them.
     fn wrong_groups(&self, world: &World, realm: &Realm) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let (mut wrong, rules) = (Vec::new(), &world.rules);
         for (id, name) in &realm.groups {
-            let Some(wanted) = world.rules.group(id.as_str(), name) else {
+            let Some(wanted) = rules.group(id.as_str(), name) else {
                 wrong.extend(self.fed(id).map(|fed| format!("group {id} is not synced, but feeds {fed}")));
                 continue;
             };
-            let namesakes: Vec<&GroupId> =
-                realm.groups.iter().filter(|(_, other)| *other == name).map(|(id, _)| id).collect();
-            match (self.fed(id), namesakes.len()) {
-                (Some(fed), _)
-                    if world
-                        .groups
-                        .get(&fed)
-                        .is_none_or(|(known, _)| known.to_lowercase() != wanted.to_lowercase()) =>
-                {
+            let has_name =
+                |(other, known): &(&GroupId, &String)| *known == name && rules.group(other.as_str(), known).is_some();
+            let namesakes: Vec<&GroupId> = realm.groups.iter().filter(has_name).map(|(id, _)| id).collect();
+            let is_alone = rules.merged || namesakes.len() == 1;
+            match self.fed(id) {
+                Some(fed) if !rules.may_keep_names() && !has_name_of(world, &fed, &wanted) => {
                     wrong.push(format!("group {id} is called {wanted}, but feeds {fed}"));
                 }
-                (None, 1) => wrong.push(format!("group {id}, called {name}, feeds none")),
+                None if is_alone && is_due(world, realm, &namesakes, &wanted) => {
+                    wrong.push(format!("group {id}, called {name}, feeds none"));
+                }
                 _ => {}
             }
-            if namesakes.iter().filter(|id| self.fed(id).is_some()).count() > 1 {
+            // Groups that were merged before stay so until they have different names.
+            let feeding = namesakes.iter().filter(|id| self.fed(id).is_some()).count();
+            if feeding > 1 && !world.were_merged {
                 wrong.push(format!("more than one group called {name} feeds one"));
             }
         }
         let gone = self.mappings.iter().filter(|(id, _)| !realm.groups.contains_key(id) && !id.is_constant());
         wrong.extend(gone.map(|(id, _)| format!("group {id} is gone, but still known")));
+        let created = world.groups.values().filter(|(name, _)| name.starts_with(WRONG));
+        wrong.extend(created.map(|(name, _)| format!("rules that do not apply to the target give it {name}")));
         wrong
+    }
+
+    /// Returns whether a group has no member in scope.
+    fn is_empty(&self, world: &World, group: &GroupId) -> bool {
+        let rules = &world.rules;
+        let is_member = |person: &Person| rules.has_in_scope(person) && rules.groups_of(person).contains(group);
+        !world.realms[self.realm].users.values().any(is_member)
     }
 }
 
-/// Returns the groups of an account that usersync has to keep in sync. A constant group that is no longer in the policy
-/// keeps its members.
+/// Returns whether the groups of one name should feed a group of the target.
+fn is_due(world: &World, realm: &Realm, namesakes: &[&GroupId], wanted: &str) -> bool {
+    let rules = &world.rules;
+    // A full reconcile creates the group also for a disabled user, an event does not.
+    let is_member = |person: &&Person| {
+        rules.on_leaving(Some(person)).is_none()
+            && namesakes.iter().any(|group| rules.groups_of(person).contains(*group))
+    };
+    let members = realm.users.values().filter(is_member).count();
+    rules.creates(members) || rules.adopts(members) && world.group_named(wanted).is_some()
+}
+
+fn has_name_of(world: &World, group: &TargetGroupId, wanted: &str) -> bool {
+    world.groups.get(group).is_some_and(|(known, _)| known.to_lowercase() == wanted.to_lowercase())
+}
+
+/// Returns what full reconciles should have done that events do not: deletions of empty groups, and removals of
+/// unmanaged members.
+pub fn after_runs(world: &World, known: &[Known]) -> Vec<String> {
+    let stranger = world.account_named(STRANGER).map(|account| &account.id);
+    let mut wrong = Vec::new();
+    for known in known {
+        for managed in known.managed.iter().filter(|managed| !managed.sources.iter().any(|(_, id)| id.is_constant())) {
+            let Some((name, members)) = world.groups.get(&managed.id) else { continue };
+            let is_fed = managed.sources.iter().any(|(_, id)| known.fed(id).as_ref() == Some(&managed.id));
+            let is_empty = members.is_empty() && managed.sources.iter().all(|(_, id)| known.is_empty(world, id));
+            if is_fed && is_empty && !managed.adopted && world.rules.empty == EmptyGroups::Delete {
+                wrong.push(format!("group {name} is empty and still there"));
+            }
+            let has_stranger = stranger.is_some_and(|id| members.contains(id));
+            if is_fed && has_stranger && world.rules.unmanaged == UnmanagedMembers::Remove {
+                wrong.push(format!("{STRANGER} is still in {name}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Returns the groups of an account that usersync has to keep in sync. A constant group that is for new accounts, or no
+/// longer in the policy, keeps its members.
 fn managed_groups(world: &World, account: &Account) -> BTreeSet<TargetGroupId> {
-    let former = world.group_named(CONSTANT).filter(|_| !world.rules.has_constant());
+    let former = world.group_named(CONSTANT).filter(|_| !world.rules.decides_constant());
     let mut groups: BTreeSet<TargetGroupId> = world.read_account(account).groups.into_iter().flatten().collect();
     groups.retain(|group| former.as_ref().is_none_or(|former| former.id != *group));
     groups
@@ -149,8 +211,9 @@ pub fn always(world: &World, known: &[Known], before_run: bool) -> Vec<String> {
         wrong.push(format!("S2: {subject:?} is still claimed"));
     }
     let stranger = world.account_named(STRANGER);
+    let is_removed = |stranger: &Account| world.read_account(stranger).groups.is_none_or(|groups| groups.is_empty());
     if let Some(stranger) = stranger
-        && (!stranger.active || world.read_account(stranger).groups.is_none_or(|groups| groups.is_empty()))
+        && (!stranger.active || !world.removed_unmanaged && is_removed(stranger))
     {
         wrong.push("only what is ours: the stranger was changed".into());
     }

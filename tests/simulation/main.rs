@@ -118,10 +118,10 @@ const WAVE: Scenario = Scenario {
     max_members_per_call: 2,
     ..THREE
 };
-/// Three users and one that is created later, in two groups, with a drawn policy.
+/// Three users and one that is created later, in two groups and one below them, with a drawn policy.
 const POLICIES: Scenario = Scenario {
     draws_policy: true,
-    groups: &[("g0", "staff"), ("g1", "crew")],
+    groups: &[("g0", "staff"), ("g1", "crew"), ("g1.a", "team")],
     group_names: &["staff", "crew", "guests"],
     kinds: &[
         Toggle("u0"),
@@ -130,6 +130,8 @@ const POLICIES: Scenario = Scenario {
         Member("u1", "g0"),
         Member("u1", "g1"),
         Member("u2", "g1"),
+        Member("u1", "g1.a"),
+        Member("u2", "g1.a"),
         Delete("u2"),
         Born("u3"),
         Member("u3", "g0"),

@@ -593,6 +593,7 @@ impl EngineStore for WatchedStore {
     }
 
     async fn request_run(&self, pair: &Pair) -> StoreResult<()> {
+        self.shared.world().run_requested = true;
         self.quietly(self.inner.request_run(pair)).await
     }
 

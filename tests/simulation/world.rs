@@ -13,14 +13,14 @@ use usersync::{
     engine::Clock,
     model::{
         Account, AccountId, ChangeOutcome, ErrorClass, EventOutcome, GroupId, GroupState, IntentId, NewEvent,
-        Operation, Subject, TargetGroup, TargetGroupId, Token, UserId, UserRoles, UserState,
+        Operation, Subject, TargetGroup, TargetGroupId, Token, UnmanagedMembers, UserId, UserRoles, UserState,
     },
     targets::{Applied, TargetError, TargetErrorKind},
 };
 
 use crate::{
     gates::{Actor, Gates, Opens},
-    rules::Rules,
+    rules::{Rules, parent},
 };
 
 /// How much later than its deadline a request may arrive; the engine's own margin.
@@ -95,6 +95,7 @@ pub enum StoreFault {
 }
 
 /// State of the world.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct World {
     /// How the next calls of the store fail, and how many.
     pub store_out: Option<(StoreFault, u32)>,
@@ -104,6 +105,10 @@ pub struct World {
     pub realms: Vec<Realm>,
     /// The policy in force.
     pub rules: Rules,
+    /// Whether a policy was in force that merges groups of one name.
+    pub were_merged: bool,
+    /// Whether a policy was in force that removes unmanaged members.
+    pub removed_unmanaged: bool,
     pub pending: Option<Pending>,
     pub events: Vec<OnItsWay>,
     pub accounts: BTreeMap<AccountId, Account>,
@@ -123,6 +128,8 @@ pub struct World {
     pub fail_reading: bool,
     /// Users that existed, were enabled and in scope all the time.
     pub never_off: BTreeSet<UserId>,
+    /// Whether a full reconcile was requested and has not started.
+    pub run_requested: bool,
     /// Times at which accounts were deactivated.
     pub deactivated_at: Vec<Timestamp>,
     /// Number of requests ever sent.
@@ -132,6 +139,8 @@ pub struct World {
     /// Violated properties.
     pub violations: Vec<String>,
     numbers: u64,
+    /// Number of accounts that were ever created.
+    accounts_made: u64,
 }
 
 impl World {
@@ -139,6 +148,8 @@ impl World {
         Self {
             now: BEGIN,
             realms,
+            were_merged: rules.merged,
+            removed_unmanaged: rules.unmanaged == UnmanagedMembers::Remove,
             rules,
             pending: None,
             events: Vec::new(),
@@ -154,11 +165,13 @@ impl World {
             hidden: BTreeMap::new(),
             fail_reading: false,
             never_off: BTreeSet::new(),
+            run_requested: false,
             deactivated_at: Vec::new(),
             sent: 0,
             trace: Vec::new(),
             violations: Vec::new(),
             numbers: 0,
+            accounts_made: 0,
         }
     }
 
@@ -196,6 +209,8 @@ impl World {
 
     /// Replaces the policy.
     pub fn become_rules(&mut self, rules: Rules) {
+        self.were_merged |= rules.merged;
+        self.removed_unmanaged |= rules.unmanaged == UnmanagedMembers::Remove;
         self.rules = rules;
         self.watch();
     }
@@ -277,7 +292,8 @@ impl World {
 
     /// Creates an account without usersync.
     pub fn make_account(&mut self, name: &str, display_name: &str) -> Account {
-        let id = AccountId::from(format!("a{}", self.accounts.len()));
+        let id = AccountId::from(format!("a{}", self.accounts_made));
+        self.accounts_made += 1;
         let account = Account {
             id: id.clone(),
             name: name.into(),
@@ -623,7 +639,11 @@ impl World {
 
 fn group_state(realm: &Realm, id: &GroupId) -> Option<GroupState> {
     let name = realm.groups.get(id)?;
-    Some(GroupState::new(id.clone(), name.clone(), format!("/{id}/{name}")))
+    let above = match parent(id) {
+        Some(parent) => group_state(realm, &parent)?.path,
+        None => format!("/{id}"),
+    };
+    Some(GroupState::new(id.clone(), name.clone(), format!("{above}/{name}")))
 }
 
 impl Realm {

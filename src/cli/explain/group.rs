@@ -415,11 +415,14 @@ impl Outlook<'_> {
             Intended::Create(name) => {
                 let is_managed = matches!(self.table.mapping(self.id), Some(GroupMapping::Managed { .. }));
                 let waits_for_member = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
-                if waits_for_member && !is_managed && self.is_empty(group).await? {
-                    vec![format!("nothing: it is created once it has a member in scope ({})", rules.setting("empty"))]
+                let same_name = self.same_name(group, &name, info).await?;
+                vec![if let Some(why) = same_name {
+                    format!("nothing: {why}")
+                } else if waits_for_member && !is_managed && self.is_empty(group).await? {
+                    format!("nothing: it is created once it has a member in scope ({})", rules.setting("empty"))
                 } else {
-                    vec![self.creation(group, &name, info).await?]
-                }
+                    self.creation(group, &name, info).await?
+                }]
             }
             Intended::None(why) => match self.table.mapping(self.id) {
                 Some(GroupMapping::Managed { .. }) if self.keeps(group).await? => {
@@ -472,19 +475,23 @@ impl Outlook<'_> {
         Ok(policy::selects_nothing_by_one(rules, &listed.items))
     }
 
-    /// Describes how the group comes to a target group of this name.
-    async fn creation(&self, group: &GroupState, name: &str, info: &TargetInfo) -> Result<String, String> {
+    /// Returns why another group in Keycloak of this name is a conflict; `None`: there is none, or they are merged.
+    async fn same_name(&self, group: &GroupState, name: &str, info: &TargetInfo) -> Result<Option<String>, String> {
+        let rules = &self.policy.groups;
+        if policy::is_merged(&group.name, rules) || group.id.is_constant() {
+            return Ok(None);
+        }
         let case = info.capabilities.group_case;
         let mut namesakes = self.source.groups_named(&group.name).await.map_err(|error| error.text)?;
         namesakes.retain(|other| {
-            let is_synced = policy::left_out(other, &self.policy.groups).is_none() && other.verdict.fault().is_none();
+            let is_synced = policy::left_out(other, rules).is_none() && other.verdict.fault().is_none();
             is_synced && other.id != group.id && case.same(&other.name, &group.name)
         });
-        let merged = policy::is_merged(&group.name, &self.policy.groups);
-        if !merged && !group.id.is_constant() && !namesakes.is_empty() {
-            let why = policy::same_name(name, &self.policy.groups, namesakes.iter().chain([group]));
-            return Ok(format!("nothing: {why}"));
-        }
+        Ok((!namesakes.is_empty()).then(|| policy::same_name(name, rules, namesakes.iter().chain([group]))))
+    }
+
+    /// Describes how the group comes to a target group of this name.
+    async fn creation(&self, group: &GroupState, name: &str, info: &TargetInfo) -> Result<String, String> {
         let found = self.target.group_named(name).await.map_err(|error| error.text)?;
         Ok(match (found, self.table.renamable(&group.id)) {
             (Some(found), _) => self.adoption(&found),

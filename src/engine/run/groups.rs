@@ -63,6 +63,7 @@ impl Run<'_> {
             }
             let sharing = names.get(&case.fold(&group.name)).filter(|_| shares).map_or(&[][..], Vec::as_slice);
             if matches!(intended, Intended::Create(_))
+                && namesakes.is_none()
                 && self.is_left_empty(group, sharing, &table, with_members.as_ref())
             {
                 match (table.mapping(&group.id), self.options.mode) {

@@ -82,6 +82,25 @@ async fn groups_that_share_a_name_are_created_for_the_member_of_one_of_them() {
 }
 
 #[tokio::test]
+async fn an_empty_group_and_another_one_of_its_name_are_a_conflict_that_no_run_works_on_again() {
+    for json in [r#"{"empty": "skip"}"#, r#"{"empty": "delete"}"#] {
+        let w = ruled(json).await;
+        w.realm().leave(&w.id("ben"), &group(&w, "/ops/admins")).await.expect("left");
+        w.settled().await;
+        for _ in 0..3 {
+            let report = w.run().await;
+            assert_eq!((report.raised, report.planned_total()), (0, 0), "{json}: {report:?}");
+            let why = "two groups in Keycloak have the name admins in the target: /eng/admins and /ops/admins";
+            assert!(report.unsupported.iter().all(|text| text.contains(why)), "{json}: {report:?}");
+            assert_eq!(report.unsupported.len(), 2, "{json}: {report:?}");
+            assert_eq!(groups_of(&w), ["eng", "staff"], "{json}");
+            w.settled().await;
+        }
+        assert_eq!(w.dry_run().await.planned_total(), 0, "{json}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_group_that_usersync_created_is_deleted() {
     let w = ruled(DELETE).await;
     w.run().await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     demo::stack::StackOptions,
-    model::{ApprovalKind, FirstRun, GroupRules, Policy, RunOutcome},
+    model::{ApprovalKind, FirstRun, GroupRules, Limited, Policy, RunOutcome},
 };
 use usersync_simulators::{Fault, jira::NewAccount, keycloak::NewUser};
 
@@ -274,6 +274,29 @@ async fn restarted(w: World, json: &str) -> World {
     let w = on(servers).await;
     w.run_of_changed_policy().await;
     w
+}
+
+#[tokio::test]
+async fn a_group_that_kept_its_name_gets_the_new_one_once_the_policy_creates_groups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Some(folder.path().join("usersync.db"));
+    let mut w =
+        ruled_with(StackOptions { store, ..policy(|policy| policy.groups = rules("{\"named_by\": \"path\"}")) }).await;
+    w.run().await;
+    for json in [r#"{"named_by": "path", "suffix": "-x", "create": false}"#, r#"{"named_by": "path", "suffix": "-x"}"#]
+    {
+        let World { mut servers, stack } = w;
+        stack.stop().await;
+        servers.set_policy(Policy { first_run: FirstRun::Apply, groups: rules(json), ..Policy::default() });
+        w = on(servers).await;
+        w.run().await;
+        assert!(w.members("eng-admins") == ["ann"] || w.members("eng-admins-x") == ["ann"], "{json}");
+    }
+    // All memberships that usersync added are removed, which is more than the limit.
+    w.decide(ApprovalKind::SafetyLimit(Limited::RemoveMember), true).await;
+    assert_eq!((w.members("eng-admins-x"), w.members("eng-admins")), (vec!["ann".to_owned()], Vec::new()));
+    let again = w.run().await;
+    assert!(!again.has_problems() && again.planned.is_empty() && again.unsupported.is_empty(), "{again:?}");
 }
 
 #[tokio::test]

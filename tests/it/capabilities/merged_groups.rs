@@ -162,3 +162,29 @@ async fn merged_names_that_differ_in_case_do_not_wait_for_each_other_without_end
         assert!(w.tasks().await.is_empty(), "{:?}", w.tasks().await);
     }
 }
+
+#[tokio::test]
+async fn groups_that_keep_their_merged_name_do_not_wait_for_each_other_without_end() {
+    // Which of the two creates the group; the one with the smaller id is the first.
+    for creating in [None, Some(0), Some(1)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let w = stored(MERGED, &folder).await;
+        w.run().await;
+        let mut paths = ["/eng/admins", "/ops/admins"];
+        paths.sort_by_key(|path| group(&w, path));
+        let overrides = creating.map(|place: usize| serde_json::json!({ "path": paths[place], "create": true }));
+        let rules = serde_json::json!({
+            "merged": ["*"], "suffix": "-x", "create": false, "overrides": Vec::from_iter(overrides)
+        });
+        let w = restarted(w, &rules.to_string()).await;
+        for path in paths {
+            w.realm().join(&w.id("staff1"), &group(&w, path)).await.expect("joined");
+        }
+        w.settled().await;
+        let report = w.run().await;
+        assert!(report.planned.is_empty() && w.tasks().await.is_empty(), "{creating:?}: {report:?}");
+        let members = vec!["ann".to_owned(), "ben".to_owned(), "staff1".to_owned()];
+        let (admins, new) = if creating.is_none() { (members, vec![]) } else { (vec![], members) };
+        assert_eq!((w.members("admins"), w.members("admins-x")), (admins, new), "{creating:?}");
+    }
+}

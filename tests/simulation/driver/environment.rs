@@ -94,7 +94,7 @@ impl Simulation<'_> {
         let rules = self.scenario.draw_rules(&mut self.rng);
         {
             let mut world = self.shared.world();
-            world.say(format!("the policy changes: {}", rules.policy()));
+            world.say(format!("the policy changes: {}", rules.policy(&self.pairs[0].target)));
             world.become_rules(rules);
         }
         self.restart().await;

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Engine, Jitter, Report, RunOptions, Tally, TargetPort, WorkError},
-    model::{AdoptRule, ErrorClass, FirstRun, Limited, Pair, Policy, RunTrigger, Safety},
+    model::{AdoptRule, EmptyGroups, ErrorClass, FirstRun, Limited, Pair, Policy, RunTrigger, Safety},
     store::{ChangeFilter, EngineStore, OperatorStore, PairState, StoreReads, TaskFilter, sqlite::SqliteStore},
 };
 
@@ -131,6 +131,10 @@ impl<'s> Simulation<'s> {
         let _told = Visibility(self.scenario, self.seed, Arc::clone(&self.shared));
         self.begin().await;
         self.interleave().await;
+        if self.shared.world().run_requested {
+            self.lost = true;
+            self.run_since.clear();
+        }
         let mut wrong = self.check(self.scenario.safety.is_none()).await;
         // If nothing was lost, both sides are in sync already: a check of a few simulations suffices.
         let worth_while = self.lost || self.seed.is_multiple_of(4);
@@ -161,6 +165,10 @@ impl<'s> Simulation<'s> {
         let shown = world.show();
         world.trace.clear();
         world.say(format!("begin: {shown}"));
+        if self.scenario.draws_policy {
+            let policy = world.rules.policy(&self.pairs[0].target);
+            world.say(format!("the policy: {policy}"));
+        }
     }
 
     /// Completes a run while nothing else happens.
@@ -209,8 +217,10 @@ impl<'s> Simulation<'s> {
 
     /// Checks that both sides are in sync after a full reconcile, and that another one and a plan find nothing to do.
     async fn check_runs(&mut self) -> Vec<String> {
-        self.shared.world().say("--- a full reconcile while nothing else happens");
-        for realm in 0..self.pairs.len() {
+        // A group whose last member a run removes is deleted by the next one.
+        let runs = if self.shared.world().rules.empty == EmptyGroups::Delete { 2 } else { 1 };
+        for realm in (0..self.pairs.len()).flat_map(|realm| std::iter::repeat_n(realm, runs)) {
+            self.shared.world().say("--- a full reconcile while nothing else happens");
             self.run_alone(realm, RunOptions::apply(RunTrigger::Schedule)).await;
             self.work_alone().await;
             while self.waits_for_approval().await {
@@ -220,6 +230,8 @@ impl<'s> Simulation<'s> {
         }
         self.lost = false;
         let mut wrong = self.check(true).await;
+        let known = self.known().await;
+        wrong.extend(checks::after_runs(&self.shared.world(), &known));
         let sent = self.shared.world().sent;
         for realm in 0..self.pairs.len() {
             for options in [RunOptions::dry(RunTrigger::Operator), RunOptions::apply(RunTrigger::Schedule)] {
@@ -285,6 +297,7 @@ impl<'s> Simulation<'s> {
             }
             Next::StartRun(realm) => {
                 self.left.run -= 1;
+                self.shared.world().run_requested = false;
                 self.shared.world().say(format!("run {realm} begins"));
                 // A later run makes up for accounts that are not found now.
                 let finds_all = {
@@ -429,7 +442,8 @@ impl<'s> Simulation<'s> {
         for (realm, pair) in self.pairs.iter().enumerate() {
             let links = self.store.links(pair).await.expect("the store answers");
             let mappings = self.store.group_mappings(pair).await.expect("the store answers");
-            known.push(Known { realm, links: links.iter().collect(), mappings });
+            let managed = self.store.managed_groups(&pair.target).await.expect("the store answers");
+            known.push(Known { realm, links: links.iter().collect(), mappings, managed });
         }
         known
     }
@@ -496,7 +510,7 @@ fn engine(
 ) -> Arc<Engine> {
     let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, remove_members_percent: 0.0 };
     let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
-    let policy = shared.world().rules.apply_to(&policy);
+    let policy = shared.world().rules.apply_to(&policy, &pairs[0].target);
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
         let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);
