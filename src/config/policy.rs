@@ -8,11 +8,21 @@ use super::{
     problem::Place,
     reader::Table,
     typed::typed,
-    values::{Wrong, quoted},
+    values::{Wrong, kind_of, quoted},
 };
 use crate::model::{AccountTemplates, AttributeRule, Empty, GroupRules, LeaverAction, NamePattern, NamedBy, Policy};
 
+/// The tables of a policy.
+const TABLES: [&str; 6] = ["scope", "groups", "account", "matching", "leavers", "safety"];
+/// The tables of a policy for a single target.
+const OWN_TABLES: [&str; 3] = ["groups", "account", "matching"];
+
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
+    let lists = lists_for_tables(connector);
+    if !lists.is_empty() {
+        lists.into_iter().for_each(|(key, place, wrong)| connector.wrong(&key, place, wrong));
+        return None;
+    }
     let (policy, mut fine): (Policy, _) =
         typed(connector, "policy", "write [connector.policy] below its [[connector]]")?;
     let limits = [("percent", policy.safety.percent), ("remove_members_percent", policy.safety.remove_members_percent)];
@@ -47,10 +57,6 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     for (name, own) in &policy.targets {
         let path = ["targets", name.as_str(), "groups"];
         let Some(rules) = &own.groups else { continue };
-        if !at(connector, &path).is_some_and(|(_, value)| matches!(value.get_ref(), DeValue::Table(_))) {
-            let wrong = Wrong::new("a table of rules is expected").help("write it as { only = [\"/wiki/**\"] }");
-            mistakes.push((named(&path), value_at(connector, &path), wrong));
-        }
         mistakes.extend(group_mistakes(connector, &path, rules));
     }
     for (key, place, wrong) in mistakes {
@@ -89,6 +95,35 @@ fn clearing(templates: &AccountTemplates) -> Vec<&'static str> {
 
 /// A mistake, with its key and its place.
 type Mistake = (String, Place, Wrong);
+
+/// Returns the lists in place of tables, which serde would read by position.
+fn lists_for_tables(connector: &Table<'_>) -> Vec<Mistake> {
+    let Some(DeValue::Table(policy)) = connector.raw("policy").map(Spanned::get_ref) else { return Vec::new() };
+    let mut tables: Vec<(Vec<&str>, &Spanned<DeValue<'_>>)> = Vec::new();
+    for (key, value) in policy {
+        match (key.get_ref().as_ref(), value.get_ref()) {
+            ("targets", DeValue::Table(targets)) => {
+                for (target, value) in targets {
+                    let path = vec!["targets", target.get_ref().as_ref()];
+                    if let DeValue::Table(own) = value.get_ref() {
+                        let own = own.iter().filter(|(key, _)| OWN_TABLES.contains(&key.get_ref().as_ref()));
+                        tables.extend(own.map(|(key, value)| ([&path[..], &[key.get_ref().as_ref()]].concat(), value)));
+                    }
+                    tables.push((path, value));
+                }
+            }
+            (key, _) if TABLES.contains(&key) => tables.push((vec![key], value)),
+            _ => {}
+        }
+    }
+    let lists = tables.into_iter().filter(|(_, value)| matches!(value.get_ref(), DeValue::Array(_)));
+    let mistake = |(path, value): (Vec<&str>, &Spanned<DeValue<'_>>)| {
+        let wrong = Wrong::new(format!("this is {}, but a table is expected", kind_of(value.get_ref())));
+        let wrong = wrong.help(format!("write [connector.{}] and its keys below it", named(&path)));
+        (named(&path), Place::Span(value.span()), wrong)
+    };
+    lists.map(mistake).collect()
+}
 
 /// Returns the mistakes in the rules for groups at this path of the policy.
 fn group_mistakes(connector: &Table<'_>, path: &[&str], rules: &GroupRules) -> Vec<Mistake> {

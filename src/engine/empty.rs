@@ -161,7 +161,7 @@ impl Case<'_> {
         // A group that is gone lets its target group go at once if another group feeds it too.
         let is_shared = group.is_none() && managed.sources.len() > 1;
         let deleted = !is_shared
-            && plan::why_members_stay(pair, managed, &table, &self.info.capabilities).is_none()
+            && plan::why_members_stay(pair, managed, &table, rules, &self.info.capabilities).is_none()
             && managed.sources.iter().all(|(_, source)| deletes(source));
         Ok(deleted.then(|| managed.clone()))
     }

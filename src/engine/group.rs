@@ -216,6 +216,10 @@ impl Case<'_> {
             Intended::InSync(target) => return self.check_managed(group, &target, &table).await,
             Intended::Existing(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
+                // Nothing feeds it, so that it may be gone, or be wanted by several groups.
+                if table.managed(&target).is_none_or(|managed| managed.sources.is_empty()) {
+                    return self.make(group, policy::group_name(group, case), former).await;
+                }
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
                 let concerned = self.concerned(&group.id, former.as_ref()).await?;
                 self.manage(

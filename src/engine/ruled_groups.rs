@@ -14,8 +14,8 @@ use usersync_clients::meter::CallMeter;
 use crate::{
     keycloak::{EventPage, Federation, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
     model::{
-        ConstantGroup, ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed,
-        Policy, RoleName, UserId, UserRoles, UserState, path_names,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed, Policy,
+        RoleName, UserId, UserRoles, UserState, path_names,
     },
     policy,
 };
@@ -242,7 +242,7 @@ impl Source for RuledGroups {
 
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
         if id.is_constant() {
-            return Ok(self.rules.constant(id).map(ConstantGroup::group));
+            return Ok(self.rules.constant(id).map(|constant| self.rules.group_of(constant)));
         }
         Ok(self.source.group(id).await?.map(|group| self.named(group)))
     }

@@ -79,8 +79,9 @@ impl Case<'_> {
         }
         let table = self.engine.group_table(pair).await?;
         let Some(GroupMapping::Managed { group: fed, .. }) = table.mapping(&group.id) else { return Ok(None) };
-        let stays =
-            |managed: &&ManagedGroup| plan::why_members_stay(pair, managed, &table, &self.info.capabilities).is_some();
+        let stays = |managed: &&ManagedGroup| {
+            plan::why_members_stay(pair, managed, &table, rules, &self.info.capabilities).is_some()
+        };
         Ok(table.managed(fed).filter(|managed| !stays(managed)).cloned())
     }
 

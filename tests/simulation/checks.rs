@@ -110,7 +110,7 @@ impl Known {
                 Some(fed) if !rules.may_keep_names() && !has_name_of(world, &fed, &wanted) => {
                     wrong.push(format!("group {id} is called {wanted}, but feeds {fed}"));
                 }
-                None if is_alone && is_due(world, realm, &namesakes, &wanted) => {
+                None if is_alone && is_due(world, realm, id, &wanted) => {
                     wrong.push(format!("group {id}, called {name}, feeds none"));
                 }
                 _ => {}
@@ -136,14 +136,13 @@ impl Known {
     }
 }
 
-/// Returns whether the groups of one name should feed a group of the target.
-fn is_due(world: &World, realm: &Realm, namesakes: &[&GroupId], wanted: &str) -> bool {
+/// Returns whether a group should feed the target's group of this name.
+fn is_due(world: &World, realm: &Realm, group: &GroupId, wanted: &str) -> bool {
     let rules = &world.rules;
-    // A full reconcile creates the group also for a disabled user, an event does not.
-    let is_member = |person: &&Person| {
-        rules.on_leaving(Some(person)).is_none()
-            && namesakes.iter().any(|group| rules.groups_of(person).contains(*group))
-    };
+    // A full reconcile creates the group also for a disabled user, an event does not. The same holds for a member of
+    // another group that shares its name.
+    let is_member =
+        |person: &&Person| rules.on_leaving(Some(person)).is_none() && rules.groups_of(person).contains(group);
     let members = realm.users.values().filter(is_member).count();
     rules.creates(members) || rules.adopts(members) && world.group_named(wanted).is_some()
 }

@@ -570,6 +570,7 @@ impl World {
             }
             (Operation::DeleteUser { .. }, Some(id)) => {
                 self.accounts.remove(&id);
+                self.groups.values_mut().for_each(|(_, members)| drop(members.remove(&id)));
             }
             (Operation::AddMember { group, .. }, Some(id)) => {
                 self.members(group)?.insert(id);

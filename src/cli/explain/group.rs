@@ -366,7 +366,7 @@ impl Outlook<'_> {
     /// Describes what full reconciles do with members of the target group that no user is linked to.
     fn unmanaged(&self, group: &GroupState, managed: &ManagedGroup, info: &TargetInfo) -> String {
         let setting = self.policy.groups.unmanaged_members_at(&group.path);
-        let why = plan::why_members_stay(self.pair, managed, self.table, &info.capabilities);
+        let why = plan::why_members_stay(self.pair, managed, self.table, &self.policy.groups, &info.capabilities);
         match (setting, why) {
             (UnmanagedMembers::Keep, _) => "stay".to_owned(),
             (UnmanagedMembers::Report, _) => "stay, and each full reconcile lists them".to_owned(),
@@ -459,7 +459,9 @@ impl Outlook<'_> {
     /// Returns whether the policy deletes this target group once it is empty.
     fn is_deleted_once_empty(&self, group: &GroupState, id: &TargetGroupId, info: &TargetInfo) -> bool {
         let is_ours = |managed: &ManagedGroup| {
-            !managed.adopted && plan::why_members_stay(self.pair, managed, self.table, &info.capabilities).is_none()
+            !managed.adopted
+                && plan::why_members_stay(self.pair, managed, self.table, &self.policy.groups, &info.capabilities)
+                    .is_none()
         };
         self.policy.groups.empty_at(&group.path) == EmptyGroups::Delete && self.table.managed(id).is_some_and(is_ours)
     }

@@ -387,9 +387,9 @@ fn group_fields(
 ) -> Vec<Field> {
     let (capabilities, account) = (&there.info.capabilities, there.account.as_ref());
     let is_new = link.is_none_or(|link| link.written.is_new);
-    let granted = |constant: &&ConstantGroup| policy::grants(constant, user, is_new) == Ok(true);
+    let granted = |constant: &&ConstantGroup| policy::grants(constant, rules, user, is_new) == Ok(true);
     let constants: Vec<Arc<GroupState>> =
-        rules.constant.iter().filter(granted).map(|constant| Arc::new(constant.group())).collect();
+        rules.constant.iter().filter(granted).map(|constant| Arc::new(rules.group_of(constant))).collect();
     let wanted = user.all_groups().chain(&constants).map(|group| {
         let called = |id, name: &str| groups.managed(id).map_or_else(|| name.to_owned(), |own| own.name.clone());
         let (wanted, there) = match (groups.mapping(&group.id), group.verdict.fault()) {

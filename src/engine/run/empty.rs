@@ -97,7 +97,14 @@ impl Run<'_> {
         table.managed(group).is_some_and(|managed| {
             !managed.adopted
                 && managed.sources.len() == 1
-                && plan::why_members_stay(self.pair, managed, table, &self.info.capabilities).is_none()
+                && plan::why_members_stay(
+                    self.pair,
+                    managed,
+                    table,
+                    &self.connector.policy.groups,
+                    &self.info.capabilities,
+                )
+                .is_none()
         }) && self.paths.get(id).is_some_and(deletes)
     }
 
@@ -176,7 +183,14 @@ impl Run<'_> {
             let is_ours = |managed: &ManagedGroup| {
                 !managed.adopted
                     && managed.sources.len() == sources.len()
-                    && plan::why_members_stay(self.pair, managed, groups, &self.info.capabilities).is_none()
+                    && plan::why_members_stay(
+                        self.pair,
+                        managed,
+                        groups,
+                        &self.connector.policy.groups,
+                        &self.info.capabilities,
+                    )
+                    .is_none()
                     && !target.groups_incomplete.contains_key(&managed.name)
             };
             sources.iter().all(is_empty) && managed.is_some_and(is_ours) && target.was_read(id)

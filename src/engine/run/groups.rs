@@ -19,8 +19,8 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, ConstantGroup, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState,
-        Limited, ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, Limited,
+        ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
@@ -50,7 +50,8 @@ impl Run<'_> {
         let mut renames = 0;
         let mut holders = None;
         let with_members = self.with_members(source);
-        let constants: Vec<GroupState> = group_rules.constant.iter().map(ConstantGroup::group).collect();
+        let constants: Vec<GroupState> =
+            group_rules.constant.iter().map(|constant| group_rules.group_of(constant)).collect();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
             let intended = self.intended(group, &table, &source.groups, &mut holders);
@@ -103,7 +104,10 @@ impl Run<'_> {
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
-                Intended::Create(_) | Intended::Ask(_) if let Some(namesakes) = namesakes => {
+                Intended::Create(_) | Intended::Ask(_) | Intended::Existing(_)
+                    if let Some(namesakes) = namesakes
+                        && is_unfed(&intended, &table) =>
+                {
                     let name = policy::group_name(group, case);
                     let why = policy::same_name(&name, &self.connector.policy.groups, namesakes.iter().copied());
                     self.model_unmapped(&mut table, group, why);
@@ -494,6 +498,12 @@ impl Run<'_> {
         self.apply_groups(later, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
+}
+
+/// Returns whether no source group feeds the target group that is intended.
+fn is_unfed(intended: &Intended, table: &GroupTable) -> bool {
+    let Intended::Existing(id) = intended else { return true };
+    table.managed(id).is_none_or(|managed| managed.sources.is_empty())
 }
 
 /// Returns the groups that are synced, by their names in lower case where the target compares them so.

@@ -1,7 +1,10 @@
 //! Finds the unmanaged members of managed groups, which are accounts that no user is linked to, and reports or removes
 //! them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Item, Run,
@@ -18,8 +21,8 @@ use crate::{
         user::{GroupWork, Walked},
     },
     model::{
-        Account, AccountId, ApprovalKind, ConstantGroup, GroupId, GroupMapping, GroupState, IdSet, Limited,
-        ManagedGroup, RunMode, Subject, TargetGroupId, UnmanagedMembers, adoption_key,
+        Account, AccountId, ApprovalKind, GroupId, GroupMapping, GroupState, IdSet, Limited, ManagedGroup, RunMode,
+        Subject, TargetGroupId, UnmanagedMembers, adoption_key,
     },
     plan::{self, GroupTable, Presence},
     policy::{self, Verdict},
@@ -59,13 +62,14 @@ impl Run<'_> {
             let waiting = target.groups_with(is_removal).map(|group| (group.clone(), Found::default()));
             removals.0.extend(waiting.filter(|(group, _)| !source.has_failed_group(group)));
         }
-        let rules = &self.connector.policy.groups;
-        let constants: Vec<GroupState> = rules.constant.iter().map(ConstantGroup::group).collect();
+        let connector = Arc::clone(&self.connector);
+        let rules = &connector.policy.groups;
+        let constants: Vec<GroupState> = rules.constant.iter().map(|constant| rules.group_of(constant)).collect();
         let settings = self.member_settings(source, &constants, groups);
         for (id, accounts) in self.unmanaged_members(source, target, groups, &settings) {
             let (Some(managed), Some(own)) = (groups.managed(&id), settings.get(&id)) else { continue };
             let ours = managed.sources.iter().filter(|(connector, _)| *connector == self.pair.connector);
-            let why = match plan::why_members_stay(self.pair, managed, groups, &self.info.capabilities) {
+            let why = match plan::why_members_stay(self.pair, managed, groups, rules, &self.info.capabilities) {
                 _ if !own.removes || ours.count() != own.sources => Some(String::new()),
                 Some(why) => Some(why),
                 None if is_incomplete => Some("the read is incomplete".to_owned()),

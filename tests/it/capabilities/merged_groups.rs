@@ -154,6 +154,41 @@ async fn a_name_that_is_no_longer_merged_keeps_all_members_until_a_group_gets_an
 }
 
 #[tokio::test]
+async fn groups_that_shared_a_deleted_group_are_a_conflict_that_creates_nothing_until_they_have_two_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let w = stored(MERGED, &folder).await;
+    w.run().await;
+    let w = restarted(w, "{}").await;
+    w.run().await;
+    assert_eq!(w.members("admins"), both());
+    w.jira().remove_group("admins");
+    w.run().await;
+    w.settled().await;
+    let why = "two groups in Keycloak have the name admins in the target: /eng/admins and /ops/admins";
+    for _ in 0..2 {
+        let (plan, report) = (w.dry_run().await, w.run().await);
+        for report in [&plan, &report] {
+            assert!(report.planned.is_empty() && !report.has_problems(), "{report:?}");
+            for path in ["/eng/admins", "/ops/admins"] {
+                let why = format!("group {path}: {why}");
+                assert!(report.unsupported.iter().any(|text| text.starts_with(&why)), "{report:?}");
+            }
+        }
+        w.realm().join(&w.id("staff1"), &group(&w, "/eng/admins")).await.expect("joined");
+        w.settled().await;
+        assert!(!groups_of(&w).contains(&"admins".to_owned()), "{:?}", groups_of(&w));
+    }
+    w.realm().rename_group(&group(&w, "/ops/admins"), "night").await.expect("renamed");
+    w.settled().await;
+    w.run().await;
+    assert_eq!(
+        (w.members("admins"), w.members("night")),
+        (vec!["ann".into(), "staff1".into()], vec!["ben".to_owned()])
+    );
+    in_sync(&w).await;
+}
+
+#[tokio::test]
 async fn merged_names_that_differ_in_case_do_not_wait_for_each_other_without_end() {
     let w = ruled(r#"{"merged": ["admins"], "create": false}"#).await;
     w.realm().rename_group(&group(&w, "/ops/admins"), "ADMINS").await.expect("renamed");

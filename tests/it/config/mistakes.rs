@@ -445,6 +445,22 @@ fn each_mistake_has_its_location_and_its_message() {
              group's path",
         ),
         (
+            with_connector("policy.groups = [[]]"),
+            "usersync.toml:13:17: connector acme: policy.groups: this is a list, but a table is expected",
+        ),
+        (
+            with_connector("policy.scope = []"),
+            "usersync.toml:13:16: connector acme: policy.scope: this is a list, but a table is expected",
+        ),
+        (
+            with_connector("[connector.policy.targets]\njira-prod.groups = [[\"/wiki\"]]"),
+            "usersync.toml:14:20: connector acme: policy.targets.jira-prod.groups: this is a list, but a table is expected",
+        ),
+        (
+            with_connector("[connector.policy.targets]\njira-prod = []"),
+            "usersync.toml:14:13: connector acme: policy.targets.jira-prod: this is a list, but a table is expected",
+        ),
+        (
             with_connector("policy.groups.name = \"everyone\""),
             "usersync.toml:13:22: connector acme: policy.groups.name: this text gives all groups the same name",
         ),

@@ -91,11 +91,6 @@ impl ConstantGroup {
     pub fn id(&self) -> GroupId {
         format!("{CONSTANT}{}", self.name).into()
     }
-
-    /// Returns the group that stands for it among the source groups. Its path begins with no slash, so no pattern fits.
-    pub fn group(&self) -> GroupState {
-        GroupState::new(self.id(), self.name.clone(), format!("{} (groups.constant)", self.name))
-    }
 }
 
 impl GroupId {
@@ -183,6 +178,13 @@ impl GroupRules {
             Some(target) => format!("targets.{target}.groups.{key}"),
             None => format!("groups.{key}"),
         }
+    }
+
+    /// Returns the group that stands for a constant group among the source groups. Its path begins with no slash, so no
+    /// pattern fits.
+    pub fn group_of(&self, constant: &ConstantGroup) -> GroupState {
+        let path = format!("{} ({})", constant.name, self.setting("constant"));
+        GroupState::new(constant.id(), constant.name.clone(), path)
     }
 
     /// Returns the constant group with this id.

@@ -135,7 +135,7 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
     let paths: Vec<String> = direct.chain(above).collect();
     let is_new = situation.link.is_none_or(|link| link.written.is_new);
     let grants = |constant: &ConstantGroup| {
-        policy::grants(constant, user, is_new) == Ok(true)
+        policy::grants(constant, situation.group_rules, user, is_new) == Ok(true)
             && matches!(situation.groups.mapping(&constant.id()), Some(GroupMapping::Managed { group: fed, .. }) if fed == group)
     };
     let constant = situation.group_rules.constant.iter().find(|constant| grants(constant));

@@ -195,8 +195,8 @@ impl GroupTable {
             self.resolve_group(Cow::Borrowed(group), &mut resolved);
         }
         for constant in &rules.constant {
-            let group = constant.group();
-            let granted = policy::grants(constant, user, is_new);
+            let group = rules.group_of(constant);
+            let granted = policy::grants(constant, rules, user, is_new);
             match granted {
                 Ok(true) => self.resolve_group(Cow::Owned(group), &mut resolved),
                 Ok(false) if constant.granted_to == GrantedTo::All => {}

@@ -3,7 +3,7 @@
 use super::GroupTable;
 use crate::{
     capabilities::Capabilities,
-    model::{Account, ManagedGroup, Operation, Pair},
+    model::{Account, GroupRules, ManagedGroup, Operation, Pair},
 };
 
 /// Returns why the unmanaged members of a group stay, although the policy removes them; `None`: they are removed.
@@ -11,6 +11,7 @@ pub fn why_members_stay(
     pair: &Pair,
     group: &ManagedGroup,
     groups: &GroupTable,
+    rules: &GroupRules,
     capabilities: &Capabilities,
 ) -> Option<String> {
     if let Some(why) = capabilities.protected_groups.why(&group.id, &group.name) {
@@ -22,7 +23,7 @@ pub fn why_members_stay(
         ));
     }
     if groups.is_constant(pair, group) {
-        return Some("groups.constant of the policy grants the group".to_owned());
+        return Some(format!("{} of the policy grants the group", rules.setting("constant")));
     }
     let other = group.sources.iter().map(|(connector, _)| connector).find(|other| **other != pair.connector)?;
     Some(format!("connector {other} feeds the group too"))
@@ -74,10 +75,11 @@ mod tests {
         protecting.protected_groups.by_name.insert("eng".into(), "it has administrators".into());
         let mut giving = plain.clone();
         giving.access_groups.insert(TargetGroupId::from("eng"), "application access".into());
+        let rules = GroupRules { own_of: Some("jira".into()), ..GroupRules::default() };
         for (capabilities, sources, expected) in [
             (&plain, &[("acme", "1"), ("acme", "2")] as &[_], None),
             (&plain, &[("acme", "1"), ("other", "1")], Some("connector other feeds the group too")),
-            (&plain, &[("acme", "constant:Eng")], Some("groups.constant of the policy grants the group")),
+            (&plain, &[("acme", "constant:Eng")], Some("targets.jira.groups.constant of the policy grants the group")),
             (&protecting, &[("acme", "1")], Some("it has administrators")),
             (
                 &giving,
@@ -91,7 +93,11 @@ mod tests {
             let group = group(sources);
             let mapping = GroupMapping::Managed { group: group.id.clone(), name: "Eng".into() };
             let table = GroupTable::new(vec![group.clone()], vec![("1".into(), mapping)]);
-            assert_eq!(why_members_stay(&pair, &group, &table, capabilities).as_deref(), expected, "{sources:?}");
+            assert_eq!(
+                why_members_stay(&pair, &group, &table, &rules, capabilities).as_deref(),
+                expected,
+                "{sources:?}"
+            );
         }
     }
 

@@ -188,7 +188,7 @@ fn check_groups(
             }
         }
         for constant in &rules.constant {
-            match grants(constant, user, true) {
+            match grants(constant, rules, user, true) {
                 Ok(true) => {
                     actual.insert(case.written(&constant.name));
                 }

@@ -58,19 +58,20 @@ pub fn paths_above_user<'u>(user: &'u UserState, rules: &'u GroupRules) -> BTree
     paths
 }
 
-/// Returns whether a constant group is granted to a user; `is_new`: its account is created.
+/// Returns whether a constant group of the rules is granted to a user; `is_new`: its account is created.
 ///
 /// # Errors
 /// The group's condition cannot be applied to the user, or it is not known whether the user has one of the group's
 /// roles; the error says why.
-pub fn grants(constant: &ConstantGroup, user: &UserState, is_new: bool) -> Result<bool, String> {
+pub fn grants(constant: &ConstantGroup, rules: &GroupRules, user: &UserState, is_new: bool) -> Result<bool, String> {
     if constant.granted_to == GrantedTo::New && !is_new {
         return Ok(false);
     }
     if !constant.roles.is_empty() && !has_any(user, &constant.roles).map_err(ToOwned::to_owned)? {
         return Ok(false);
     }
-    let cannot = |why| format!("{}: cannot apply the condition of {}: {why}", user.username, constant.group().path);
+    let cannot =
+        |why| format!("{}: cannot apply the condition of {}: {why}", user.username, rules.group_of(constant).path);
     constant.condition.as_ref().map_or(Ok(true), |template| meets(template, user).map_err(cannot))
 }
 
