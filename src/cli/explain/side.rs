@@ -397,6 +397,15 @@ fn group_fields(
                 (called(id, name), format!("unsupported: {why}"))
             }
             (_, Some(why)) => (group.own_name().into_owned(), format!("unsupported: {why}")),
+            // It is released by its own task, at the latest in the next full reconcile.
+            (Some(GroupMapping::Managed { group: id, name }), None)
+                if let Some(why) = policy::left_out(group, rules) =>
+            {
+                (called(id, name), format!("no longer synced: {why}"))
+            }
+            (_, None) if let Some(why) = policy::left_out(group, rules) => {
+                (group.own_name().into_owned(), format!("not synced: {why}"))
+            }
             (Some(GroupMapping::Managed { group: id, name }), None) => {
                 let present = account.and_then(|account| account.groups.as_ref());
                 let there = match present {

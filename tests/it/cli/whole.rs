@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions},
@@ -211,6 +212,110 @@ async fn a_changed_policy_is_compared_with_the_current_one_and_nothing_is_writte
     place.run(&["plan"]).await.ended(0).says("Nothing to do");
     std::fs::write(place.file("none.toml"), "").expect("written");
     place.run(&["plan", "--policy", "none.toml"]).await.ended(2).complains("it has no connector acme");
+}
+
+#[tokio::test]
+async fn rules_for_groups_of_a_target_are_compared_and_explained_as_they_apply_there() {
+    let (servers, place) = servers().await;
+    servers.realm.import_group("/hr").expect("made");
+    servers.realm.import_users([NewUser::named("ann").in_groups(&["/hr", "/engineering"])]).expect("imported");
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    let own = "[connector.policy.groups]\nprefix = \"kc-\"\n[connector.policy.targets.jira.groups]\n";
+    let write = |name: &str, rules: &str| {
+        std::fs::write(place.file(name), format!("{text}\n{own}{rules}\n")).expect("written");
+    };
+    // The target's own rules replace those of the connector, so nothing differs.
+    write("same.toml", "");
+    place.run(&["plan", "--policy", "same.toml"]).await.ended(0).says("No difference: both policies plan the same");
+    write(
+        "excluded.toml",
+        "excluded = [\"/hr\"]\nconstant = [{ name = \"licensed\", condition = \"{{ username == 'ann' }}\" }]",
+    );
+    place
+        .run(&["plan", "--policy", "excluded.toml", "--list"])
+        .await
+        .ended(0)
+        .says("create group licensed")
+        .says("add ann to licensed")
+        .says("licensed (targets.jira.groups.constant)")
+        .says("remove ann from hr")
+        .says("/hr: left out by targets.jira.groups.excluded of the policy (/hr)");
+    let (code, document) = place.json(&["plan", "--policy", "excluded.toml"]).await;
+    let difference = &document["differences"][0];
+    assert_eq!((code, difference["added"].as_array().map(Vec::len)), (0, Some(3)), "{document}");
+    assert_eq!(
+        (&difference["dropped"], &difference["findings"]["unconfirmed"]),
+        (&Value::from([(); 0]), &Value::from([(); 0]))
+    );
+    assert_valid(&["plan"], &document);
+    place.run(&["plan"]).await.ended(0).says("Nothing to do");
+
+    // The explanation of a user, of the group and of the constant group names the target's own rules.
+    let excluded = std::fs::read_to_string(place.file("excluded.toml")).expect("read");
+    place.configure(|_| excluded);
+    let explained = place.run(&["explain", "ann", "--target", "jira"]).await;
+    explained
+        .ended(0)
+        .says("licensed")
+        .says("← licensed (targets.jira.groups.constant)")
+        .says("the group does not exist yet")
+        .says("no longer synced: left out by targets.jira.groups.excluded of the policy (/hr)")
+        .says("create or rename the group of group:constant:licensed first");
+    assert!(!explained.out.contains("kc-"), "{explained}");
+    let (_, document) = place.json(&["explain", "ann", "--target", "jira"]).await;
+    assert_valid(&["explain"], &document);
+    place
+        .run(&["explain", "/hr", "--target", "jira"])
+        .await
+        .ended(0)
+        .says("no: left out by targets.jira.groups.excluded of the policy (/hr)")
+        .says("release it (left out by targets.jira.groups.excluded of the policy (/hr))");
+    place.run(&["sync"]).await.ended(0);
+    assert!(servers.jira.snapshot().groups["licensed"].contains("ann"));
+    place
+        .run(&["explain", "ann"])
+        .await
+        .ended(0)
+        .says("← licensed (targets.jira.groups.constant) in sync")
+        .says("not synced: left out by targets.jira.groups.excluded of the policy (/hr)");
+}
+
+#[tokio::test]
+async fn an_empty_group_is_explained_as_the_policy_handles_it() {
+    let (servers, place) = servers().await;
+    servers.realm.import_group("/hr").expect("made");
+    let text = std::fs::read_to_string(place.file("usersync.toml")).expect("read");
+    place.configure(|_| format!("{text}\n[connector.policy.targets.jira.groups]\nempty = \"delete\"\n"));
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let waits = "nothing: it is created once it has a member in scope (targets.jira.groups.empty)";
+    place.run(&["explain", "/hr"]).await.ended(0).says("no group is managed yet").says(waits);
+    let (hr, ann) = {
+        let realm = servers.realm.snapshot();
+        (realm.group("/hr").expect("it exists").id.clone(), realm.user("staff0").expect("it exists").id.clone())
+    };
+    servers.realm.join(&ann, &hr).await.expect("joined");
+    place.run(&["explain", "/hr"]).await.ended(0).says("create the group hr");
+    place.run(&["sync"]).await.ended(0);
+    servers.realm.leave(&ann, &hr).await.expect("left");
+    let deletes = "delete the target group by a full reconcile once it is empty there (targets.jira.groups.empty)";
+    place.run(&["explain", "/hr"]).await.ended(0).says(deletes);
+    let (_, document) = place.json(&["explain", "/hr"]).await;
+    assert_eq!(document["groups"][0]["targets"][0]["to_do"], Value::from(vec![deletes]));
+    assert_valid(&["explain"], &document);
+    // Another group of its name is a conflict, whether the groups have members or not.
+    place.configure(|_| format!("{text}\n[connector.policy.groups]\nempty = \"skip\"\n"));
+    let above = servers.realm.snapshot().group("/engineering").expect("it exists").id.clone();
+    for parent in [&above, &hr] {
+        servers.realm.create_group(Some(parent), "night").await.expect("created");
+    }
+    let conflict =
+        "nothing: two groups in Keycloak have the name night in the target: /engineering/night and /hr/night";
+    place.run(&["explain", "/hr/night"]).await.ended(0).says(conflict);
 }
 
 #[tokio::test]
