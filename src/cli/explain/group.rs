@@ -408,11 +408,12 @@ impl Outlook<'_> {
                     _ => Vec::new(),
                 }
             }
-            Intended::Existing(id) => {
+            Intended::Existing(id) if self.table.managed(&id).is_some_and(|managed| !managed.sources.is_empty()) => {
                 let name = self.table.managed(&id).map_or_else(|| id.to_string(), |managed| managed.name.clone());
                 vec![format!("add its members to the group {name}, which usersync manages already")]
             }
-            Intended::Create(name) => {
+            Intended::Create(_) | Intended::Existing(_) => {
+                let name = policy::group_name(group, capabilities.group_case);
                 let is_managed = matches!(self.table.mapping(self.id), Some(GroupMapping::Managed { .. }));
                 let waits_for_member = rules.empty_at(&group.path) != EmptyGroups::Create && !group.id.is_constant();
                 let same_name = self.same_name(group, &name, info).await?;

@@ -63,10 +63,8 @@ impl Run<'_> {
                 continue;
             }
             let sharing = names.get(&case.fold(&group.name)).filter(|_| shares).map_or(&[][..], Vec::as_slice);
-            if matches!(intended, Intended::Create(_))
-                && namesakes.is_none()
-                && self.is_left_empty(group, sharing, &table, with_members.as_ref())
-            {
+            let is_unfed = is_unfed(&intended, &table);
+            if is_unfed && namesakes.is_none() && self.is_left_empty(group, sharing, &table, with_members.as_ref()) {
                 match (table.mapping(&group.id), self.options.mode) {
                     // It becomes unknown, so that its first member raises its task.
                     (Some(_), RunMode::Apply) => work.push(Subject::Group(group.id.clone())),
@@ -105,8 +103,7 @@ impl Run<'_> {
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
                 Intended::Create(_) | Intended::Ask(_) | Intended::Existing(_)
-                    if let Some(namesakes) = namesakes
-                        && is_unfed(&intended, &table) =>
+                    if let Some(namesakes) = namesakes.filter(|_| is_unfed || matches!(intended, Intended::Ask(_))) =>
                 {
                     let name = policy::group_name(group, case);
                     let why = policy::same_name(&name, &self.connector.policy.groups, namesakes.iter().copied());
@@ -500,10 +497,13 @@ impl Run<'_> {
     }
 }
 
-/// Returns whether no source group feeds the target group that is intended.
+/// Returns whether a group is to feed a target group that no source group feeds, or that has to be created.
 fn is_unfed(intended: &Intended, table: &GroupTable) -> bool {
-    let Intended::Existing(id) = intended else { return true };
-    table.managed(id).is_none_or(|managed| managed.sources.is_empty())
+    match intended {
+        Intended::Create(_) => true,
+        Intended::Existing(id) => table.managed(id).is_none_or(|managed| managed.sources.is_empty()),
+        _ => false,
+    }
 }
 
 /// Returns the groups that are synced, by their names in lower case where the target compares them so.
