@@ -20,7 +20,9 @@ const OWN_TABLES: [&str; 3] = ["groups", "account", "matching"];
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let lists = lists_for_tables(connector);
     if !lists.is_empty() {
-        lists.into_iter().for_each(|(key, place, wrong)| connector.wrong(&key, place, wrong));
+        for (key, place, wrong) in lists {
+            connector.wrong(&key, place, wrong);
+        }
         return None;
     }
     let (policy, mut fine): (Policy, _) =

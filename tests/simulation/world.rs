@@ -570,7 +570,9 @@ impl World {
             }
             (Operation::DeleteUser { .. }, Some(id)) => {
                 self.accounts.remove(&id);
-                self.groups.values_mut().for_each(|(_, members)| drop(members.remove(&id)));
+                for (_, members) in self.groups.values_mut() {
+                    members.remove(&id);
+                }
             }
             (Operation::AddMember { group, .. }, Some(id)) => {
                 self.members(group)?.insert(id);

@@ -65,10 +65,9 @@ impl Run<'_> {
             let sharing = names.get(&case.fold(&group.name)).filter(|_| shares).map_or(&[][..], Vec::as_slice);
             let is_unfed = is_unfed(&intended, &table);
             if is_unfed && namesakes.is_none() && self.is_left_empty(group, sharing, &table, with_members.as_ref()) {
-                match (table.mapping(&group.id), self.options.mode) {
-                    // It becomes unknown, so that its first member raises its task.
-                    (Some(_), RunMode::Apply) => work.push(Subject::Group(group.id.clone())),
-                    (Some(_), RunMode::DryRun) | (None, _) => {}
+                // A known one becomes unknown, so that its first member raises its task.
+                if table.mapping(&group.id).is_some() && self.options.mode == RunMode::Apply {
+                    work.push(Subject::Group(group.id.clone()));
                 }
                 continue;
             }

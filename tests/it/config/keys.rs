@@ -235,3 +235,48 @@ fn the_documentation_is_the_table_of_this_version() {
         "docs/configuration.md is outdated: replace its tables by `usersync config reference`"
     );
 }
+
+/// Words in the tables of the migration guide that are no keys: values, filters of templates, parts of a template rule,
+/// a field of Keycloak.
+const NO_KEYS: [&str; 8] = [
+    "nothing",
+    "delete",
+    "remove_groups",
+    "default",
+    "regex_replace",
+    "when = \"create\"",
+    "when = \"always\"",
+    "enabled",
+];
+
+#[test]
+fn the_migration_guide_names_sections_and_keys_that_exist() {
+    let rows = reference();
+    let tables = rows.iter().filter(|row| row.kind == "table");
+    let tables = tables.map(|row| format!("{}.{}]", row.section.trim_end_matches(']'), row.key));
+    let sections: BTreeSet<String> = rows.iter().map(|row| row.section.clone()).chain(tables).collect();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/migration.md")).expect("the guide");
+    let mut checked = 0;
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        // The text of a cell may have an escaped bar.
+        let line = line.replace("\\|", "/");
+        let ours = line.split('|').nth(2).unwrap_or_default();
+        let words: Vec<&str> = ours.split('`').skip(1).step_by(2).collect();
+        let named: Vec<&str> = words.iter().copied().filter(|word| word.starts_with('[')).collect();
+        assert!(named.iter().all(|section| sections.contains(*section)), "{named:?}: {line}");
+        for word in words {
+            let is_other = ["[", "{{", "usersync "].iter().any(|start| word.starts_with(start));
+            if is_other || NO_KEYS.contains(&word) {
+                continue;
+            }
+            let key = word.split(" = ").next().unwrap_or_default();
+            let is_it = |row: &Row| match key.rsplit_once('.') {
+                Some((section, key)) => row.key == key && row.section == format!("[connector.{section}]"),
+                None => row.key == key && (named.is_empty() || named.contains(&row.section.as_str())),
+            };
+            assert!(rows.iter().any(is_it), "{word}: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
