@@ -497,6 +497,9 @@ impl Case<'_> {
         in_ring: &mut bool,
     ) -> Result<Round, WorkError> {
         self.note_state(Unsupported::PROTECTED, planned.findings.protected.as_deref());
+        let refused = self.create_refused.is_some();
+        let no_account = planned.no_account(self.link.as_ref()).filter(|_| !refused);
+        self.note_state(Unsupported::NO_ACCOUNT, no_account);
         let leaves_at = planned.leaves_at;
         let mut progressed = false;
         let is_addition = |operation: &Operation| matches!(operation, Operation::AddMember { .. });

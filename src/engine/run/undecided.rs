@@ -45,14 +45,15 @@ impl Undecided {
 }
 
 impl Run<'_> {
-    /// Raises the tasks of users that are recorded as undecided and were not listed: they may be gone.
+    /// Raises the tasks of users that are recorded as undecided, or as getting no account, and were not listed: they may
+    /// be gone.
     pub(super) async fn recheck_undecided(
         &mut self,
         source: &SourceWalk,
         target: &TargetWalk,
     ) -> Result<(), WorkError> {
         let absent = |subject: &&Subject| subject.as_user().is_some_and(|user| !source.holds(user));
-        let subjects: Vec<Subject> = target.undecided.iter().filter(absent).cloned().collect();
+        let subjects: Vec<Subject> = target.undecided.union(&target.without_account).filter(absent).cloned().collect();
         if self.options.mode == RunMode::DryRun || subjects.is_empty() {
             return Ok(());
         }

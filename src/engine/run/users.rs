@@ -191,6 +191,7 @@ impl Run<'_> {
         let apply = self.options.mode == RunMode::Apply;
         let report = &mut self.report;
         let protected = planned.findings.protected.is_some();
+        let gets_none = planned.no_account(link).is_some();
         report.protected += usize::from(protected);
         report.not_changed.extend_once(planned.findings.protected);
         let unsure = !planned.findings.unconfirmed.is_empty() || planned.findings.undecided.is_some();
@@ -228,8 +229,10 @@ impl Run<'_> {
         if link.is_some_and(|link| link.leaving_since != leaving_since) && apply {
             return WalkDecision::ReadAgain(actions);
         }
-        // Only the work on a user records that its scope is undecided; a run forgets it once it is decided.
-        let decided_since = presence.undecided().is_none() && target.undecided.contains(subject);
+        // Only the work on a user records that its scope is undecided, or that it gets no account; a run forgets it once
+        // this has changed.
+        let decided_since = presence.undecided().is_none() && target.undecided.contains(subject)
+            || !gets_none && target.without_account.contains(subject);
         let unnoted = (protected != target.protected.contains(subject) || decided_since) && apply;
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());

@@ -97,6 +97,8 @@ pub(super) struct TargetWalk {
     pub protected: HashSet<Subject>,
     /// Users that are stored as undecided.
     pub undecided: HashSet<Subject>,
+    /// Users that are stored as getting no account.
+    pub without_account: HashSet<Subject>,
     /// Items that wait for an operator or that an operator decided, by subject.
     standing: HashMap<Subject, Vec<ApprovalItem>>,
     /// Operators' orders about links.
@@ -297,6 +299,8 @@ impl Engine {
         let protected = protected.into_iter().map(|one| one.subject).collect();
         let (undecided, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::UNDECIDED);
         let undecided = undecided.into_iter().map(|one| one.subject).collect();
+        let (without, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::NO_ACCOUNT);
+        let without_account = without.into_iter().map(|one| one.subject).collect();
         let unsupported = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = Packed::default();
         let mut pages = Pages::default();
@@ -330,6 +334,7 @@ impl Engine {
             unsupported,
             protected,
             undecided,
+            without_account,
             standing,
             orders,
             asked: IdSet::default(),

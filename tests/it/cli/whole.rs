@@ -553,5 +553,25 @@ async fn for_one_user_who_waits_or_is_unsupported_the_reason_is_reported() {
     let bare = place.run(&["sync", "bare"]).await;
     bare.says("unsupported: bare: ").says("e-mail");
     assert!(!bare.out.contains("in sync"), "{bare}");
+    // At once, and until the user has an e-mail address.
+    place.run(&["approvals", "approve", "2"]).await.ended(0);
+    place.run(&["sync", "late"]).await.ended(0);
+    let status = place.run(&["status"]).await;
+    status.ended(1).says("Out of sync: 1 unsupported operation.").says("bare: ");
+    place.run(&["sync"]).await;
+    place.run(&["status"]).await.ended(1).says("Out of sync: 1 unsupported operation.");
+    let id = servers.realm.snapshot().user("bare").map(|user| user.id.clone()).expect("there");
+    servers.realm.change_without_event(&id, &UserChange::email("bare@example.org")).expect("changed");
+    place.run(&["sync"]).await.ended(0);
+    place.run(&["status"]).await.ended(0).says("In sync. Last change");
+    // A user who is gone is forgotten by the next full reconcile.
+    let bare = NewUser { email: None, ..NewUser::named("bare2") };
+    servers.realm.import_users([bare]).expect("imported");
+    place.run(&["sync", "bare2"]).await;
+    place.run(&["status"]).await.ended(1).says("bare2: ");
+    let id = servers.realm.snapshot().user("bare2").map(|user| user.id.clone()).expect("there");
+    servers.realm.delete_user(&id).await.expect("deleted");
+    place.run(&["sync"]).await.ended(0);
+    place.run(&["status"]).await.ended(0).says("In sync. Last change");
     place.run(&["sync", "staff1"]).await.ended(0).says("staff1 is in sync; nothing to do.");
 }

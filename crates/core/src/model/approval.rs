@@ -134,8 +134,11 @@ impl Unsupported {
     /// Key of a user that is not changed, because the rules for the scope cannot be applied to it. It is not the key of
     /// an operation.
     pub const UNDECIDED: &str = "undecided";
+    /// Key of a user who gets no account, such as one without an e-mail address where the target requires it. It is not
+    /// the key of an operation.
+    pub const NO_ACCOUNT: &str = "no_account";
     /// The keys that are not those of operations.
-    pub const STATES: [&str; 2] = [Self::PROTECTED, Self::UNDECIDED];
+    pub const STATES: [&str; 3] = [Self::PROTECTED, Self::UNDECIDED, Self::NO_ACCOUNT];
 }
 
 /// An approval.

@@ -247,6 +247,13 @@ impl Planned {
             || self.holds.iter().any(|hold| matches!(&hold.then, Then::Do(operation) if operation.removes()))
     }
 
+    /// Returns why the user gets no account; `None`: it has one, or gets one. `link`: the user's link.
+    pub fn no_account(&self, link: Option<&Link>) -> Option<&str> {
+        let does_nothing = self.operations.is_empty() && self.holds.is_empty() && self.missing_groups.is_empty();
+        let why = self.findings.unsupported.first().filter(|_| link.is_none() && does_nothing);
+        why.map(String::as_str)
+    }
+
     /// Returns whether an operation adds an existing account to a group.
     pub fn adds_members(&self) -> bool {
         self.operations.iter().any(|operation| matches!(operation, Operation::AddMember { .. }))
