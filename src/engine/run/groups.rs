@@ -71,6 +71,12 @@ impl Run<'_> {
                 }
                 continue;
             }
+            // A known conflict is not worked on again: its work would search for the groups of its name.
+            let conflict = namesakes.filter(|_| is_unfed).map(|namesakes| {
+                let name = policy::group_name(group, case);
+                Intended::None(policy::same_name(&name, group_rules, namesakes.iter().copied()))
+            });
+            let intended = conflict.unwrap_or(intended);
             let rename = wanted_rename(group, &table, &self.info.capabilities);
             let renamed = rename.is_some();
             let undecided = rename.is_some_and(|to| !is_decided(group, to, &table, target));
@@ -101,11 +107,9 @@ impl Run<'_> {
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
-                Intended::Create(_) | Intended::Ask(_) | Intended::Existing(_)
-                    if let Some(namesakes) = namesakes.filter(|_| is_unfed || matches!(intended, Intended::Ask(_))) =>
-                {
+                Intended::Ask(_) if let Some(namesakes) = namesakes => {
                     let name = policy::group_name(group, case);
-                    let why = policy::same_name(&name, &self.connector.policy.groups, namesakes.iter().copied());
+                    let why = policy::same_name(&name, group_rules, namesakes.iter().copied());
                     self.model_unmapped(&mut table, group, why);
                 }
                 Intended::Existing(id) => {

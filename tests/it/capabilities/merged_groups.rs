@@ -223,3 +223,19 @@ async fn groups_that_keep_their_merged_name_do_not_wait_for_each_other_without_e
         assert_eq!((w.members("admins"), w.members("admins-x")), (admins, new), "{creating:?}");
     }
 }
+
+#[tokio::test]
+async fn a_full_reconcile_does_not_search_for_groups_whose_conflict_is_known() {
+    let w = ruled("{}").await;
+    let searches = || w.servers.keycloak.journal.matching(|entry| entry.query.contains("search=night")).len();
+    for number in 0..20 {
+        let team = w.realm().create_group(None, &format!("team{number}")).await.expect("created");
+        w.realm().create_group(Some(&team), "night").await.expect("created");
+    }
+    w.settled().await;
+    w.run().await;
+    let before = searches();
+    assert!(before > 0);
+    let report = w.run().await;
+    assert_eq!((searches() - before, report.planned_total(), report.unsupported.total()), (0, 0, 22), "{report:?}");
+}
