@@ -50,8 +50,7 @@ impl Run<'_> {
         let mut renames = 0;
         let mut holders = None;
         let with_members = self.with_members(source);
-        let constants: Vec<GroupState> =
-            group_rules.constant.iter().map(|constant| group_rules.group_of(constant)).collect();
+        let constants = group_rules.constant_groups();
         let readable = source.groups.iter().filter(|group| !source.has_failed_group(&group.id));
         for group in readable.chain(&constants) {
             let intended = self.intended(group, &table, &source.groups, &mut holders);
@@ -72,11 +71,8 @@ impl Run<'_> {
                 continue;
             }
             // A known conflict is not worked on again: its work would search for the groups of its name.
-            let conflict = namesakes.filter(|_| is_unfed).map(|namesakes| {
-                let name = policy::group_name(group, case);
-                Intended::None(policy::same_name(&name, group_rules, namesakes.iter().copied()))
-            });
-            let intended = conflict.unwrap_or(intended);
+            let why = namesakes.filter(|_| is_unfed).map(|namesakes| conflict(group, namesakes, group_rules, case));
+            let intended = why.map_or(intended, Intended::None);
             let rename = wanted_rename(group, &table, &self.info.capabilities);
             let renamed = rename.is_some();
             let undecided = rename.is_some_and(|to| !is_decided(group, to, &table, target));
@@ -108,9 +104,7 @@ impl Run<'_> {
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
                 Intended::Ask(_) if let Some(namesakes) = namesakes => {
-                    let name = policy::group_name(group, case);
-                    let why = policy::same_name(&name, group_rules, namesakes.iter().copied());
-                    self.model_unmapped(&mut table, group, why);
+                    self.model_unmapped(&mut table, group, conflict(group, namesakes, group_rules, case));
                 }
                 Intended::Existing(id) => {
                     if let Some(managed) = table.managed(&id).cloned() {
@@ -498,6 +492,11 @@ impl Run<'_> {
         self.apply_groups(later, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
+}
+
+/// Returns why groups of one name feed none.
+fn conflict(group: &GroupState, namesakes: &[&GroupState], rules: &GroupRules, case: CaseRule) -> String {
+    policy::same_name(&policy::group_name(group, case), rules, namesakes.iter().copied())
 }
 
 /// Returns whether a group is to feed a target group that no source group feeds, or that has to be created.

@@ -64,7 +64,7 @@ impl Run<'_> {
         }
         let connector = Arc::clone(&self.connector);
         let rules = &connector.policy.groups;
-        let constants: Vec<GroupState> = rules.constant.iter().map(|constant| rules.group_of(constant)).collect();
+        let constants = rules.constant_groups();
         let settings = self.member_settings(source, &constants, groups);
         for (id, accounts) in self.unmanaged_members(source, target, groups, &settings) {
             let (Some(managed), Some(own)) = (groups.managed(&id), settings.get(&id)) else { continue };

@@ -271,7 +271,7 @@ async fn restarted(w: World, json: &str) -> World {
     stack.stop().await;
     let groups = rules(&format!(r#"{{"named_by": "path", "constant": {json}}}"#));
     servers.set_policy(Policy { first_run: FirstRun::Apply, groups, ..Policy::default() });
-    let w = on(servers).await;
+    let w = Box::pin(on(servers)).await;
     w.run_of_changed_policy().await;
     w
 }

@@ -187,6 +187,11 @@ impl GroupRules {
         GroupState::new(constant.id(), constant.name.clone(), path)
     }
 
+    /// Returns the groups that stand for all constant groups.
+    pub fn constant_groups(&self) -> Vec<GroupState> {
+        self.constant.iter().map(|constant| self.group_of(constant)).collect()
+    }
+
     /// Returns the constant group with this id.
     pub fn constant(&self, id: &GroupId) -> Option<&ConstantGroup> {
         let name = id.as_str().strip_prefix(CONSTANT)?;
