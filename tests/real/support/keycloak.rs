@@ -102,6 +102,12 @@ impl Keycloak {
         answer(request.header("content-type", kind).body(body.to_owned())).await
     }
 
+    /// Returns whether it is Keycloak 26.0, the oldest that is supported.
+    pub async fn is_old(&self) -> bool {
+        let info = self.call(&self.admin_token().await, "GET", "/admin/serverinfo", None).await.json();
+        info["systemInfo"]["version"].as_str().expect("a version").starts_with("26.0.")
+    }
+
     /// Returns a realm of the simulator; `None`: it is a real Keycloak.
     pub fn simulated_realm(&self, name: &str) -> Option<RealmHandle> {
         self.simulator.as_ref()?.realm(name)

@@ -39,7 +39,7 @@ pub enum FederationState {
 
 impl FederationState {
     /// Returns whether Keycloak gets an error when it asks LDAP.
-    fn fails(self) -> bool {
+    pub fn fails(self) -> bool {
         matches!(self, Self::Unreachable | Self::Frozen(_) | Self::Misconfigured | Self::MisconfiguredUnpaged)
     }
 
