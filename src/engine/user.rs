@@ -227,6 +227,11 @@ impl Case<'_> {
         if !self.claim.intents.is_empty() {
             self.recover_intents(account.as_ref()).await?;
             account = self.read_account().await?;
+            // Intents about a missing account end once it counts as gone, which may be since this read.
+            if self.account_gone && !self.claim.intents.is_empty() {
+                self.recover_intents(None).await?;
+                account = self.read_account().await?;
+            }
         }
         self.note_seen(&presence);
         Ok(View {
