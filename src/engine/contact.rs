@@ -144,7 +144,8 @@ impl Engine {
         }
         let contact = async {
             self.identify(connector).await?;
-            connector.source.some_users().await?;
+            // A listing would fail with a misconfigured federation, or delete the imported users that it reads.
+            connector.source.user_count().await?;
             Ok::<(), WorkError>(())
         };
         let found = contact.await;

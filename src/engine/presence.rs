@@ -70,12 +70,16 @@ impl Engine {
 
     async fn confirm_live_user(&self, connector: &Connector, pair: &Pair, except: &UserId) -> Result<(), WorkError> {
         let known = self.store.seen_alive(pair, except, LIVE_USERS).await?;
-        if self.is_any_alive(connector, known).await? {
+        if self.is_any_alive(connector, pair, known).await? {
             return Ok(());
         }
-        let some = connector.source.some_users().await?.into_iter().filter(|id| id != except).take(LIVE_USERS);
-        if self.is_any_alive(connector, some.collect()).await? {
-            return Ok(());
+        // While a federation is misconfigured, Keycloak deletes the imported users that it lists.
+        let may_list = !self.store.federations(pair).await?.iter().any(|federation| federation.imported);
+        if may_list {
+            let some = connector.source.some_users().await?.into_iter().filter(|id| id != except).take(LIVE_USERS);
+            if self.is_any_alive(connector, pair, some.collect()).await? {
+                return Ok(());
+            }
         }
         Err(WorkError::Unconfirmed(format!(
             "{}: Keycloak reports {except} as gone, but no other user can be read. The absence is not confirmed. \
@@ -86,9 +90,18 @@ impl Engine {
 
     /// Returns whether one of these users can be read. A user that cannot be read proves nothing, and the next one is
     /// read.
-    async fn is_any_alive(&self, connector: &Connector, users: Vec<UserId>) -> Result<bool, WorkError> {
+    async fn is_any_alive(&self, connector: &Connector, pair: &Pair, users: Vec<UserId>) -> Result<bool, WorkError> {
         for id in users {
-            match connector.source.is_alive(&id).await {
+            let link = self.store.link(pair, &id).await?;
+            let federated = link.and_then(|link| link.federated).and_then(|of| Some((of.component, of.login?)));
+            let alive = match (federated, connector.source.federation()) {
+                // A read by its id may delete an imported user in Keycloak.
+                (Some((component, login)), Some(federation)) if id.component().is_none() => {
+                    federation.find(&component, &login, true).await.map(|found| found.is_some())
+                }
+                _ => connector.source.is_alive(&id).await,
+            };
+            match alive {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(error) if error.class == ErrorClass::Transient => {}

@@ -279,6 +279,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn groups_of_new_accounts_are_known() {
+        let grants = |json: &str| serde_json::from_str::<GroupRules>(json).unwrap().grants_to_new();
+        assert!(grants(r#"{"constant": [{"name": "a"}, {"name": "b", "for": "new"}]}"#));
+        assert!(!grants(r#"{"constant": [{"name": "a"}]}"#) && !grants("{}"));
+    }
+
+    #[test]
     fn each_setting_of_an_override_counts() {
         let own = |json: &str| serde_json::from_str::<GroupOverride>(json).unwrap();
         assert!(!own(r#"{"path": "/a"}"#).sets_something());

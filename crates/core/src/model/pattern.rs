@@ -180,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn a_login_pattern_ignores_case_in_any_alphabet() {
+        let matches = |pattern: &str, login| LoginPattern::try_from(pattern.to_owned()).unwrap().matches(login);
+        assert!(matches("Ext-*", "ext-1") && !matches("Ext-*", "int-1"));
+        assert!(matches("äb*", "äB1") && !matches("äb*", "ab1"));
+    }
+
+    #[test]
     fn a_path_pattern_matches_by_segments() {
         for (pattern, matched, others) in [
             ("/staff", ["/staff", "/staff"], ["/staff/eng", "/Staff"]),

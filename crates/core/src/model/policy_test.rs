@@ -194,6 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_expectation_is_a_text_or_false() {
+        let read = |json: &str| serde_json::from_str::<Expected>(json).map_err(|error| error.to_string());
+        assert_eq!(read(r#""eng""#), Ok(Expected::Text("eng".to_owned())));
+        assert_eq!(read("false"), Ok(Expected::Nothing));
+        assert!(read("4").unwrap_err().contains("expected a text or false"));
+    }
+
+    #[test]
     fn each_expectation_of_a_test_of_a_user_counts() {
         let test = |more: &str| {
             let json = format!(r#"{{"name": "t", "user": {{"username": "anna"}}{more}}}"#);

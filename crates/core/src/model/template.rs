@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(made("{{ username | replace('a', 'e') | lower }}"), "ede");
         assert_eq!(made("{% if attributes.dept %}staff{% else %}guest{% endif %}"), "staff");
         assert_eq!(made("plain"), "plain");
+        assert_eq!(made("{{ 'on' if enabled else 'off' }}"), "on");
     }
 
     #[test]

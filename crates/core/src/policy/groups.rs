@@ -294,6 +294,17 @@ mod tests {
         assert_eq!(path_left_out("/hr", &GroupRules::default()), None);
     }
 
+    #[test]
+    fn only_groups_that_the_condition_selects_are_named_by_the_template() {
+        let named = |condition: &str| {
+            let json = format!(r#"{{"condition": "{condition}", "name": "{{{{ name }}}}-x", "prefix": "p-"}}"#);
+            let group = named_group(group("/eng/core"), &rules(&json));
+            (group.name, group.verdict.is_selected())
+        };
+        assert_eq!(named("{{ true }}"), ("p-core-x".to_owned(), true));
+        assert_eq!(named("{{ false }}"), ("p-core".to_owned(), false));
+    }
+
     fn no_group(what: &str) -> String {
         format!("{what} fits no group in Keycloak")
     }

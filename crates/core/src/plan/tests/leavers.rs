@@ -189,6 +189,15 @@ fn the_account_of_a_deleted_user_releases_a_login_that_another_user_waits_for() 
         given.capabilities.rename = can_rename;
         assert_eq!(operations(&given.plan()), expected, "{name}, {wanted_by_other}, {can_rename}");
     }
+    // An account that usersync must not or cannot change keeps its login.
+    for account in [
+        Account { immutable: Some("its directory is read-only".into()), active: false, ..account() },
+        Account { protected: Some("it is an administrator".into()), active: false, ..account() },
+    ] {
+        let mut given = OwnedSituation::deleted(account);
+        given.wanted_by_other = true;
+        assert_eq!(operations(&given.plan()), [""; 0]);
+    }
     let mut active = OwnedSituation::deleted(account());
     active.wanted_by_other = true;
     assert_eq!(operations(&active.plan()), ["deactivate alice", "rename alice → alice.moved-ca978112"]);

@@ -2,11 +2,12 @@
 
 use super::operations;
 use crate::{
+    capabilities::Capabilities,
     model::{Account, AccountRules, UserState},
     plan::{
         Decision, Findings, NameHolder, OwnerStanding, Planned, Presence, Situation, decide,
         fixtures::{NO_ATTRIBUTES, OwnedSituation, account, capabilities, present, user},
-        wanted_name,
+        login_after_adoption, wanted_name,
     },
 };
 
@@ -23,6 +24,23 @@ fn renamed(holder: NameHolder) -> OwnedSituation {
 fn linked_to_another() -> NameHolder {
     let account = Account { id: "b".into(), name: "alicia".into(), ..account() };
     NameHolder::Ours { account, user: "7".into(), standing: Some(OwnerStanding::Alive) }
+}
+
+#[test]
+fn an_adopted_account_gets_the_login_of_its_user_where_that_is_possible() {
+    let login = |name: &str, can_rename, protected: bool, username: &str| {
+        let protected = protected.then(|| "it is an administrator".to_owned());
+        let account = Account { name: name.into(), protected, ..account() };
+        let user = UserState { username: username.into(), ..user() };
+        let capabilities = Capabilities { rename: can_rename, ..capabilities() };
+        let rules = AccountRules::of_attributes(&NO_ATTRIBUTES);
+        login_after_adoption(&user, &account, &capabilities, rules)
+    };
+    assert_eq!(login("ally", true, false, "alice").as_deref(), Some("alice"));
+    assert_eq!(login("alice", true, false, "alice"), None);
+    assert_eq!(login("ally", false, false, "alice"), None);
+    assert_eq!(login("ally", true, true, "alice"), None);
+    assert_eq!(login("alice", false, true, "alice"), None);
 }
 
 #[test]
