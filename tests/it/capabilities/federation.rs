@@ -11,6 +11,7 @@ use usersync::{
     store::StoreReads,
 };
 use usersync_simulators::{
+    Fault,
     jira::NewAccount,
     keycloak::{FederationState, GroupMapper, NewUser, UserChange},
 };
@@ -358,4 +359,23 @@ async fn unmanaged_members_are_not_removed_while_ldap_is_down() {
     w.run().await;
     w.calm().await;
     assert!(w.members("staff").contains(&"stranger".to_owned()));
+}
+
+#[tokio::test]
+async fn a_keycloak_that_finds_nobody_by_several_ids_causes_no_work() {
+    let mut options = options();
+    options.federation_check = Some(SignedDuration::from_millis(50));
+    let servers = servers(options).await;
+    servers.realm.import_users(ldap_users(true)).unwrap();
+    // As Keycloak 26.0 answers.
+    let nobody = Fault::status(200, "[]").header("content-type", "application/json").path("search=id");
+    let nobody = servers.keycloak.faults.add(nobody);
+    let w = on(servers).await;
+    w.calm().await;
+    let own = format!("/users/{}", w.id("ldap1"));
+    let reads = || w.servers.keycloak.journal.entries().iter().filter(|one| one.path.ends_with(&own)).count();
+    let (before, searches) = (reads(), w.servers.keycloak.faults.hits(nobody));
+    until("two checks", || w.servers.keycloak.faults.hits(nobody) >= searches + 2).await;
+    assert_eq!(reads(), before);
+    assert_eq!(w.tasks().await.len(), 0);
 }
