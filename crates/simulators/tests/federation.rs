@@ -178,7 +178,7 @@ fn compare(at: &str, real: &Value, ours: &Value) {
 #[tokio::test]
 async fn each_state_of_a_federation_answers_as_captured() {
     let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/keycloak-26.7.5-federation.json");
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/federation/keycloak-26.7.5.json");
     let capture: Value = serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON");
     let states = capture["states"].as_array().expect("states");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
