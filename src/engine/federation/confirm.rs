@@ -24,14 +24,14 @@ impl Engine {
         presence: &Presence,
     ) -> Result<Option<ProviderAnswer>, WorkError> {
         let now_at = presence.user().and_then(UserState::federation);
-        let Some(component) = now_at.or(link.federation()) else { return Ok(Some(ProviderAnswer::Confirmed)) };
+        let Some(component) = presence.federation(Some(link)) else { return Ok(Some(ProviderAnswer::Confirmed)) };
         let Some(federation) = connector.source.federation() else {
             let why = "its federation provider cannot be asked";
             return Ok(Some(ProviderAnswer::Unconfirmed(why.to_owned())));
         };
         let asked = Asked { connector, pair, federation, component, user: &link.user };
         let answer = match presence {
-            Presence::Gone => Some(self.confirm_gone(&asked, link).await?),
+            Presence::Gone => Some(self.confirm_gone(&asked, link, None).await?),
             Presence::Present(user, _) if now_at != link.federation() && link.federation().is_some() => {
                 Some(moved(user, &self.provider_name(&connector.name, link.federation().unwrap_or(component))))
             }
@@ -68,17 +68,14 @@ impl Engine {
             return Ok(ProviderAnswer::Confirmed);
         };
         let asked = Asked { connector, pair, federation, component, user: &owner.user };
-        let answer = self.confirm_gone_but_for(&asked, owner, Some(claimant)).await?;
+        let answer = self.confirm_gone(&asked, owner, Some(claimant)).await?;
         self.identify(connector).await?;
         Ok(answer)
     }
 
-    /// Confirms that a user is gone: its provider answers, does not have its login, and has others.
-    async fn confirm_gone(&self, asked: &Asked<'_>, link: &Link) -> Result<ProviderAnswer, WorkError> {
-        self.confirm_gone_but_for(asked, link, None).await
-    }
-
-    async fn confirm_gone_but_for(
+    /// Confirms that a user is gone: its provider answers, does not have its login, and has others. `claimant`: the user with
+    /// that login who gets its account.
+    async fn confirm_gone(
         &self,
         asked: &Asked<'_>,
         link: &Link,

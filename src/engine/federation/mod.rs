@@ -1,7 +1,7 @@
 //! Asks federation providers, such as LDAP, before anything is removed for their users.
 //!
 //! While a provider cannot be asked, or is misconfigured, Keycloak answers 200 and shows its users as disabled, without
-//! their groups, or not at all (rule: nothing is removed on doubt). What it shows is believed only if requests that its
+//! their groups, or not at all (promise: nothing is removed unless its absence is confirmed). What it shows is believed only if requests that its
 //! cache does not falsify confirm it: the provider answers before and after the read, it has or has not the login, and
 //! it still has other known logins.
 

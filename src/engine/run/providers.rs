@@ -11,16 +11,15 @@ use super::{
 };
 use crate::{
     engine::error::WorkError,
-    model::{Link, UserState},
+    model::Link,
     plan::{GroupTable, Presence, ProviderAnswer},
 };
 
 impl Run<'_> {
     /// Returns what is known of the federation provider of a user.
     pub(super) fn provider_answer(&self, presence: &Presence, link: Option<&Link>) -> &ProviderAnswer {
-        let user = presence.user();
-        let id = user.map(|user| &user.id).or(link.map(|link| &link.user));
-        let component = user.and_then(UserState::federation).or(link.and_then(Link::federation));
+        let id = presence.user().map(|user| &user.id).or(link.map(|link| &link.user));
+        let component = presence.federation(link);
         let asked = id.and_then(|id| self.answers.get(id));
         let silent = || component.and_then(|component| self.silent.get(component));
         asked.or_else(silent).unwrap_or(&ProviderAnswer::NotAsked)

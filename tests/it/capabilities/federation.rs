@@ -353,12 +353,12 @@ async fn unmanaged_members_are_not_removed_while_ldap_is_down() {
     let servers = servers(options).await;
     servers.realm.import_users(ldap_users(false)).unwrap();
     let w = on(servers).await;
-    w.jira().add_account(NewAccount::named("stranger"));
-    w.jira().add_member("staff", "stranger");
+    w.jira().add_account(NewAccount::named("unlinked"));
+    w.jira().add_member("staff", "unlinked");
     w.realm().set_federation("corp", FederationState::Unreachable);
     w.run().await;
     w.calm().await;
-    assert!(w.members("staff").contains(&"stranger".to_owned()));
+    assert!(w.members("staff").contains(&"unlinked".to_owned()));
 }
 
 #[tokio::test]

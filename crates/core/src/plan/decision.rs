@@ -33,6 +33,11 @@ impl Presence {
         }
     }
 
+    /// Returns the federation component that the user comes from, or came from when its link was written, if any.
+    pub fn federation<'a>(&'a self, link: Option<&'a Link>) -> Option<&'a str> {
+        self.user().and_then(UserState::federation).or_else(|| link.and_then(Link::federation))
+    }
+
     /// Returns the user, if it exists.
     pub fn user(&self) -> Option<&UserState> {
         match self {
@@ -145,8 +150,7 @@ pub struct Situation<'a> {
 impl<'a> Situation<'a> {
     /// Returns why a removal is not simply done, because the user is federated; `None`: there is no such reason.
     pub(super) fn doubt(&self) -> Option<&'a ProviderAnswer> {
-        let of_link = || self.link.and_then(Link::federation);
-        let federation = self.presence.user().and_then(UserState::federation).or_else(of_link);
+        let federation = self.presence.federation(self.link);
         let is_sure = matches!(self.provider, ProviderAnswer::Confirmed | ProviderAnswer::OnlyDisabled);
         federation.filter(|_| !is_sure).map(|_| self.provider)
     }
