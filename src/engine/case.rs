@@ -1,7 +1,7 @@
 //! Work on one claimed subject: its state, its pending writes, and how it ends.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     model::{
-        Action, ApprovalItem, ApprovalItemState, ApprovalKind, ErrorClass, Link, NewApprovalItem, Operation, Pair,
-        Subject, Unsupported,
+        Action, ApprovalItem, ApprovalItemState, ApprovalKind, ErrorClass, GroupId, Link, NewApprovalItem, Operation,
+        Pair, Subject, Unsupported,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
@@ -109,6 +109,10 @@ pub(super) struct Case<'e> {
     pub decided_still: Vec<NewApprovalItem>,
     /// Whether the reads did not cover everything that decisions are about.
     pub inconclusive: bool,
+    /// Groups that Keycloak does not show to usersync's token: nobody is removed from what they feed.
+    pub hidden: BTreeSet<GroupId>,
+    /// Groups that it shows, or that are gone.
+    pub shown: BTreeSet<GroupId>,
     pub worked: Worked,
     /// Fingerprint of the subject's state at the source.
     pub fingerprint: String,
@@ -162,6 +166,8 @@ impl<'e> Case<'e> {
             held: Vec::new(),
             decided_still: Vec::new(),
             inconclusive: false,
+            hidden: BTreeSet::new(),
+            shown: BTreeSet::new(),
             worked,
             fingerprint: String::new(),
             set_aside: HashSet::new(),

@@ -240,8 +240,8 @@ impl Case<'_> {
         let (Some(user), true) = (presence.user(), self.worked.ledger.entries.values().any(open)) else {
             return Ok(());
         };
+        let table = self.shown_groups().await?;
         let pair = &self.claim.pair;
-        let table = self.engine.group_table(pair).await?;
         let link = self.link.as_ref();
         let is_new = link.is_none_or(|link| link.written.is_new);
         let resolved = table.resolve(user, &self.connector.policy.groups, is_new);

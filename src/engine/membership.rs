@@ -1,11 +1,11 @@
 //! Reads memberships group by group where an account's own list of groups is missing or incomplete.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{Account, Action, ApprovalKind, ErrorClass, LeaverAction, Limited, Operation, TargetGroupId},
-    plan::{self, Presence},
+    model::{Account, Action, ApprovalKind, ErrorClass, GroupId, LeaverAction, Limited, Operation, TargetGroupId},
+    plan::{self, GroupTable, Planned, Presence},
     targets::{TargetError, TargetErrorKind},
 };
 
@@ -64,6 +64,59 @@ impl Case<'_> {
             _ => Reading::All,
         };
         Ok(())
+    }
+
+    /// Returns the groups, with those that Keycloak hides from usersync's token.
+    pub async fn shown_groups(&self) -> Result<Arc<GroupTable>, WorkError> {
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        if self.hidden.is_empty() {
+            return Ok(table);
+        }
+        let mut shown = GroupTable::clone(&table);
+        shown.hide(self.hidden.iter().cloned());
+        Ok(Arc::new(shown))
+    }
+
+    /// Reads the groups in Keycloak that a user in scope would lose memberships of. Keycloak leaves groups out of a user's
+    /// groups that the token may not see, so these confirm no removal. Returns whether any was found.
+    pub async fn finds_hidden_groups(
+        &mut self,
+        planned: &Planned,
+        presence: &Presence,
+        table: &GroupTable,
+    ) -> Result<bool, WorkError> {
+        if plan::has_left(presence) {
+            return Ok(false);
+        }
+        let removed = planned.operations.iter().filter_map(|operation| match operation {
+            Operation::RemoveMember { group, .. } => table.managed(group),
+            _ => None,
+        });
+        let connector = &self.claim.pair.connector;
+        let sources = removed.flat_map(|group| group.sources.iter().map(move |(by, source)| (by, source, &group.name)));
+        let unknown = sources.filter(|(by, source, _)| {
+            *by == connector && !source.is_constant() && !self.hidden.contains(*source) && !self.shown.contains(*source)
+        });
+        let unknown: Vec<(GroupId, String)> = unknown.map(|(_, source, name)| (source.clone(), name.clone())).collect();
+        let mut found = false;
+        for (source, name) in unknown {
+            match self.connector.source.group(&source).await {
+                Err(error) if error.class == ErrorClass::Forbidden => {
+                    found = true;
+                    self.inconclusive = true;
+                    self.hidden.insert(source);
+                    self.worked.findings.unconfirmed.push(format!(
+                        "group {name}: Keycloak does not show it to usersync's client (403), so nobody is removed from \
+                         it. Grant the client the role view-users"
+                    ));
+                }
+                read => {
+                    read?;
+                    self.shown.insert(source);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Returns whether the user has left and is to be removed from its groups.

@@ -141,7 +141,7 @@ impl Case<'_> {
             self.know_state(fingerprint_of(&view.presence));
             self.note_state(Unsupported::UNDECIDED, view.presence.undecided());
             self.find_holder(&mut view).await?;
-            let groups = self.engine.group_table(&self.claim.pair).await?;
+            let groups = self.shown_groups().await?;
             let unlinked = self.claim.unlinked.as_ref();
             let was_unlinked = unlinked.is_some_and(|id| plan::is_candidate(&view.holder, view.matched.as_ref(), id));
             let situation = Situation {
@@ -173,6 +173,11 @@ impl Case<'_> {
             // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.observation(id).await?;
+                continue;
+            }
+            if let Decision::Plan(planned) = &decision
+                && self.finds_hidden_groups(planned, &view.presence, &groups).await?
+            {
                 continue;
             }
             if matches!(&decision, Decision::Plan(planned) if planned.asks_provider) {

@@ -164,6 +164,8 @@ struct Run<'e> {
     approved: HashMap<Limited, u32>,
     /// Mapped groups that Keycloak confirmed to be gone.
     gone: Vec<GroupId>,
+    /// Mapped groups that were not listed and cannot be read by their ids.
+    hidden: Vec<GroupId>,
     /// The recorded paths of groups.
     paths: IdMap<GroupId, String>,
     /// The users whose scope is undecided.
@@ -307,6 +309,7 @@ impl Engine {
             rereads: false,
             approved: HashMap::new(),
             gone: Vec::new(),
+            hidden: Vec::new(),
             paths: IdMap::default(),
             undecided: Undecided::default(),
             report: std::mem::take(report),

@@ -25,6 +25,7 @@ mod link_orders;
 mod matching;
 mod memberships;
 mod merged_groups;
+mod misleading;
 mod missing;
 mod odd_answers;
 mod options;

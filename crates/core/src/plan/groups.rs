@@ -27,6 +27,8 @@ pub struct GroupTable {
     /// Indexes in `mappings` of constant groups.
     constants: Vec<usize>,
     named: HashMap<String, Vec<TargetGroupId>>,
+    /// Source groups that may exist although Keycloak does not show them.
+    hidden: Vec<GroupId>,
 }
 
 /// A user's source groups, resolved to target groups.
@@ -37,7 +39,7 @@ pub struct Resolved<'a> {
     /// Source groups that have no target group yet, or have a new name: their tasks are worked first.
     pub missing: Vec<GroupId>,
     /// Target groups that the user is not removed from: those of source groups under their former name, before the new
-    /// groups exist, and constant groups that are not decided for the user.
+    /// groups exist, hidden groups, and constant groups that are not decided for the user.
     pub keep: BTreeSet<&'a TargetGroupId>,
     /// Source groups that feed no target group, with the reason.
     pub unmapped: Vec<(Cow<'a, GroupState>, &'a str)>,
@@ -157,6 +159,11 @@ impl GroupTable {
         }
     }
 
+    /// Records that source groups may exist although Keycloak does not show them: nobody is removed from what they feed.
+    pub fn hide(&mut self, groups: impl IntoIterator<Item = GroupId>) {
+        self.hidden.extend(groups);
+    }
+
     fn manage(&mut self, group: ManagedGroup) {
         self.named.entry(group.name.to_lowercase()).or_default().push(group.id.clone());
         self.managed.insert(group.id.clone(), group);
@@ -207,6 +214,10 @@ impl GroupTable {
         // An entry that was removed from the rules, perhaps by mistake, removes nobody.
         let constants = self.constants.iter().map(|place| &self.mappings[*place].0);
         for id in constants.filter(|id| rules.constant(id).is_none()) {
+            self.keep(id, &mut resolved);
+        }
+        // Keycloak leaves out of a user's groups what the token may not see.
+        for id in &self.hidden {
             self.keep(id, &mut resolved);
         }
         resolved
@@ -282,6 +293,16 @@ mod tests {
         assert_eq!(resolved.missing, ["3".into()]);
         assert_eq!(resolved.unmapped.len(), 1);
         assert!(resolved.keep.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_removed_from_what_a_hidden_group_feeds() {
+        let (mut table, user) = (table(), in_groups(&[]));
+        assert!(table.resolve(&user, &GROUP_RULES, false).keep.is_empty());
+        table.hide(["1".into(), "2".into()]);
+        let resolved = table.resolve(&user, &GROUP_RULES, false);
+        assert_eq!(resolved.keep.into_iter().collect::<Vec<_>>(), [&"eng".into()]);
+        assert!(resolved.wanted.is_empty());
     }
 
     #[test]
