@@ -245,6 +245,8 @@ mod tests {
             started_at: at(started),
             ended_at: None,
             outcome,
+            cancelled_by: None,
+            progress: None,
             report: serde_json::Value::Null,
         };
         let failed = RunOutcome::Failed { why: "x".into(), class: None };

@@ -1,24 +1,27 @@
 //! One line of progress on a terminal, a line every ten seconds elsewhere; always on standard error.
 
 use std::{
+    borrow::Cow,
     io::IsTerminal,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     out::Out,
     words::{count, span, thin},
 };
-use crate::engine::Progress;
+use crate::{engine::Progress, model::RunProgress};
 
 /// Interval between lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
 /// Refresh interval of the line on a terminal.
 const DRAWN: Duration = Duration::from_millis(100);
+/// Age at which a stored progress is shown with its age.
+const STALE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Shows the progress of a run until it is dropped.
 pub(super) struct Shown {
@@ -54,12 +57,12 @@ async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: Str
     let mut ticks = tokio::time::interval(if terminal { DRAWN } else { EVERY });
     // The first tick is immediate, and a very short run needs no line.
     ticks.tick().await;
-    let mut phase = ("", Instant::now(), 0);
+    let mut phase = (Cow::Borrowed(""), Instant::now(), 0);
     loop {
         ticks.tick().await;
         let progress = receiver.borrow().clone();
         if progress.phase != phase.0 {
-            phase = (progress.phase, Instant::now(), progress.done);
+            phase = (progress.phase.clone(), Instant::now(), progress.done);
         }
         let line =
             format!("{what}  {}", describe(&progress, progress.done - phase.2.min(progress.done), phase.1.elapsed()));
@@ -71,9 +74,20 @@ async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: Str
     }
 }
 
+/// Describes the stored progress of a run that another process works on.
+pub(super) fn describe_stored(stored: &RunProgress, now: Timestamp) -> String {
+    let progress =
+        Progress { phase: stored.phase.clone().into(), done: stored.done, total: stored.total, errors: stored.errors };
+    let within = stored.at.duration_since(stored.phase_began).unsigned_abs();
+    let age = now.duration_since(stored.at);
+    let line = describe(&progress, stored.done, within);
+    // A phase without counts may take minutes; so may one that makes no progress.
+    if age < STALE { line } else { format!("{line}, unchanged for {}", span(age)) }
+}
+
 /// Describes the progress: phase, done of total, rate, time left, errors so far.
 fn describe(progress: &Progress, done: usize, within: Duration) -> String {
-    let phase = if progress.phase.is_empty() { "beginning" } else { progress.phase };
+    let phase = if progress.phase.is_empty() { "beginning" } else { &*progress.phase };
     let mut parts = vec![phase.to_owned()];
     if progress.total > 0 {
         parts.push(format!("{} of {}", thin(progress.done), thin(progress.total)));
@@ -100,12 +114,28 @@ mod tests {
 
     #[test]
     fn a_line_says_phase_counts_rate_time_left_and_errors() {
-        let progress = Progress { phase: "applying", done: 300, total: 1_500, errors: 2 };
+        let progress = Progress { phase: "applying".into(), done: 300, total: 1_500, errors: 2 };
         assert_eq!(
             describe(&progress, 300, Duration::from_secs(10)),
             "applying  300 of 1\u{2009}500  30/s  40 s left  2 errors"
         );
-        let reading = Progress { phase: "reading both sides", ..Progress::default() };
+        let reading = Progress { phase: "reading both sides".into(), ..Progress::default() };
         assert_eq!(describe(&reading, 0, Duration::from_secs(10)), "reading both sides");
+    }
+
+    #[test]
+    fn a_stored_progress_says_how_long_it_is_unchanged() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let stored = RunProgress {
+            phase: "applying".into(),
+            phase_began: at(0),
+            done: 300,
+            total: 1_500,
+            errors: 0,
+            at: at(10),
+        };
+        assert_eq!(describe_stored(&stored, at(12)), "applying  300 of 1\u{2009}500  30/s  40 s left");
+        let late = describe_stored(&stored, at(70));
+        assert_eq!(late, "applying  300 of 1\u{2009}500  30/s  40 s left, unchanged for 1 min");
     }
 }

@@ -3,12 +3,14 @@
 use crate::store::StoreReads;
 use clap::{Args, Subcommand};
 
+mod cancel;
+
 use super::{
     Context, app,
     args::PairArgs,
     exit::{Exit, Failure, Outcome},
     out::Out,
-    report,
+    progress, report,
     table::column,
     words::{thin, took},
 };
@@ -25,7 +27,8 @@ use crate::{
 Examples:
   usersync runs
   usersync runs --connector acme --target jira-prod --limit 5
-  usersync runs show 17"
+  usersync runs show 17
+  usersync runs cancel 17"
 )]
 pub(super) struct RunsArgs {
     #[command(subcommand)]
@@ -48,6 +51,14 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// Cancel a run in progress: the users being worked on are completed, the rest is left to the next run
+    ///
+    /// A first run is not cancelled, because it would start again: pause its connector.
+    #[command(after_help = "Example:\n  usersync runs cancel 17")]
+    Cancel {
+        /// Run id
+        id: i64,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +76,7 @@ impl RunsArgs {
             None => list(context, self.list).await,
             Some(Command::List(args)) => list(context, args).await,
             Some(Command::Show { id, list }) => show(context, id, list).await,
+            Some(Command::Cancel { id }) => cancel::cancel(context, id).await,
         }
     }
 }
@@ -92,9 +104,12 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
                 out.ago(run.started_at),
                 run.pair.to_string(),
                 trigger(&run.trigger).to_owned(),
-                outcome(&run.outcome),
+                outcome(run),
                 run.ended_at.map(|end| took(end.duration_since(run.started_at))).unwrap_or_default(),
-                report.map(|report| did(run, &report)).unwrap_or_default(),
+                match &run.progress {
+                    Some(progress) => progress::describe_stored(progress, out.now),
+                    None => report.map(|report| did(run, &report)).unwrap_or_default(),
+                },
             ]
         });
         let columns = [
@@ -115,10 +130,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
 async fn show(context: &Context, id: i64, list: bool) -> Outcome {
     let config = context.config()?;
     let opened = app::open_for_reading(context, &config).await?;
-    let runs = opened.store.runs(None, 0).await?;
-    let Some(run) = runs.into_iter().find(|run| run.id.0 == id) else {
-        return Err(Failure::usage(format!("{id}: there is no such run. The newest: usersync runs")));
-    };
+    let run = find(opened.store.as_ref(), id).await?;
     let out = &context.out;
     if out.json {
         out.document(&serde_json::json!({ "run": run }));
@@ -126,6 +138,13 @@ async fn show(context: &Context, id: i64, list: bool) -> Outcome {
         whole(out, &run, list);
     }
     Ok(Exit::Done)
+}
+
+/// Returns a run by its id.
+async fn find(store: &dyn StoreReads, id: i64) -> Result<RunRecord, Failure> {
+    let runs = store.runs(None, 0).await?;
+    let run = runs.into_iter().find(|run| run.id.0 == id);
+    run.ok_or_else(|| Failure::usage(format!("{id}: there is no such run. The newest: usersync runs")))
 }
 
 fn whole(out: &Out, run: &RunRecord, list: bool) {
@@ -137,9 +156,12 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
             run.id,
             trigger(&run.trigger),
             out.when(run.started_at),
-            outcome(&run.outcome)
+            outcome(run)
         ),
     );
+    if let Some(progress) = &run.progress {
+        out.prose(4, format!("In progress: {}", progress::describe_stored(progress, out.now)));
+    }
     let Ok(report) = serde_json::from_value::<Report>(run.report.clone()) else {
         out.prose(4, "No report was kept: the run has not ended, or could not start.");
         return;
@@ -186,8 +208,13 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
 }
 
 /// Describes the outcome of a run.
-pub(super) fn outcome(outcome: &RunOutcome) -> String {
-    match outcome {
+pub(super) fn outcome(run: &RunRecord) -> String {
+    match (&run.outcome, &run.cancelled_by) {
+        (RunOutcome::Running, Some(by)) => return format!("running, being cancelled by {by}"),
+        (RunOutcome::Stopped, Some(by)) => return format!("cancelled by {by}"),
+        _ => {}
+    }
+    match &run.outcome {
         RunOutcome::Running => "running".to_owned(),
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Problems => "done, with problems".to_owned(),

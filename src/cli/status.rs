@@ -256,7 +256,7 @@ fn proof_of_life(out: &Out, reported: &PairStatus) {
         Some(run) => {
             let report = serde_json::from_value::<Report>(run.report.clone()).ok();
             let did = report.map(|report| format!("; {}", runs::did(run, &report))).unwrap_or_default();
-            format!("{}, {}{did}", out.when(run.started_at), runs::outcome(&run.outcome))
+            format!("{}, {}{did}", out.when(run.started_at), runs::outcome(run))
         }
         None => "none yet".to_owned(),
     };

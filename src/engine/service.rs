@@ -450,7 +450,7 @@ impl Shared {
                 Err(error) => Err(error.into()),
             };
             let ended = self.runs.lock().remove(&pair);
-            if ended.is_some_and(|run| run.is_cancelled()) {
+            if ended.is_some_and(|run| run.is_cancelled()) && !self.was_cancelled_by_operator(&pair).await {
                 // A pause interrupted the run: it is repeated when the pause ends.
                 next = Some((now, RunTrigger::Missed));
             }
@@ -472,6 +472,12 @@ impl Shared {
                 () = self.engine.clock.sleep_real(REFRESH_EVERY) => {}
             }
         }
+    }
+
+    /// Returns whether an operator cancelled the last run: the next one is the next that is due.
+    async fn was_cancelled_by_operator(&self, pair: &Pair) -> bool {
+        let runs = self.engine.store.runs(Some(pair), 1).await.unwrap_or_default();
+        runs.first().is_some_and(|run| run.cancelled_by.is_some())
     }
 
     /// Runs once for everything that makes a run due: the schedule and all requests.
@@ -527,7 +533,10 @@ impl Shared {
             return Some((now, RunTrigger::PolicyChanged));
         }
         match last {
-            Some(last) if matches!(last.outcome, RunOutcome::Stopped | RunOutcome::Failed { .. }) => {
+            Some(last)
+                if last.cancelled_by.is_none()
+                    && matches!(last.outcome, RunOutcome::Stopped | RunOutcome::Failed { .. }) =>
+            {
                 Some((now, RunTrigger::Missed))
             }
             Some(last) => match self.next_after(pair, last.started_at) {
@@ -551,8 +560,10 @@ impl Shared {
             return Ok(store.set_pair_state(pair, PairState::Approved, self.engine.clock.now()).await?);
         }
         let options = RunOptions { first: true, cancel: self.begin(pair), ..RunOptions::dry(RunTrigger::First) };
-        let planned = self.engine.plan_first_run(pair, &options).await;
-        if options.cancel.is_cancelled() {
+        let cancel = options.cancel.clone();
+        let work = |options| async move { self.engine.plan_first_run(pair, &options).await };
+        let planned = self.engine.followed(pair, options, work).await;
+        if cancel.is_cancelled() {
             return Ok(());
         }
         match planned? {
@@ -573,13 +584,15 @@ impl Shared {
             return self.first_plan(pair).await;
         }
         let options = RunOptions { first: true, cancel: self.begin(pair), ..RunOptions::apply(RunTrigger::Approved) };
-        self.engine.do_first_run(pair, &options).await?;
+        let work = |options| async move { self.engine.do_first_run(pair, &options).await };
+        self.engine.followed(pair, options, work).await?;
         Ok(())
     }
 
     async fn run(&self, pair: &Pair, trigger: RunTrigger) -> Result<(), WorkError> {
         let options = RunOptions { cancel: self.begin(pair), ..RunOptions::apply(trigger) };
-        self.engine.run(pair, &options).await?;
+        let work = |options| async move { self.engine.run(pair, &options).await };
+        self.engine.followed(pair, options, work).await?;
         Ok(())
     }
 

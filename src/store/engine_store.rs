@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, Federated, GroupId,
     Limited, Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode, RunOutcome,
-    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+    RunProgress, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
 };
 
 /// Result of appending events.
@@ -249,11 +249,14 @@ pub trait EngineStore: StoreReads {
     /// Records the start of a run. A run that applies changes fulfils all open requests for a run of its pair.
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId>;
 
-    /// Records the progress of a run.
+    /// Records what a run has reported so far.
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
 
+    /// Records how far a run in progress has come; that of an ended run is not recorded.
+    async fn note_progress(&self, run: RunId, progress: &RunProgress) -> StoreResult<()>;
+
     /// Records the end of a run. A run that has already ended is not changed. If it failed or was stopped (also by the
-    /// end of the process), an event's request for a run is open again. An operator's request is not: the operator sees
+    /// end of the process, but not by an operator), an event's request for a run is open again. An operator's request is not: the operator sees
     /// the outcome.
     async fn end_run(
         &self,

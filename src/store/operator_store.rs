@@ -9,7 +9,8 @@ use super::{
     TaskFilter,
 };
 use crate::model::{
-    About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, SourceIdentity, TargetIdentity, TargetName, UserId,
+    About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity, TargetName,
+    UserId,
 };
 
 /// How an operator's order ended.
@@ -171,6 +172,12 @@ pub trait OperatorStore: StoreReads {
     /// Withdraws rejections of an approval, all (`items` is empty) or these, and returns their number. The subjects'
     /// tasks are raised, so that they are planned again.
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
+
+    /// Orders the end of a run in progress.
+    ///
+    /// # Errors
+    /// The run is not in progress ([`StoreError::NotFound`](super::StoreError::NotFound)).
+    async fn cancel_run(&self, run: RunId, by: &str, now: Timestamp) -> StoreResult<()>;
 
     /// Stores a request for a running server.
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;

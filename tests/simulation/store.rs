@@ -14,8 +14,9 @@ use usersync::{
     model::{
         AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, ErrorClass,
         EventPoll, EventRecord, Federated, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem,
-        NewEvent, ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
+        NewEvent, ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunProgress, RunRecord,
+        RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported,
+        UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, EngineStore, EventFilter, Failure, Holder,
@@ -500,6 +501,10 @@ impl EngineStore for WatchedStore {
 
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()> {
         self.quietly(self.inner.progress_run(run, report)).await
+    }
+
+    async fn note_progress(&self, run: RunId, progress: &RunProgress) -> StoreResult<()> {
+        self.quietly(self.inner.note_progress(run, progress)).await
     }
 
     async fn end_run(

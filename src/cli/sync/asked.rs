@@ -9,6 +9,7 @@ use crate::{
         out::Out,
         progress::Shown,
         report,
+        runs::outcome,
         status::exit_of as exit_of_condition,
         stop::{self, Stop},
         words::count,
@@ -152,9 +153,12 @@ async fn follow(
 }
 
 fn progress(run: &RunRecord) -> Progress {
-    let reached = serde_json::from_value::<Report>(run.report.clone()).ok().and_then(|report| report.reached);
-    let (done, total) = reached.map_or((0, 0), |reached| (reached.done, reached.of));
-    Progress { phase: "the server runs", done, total, errors: 0 }
+    run.progress.as_ref().map_or_else(Progress::default, |stored| Progress {
+        phase: stored.phase.clone().into(),
+        done: stored.done,
+        total: stored.total,
+        errors: stored.errors,
+    })
 }
 
 fn exit_of(outcome: &RunOutcome) -> Exit {
@@ -169,7 +173,7 @@ fn exit_of(outcome: &RunOutcome) -> Exit {
 fn show(out: &Out, run: &RunRecord) {
     match &run.outcome {
         RunOutcome::Failed { why, .. } => out.error(format!("{}: run {} failed: {why}", run.pair, run.id)),
-        RunOutcome::Stopped => out.error(format!("{}: run {} was stopped", run.pair, run.id)),
+        RunOutcome::Stopped => out.error(format!("{}: run {} was {}", run.pair, run.id, outcome(run))),
         _ => {}
     }
     if let Ok(report) = serde_json::from_value::<Report>(run.report.clone())

@@ -7,6 +7,7 @@ mod confirm;
 mod counted;
 mod decided;
 mod empty;
+mod follow;
 mod groups;
 mod listed;
 mod logins;
@@ -26,6 +27,7 @@ mod users;
 mod walk;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -89,7 +91,7 @@ pub struct RunOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The current phase.
-    pub phase: &'static str,
+    pub phase: Cow<'static, str>,
     /// Number of completed items of the phase.
     pub done: usize,
     /// Total number of items of the phase.
@@ -118,7 +120,7 @@ impl RunOptions {
 
     fn report_progress(&self, phase: &'static str, done: usize, total: usize, errors: usize) {
         if let Some(progress) = &self.progress {
-            progress.send_replace(Progress { phase, done, total, errors });
+            progress.send_replace(Progress { phase: phase.into(), done, total, errors });
         }
     }
 }

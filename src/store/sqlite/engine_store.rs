@@ -14,7 +14,8 @@ use crate::{
     model::{
         AccountId, ApprovalItem, ApprovalKind, Cause, Condition, ConnectorName, ErrorClass, EventPoll, Federated,
         GroupId, Limited, Link, NewApprovalItem, NewEvent, ObservationSeq, Pair, Priority, Refusals, RunId, RunMode,
-        RunOutcome, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token, UserId,
+        RunOutcome, RunProgress, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, Token,
+        UserId,
     },
     store::{
         Adopted, Appended, Claimed, ContactOrder, EngineStore, Failure, Holder, LinkOrder, LinkedFederation,
@@ -194,6 +195,10 @@ impl EngineStore for SqliteStore {
 
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()> {
         job!(self, [], |tx| tx.progress_run(run, &report))
+    }
+
+    async fn note_progress(&self, run: RunId, progress: &RunProgress) -> StoreResult<()> {
+        job!(self, [progress], |tx| tx.note_progress(run, &progress))
     }
 
     async fn end_run(

@@ -47,6 +47,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (24, "matched by", include_str!("migrations/0024_matched_by.sql")),
     (25, "event poll", include_str!("migrations/0025_event_poll.sql")),
     (26, "federated links", include_str!("migrations/0026_federated_links.sql")),
+    (27, "run cancel", include_str!("migrations/0027_run_cancel.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.

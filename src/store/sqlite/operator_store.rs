@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::{SqliteStore, event_poll, events, hook_refusals, job, links, of_pair, orders, pairs};
 use crate::{
     model::{
-        About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, SourceIdentity, TargetIdentity, TargetName,
-        UserId,
+        About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity,
+        TargetName, UserId,
     },
     store::{
         Decision, EventCounts, EventFilter, LinkOrder, OperatorStore, PairHoldings, PairRecord, PolledEvents, Request,
@@ -101,6 +101,10 @@ impl OperatorStore for SqliteStore {
     async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
         let user = user.clone();
         of_pair!(self, pair, None, |conn, no| orders::of_user(conn, no, &user))
+    }
+
+    async fn cancel_run(&self, run: RunId, by: &str, now: Timestamp) -> StoreResult<()> {
+        job!(self, [by], |tx| tx.cancel_run(run, &by, now))
     }
 
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {

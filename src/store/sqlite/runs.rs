@@ -1,11 +1,11 @@
 //! Full reconcile runs.
 
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{codec, codec::millis, tx::Tx};
 use crate::{
-    model::{Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    model::{Pair, RunId, RunMode, RunOutcome, RunProgress, RunRecord, RunTrigger},
     store::{StoreError, StoreResult},
 };
 
@@ -44,6 +44,26 @@ impl Tx {
         under_way(run, done.rows_affected())
     }
 
+    pub(super) async fn note_progress(&mut self, run: RunId, progress: &RunProgress) -> StoreResult<()> {
+        sqlx::query("UPDATE run SET progress = ?2 WHERE id = ?1 AND ended_at IS NULL")
+            .bind(run.0)
+            .bind(codec::to_json(progress)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn cancel_run(&mut self, run: RunId, by: &str, now: Timestamp) -> StoreResult<()> {
+        let done =
+            sqlx::query("UPDATE run SET cancelled_by = coalesce(cancelled_by, ?2) WHERE id = ?1 AND ended_at IS NULL")
+                .bind(run.0)
+                .bind(by)
+                .execute(&mut self.conn)
+                .await?;
+        under_way(run, done.rows_affected())?;
+        self.audit(by, &format!("requested: cancel run {run}"), now).await
+    }
+
     pub(super) async fn end_run(
         &mut self,
         run: RunId,
@@ -51,22 +71,28 @@ impl Tx {
         report: &serde_json::Value,
         now: Timestamp,
     ) -> StoreResult<()> {
-        let done =
-            sqlx::query("UPDATE run SET outcome = ?2, report = ?3, ended_at = ?4 WHERE id = ?1 AND ended_at IS NULL")
-                .bind(run.0)
-                .bind(codec::to_json(outcome)?)
-                .bind(codec::to_json(report)?)
-                .bind(millis(now))
-                .execute(&mut self.conn)
-                .await?;
-        under_way(run, done.rows_affected())?;
-        let came_to_its_end = !matches!(outcome, RunOutcome::Failed { .. } | RunOutcome::Stopped);
+        let cancelled: Option<bool> = sqlx::query_scalar(
+            "UPDATE run SET outcome = ?2, report = ?3, ended_at = ?4, progress = NULL WHERE id = ?1 AND ended_at IS NULL \
+             RETURNING cancelled_by IS NOT NULL",
+        )
+        .bind(run.0)
+        .bind(codec::to_json(outcome)?)
+        .bind(codec::to_json(report)?)
+        .bind(millis(now))
+        .fetch_optional(&mut self.conn)
+        .await?;
+        under_way(run, cancelled.iter().len() as u64)?;
+        // Nobody waits for the rest of a run that an operator cancelled.
+        let came_to_its_end = match outcome {
+            RunOutcome::Stopped => cancelled == Some(true),
+            outcome => !matches!(outcome, RunOutcome::Failed { .. }),
+        };
         self.answer_asked(Some(run), came_to_its_end).await
     }
 
     /// Stops the runs that were under way when the previous process ended.
     pub(super) async fn stop_runs(&mut self, now: Timestamp) -> StoreResult<()> {
-        sqlx::query("UPDATE run SET outcome = ?1, ended_at = ?2 WHERE ended_at IS NULL")
+        sqlx::query("UPDATE run SET outcome = ?1, ended_at = ?2, progress = NULL WHERE ended_at IS NULL")
             .bind(codec::to_json(&RunOutcome::Stopped)?)
             .bind(millis(now))
             .execute(&mut self.conn)
@@ -100,32 +126,32 @@ fn under_way(run: RunId, rows: u64) -> StoreResult<()> {
     if rows == 0 { Err(StoreError::NotFound(format!("run {run} is not under way"))) } else { Ok(()) }
 }
 
-type RunRow = (i64, String, String, String, String, i64, Option<i64>, String, String);
-
 /// Returns runs, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection, pair: Option<i64>, limit: i64) -> StoreResult<Vec<RunRecord>> {
     let mut query = QueryBuilder::new(
-        "SELECT r.id, c.name, g.name, r.trigger_word, r.mode, r.started_at, r.ended_at, r.outcome, r.report FROM run r \
-         JOIN pair p ON p.no = r.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target",
+        "SELECT r.id, c.name AS connector, g.name AS target, r.trigger_word, r.mode, r.started_at, r.ended_at, r.outcome, \
+         r.cancelled_by, r.progress, r.report FROM run r JOIN pair p ON p.no = r.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target",
     );
     if let Some(pair) = pair {
         query.push(" WHERE r.pair = ").push_bind(pair);
     }
     query.push(" ORDER BY r.id DESC LIMIT ").push_bind(limit);
-    let rows: Vec<RunRow> = query.build_query_as().fetch_all(conn).await?;
-    rows.into_iter().map(record).collect()
+    query.build().fetch_all(conn).await?.iter().map(record).collect()
 }
 
-fn record(row: RunRow) -> StoreResult<RunRecord> {
-    let (id, connector, target, trigger, mode, started_at, ended_at, outcome, report) = row;
+fn record(row: &SqliteRow) -> StoreResult<RunRecord> {
+    let text = |column: &str| row.try_get::<String, _>(column);
+    let progress: Option<String> = row.try_get("progress")?;
     Ok(RunRecord {
-        id: RunId(id),
-        pair: Pair::new(connector, target),
-        trigger: codec::from_word(trigger)?,
-        mode: codec::from_word(mode)?,
-        started_at: codec::time(started_at)?,
-        ended_at: codec::some_time(ended_at)?,
-        outcome: codec::from_json(&outcome)?,
-        report: codec::from_json(&report)?,
+        id: RunId(row.try_get("id")?),
+        pair: Pair::new(text("connector")?, text("target")?),
+        trigger: codec::from_word(text("trigger_word")?)?,
+        mode: codec::from_word(text("mode")?)?,
+        started_at: codec::time(row.try_get("started_at")?)?,
+        ended_at: codec::some_time(row.try_get("ended_at")?)?,
+        outcome: codec::from_json(&text("outcome")?)?,
+        cancelled_by: row.try_get("cancelled_by")?,
+        progress: progress.as_deref().map(codec::from_json).transpose()?,
+        report: codec::from_json(&text("report")?)?,
     })
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use usersync::{
     demo::stack::{SimulatedServers, Stack},
     engine::RunOptions,
-    model::{ApprovalItemState, ApprovalKind, Change, FirstRun, Limited, Operation, RunOutcome, RunTrigger},
+    model::{ApprovalItemState, ApprovalKind, Change, FirstRun, Limited, Operation, RunOutcome, RunRecord, RunTrigger},
     store::{EngineStore, OperatorStore, PairState, Request, StoreReads},
 };
 use usersync_simulators::{
@@ -530,6 +530,43 @@ async fn a_pause_ends_the_run_in_progress_which_is_repeated_afterwards() {
     })
     .await
     .expect("the run is made up for");
+    w.calm().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_run_that_an_operator_cancels_shows_its_progress_and_is_not_repeated() {
+    let w = world().await;
+    let store = &w.stack.store;
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(700)).method("GET"));
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Event };
+    store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    let newest = async || store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().expect("a run");
+    let until = async |is_so: fn(&RunRecord) -> bool| {
+        let waits = async {
+            while !is_so(&newest().await) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it comes to that");
+    };
+    until(|run| run.progress.is_some()).await;
+    let run = newest().await;
+    assert_eq!(run.outcome, RunOutcome::Running);
+    store.cancel_run(run.id, "ann", Timestamp::now()).await.unwrap();
+    until(|run| run.outcome != RunOutcome::Running).await;
+    let ended = newest().await;
+    assert_eq!((ended.id, ended.outcome, ended.progress), (run.id, RunOutcome::Stopped, None));
+    assert_eq!(ended.cancelled_by.as_deref(), Some("ann"));
+    w.jira().faults.remove(slow);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(newest().await.id, run.id, "it is not repeated");
+    assert!(!w.has_account("alice"), "what it would have done is left");
+    store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    until(|run| run.outcome == RunOutcome::Done).await;
+    assert!(w.has_account("alice"), "the next run does the rest");
     w.calm().await;
     w.agrees();
 }

@@ -42,6 +42,35 @@ async fn a_lock_of_another_process_is_respected() {
 }
 
 #[tokio::test]
+async fn a_run_of_the_server_is_cancelled() {
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let slow = servers.jira.faults.add(Fault::delay(std::time::Duration::from_secs(1)).method("GET"));
+    place.run(&["sync", "--no-wait"]).await.ended(0);
+    let newest = async || stack.store.runs(Some(&Stack::pair()), 1).await.expect("readable").remove(0);
+    while newest().await.progress.is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let id = newest().await.id.to_string();
+    place.run(&["runs", "show", &id]).await.ended(0).says("In progress: ");
+    place.run(&["runs"]).await.ended(0).says("running");
+    let cancelled = place.run(&["runs", "cancel", &id, "--by", "ann"]).await;
+    cancelled
+        .ended(0)
+        .says("cancelled by ann.")
+        .says("It had not begun to write.")
+        .says("usersync sync --connector acme");
+    servers.jira.faults.remove(slow);
+    place.run(&["runs", "show", &id]).await.ended(0).says("cancelled by ann");
+    place.run(&["runs", "cancel", &id]).await.ended(2).complains("has already ended: cancelled by ann");
+    place.run(&["runs", "cancel", "4711"]).await.ended(2).complains("there is no such run");
+    place.run(&["sync"]).await.ended(0).says("create");
+    assert!(servers.jira.snapshot().account("alice").is_some());
+    stack.stop().await;
+}
+
+#[tokio::test]
 async fn commands_ask_the_running_server_and_see_what_it_did() {
     let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
     stack.in_service().await.expect("in service");

@@ -228,6 +228,7 @@ async fn counts_of_an_older_store_are_created_when_it_is_opened() {
         undo.push(format!("DROP TABLE {table}"));
     }
     undo.push("ALTER TABLE event DROP COLUMN polled".into());
+    undo.extend(["cancelled_by", "progress"].map(|column| format!("ALTER TABLE run DROP COLUMN {column}")));
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
     undo.push("ALTER TABLE link DROP COLUMN leaving_since".into());
     undo.push("ALTER TABLE link DROP COLUMN matched_by".into());

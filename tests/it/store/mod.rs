@@ -125,6 +125,7 @@ macro_rules! every_expectation {
             rest: {
                 hooks_of_removed_connectors_are_stored,
                 a_run_is_recorded,
+                a_run_in_progress_has_its_progress_and_can_be_cancelled,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_an_operator_confirms,
                 a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,

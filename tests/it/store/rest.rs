@@ -32,6 +32,8 @@ pub async fn a_run_is_recorded(store: World) {
         started_at: at(1),
         ended_at: None,
         outcome: RunOutcome::Running,
+        cancelled_by: None,
+        progress: None,
         report: serde_json::json!({"read": 10}),
     };
     assert_eq!(runs[1], expected);
@@ -47,6 +49,31 @@ pub async fn a_run_is_recorded(store: World) {
     store.crash(at(5)).await;
     assert_eq!(store.runs(None, 1).await.unwrap()[0].outcome, RunOutcome::Stopped);
     assert!(store.runs(Some(&Pair::new("no", "body")), 9).await.unwrap().is_empty());
+}
+
+pub async fn a_run_in_progress_has_its_progress_and_can_be_cancelled(store: World) {
+    let newest = async || store.runs(None, 1).await.unwrap().remove(0);
+    let progress =
+        RunProgress { phase: "applying".into(), phase_began: at(1), done: 3, total: 10, errors: 1, at: at(2) };
+    for is_cancelled in [true, false] {
+        store.request_run(&pair()).await.unwrap();
+        let run = store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at(1)).await.unwrap();
+        store.note_progress(run, &progress).await.unwrap();
+        assert_eq!(newest().await.progress, Some(progress.clone()));
+        if is_cancelled {
+            store.cancel_run(run, "ann", at(3)).await.unwrap();
+            store.cancel_run(run, "bob", at(3)).await.unwrap();
+        }
+        store.end_run(run, RunOutcome::Stopped, serde_json::Value::Null, at(4)).await.unwrap();
+        let ended = newest().await;
+        assert_eq!((ended.progress, ended.cancelled_by), (None, is_cancelled.then(|| "ann".to_owned())));
+        let requested = store.requested_run(&pair()).await.unwrap();
+        assert_eq!(requested, (!is_cancelled).then_some(RunTrigger::Event), "only a cancelled run is not repeated");
+        store.note_progress(run, &progress).await.unwrap();
+        assert_eq!(newest().await.progress, None, "it has ended");
+        assert!(matches!(store.cancel_run(run, "ann", at(5)).await, Err(StoreError::NotFound(_))));
+    }
+    assert!(store.audit(None, 9).await.unwrap().iter().any(|line| line.what.starts_with("requested: cancel run")));
 }
 
 pub async fn a_pair_begins_as_new_and_keeps_its_state(store: World) {

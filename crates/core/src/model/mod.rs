@@ -71,7 +71,7 @@ pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, parent_p
 pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
 pub use policy_test::{Expected, GroupTest, PolicyTests, TestUser, UserTest, group_at};
 pub use role::{RoleName, RoleNameError, Unread, UserRoles};
-pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
+pub use run::{RunMode, RunOutcome, RunProgress, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, GroupVerdict, SourceIdentity, UserState};
 pub use subject::Subject;

@@ -59,6 +59,23 @@ pub enum RunOutcome {
     Stopped,
 }
 
+/// How far a run in progress has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// The current phase.
+    pub phase: String,
+    /// When the phase began.
+    pub phase_began: Timestamp,
+    /// Number of completed items of the phase.
+    pub done: usize,
+    /// Total number of items of the phase; 0: not known.
+    pub total: usize,
+    /// Number of failures so far.
+    pub errors: usize,
+    /// When this was recorded.
+    pub at: Timestamp,
+}
+
 /// A run as it is stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -78,6 +95,12 @@ pub struct RunRecord {
     /// The state or result.
     #[serde(flatten)]
     pub outcome: RunOutcome,
+    /// The operator who ordered its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cancelled_by: Option<String>,
+    /// Of a run in progress: how far it has come; `None`: not recorded yet, or it has ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub progress: Option<RunProgress>,
     /// Evidence, progress and counts; JSON, see `engine::run::Report`.
     pub report: serde_json::Value,
 }

@@ -58,6 +58,8 @@ fn run(outcome: RunOutcome, report: &Report) -> RunRecord {
         started_at: at("11:00:00"),
         ended_at: Some(at("11:01:00")),
         outcome,
+        cancelled_by: None,
+        progress: None,
         report: report.stored(),
     }
 }
