@@ -136,6 +136,6 @@ mod tests {
         };
         assert_eq!(describe_stored(&stored, at(12)), "applying  300 of 1\u{2009}500  30/s  40 s left");
         let late = describe_stored(&stored, at(70));
-        assert_eq!(late, "applying  300 of 1\u{2009}500  30/s  40 s left, unchanged for 1 min");
+        assert_eq!(late, "applying  300 of 1\u{2009}500  30/s  40 s left, unchanged for 60 s");
     }
 }

@@ -215,6 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn each_log_has_its_own_settings() {
+        let [admin, user] = [Some(HOUR), None].map(|expiry| LogSettings { expiry, ..LogSettings::default() });
+        let settings = EventSettings { admin, user, ..EventSettings::default() };
+        assert_eq!((settings.of(EventLog::Admin), settings.of(EventLog::User)), (admin, user));
+    }
+
+    #[test]
     fn a_read_begins_an_overlap_earlier_however_old_the_newest_event_is() {
         assert_eq!(position(100, None).begin(at(105), OVERLAP), at(70));
         assert_eq!(position(100, Some(99)).begin(at(105), OVERLAP), at(70));

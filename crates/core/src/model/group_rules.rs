@@ -300,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn the_setting_of_one_group_goes_before_that_of_all() {
+        let json = r#"{"empty": "delete", "overrides": [{"path": "/a", "empty": "skip"}]}"#;
+        let rules: GroupRules = serde_json::from_str(json).unwrap();
+        assert_eq!((rules.empty_at("/a"), rules.empty_at("/b")), (EmptyGroups::Skip, EmptyGroups::Delete));
+    }
+
+    #[test]
+    fn every_constant_group_is_found_by_the_id_of_the_group_that_stands_for_it() {
+        let json = r#"{"constant": [{"name": "licence"}, {"name": "b", "for": "new"}]}"#;
+        let rules: GroupRules = serde_json::from_str(json).unwrap();
+        let groups = rules.constant_groups();
+        let found = groups.iter().filter_map(|group| rules.constant(&group.id)).map(|constant| constant.name.as_str());
+        assert_eq!(found.collect::<Vec<_>>(), ["licence", "b"]);
+    }
+
+    #[test]
     fn empty_groups_matter_if_the_setting_of_any_group_says_so() {
         let rules = |json: &str| serde_json::from_str::<GroupRules>(json).unwrap();
         for (json, handles_empty) in [

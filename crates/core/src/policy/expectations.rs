@@ -254,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_without_conditions_is_named_as_the_reason() {
+        let test = user_test(r#""user": {"username": "bob"}, "in_scope": false"#);
+        let found = check_scope(&test, &Policy::default()).as_ref().map(shown);
+        assert_eq!(found.as_deref(), Some("in scope: no != yes (the scope has no conditions)"));
+    }
+
+    #[test]
     fn the_scope_is_compared_with_the_reason() {
         for (json, expected) in [
             (r#""user": {"username": "bob"}, "in_scope": true"#, None),

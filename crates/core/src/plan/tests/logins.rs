@@ -109,6 +109,19 @@ fn an_account_takes_the_new_login_if_no_other_account_holds_it() {
 }
 
 #[test]
+fn the_owner_of_a_login_is_read_first_if_a_template_may_give_both_users_the_same_login() {
+    let rule = serde_json::from_str(r#"{"template": "{{ username }}"}"#).expect("a rule");
+    let NameHolder::Ours { account, user, .. } = linked_to_another() else { unreachable!() };
+    let given = renamed(NameHolder::Ours { account, user, standing: None });
+    let plain = AccountRules::of_attributes(&NO_ATTRIBUTES);
+    for (login, expected) in [(Some(&rule), Decision::ReadOwner("7".into())), (None, Decision::WaitFor("7".into()))] {
+        let rules = AccountRules { login, ..plain };
+        let planned = Planned { afterwards: Some(Box::new(expected)), ..Planned::default() };
+        assert_eq!(decide(&Situation { rules, ..given.situation() }), Decision::Plan(planned));
+    }
+}
+
+#[test]
 fn an_account_keeps_its_login_while_another_account_holds_the_new_one() {
     let unlinked = Account { id: "b".into(), name: "alicia".into(), ..account() };
     let table = [

@@ -85,6 +85,24 @@ fn an_attribute_that_cannot_be_rendered_is_reported_and_the_account_is_created_w
 }
 
 #[test]
+fn a_user_has_no_account_only_if_nothing_is_planned_or_waits_for_it() {
+    let findings = Findings { unsupported: vec!["no licence".to_owned()], ..Findings::default() };
+    let nothing = Planned { findings, ..Planned::default() };
+    assert_eq!(nothing.no_account(None), Some("no licence"));
+    let linked = OwnedSituation::linked(user(), account());
+    assert_eq!(nothing.no_account(linked.link.as_ref()), None);
+    let rename = Operation::RenameUser { account: "a".into(), name: "alice".into(), to: "alicia".into() };
+    let hold = Hold { kind: ApprovalKind::Federation, then: Then::Do(rename.clone()) };
+    for planned in [
+        Planned { operations: vec![rename], ..nothing.clone() },
+        Planned { holds: vec![hold], ..nothing.clone() },
+        Planned { missing_groups: vec!["1".into()], ..nothing.clone() },
+    ] {
+        assert_eq!(planned.no_account(None), None, "{planned:?}");
+    }
+}
+
+#[test]
 fn a_user_that_has_left_gets_no_account_and_no_link() {
     let service_account = UserState { username: "service-account-alice".into(), ..user() };
     let left = [Presence::Gone, present(UserState { enabled: false, ..user() }), present(service_account)];
