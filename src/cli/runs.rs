@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Cancel a run in progress: the users being worked on are completed, the rest is left to the next run
+    /// Cancel a run of the server: the users in progress are completed, the rest is left to the next run
     ///
     /// A first run is not cancelled, because it would start again: pause its connector.
     #[command(after_help = "Example:\n  usersync runs cancel 17")]

@@ -43,8 +43,9 @@ activity: the last event, change and run, and the next run. Requests that the ho
 with their reason.
 
 Exit code 0: in sync, working, or paused; protected accounts that are not changed are named. 1: failed tasks, conflicts, \
-unsupported operations, users with an undecided scope, a full reconcile that failed or had problems, or a store that cannot be written. 3: something \
-waits for approval. 4: a source or target does not answer, or refuses usersync's credentials.",
+unsupported operations, users with an undecided scope, a full reconcile that failed, had problems or was cancelled, or a \
+store that cannot be written. 3: something waits for approval. 4: a source or target does not answer, or refuses \
+usersync's credentials.",
     after_help = "\
 Examples:
   usersync status

@@ -36,12 +36,12 @@ async fn cancel_in(context: &Context, opened: &app::Opened, id: i64) -> Outcome 
     opened.store.cancel_run(RunId(id), &context.by(), out.now).await?;
     let stop = stop::on_signal(out);
     let Some(run) = ended(opened, id, &stop).await? else {
-        let text =
-            format!("Run {id} is being cancelled: the server completes the users being worked on. usersync runs");
         if out.json {
             out.document(&serde_json::json!({ "run": super::find(opened.store.as_ref(), id).await? }));
         } else {
-            out.say(text);
+            out.say(format!(
+                "Run {id} is being cancelled: the server completes the users in progress. Show it: usersync runs show {id}"
+            ));
         }
         return Ok(stop.by().unwrap_or(Exit::Problems));
     };
@@ -51,13 +51,13 @@ async fn cancel_in(context: &Context, opened: &app::Opened, id: i64) -> Outcome 
     }
     let (pair, outcome) = (&run.pair, super::outcome(&run));
     if run.outcome != RunOutcome::Stopped {
-        out.say(format!("Run {id} of {pair} had reached its end: {outcome}."));
+        out.say(format!("Run {id} of {pair} ended before it could be cancelled: {outcome}."));
         return Ok(Exit::Done);
     }
     out.say(format!("Run {id} of {pair}: {outcome}."));
     match serde_json::from_value::<Report>(run.report.clone()) {
         Ok(report) if report.tally.planned > 0 => report::outcome(out, &report),
-        _ => out.say("It had not begun to write."),
+        _ => out.say("It had written nothing."),
     }
     let Pair { connector, target } = pair;
     out.say(format!(
@@ -81,7 +81,7 @@ fn refusal(run: &RunRecord, is_served: bool) -> Option<String> {
         ));
     }
     (!is_served).then(|| {
-        format!("run {id} is not a server's, because none is running. A run of usersync sync is stopped by Ctrl-C in its terminal")
+        format!("run {id} cannot be cancelled: no server runs. Stop a run of usersync sync by Ctrl-C in its terminal")
     })
 }
 

@@ -327,6 +327,10 @@ fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
 /// Describes what the last full reconcile left for an operator. A failed subject is not included: its task reports it.
 fn last_run_trouble(run: &RunRecord) -> Option<String> {
     match &run.outcome {
+        // The server repeats one that a shutdown or a pause stopped.
+        RunOutcome::Stopped => run.cancelled_by.as_ref().map(|by| {
+            format!("The last full reconcile was cancelled by {by} before its end. Start one: usersync sync")
+        }),
         RunOutcome::Failed { why, .. } => Some(format!("The last full reconcile failed: {why}")),
         RunOutcome::Problems => {
             let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
@@ -489,9 +493,12 @@ fn what_is_open(facts: &Facts<'_>) -> Vec<String> {
     let numbers = numbers.into_iter().filter(|(number, ..)| *number > 0);
     let mut open: Vec<String> = numbers.map(|(number, one, many)| count(number, one, many)).collect();
     if let Some(run) = facts.last_run.as_ref().filter(|run| last_run_trouble(run).is_some()) {
-        let failed = matches!(run.outcome, RunOutcome::Failed { .. });
-        let what = if failed { "the last full reconcile failed" } else { "the last full reconcile had problems" };
-        open.push(what.to_owned());
+        let what = match run.outcome {
+            RunOutcome::Failed { .. } => "failed",
+            RunOutcome::Stopped => "was cancelled",
+            _ => "had problems",
+        };
+        open.push(format!("the last full reconcile {what}"));
     }
     open
 }

@@ -218,7 +218,7 @@ impl Run<'_> {
         let errors = usize::try_from(state.report().errors.total()).unwrap_or(usize::MAX);
         self.options.report_progress(phase, done, total, errors);
         if done.is_multiple_of(STORED_EVERY) {
-            let report = state.report().stored_under_way(done, total);
+            let report = state.report().stored_under_way();
             engine.store.progress_run(self.id, report).await?;
         }
         Ok(())

@@ -53,11 +53,15 @@ struct Follower<'e> {
 
 impl Follower<'_> {
     async fn follow(mut self) -> Infallible {
+        let mut had_failed = false;
         loop {
             self.engine.clock.sleep_real(EVERY).await;
-            if let Err(error) = self.look().await {
+            let looked = self.look().await;
+            // Once for each outage of the store, which has a condition of its own.
+            if let (Err(error), false) = (&looked, had_failed) {
                 tracing::error!(pair = %self.pair, "the progress of a full reconcile cannot be stored: {error}");
             }
+            had_failed = looked.is_err();
         }
     }
 

@@ -43,15 +43,6 @@ pub struct WaitingLine {
     pub why: ApprovalKind,
 }
 
-/// Progress of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reached {
-    /// Number of subjects that were worked.
-    pub done: usize,
-    /// Total number of subjects.
-    pub of: usize,
-}
-
 /// Evidence, counts and findings of one run on one pair. Counts are exact; each list keeps its first entries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,9 +120,6 @@ pub struct Report {
     pub did: Listed<Line>,
     /// The operations that wait for approval after the run.
     pub waiting: Listed<WaitingLine>,
-    /// Progress while the run is in progress; `None` afterwards.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reached: Option<Reached>,
     /// Duration in milliseconds.
     pub took_ms: i64,
     /// Planned operations of each limited kind, without those that wait for approval anyway.
@@ -277,8 +265,8 @@ impl Report {
     }
 
     /// Returns the report as it is stored while the run is in progress: counts only.
-    pub(super) fn stored_under_way(&self, done: usize, of: usize) -> serde_json::Value {
-        Self { reached: Some(Reached { done, of }), ..self.counts() }.stored_with(0)
+    pub(super) fn stored_under_way(&self) -> serde_json::Value {
+        self.counts().stored_with(0)
     }
 
     /// Returns the report without its lists.
@@ -330,7 +318,7 @@ mod tests {
         assert!(text.len() < 1_000_000, "{}", text.len());
         let read: Report = serde_json::from_str(&text).expect("read");
         assert_eq!((read.errors.total(), read.lines.len()), (100_000, KEPT));
-        assert!(report.stored_under_way(500, 1_000).to_string().len() < 2_000);
+        assert!(report.stored_under_way().to_string().len() < 2_000);
     }
 
     #[test]

@@ -56,13 +56,11 @@ async fn a_run_of_the_server_is_cancelled() {
     place.run(&["runs", "show", &id]).await.ended(0).says("In progress: ");
     place.run(&["runs"]).await.ended(0).says("running");
     let cancelled = place.run(&["runs", "cancel", &id, "--by", "ann"]).await;
-    cancelled
-        .ended(0)
-        .says("cancelled by ann.")
-        .says("It had not begun to write.")
-        .says("usersync sync --connector acme");
+    cancelled.ended(0).says("cancelled by ann.").says("It had written nothing.").says("usersync sync --connector acme");
     servers.jira.faults.remove(slow);
     place.run(&["runs", "show", &id]).await.ended(0).says("cancelled by ann");
+    let status = place.run(&["status"]).await;
+    status.ended(1).says("Out of sync: the last full reconcile was cancelled.").says("cancelled by ann before its end");
     place.run(&["runs", "cancel", &id]).await.ended(2).complains("has already ended: cancelled by ann");
     place.run(&["runs", "cancel", "4711"]).await.ended(2).complains("there is no such run");
     place.run(&["sync"]).await.ended(0).says("create");
