@@ -72,19 +72,27 @@ impl Engine {
         component: &str,
         pair: &Pair,
     ) -> Result<Option<String>, WorkError> {
-        Ok(match self.contact_provider(connector, federation, component, Some(self.clock.now())).await? {
-            ProviderContact::Removed => Some("is removed from Keycloak".to_owned()),
-            ProviderContact::Silent { why, .. } => Some(format!("cannot be asked ({why})")),
-            ProviderContact::Answers { .. } => {
-                let nobody = UserId::from("");
-                let asked = Asked { connector, pair, federation, component, user: &nobody };
-                let has_any = self.has_known_user(&asked, self.clock.now()).await?;
-                has_any.is_some_and(|has_any| !has_any).then(|| {
-                    "has none of its known users (check in Keycloak whether it is enabled, its users DN and its filter; \
-                     remove it there if it is no longer used)"
-                        .to_owned()
-                })
-            }
+        let contact =
+            async || self.contact_provider(connector, federation, component, Some(self.clock.now())).await.map(silence);
+        if let Some(why) = contact().await? {
+            return Ok(Some(why));
+        }
+        let nobody = UserId::from("");
+        let asked = Asked { connector, pair, federation, component, user: &nobody };
+        let has_any = self.has_known_user(&asked, self.clock.now()).await;
+        if matches!(has_any, Ok(Some(true) | None)) {
+            return Ok(None);
+        }
+        // An outage that began in between looks like a provider without users.
+        if let Some(why) = contact().await? {
+            return Ok(Some(why));
+        }
+        has_any.map(|_| {
+            Some(
+                "has none of its known users (check in Keycloak whether it is enabled, its users DN and its filter; \
+                 remove it there if it is no longer used)"
+                    .to_owned(),
+            )
         })
     }
 
@@ -191,5 +199,14 @@ impl Engine {
             count += self.store.raise(&pair, &subjects, Priority::Removal, &cause, self.clock.now()).await?;
         }
         Ok(count)
+    }
+}
+
+/// Returns why a provider cannot be asked; `None`: it answers.
+fn silence(contact: ProviderContact) -> Option<String> {
+    match contact {
+        ProviderContact::Removed => Some("is removed from Keycloak".to_owned()),
+        ProviderContact::Silent { why, .. } => Some(format!("cannot be asked ({why})")),
+        ProviderContact::Answers { .. } => None,
     }
 }
