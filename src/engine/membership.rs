@@ -78,7 +78,8 @@ impl Case<'_> {
     }
 
     /// Reads the groups in Keycloak that a user in scope would lose memberships of. Keycloak leaves groups out of a user's
-    /// groups that the token may not see, so these confirm no removal. Returns whether any was found.
+    /// groups that the token may not see, so these confirm no removal. Nor does a list of its groups that is shorter than
+    /// their count, if the group's members include the user: that is an error. Returns whether any hidden group was found.
     pub async fn finds_hidden_groups(
         &mut self,
         planned: &Planned,
@@ -98,6 +99,7 @@ impl Case<'_> {
             *by == connector && !source.is_constant() && !self.hidden.contains(*source) && !self.shown.contains(*source)
         });
         let unknown: Vec<(GroupId, String)> = unknown.map(|(_, source, name)| (source.clone(), name.clone())).collect();
+        let unlisted = !unknown.is_empty() && self.has_unlisted_groups(presence).await?;
         let mut found = false;
         for (source, name) in unknown {
             match self.connector.source.group(&source).await {
@@ -112,11 +114,26 @@ impl Case<'_> {
                 }
                 read => {
                     read?;
+                    let members = if unlisted { self.members(&source).await? } else { BTreeSet::new() };
+                    if presence.user().is_some_and(|user| members.contains(&user.id)) {
+                        return Err(WorkError::Unconfirmed(format!(
+                            "group {name}: Keycloak does not list it among the user's groups, but lists the user among its \
+                             members. The membership stays until both agree"
+                        )));
+                    }
                     self.shown.insert(source);
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Returns whether Keycloak counts more groups of a user than it lists. The groups of federated users are confirmed with
+    /// their provider.
+    async fn has_unlisted_groups(&self, presence: &Presence) -> Result<bool, WorkError> {
+        let Some(user) = presence.user().filter(|user| user.federation().is_none()) else { return Ok(false) };
+        let listed = user.groups.iter().filter(|group| !group.id.is_constant()).count();
+        Ok(self.connector.source.count_groups_of(&user.id).await? > listed)
     }
 
     /// Returns whether the user has left and is to be removed from its groups.

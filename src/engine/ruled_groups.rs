@@ -220,6 +220,10 @@ impl Source for RuledGroups {
         }
     }
 
+    async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError> {
+        self.source.count_groups_of(id).await
+    }
+
     async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
         self.source.roles_of(id, roles).await
     }

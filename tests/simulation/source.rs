@@ -55,6 +55,13 @@ impl Source for SimulatedSource {
         .await
     }
 
+    async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError> {
+        self.read(format!("groups of {id}"), |world| {
+            world.user_state(self.realm, id).map_or(0, |user| user.groups.len())
+        })
+        .await
+    }
+
     async fn roles_of(&self, _: &UserId, _: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
         Ok(Some(UserRoles::default()))
     }

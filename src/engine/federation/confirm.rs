@@ -132,7 +132,7 @@ impl Engine {
             Some(_) => {}
         }
         // Keycloak may show groups that it cached while the provider did not answer; the count is never cached.
-        let (listed, counted) = (user.groups.len(), asked.federation.group_count(&user.id).await?);
+        let (listed, counted) = (user.groups.len(), asked.connector.source.count_groups_of(&user.id).await?);
         if asked.imported() && counted > listed {
             let why = format!("Keycloak lists {} of the user, but counts {counted}", count(listed, "group", "groups"));
             return Ok(Some(ProviderAnswer::ToApprove(why)));

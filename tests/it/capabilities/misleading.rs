@@ -10,7 +10,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use super::support::{World, on, options, servers};
+use super::support::{World, on, options, servers, world};
 
 /// A server that misleads.
 enum Misled {
@@ -296,6 +296,39 @@ rows! {
     a_token_without_rights: Misled::Switch(|w| roles(w, &[]), all_roles) => ["403 when reading users", "lacks the role view-users"];
     a_realm_that_is_gone:
         Misled::Switch(|w| w.realm().set_realm_gone(true), |w| w.realm().set_realm_gone(false)) => ["has no such realm"];
+}
+
+#[tokio::test]
+async fn groups_of_a_user_that_are_empty_while_a_group_lists_it() {
+    let w = world().await;
+    let (user, group) = (w.id("staff1"), w.realm().snapshot().group("/staff").unwrap().id.clone());
+    let faults = &w.servers.keycloak.faults;
+    faults.add(json_of(&json!([])).path(format!("/users/{user}/groups?")));
+    w.realm().user_action(&user, "logout").await.unwrap();
+    let mut error = None;
+    for _ in 0..500 {
+        error = w.tasks().await.into_iter().find_map(|task| task.error);
+        if error.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_, text) = error.expect("a failed attempt");
+    assert!(
+        text.contains("group staff: Keycloak does not list it among the user's groups, but lists the user"),
+        "{text}"
+    );
+    assert!(w.members("staff").contains(&"staff1".to_owned()));
+    assert_eq!(deletions(&w), Vec::<String>::new());
+    faults.clear();
+    w.calm().await;
+    w.agrees();
+
+    // The count includes groups that are never listed, such as those of organizations: the members decide.
+    faults.add(json_of(&json!({ "count": 5 })).path(format!("/users/{user}/groups/count")));
+    w.realm().leave(&user, &group).await.unwrap();
+    w.calm().await;
+    assert!(!w.members("staff").contains(&"staff1".to_owned()));
 }
 
 // Jira.

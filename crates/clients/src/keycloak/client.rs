@@ -148,6 +148,12 @@ impl Source for KeycloakSource {
         }
     }
 
+    async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError> {
+        let count = self.count(Asked::Users, &["users", id.as_str(), "groups", "count"], &[]).await?;
+        count.ok_or_else(|| {
+            fault::transient(format!("realm {}: the count of groups of user {id} is not a number", self.settings.realm))
+        })
+    }
     async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
         self.effective_roles(id, roles).await
     }

@@ -78,13 +78,6 @@ impl Federation for KeycloakSource {
         let users = wire::readable(self.search_by_id(ids).await?);
         Ok(users.into_iter().filter(|user| user.enabled).map(|user| user.id.into()).collect())
     }
-
-    async fn group_count(&self, id: &UserId) -> Result<usize, SourceError> {
-        let count = self.count(Asked::Users, &["users", id.as_str(), "groups", "count"], &[]).await?;
-        count.ok_or_else(|| {
-            fault::transient(format!("realm {}: the count of groups of user {id} is not a number", self.settings.realm))
-        })
-    }
 }
 
 impl KeycloakSource {

@@ -136,9 +136,6 @@ pub trait Federation: Send + Sync {
 
     /// Returns which of these users exist and are enabled, by one request for at most 100 ids.
     async fn enabled_among(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError>;
-
-    /// Counts the groups of a user, and those of organizations.
-    async fn group_count(&self, id: &UserId) -> Result<usize, SourceError>;
 }
 
 /// A realm, read through the Admin REST API.
@@ -194,6 +191,10 @@ pub trait Source: Send + Sync {
 
     /// Reads a user with its direct groups, by two concurrent calls.
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;
+
+    /// Counts the groups of a user, which Keycloak does not cache, and which includes those that it hides from the token and
+    /// the internal ones of organizations.
+    async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError>;
 
     /// Returns which of these roles a user has; `None`: the user is gone. A missing right is not an error, but part of
     /// the answer.
