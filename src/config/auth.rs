@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     ClientAuth, TargetAuth,
+    connection::{Forms, secret, url, written_form},
     problem::Place,
-    reach::{Forms, secret, url, written_form},
     reader::Table,
     typed::typed,
     values::{self, Wrong, quoted},

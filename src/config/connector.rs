@@ -5,10 +5,10 @@ use secrecy::ExposeSecret;
 
 use super::{
     ConnectorConfig, HookConfig, Schedule, Secret,
+    connection::{Forms, reach, secret, server_url, written_form},
     policy::policy,
     policy_tests::policy_tests,
     problem::Place,
-    reach::{Forms, reach, secret, server_url, written_form},
     reader::Table,
     values::{self, Wrong, quoted},
 };

@@ -4,6 +4,7 @@
 //! `keys` is the single list of keys and defaults; `reader` reads the file by that list; one module reads each section.
 
 mod auth;
+mod connection;
 mod connector;
 mod example;
 mod keys;
@@ -13,7 +14,6 @@ mod permissions;
 mod policy;
 mod policy_tests;
 mod problem;
-mod reach;
 mod reader;
 mod realm;
 mod reference;

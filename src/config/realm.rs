@@ -8,9 +8,9 @@ use url::Url;
 
 use super::{
     ConfigErrors, Env, Reach, Secret,
+    connection::{reach, server_url},
     connector::{CLIENT_SECRET, HOOK_SECRET},
     problem::Shown,
-    reach::{reach, server_url},
     read_file,
     reader::{Reader, Table},
     values,

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use super::{
     TargetConfig,
     auth::{CLIENT_KEYS, auth},
+    connection::{reach, server_url},
     problem::Place,
-    reach::{reach, server_url},
     reader::Table,
     typed::typed,
     values::{self, Wrong},

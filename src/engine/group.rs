@@ -525,7 +525,7 @@ impl Case<'_> {
         self.worked.ledger.plan(action.clone(), &self.fingerprint);
         if self.is_rejected(&item) {
             self.set_aside.insert(item.key);
-            let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
+            let why = adoption_rejected(&found.name);
             return self.unmap(group, why, former).await;
         }
         if freely || self.approval(&item).is_some() {
@@ -536,12 +536,7 @@ impl Case<'_> {
             return Ok(());
         }
         self.hold(item);
-        self.unmap(
-            group,
-            format!("the group {} existed before usersync; adopting it waits for approval", found.name),
-            former,
-        )
-        .await
+        self.unmap(group, adoption_waits(&found.name), former).await
     }
 
     /// Records that the group feeds this target group from now on.
@@ -695,4 +690,14 @@ impl Case<'_> {
         self.engine.store.raise(&self.claim.pair, &subjects, priority, &cause, self.engine.clock.now()).await?;
         Ok(())
     }
+}
+
+/// Returns why a group of the target that existed before usersync is not managed: its adoption waits.
+pub(super) fn adoption_waits(name: &str) -> String {
+    format!("the group {name} existed before usersync; adopting it waits for approval")
+}
+
+/// Returns why a group of the target that existed before usersync is not managed: its adoption was rejected.
+pub(super) fn adoption_rejected(name: &str) -> String {
+    format!("the group {name} existed before usersync; adopting it was rejected")
 }

@@ -15,7 +15,7 @@ use crate::{
         approval_keys::approval_item,
         case::{RunRules, fingerprint},
         error::WorkError,
-        group::{Intended, intend, keeps_name, wanted_rename},
+        group::{Intended, adoption_rejected, adoption_waits, intend, keeps_name, wanted_rename},
         user::Walked,
     },
     model::{
@@ -362,7 +362,7 @@ impl Run<'_> {
                 if target.is_rejected(&subject, &NewApprovalItem::adoption(found.id.as_str(), String::new())) =>
             {
                 self.report.rejected += 1;
-                let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
+                let why = adoption_rejected(&found.name);
                 self.model_unmapped(table, group, why);
                 return Ok(());
             }
@@ -375,11 +375,7 @@ impl Run<'_> {
                 self.report.held += 1;
                 let (action, held) = (Action::adopt_group(group, &found), Some(ApprovalKind::Adoption));
                 self.report.plan(&subject, action, held, || "the group has this name".to_owned());
-                self.model_unmapped(
-                    table,
-                    group,
-                    format!("the group {} existed before usersync; adopting it waits for approval", found.name),
-                );
+                self.model_unmapped(table, group, adoption_waits(&found.name));
                 return Ok(());
             }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),

@@ -40,6 +40,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (16, "base URLs", include_str!("migrations/0016_base_url.sql")),
     (17, "members read", include_str!("migrations/0017_members_read.sql")),
     (18, "contact orders", include_str!("migrations/0018_contact_order.sql")),
+    // There is no 19.
     (20, "stopped from", include_str!("migrations/0020_stopped_from.sql")),
     (21, "standard terms", include_str!("migrations/0021_standard_terms.sql")),
     (22, "leaving since", include_str!("migrations/0022_leaving_since.sql")),

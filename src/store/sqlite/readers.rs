@@ -1,4 +1,4 @@
-//! Connections that only read, for commands and the web console; opened on demand, up to a few.
+//! Connections that only read, for the commands; opened on demand, up to a few.
 
 use std::path::PathBuf;
 

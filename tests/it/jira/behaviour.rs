@@ -14,7 +14,7 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Seen, Server},
+    scripted_server::{Reply, Seen, Server},
     world::{absent, client, complaint, healthy, member_page, not_done, refusal, settings, soon, user, writes},
 };
 

@@ -11,11 +11,11 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Server},
+    scripted_server::{Reply, Server},
     world::{client, healthy, not_done, settings},
 };
 
-fn good_only(good: &'static str) -> impl Fn(&super::server::Seen) -> Reply + Send + Sync {
+fn good_only(good: &'static str) -> impl Fn(&super::scripted_server::Seen) -> Reply + Send + Sync {
     move |seen| {
         if seen.headers.get("authorization").is_some_and(|sent| sent == good) {
             healthy(seen)

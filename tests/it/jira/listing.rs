@@ -8,7 +8,7 @@ use usersync::targets::{Target, jira::JiraTarget};
 use crate::support::all_accounts;
 
 use super::{
-    server::{Reply, Seen, Server},
+    scripted_server::{Reply, Seen, Server},
     world::{client, healthy, user},
 };
 

@@ -4,12 +4,12 @@
 mod behaviour;
 mod contract;
 mod credentials;
-mod faults;
 mod listing;
 mod probing;
 mod protection;
 mod redirects;
-mod server;
+mod scripted_faults;
+mod scripted_server;
 mod standing;
 mod trust;
 mod versions;

@@ -7,7 +7,7 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Seen, Server},
+    scripted_server::{Reply, Seen, Server},
     world::{client, healthy, not_done, settings},
 };
 

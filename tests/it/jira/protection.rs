@@ -9,7 +9,7 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Server},
+    scripted_server::{Reply, Server},
     world::{healthy, member_page, not_done, settings, soon, user},
 };
 

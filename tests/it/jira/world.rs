@@ -13,7 +13,7 @@ use usersync::{
     },
 };
 
-use super::server::{Reply, Seen};
+use super::scripted_server::{Reply, Seen};
 
 /// Returns a user as Jira renders it.
 pub fn user(key: &str, name: &str, groups: &[&str]) -> Value {

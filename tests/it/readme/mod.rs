@@ -1,5 +1,7 @@
 //! The documents match the program's output.
 
+use std::path::Path;
+
 #[test]
 fn the_configuration_tables_are_the_programs_own() {
     let page = include_str!("../../../docs/configuration.md");
@@ -30,4 +32,35 @@ fn every_way_to_be_misled_has_its_test() {
         let exists = sources.iter().any(|source| names.iter().any(|name| source.contains(name)));
         assert!(exists, "no test is named {test}: {row}");
     }
+}
+
+#[test]
+fn every_file_that_contributing_names_exists() {
+    let page = include_str!("../../../CONTRIBUTING.md");
+    let (_, section) = page.split_once("## Where to change what").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let short_forms = [
+        ("core/", "crates/core/src/"),
+        ("clients/", "crates/clients/src/"),
+        ("targets/", "crates/clients/src/targets/"),
+        ("simulators/", "crates/simulators/src/"),
+        ("listener/", "keycloak-spi-notes/event-listener/src/main/java/io/usersync/keycloak/"),
+    ];
+    let paths = section.split('`').skip(1).step_by(2).filter(|code| code.contains('/') && !code.contains(' '));
+    let paths: Vec<String> = paths.flat_map(without_braces).collect();
+    assert!(paths.len() > 100, "{}", paths.len());
+    for path in paths {
+        let short = short_forms.into_iter().find(|(short, _)| path.starts_with(short));
+        let full = short.map_or_else(|| path.clone(), |(short, full)| path.replacen(short, full, 1));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut kinds = ["jira", "confluence", "bitbucket", "crowd", "scim", "keycloak"].into_iter();
+        assert!(kinds.any(|kind| root.join(full.replace("KIND", kind)).exists()), "no file {path}");
+    }
+}
+
+/// Returns the paths that one with `{a,b}` stands for.
+fn without_braces(path: &str) -> Vec<String> {
+    let Some((start, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
+    let (names, end) = rest.split_once('}').expect("a closing brace");
+    names.split(',').flat_map(|name| without_braces(&format!("{start}{name}{end}"))).collect()
 }

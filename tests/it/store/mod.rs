@@ -1,14 +1,18 @@
 //! Expectations for every store, run against each implementation; and further guarantees of the embedded one.
 
 mod approvals;
+mod changes;
 mod claims;
 mod counts;
 mod embedded;
 mod events;
+mod housekeeping;
+mod identities;
 mod links;
 mod names;
+mod pairs;
 mod reference;
-mod rest;
+mod runs;
 mod step_batches;
 mod tasks;
 
@@ -122,21 +126,29 @@ macro_rules! every_expectation {
             reference: {
                 random_histories_agree_with_the_reference,
             }
-            rest: {
-                hooks_of_removed_connectors_are_stored,
+            runs: {
                 a_run_is_recorded,
                 a_run_in_progress_has_its_progress_and_can_be_cancelled,
+                a_run_stays_requested_until_it_begins,
+                a_run_requested_by_an_event_stays_requested_until_a_run_completes,
+            }
+            pairs: {
                 a_pair_begins_as_new_and_keeps_its_state,
+                a_pair_stopped_for_its_target_resumes_its_previous_state,
+                a_pause_stays,
+            }
+            identities: {
                 identities_are_pinned_until_an_operator_confirms,
                 a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,
                 another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 the_same_server_under_another_address_keeps_all_but_compares_its_links,
                 only_a_server_of_the_same_id_is_the_same_server,
-                a_pair_stopped_for_its_target_resumes_its_previous_state,
-                a_pause_stays,
-                a_run_stays_requested_until_it_begins,
-                a_run_requested_by_an_event_stays_requested_until_a_run_completes,
+            }
+            changes: {
                 changes_are_filtered_and_paged,
+            }
+            housekeeping: {
+                hooks_of_removed_connectors_are_stored,
                 old_records_are_pruned_and_open_ones_kept,
                 refused_requests_are_counted_until_an_event_is_accepted,
                 it_reports_that_it_works,

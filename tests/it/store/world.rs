@@ -189,3 +189,8 @@ impl Named for Link {
         Self { name: name.into(), ..self }
     }
 }
+
+/// The identity that a target reports.
+pub fn server(id: &str, url: &str) -> TargetIdentity {
+    TargetIdentity::new(id, Some(url))
+}

@@ -43,7 +43,7 @@ pub enum AdoptRule {
 pub struct Safety {
     /// Number of operations that a limit allows even where the percentage is smaller.
     pub count: u32,
-    /// Percentage of the active linked accounts; for deleting groups, of the managed groups.
+    /// Percentage of the active linked accounts; for operations on groups, of the managed groups.
     pub percent: f64,
     /// Percentage of the granted memberships, for removing memberships.
     pub remove_members_percent: f64,

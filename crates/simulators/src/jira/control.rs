@@ -381,14 +381,6 @@ impl SimulatedJira {
         self.set(|switches| switches.fold_groups = on);
     }
 
-    /// Limits the results of `user/search`: per page, or (`total`) for the whole search.
-    pub fn set_search_cap(&self, cap: usize, total: bool) {
-        self.set(|switches| {
-            switches.search_cap = cap;
-            switches.search_cap_is_total = total;
-        });
-    }
-
     /// Sets what an account's own bean shows of its groups.
     pub fn set_shown_groups(&self, shown: ShownGroups) {
         self.set(|switches| switches.shown_groups = shown);

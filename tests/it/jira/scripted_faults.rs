@@ -11,7 +11,7 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Seen, Server},
+    scripted_server::{Reply, Seen, Server},
     world::{client, healthy, not_done, refusal, settings, soon, user, writes},
 };
 
