@@ -109,10 +109,13 @@ pub(super) struct Case<'e> {
     pub decided_still: Vec<NewApprovalItem>,
     /// Whether the reads did not cover everything that decisions are about.
     pub inconclusive: bool,
-    /// Groups that Keycloak does not show to usersync's token: nobody is removed from what they feed.
+    /// Groups that Keycloak hides from usersync's token, or whose members contradict the user's own groups: the user stays in
+    /// what they feed.
     pub hidden: BTreeSet<GroupId>,
-    /// Groups that it shows, or that are gone.
+    /// Groups that confirm that the user has left them, or that are gone.
     pub shown: BTreeSet<GroupId>,
+    /// Why a membership is kept that Keycloak contradicts itself about. The task fails with it once all else is done.
+    pub doubt: Option<String>,
     pub worked: Worked,
     /// Fingerprint of the subject's state at the source.
     pub fingerprint: String,
@@ -168,6 +171,7 @@ impl<'e> Case<'e> {
             inconclusive: false,
             hidden: BTreeSet::new(),
             shown: BTreeSet::new(),
+            doubt: None,
             worked,
             fingerprint: String::new(),
             set_aside: HashSet::new(),

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{Account, Action, ApprovalKind, ErrorClass, GroupId, LeaverAction, Limited, Operation, TargetGroupId},
+    model::{
+        Account, Action, ApprovalKind, ErrorClass, GroupId, LeaverAction, Limited, Operation, TargetGroupId, UserState,
+    },
     plan::{self, GroupTable, Planned, Presence},
     targets::{TargetError, TargetErrorKind},
 };
@@ -77,18 +79,16 @@ impl Case<'_> {
         Ok(Arc::new(shown))
     }
 
-    /// Reads the groups in Keycloak that a user in scope would lose memberships of. Keycloak leaves groups out of a user's
-    /// groups that the token may not see, so these confirm no removal. Nor does a list of its groups that is shorter than
-    /// their count, if the group's members include the user: that is an error. Returns whether any hidden group was found.
-    pub async fn finds_hidden_groups(
+    /// Confirms the memberships that a user in scope would lose. Keycloak leaves groups out of a user's own groups that it
+    /// hides from the token. And if it counts more groups than it lists, the members of the group decide. Returns whether a
+    /// membership was found that is to be kept.
+    pub async fn finds_kept_memberships(
         &mut self,
         planned: &Planned,
         presence: &Presence,
         table: &GroupTable,
     ) -> Result<bool, WorkError> {
-        if plan::has_left(presence) {
-            return Ok(false);
-        }
+        let Some(user) = presence.user().filter(|_| !plan::has_left(presence)) else { return Ok(false) };
         let removed = planned.operations.iter().filter_map(|operation| match operation {
             Operation::RemoveMember { group, .. } => table.managed(group),
             _ => None,
@@ -99,41 +99,55 @@ impl Case<'_> {
             *by == connector && !source.is_constant() && !self.hidden.contains(*source) && !self.shown.contains(*source)
         });
         let unknown: Vec<(GroupId, String)> = unknown.map(|(_, source, name)| (source.clone(), name.clone())).collect();
-        let unlisted = !unknown.is_empty() && self.has_unlisted_groups(presence).await?;
+        let unlisted = !unknown.is_empty() && self.has_unlisted_groups(user).await?;
         let mut found = false;
         for (source, name) in unknown {
             match self.connector.source.group(&source).await {
                 Err(error) if error.class == ErrorClass::Forbidden => {
-                    found = true;
-                    self.inconclusive = true;
-                    self.hidden.insert(source);
                     self.worked.findings.unconfirmed.push(format!(
                         "group {name}: Keycloak does not show it to usersync's client (403), so nobody is removed from \
                          it. Grant the client the role view-users"
                     ));
                 }
                 read => {
-                    read?;
-                    let members = if unlisted { self.members(&source).await? } else { BTreeSet::new() };
-                    if presence.user().is_some_and(|user| members.contains(&user.id)) {
-                        return Err(WorkError::Unconfirmed(format!(
-                            "group {name}: Keycloak does not list it among the user's groups, but lists the user among its \
-                             members. The membership stays until both agree"
-                        )));
-                    }
-                    self.shown.insert(source);
+                    let exists = read?.is_some();
+                    let doubt = if exists && unlisted { self.why_still_member(user, &source).await? } else { None };
+                    let Some(why) = doubt else {
+                        self.shown.insert(source);
+                        continue;
+                    };
+                    let doubt = format!("{}, group {name}: {why}. The membership stays", user.username);
+                    self.doubt.get_or_insert(doubt);
                 }
             }
+            found = true;
+            self.inconclusive = true;
+            self.hidden.insert(source);
         }
         Ok(found)
     }
 
     /// Returns whether Keycloak counts more groups of a user than it lists. The groups of federated users are confirmed with
     /// their provider.
-    async fn has_unlisted_groups(&self, presence: &Presence) -> Result<bool, WorkError> {
-        let Some(user) = presence.user().filter(|user| user.federation().is_none()) else { return Ok(false) };
-        let listed = user.groups.iter().filter(|group| !group.id.is_constant()).count();
-        Ok(self.connector.source.count_groups_of(&user.id).await? > listed)
+    async fn has_unlisted_groups(&self, user: &UserState) -> Result<bool, WorkError> {
+        if user.federation().is_some() {
+            return Ok(false);
+        }
+        Ok(self.connector.source.count_groups_of(&user.id).await? > user.groups.len())
+    }
+
+    /// Returns why a membership stays that the user's own groups lack; `None`: the members confirm that it has ended.
+    async fn why_still_member(&self, user: &UserState, group: &GroupId) -> Result<Option<&'static str>, WorkError> {
+        Ok(match self.lists_member(group, &user.id).await? {
+            Some(true) => Some(
+                "Keycloak's list of its members has the user, but the user's own list of groups lacks the group. If this \
+                 persists, clear the realm's user cache in Keycloak",
+            ),
+            Some(false) => None,
+            None => Some(
+                "Keycloak counts more groups of the user than it lists, and not all members of the group were read",
+            ),
+        })
     }
 
     /// Returns whether the user has left and is to be removed from its groups.

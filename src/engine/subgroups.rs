@@ -19,6 +19,24 @@ impl Case<'_> {
         self.members_of_each(vec![id.clone()]).await
     }
 
+    /// Returns whether a user is listed among the members of a group, or of a group below it if the policy says so; `None`:
+    /// it is not, but not all of them were read.
+    pub(super) async fn lists_member(&self, group: &GroupId, user: &UserId) -> Result<Option<bool>, WorkError> {
+        let mut groups = vec![group.clone()];
+        if self.connector.policy.groups.counts_subgroups() {
+            groups = with_groups_below(groups, &self.listed_groups().await?, &self.connector.policy.groups);
+        }
+        let mut complete = true;
+        for group in groups {
+            let Some(walked) = self.connector.source.members(&group).await? else { continue };
+            if walked.items.iter().any(|member| member == *user) {
+                return Ok(Some(true));
+            }
+            complete &= walked.incomplete.is_none() && walked.unreadable.is_empty();
+        }
+        Ok(complete.then_some(false))
+    }
+
     async fn members_of_each(&self, mut groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
         if self.connector.policy.groups.counts_subgroups() {
             groups = with_groups_below(groups, &self.listed_groups().await?, &self.connector.policy.groups);

@@ -176,7 +176,7 @@ impl Case<'_> {
                 continue;
             }
             if let Decision::Plan(planned) = &decision
-                && self.finds_hidden_groups(planned, &view.presence, &groups).await?
+                && self.finds_kept_memberships(planned, &view.presence, &groups).await?
             {
                 continue;
             }
@@ -569,6 +569,9 @@ impl Case<'_> {
         if !self.refused.is_empty() {
             // All else is done; the task fails with the first reason.
             return Err(self.refused.remove(0).into());
+        }
+        if let Some(why) = self.doubt.take() {
+            return Err(WorkError::Unconfirmed(why));
         }
         // A read without the groups says nothing about decisions on them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());

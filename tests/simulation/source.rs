@@ -56,7 +56,7 @@ impl Source for SimulatedSource {
     }
 
     async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError> {
-        self.read(format!("groups of {id}"), |world| {
+        self.read(format!("count of groups of {id}"), |world| {
             world.user_state(self.realm, id).map_or(0, |user| user.groups.len())
         })
         .await

@@ -154,6 +154,7 @@ impl Source for KeycloakSource {
             fault::transient(format!("realm {}: the count of groups of user {id} is not a number", self.settings.realm))
         })
     }
+
     async fn roles_of(&self, id: &UserId, roles: &BTreeSet<RoleName>) -> Result<Option<UserRoles>, SourceError> {
         self.effective_roles(id, roles).await
     }

@@ -192,8 +192,8 @@ pub trait Source: Send + Sync {
     /// Reads a user with its direct groups, by two concurrent calls.
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;
 
-    /// Counts the groups of a user, which Keycloak does not cache, and which includes those that it hides from the token and
-    /// the internal ones of organizations.
+    /// Counts a user's groups. Keycloak does not cache this count. It includes groups that are hidden from the token, and the
+    /// internal groups of organizations.
     async fn count_groups_of(&self, id: &UserId) -> Result<usize, SourceError>;
 
     /// Returns which of these roles a user has; `None`: the user is gone. A missing right is not an error, but part of
