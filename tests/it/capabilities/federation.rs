@@ -265,7 +265,7 @@ async fn a_dry_run_shows_what_the_provider_confirms() {
 
 #[tokio::test]
 async fn a_run_reads_no_users_if_keycloak_would_delete_them() {
-    let w = ldap(true).await;
+    let w = unchecked_ldap(true).await;
     let users = w.realm().snapshot().users.len();
     w.realm().switch_webhook(false);
     w.realm().set_federation("corp", FederationState::Empty);
