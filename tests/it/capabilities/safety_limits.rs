@@ -17,13 +17,19 @@ use super::{
     support::{World, policy, servers, world},
 };
 
-#[tokio::test]
-async fn past_a_limit_the_whole_kind_waits_for_approval_and_the_rest_continues() {
+/// Starts a world in which six users were disabled without an event: one more than the limit.
+async fn six_disabled() -> World {
     let w = world().await;
     w.realm().switch_webhook(false);
     for number in 0..6 {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
+    w
+}
+
+#[tokio::test]
+async fn past_a_limit_the_whole_kind_waits_for_approval_and_the_rest_continues() {
+    let w = six_disabled().await;
     w.realm().update_user(&w.id("staff8"), UserChange::email("eight@example.com")).await.unwrap();
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     let report = w.run().await;
@@ -63,11 +69,7 @@ async fn past_a_limit_the_whole_kind_waits_for_approval_and_the_rest_continues()
 
 #[tokio::test]
 async fn a_rejection_is_kept_while_the_operation_would_do_the_same() {
-    let w = world().await;
-    w.realm().switch_webhook(false);
-    for number in 0..6 {
-        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
-    }
+    let w = six_disabled().await;
     w.run().await;
     let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     w.decide(kind, false).await;
@@ -94,11 +96,7 @@ async fn a_rejection_is_kept_while_the_operation_would_do_the_same() {
 
 #[tokio::test]
 async fn a_run_withdraws_a_rejection_that_is_about_nothing_any_more() {
-    let w = world().await;
-    w.realm().switch_webhook(false);
-    for number in 0..6 {
-        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
-    }
+    let w = six_disabled().await;
     w.run().await;
     w.decide(ApprovalKind::SafetyLimit(Limited::Deactivate), false).await;
     w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
@@ -109,11 +107,7 @@ async fn a_run_withdraws_a_rejection_that_is_about_nothing_any_more() {
 
 #[tokio::test]
 async fn what_was_rejected_counts_towards_no_limit_and_is_not_planned() {
-    let w = world().await;
-    w.realm().switch_webhook(false);
-    for number in 0..6 {
-        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
-    }
+    let w = six_disabled().await;
     w.run().await;
     let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     w.decide(kind, false).await;
@@ -128,11 +122,7 @@ async fn what_was_rejected_counts_towards_no_limit_and_is_not_planned() {
 
 #[tokio::test]
 async fn a_rejection_that_is_withdrawn_is_planned_again() {
-    let w = world().await;
-    w.realm().switch_webhook(false);
-    for number in 0..6 {
-        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
-    }
+    let w = six_disabled().await;
     w.run().await;
     let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     let (set, items) = w.held(kind).await.unwrap();

@@ -126,7 +126,7 @@ pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_li
     store.done(ann.token, at(5)).await;
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), None);
     assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), Vec::new());
-    assert!(store.dropped_links(&pair()).await.unwrap().is_empty(), "its account is somebody else's for good");
+    assert!(store.dropped_links(&pair()).await.unwrap().is_empty(), "its account is another user's for good");
     let change = store.changes(&ChangeFilter::default()).await.unwrap().remove(0);
     assert_eq!((change.verb.as_str(), change.after["why"].as_str()), ("drop_link", Some(why.as_str())));
 }
