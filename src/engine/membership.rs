@@ -68,7 +68,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Returns the groups, with those that Keycloak hides from usersync's token.
+    /// Returns the groups. Nobody is removed from what the hidden ones feed.
     pub async fn shown_groups(&self) -> Result<Arc<GroupTable>, WorkError> {
         let table = self.engine.group_table(&self.claim.pair).await?;
         if self.hidden.is_empty() {

@@ -22,12 +22,8 @@ impl Case<'_> {
     /// Returns whether a user is listed among the members of a group, or of a group below it if the policy says so; `None`:
     /// it is not, but not all of them were read.
     pub(super) async fn lists_member(&self, group: &GroupId, user: &UserId) -> Result<Option<bool>, WorkError> {
-        let mut groups = vec![group.clone()];
-        if self.connector.policy.groups.counts_subgroups() {
-            groups = with_groups_below(groups, &self.listed_groups().await?, &self.connector.policy.groups);
-        }
         let mut complete = true;
-        for group in groups {
+        for group in self.with_those_below(vec![group.clone()]).await? {
             let Some(walked) = self.connector.source.members(&group).await? else { continue };
             if walked.items.iter().any(|member| member == *user) {
                 return Ok(Some(true));
@@ -37,11 +33,17 @@ impl Case<'_> {
         Ok(complete.then_some(false))
     }
 
-    async fn members_of_each(&self, mut groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
-        if self.connector.policy.groups.counts_subgroups() {
-            groups = with_groups_below(groups, &self.listed_groups().await?, &self.connector.policy.groups);
+    async fn members_of_each(&self, groups: Vec<GroupId>) -> Result<BTreeSet<UserId>, WorkError> {
+        self.direct_members(self.with_those_below(groups).await?).await
+    }
+
+    /// Returns these groups, with the groups below them if the policy counts the members of those too.
+    async fn with_those_below(&self, groups: Vec<GroupId>) -> Result<Vec<GroupId>, WorkError> {
+        let rules = &self.connector.policy.groups;
+        if !rules.counts_subgroups() {
+            return Ok(groups);
         }
-        self.direct_members(groups).await
+        Ok(with_groups_below(groups, &self.listed_groups().await?, rules))
     }
 
     /// Returns the members of all groups of this connector that feed a target group, as [`members`](Self::members) does.

@@ -80,8 +80,10 @@ impl Engine {
         let nobody = UserId::from("");
         let asked = Asked { connector, pair, federation, component, user: &nobody };
         let has_any = self.has_known_user(&asked, self.clock.now()).await;
-        if matches!(has_any, Ok(Some(true) | None)) {
-            return Ok(None);
+        match has_any {
+            Ok(Some(true) | None) => return Ok(None),
+            Ok(Some(false)) | Err(WorkError::Source(SourceError { class: ErrorClass::Transient, .. })) => {}
+            Err(error) => return Err(error),
         }
         // An outage that began in between looks like a provider without users.
         if let Some(why) = contact().await? {
