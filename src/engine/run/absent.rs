@@ -130,7 +130,7 @@ impl Run<'_> {
         if links.len() < 2 {
             return Ok(gone);
         }
-        let mut users = (0..source.users()).map(|place| source.user(place));
+        let mut users = source.iter();
         let present = users.find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
         let Some(present) = present.map(|user| user.id) else { return Ok(gone) };
         let ids: Vec<UserId> = links.iter().map(|link| link.user.clone()).filter(is_plain).collect();

@@ -266,8 +266,7 @@ impl Run<'_> {
         self.keep_group_paths(source).await?;
         let now = engine.clock.now();
         let mut seen: Vec<(UserId, Option<Federated>)> = Vec::with_capacity(BATCH);
-        for place in 0..source.users() {
-            let user = source.user(place);
+        for (place, user) in source.iter().enumerate() {
             let Some(link) = target.link(&user.id).filter(|_| user.enabled) else { continue };
             // A user that has left its provider counts as one of it until all of its removals are decided.
             let is_settled = || settled.binary_search(&number(place)).is_ok() && !self.unsettled.contains(&user.id);

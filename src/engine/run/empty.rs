@@ -61,9 +61,8 @@ impl Run<'_> {
             source.has_failed_group(&group.id) || source.members_incomplete.iter().any(|(path, _)| *path == group.path)
         };
         let mut groups: IdSet<GroupId> = source.groups.iter().filter(is_unread).map(|group| group.id.clone()).collect();
-        for place in 0..source.users() {
-            let Presence::Present(user, verdict) = judged(source.user(place), &policy.scope, &source.absent_groups)
-            else {
+        for user in source.iter() {
+            let Presence::Present(user, verdict) = judged(user, &policy.scope, &source.absent_groups) else {
                 continue;
             };
             if !matches!(verdict, Verdict::Out { .. }) {

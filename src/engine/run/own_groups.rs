@@ -37,8 +37,9 @@ impl Run<'_> {
         let rules = &self.connector.policy.groups;
         let by_role = |source: &GroupId| rules.constant(source).is_some_and(|constant| !constant.roles.is_empty());
         let fed = (self.fed_groups(groups, |source| !source.is_constant()), self.fed_groups(groups, by_role));
-        let contradicted: Vec<(usize, UserId)> = (0..source.users())
-            .map(|place| (place, source.user(place)))
+        let contradicted: Vec<(usize, UserId)> = source
+            .iter()
+            .enumerate()
             .filter(|(_, user)| is_contradicted(user, &self.connector.policy, target, groups, &fed))
             .map(|(place, user)| (place, user.id))
             .collect();

@@ -27,8 +27,7 @@ pub(super) fn same_accounts(
         return same;
     }
     let mut taken: IdMap<AccountId, usize> = IdMap::default();
-    for place in 0..source.users() {
-        let user = source.user(place);
+    for (place, user) in source.iter().enumerate() {
         if source.has_failed(&user.id) || target.is_linked(&user.id) || target.returned(&user.id).is_some() {
             continue;
         }

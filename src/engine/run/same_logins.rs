@@ -39,8 +39,7 @@ pub(super) fn same_logins(
     };
     let hasher = RandomState::default();
     let mut places: HashTable<u32> = HashTable::with_capacity(source.users());
-    for place in 0..source.users() {
-        let user = source.user(place);
+    for (place, user) in source.iter().enumerate() {
         let Some(wanted) = login(&user) else { continue };
         let is_same = |other: &u32| login(&source.user(*other as usize)).as_deref() == Some(wanted.as_str());
         let hash = hasher.hash_one(&wanted);

@@ -36,9 +36,8 @@ pub(super) struct MemberList {
 impl MemberList {
     /// Returns the members of a group among these users.
     pub fn of(members: FullListing<UserId, Packed<UserId>>, users: &Packed<UserState>) -> Self {
-        let listed = (0..members.items.len()).map(|member| members.items.key(member));
-        let ids = listed.chain(members.unreadable.iter().map(|(id, _)| id.to_string()));
-        let places = ids.filter_map(|id| users.place(&id)).map(number).collect();
+        let unreadable = members.unreadable.iter().filter_map(|(id, _)| users.place(id.as_str()));
+        let places = members.items.places_in(users).chain(unreadable).map(number).collect();
         Self { places, incomplete: members.incomplete }
     }
 }

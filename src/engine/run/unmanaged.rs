@@ -169,9 +169,8 @@ impl Run<'_> {
         let rules = policy.account_rules(&self.pair.target);
         let mut awaited = Awaited::default();
         awaited.accounts.extend(target.orders.values().filter_map(|order| order.account.clone()));
-        for place in 0..source.users() {
-            let Presence::Present(user, verdict) = judged(source.user(place), &policy.scope, &source.absent_groups)
-            else {
+        for user in source.iter() {
+            let Presence::Present(user, verdict) = judged(user, &policy.scope, &source.absent_groups) else {
                 continue;
             };
             if matches!(verdict, Verdict::Out { .. }) {

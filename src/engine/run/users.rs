@@ -122,8 +122,7 @@ impl Run<'_> {
         let rules = policy.account_rules(&self.pair.target);
         self.same_logins = same_logins(source, target, &policy.scope, &self.info.capabilities, rules);
         self.same_accounts = same_accounts(source, target, &policy.scope, &self.info.capabilities, rules);
-        for place in 0..source.users() {
-            let user = source.user(place);
+        for (place, user) in source.iter().enumerate() {
             if source.has_failed(&user.id) {
                 continue;
             }

@@ -632,14 +632,23 @@ impl SourceWalk {
         self.users.len()
     }
 
+    /// Returns all users in the order of their indexes, with the groups that had their members read.
+    pub fn iter(&self) -> impl Iterator<Item = UserState> {
+        self.users.iter().enumerate().map(|(place, user)| self.completed(place, user))
+    }
+
     /// Returns the user at an index, with the groups that had their members read.
     pub fn user(&self, place: usize) -> UserState {
+        self.completed(place, self.users.get(place))
+    }
+
+    /// Adds the groups and roles to the listed user at an index.
+    fn completed(&self, place: usize, user: UserState) -> UserState {
         if let Some(user) = self.read_again.get(&place) {
             return user.clone();
         }
         let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
         let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
-        let user: UserState = self.users.get(place);
         let roles = self.roles.of(place, user.id.as_str(), self.memberships.of(place));
         UserState { groups, parent_groups, roles, ..user }
     }

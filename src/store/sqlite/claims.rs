@@ -77,10 +77,6 @@ struct Stored {
     unsupported: bool,
     ordered: bool,
     unconfirmed: bool,
-    /// Whether another task waits for the subject.
-    wanted: bool,
-    /// Priority of the subject's due event, if there is one.
-    event: Option<i64>,
 }
 
 /// Stored data of a claimed subject, other than its link.
@@ -100,20 +96,21 @@ struct Known {
 /// otherwise `SQLite` does not use it.
 const STORED: &str = "
 SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
-    CASE WHEN ?3 IS NULL THEN EXISTS (SELECT 1 FROM intent) ELSE
-        EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2)
-        OR EXISTS (SELECT 1 FROM intent WHERE target = ?4 AND object = ?5) END,
+    EXISTS (SELECT 1 FROM intent) AND (?3 IS NULL
+        OR EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2)
+        OR EXISTS (SELECT 1 FROM intent WHERE target = ?4 AND object = ?5)),
     EXISTS (SELECT 1 FROM approval_item
         WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') AND state <> 'open'),
     EXISTS (SELECT 1 FROM dropped_link WHERE pair = ?1 AND user = ?3),
     EXISTS (SELECT 1 FROM unsupported WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM link_order WHERE pair = ?1 AND user = ?3),
-    EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3),
-    EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2),
-    (SELECT priority FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND priority <= ?6 AND not_before <= ?7)";
+    EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3)";
 
-/// A row of [`STORED`].
-type StoredRow = (Option<i64>, bool, bool, bool, bool, bool, bool, bool, Option<i64>);
+/// Query for the tasks that concern a subject which a run claims: whether another task waits for it, and the priority
+/// of its due event, if there is one.
+const TASKS: &str = "
+SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2),
+    (SELECT priority FROM task WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND priority <= ?3 AND not_before <= ?4)";
 
 impl Tx {
     /// Returns the claim, if it is still held.
@@ -174,7 +171,7 @@ impl Tx {
             return Ok(None);
         }
         let account = link.as_ref().map(|link| &link.account);
-        let stored = self.stored(no, subject, account, now).await?;
+        let stored = self.stored(no, subject, account).await?;
         let intents = if stored.intents { self.intents_closing(no, subject, account).await? } else { Vec::new() };
         if let Some(until) = intents.iter().map(|intent| intent.arrives_until).filter(|until| *until > now).max() {
             sqlx::query("UPDATE task SET not_before = ?3 WHERE pair = ?1 AND subject = ?2")
@@ -236,26 +233,18 @@ impl Tx {
         token
     }
 
-    async fn stored(
-        &mut self,
-        no: PairNo,
-        subject: &Subject,
-        account: Option<&AccountId>,
-        now: Timestamp,
-    ) -> StoreResult<Stored> {
-        let row: StoredRow = sqlx::query_as(STORED)
-            .bind(no.pair)
-            .bind(subject.to_string())
-            .bind(subject.as_user().map(UserId::as_str))
-            .bind(no.target)
-            .bind(account.map(account_object))
-            .bind(rank(Priority::Event))
-            .bind(millis(now))
-            .fetch_one(&mut self.conn)
-            .await?;
-        let (observed, intents, decided, dropped, unsupported, ordered, unconfirmed, wanted, event) = row;
+    async fn stored(&mut self, no: PairNo, subject: &Subject, account: Option<&AccountId>) -> StoreResult<Stored> {
+        let (observed, intents, decided, dropped, unsupported, ordered, unconfirmed): (Option<i64>, _, _, _, _, _, _) =
+            sqlx::query_as(STORED)
+                .bind(no.pair)
+                .bind(subject.to_string())
+                .bind(subject.as_user().map(UserId::as_str))
+                .bind(no.target)
+                .bind(account.map(account_object))
+                .fetch_one(&mut self.conn)
+                .await?;
         let observed = observed.map(ObservationSeq);
-        Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed, wanted, event })
+        Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed })
     }
 
     /// Reads the data that [`Stored`] reports for a claimed subject.
@@ -307,7 +296,7 @@ impl Tx {
         let account = link.as_ref().map(|link| &link.account);
         let busy = self.memory.holds_subject(no, subject).is_some()
             || account.is_some_and(|account| self.memory.holds_account(no.target, account).is_some());
-        let stored = self.stored(no, subject, account, now).await?;
+        let stored = self.stored(no, subject, account).await?;
         let stands = !busy
             && account == planned.account.as_ref()
             && stored.observed.is_none_or(|newest| newest <= planned.observation)
@@ -317,6 +306,13 @@ impl Tx {
             return Ok(None);
         }
         let known = self.known(no, subject, link.as_ref(), &stored).await?;
+        let (wanted, event): (bool, Option<i64>) = sqlx::query_as(TASKS)
+            .bind(no.pair)
+            .bind(subject.to_string())
+            .bind(rank(Priority::Event))
+            .bind(millis(now))
+            .fetch_one(&mut self.conn)
+            .await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -328,7 +324,7 @@ impl Tx {
             accounts: account.cloned().into_iter().collect(),
             began: self.memory.newest_observation(),
             since: now,
-            event: Arc::new(watch::Sender::new(stored.event.map(priority))),
+            event: Arc::new(watch::Sender::new(event.map(priority))),
         });
         Ok(Some(Claimed {
             token,
@@ -346,7 +342,7 @@ impl Tx {
             order: known.order,
             unlinked: known.unlinked,
             unconfirmed: stored.unconfirmed,
-            wanted: stored.wanted,
+            wanted,
         }))
     }
 

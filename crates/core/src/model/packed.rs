@@ -171,6 +171,18 @@ impl<T> Packed<T> {
         (key, rest)
     }
 
+    /// Returns all rows in insertion order, without a search in a block for each of them.
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let blocks = self.blocks.iter().map(AsRef::as_ref).chain([self.open.as_slice()]);
+        blocks.flat_map(|mut rows: &[u8]| {
+            std::iter::from_fn(move || {
+                let (key, rest, after) = (!rows.is_empty()).then(|| split(rows))?;
+                rows = after;
+                Some((key, rest))
+            })
+        })
+    }
+
     fn place_of(&self, key: &[u8]) -> Option<usize> {
         let is_it = |place: &u32| self.row(*place as usize).0 == key;
         self.places.find(self.hasher.hash_one(key), is_it).map(|place| *place as usize)
@@ -181,6 +193,11 @@ impl<T> Packed<T> {
         let mut bytes = Vec::with_capacity(key.len() + 2);
         write(&Compact::from(key), &mut bytes);
         self.place_of(&bytes)
+    }
+
+    /// Returns the indexes that the keys of these values have in another collection, without those that it lacks.
+    pub fn places_in<U>(&self, other: &Packed<U>) -> impl Iterator<Item = usize> {
+        self.rows().filter_map(|(key, _)| other.place_of(key))
     }
 
     /// Returns whether there is a value with this key.
@@ -243,7 +260,7 @@ impl<T: Packable> Packed<T> {
 
     /// Returns all values in insertion order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        (0..self.len).map(|place| self.get(place))
+        self.rows().map(|(key, rest)| T::unpack(&read_key(key), rest, &self.names))
     }
 }
 
@@ -331,7 +348,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_back_in_its_order_and_each_key_once(rows in proptest::collection::vec(row(), 0..100)) {
-            let mut packed = Packed::default();
+            let (mut packed, mut ids) = (Packed::default(), Packed::<UserId>::default());
             let mut expected: Vec<Row> = Vec::new();
             for row in &rows {
                 let is_new = expected.iter().all(|known| known.id != row.id);
@@ -339,7 +356,13 @@ mod tests {
                 if is_new {
                     expected.push(row.clone());
                 }
+                if row.text.is_some() {
+                    ids.push(&row.id.as_str().into());
+                }
             }
+            let places: Vec<usize> = ids.iter().filter_map(|id| packed.place(id.as_str())).collect();
+            prop_assert_eq!(ids.places_in(&packed).collect::<Vec<_>>(), places);
+            prop_assert_eq!(packed.places_in(&ids).count(), ids.len());
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), expected.clone());
             prop_assert_eq!((packed.len(), packed.is_empty()), (expected.len(), expected.is_empty()));
             for (place, row) in expected.iter().enumerate() {
