@@ -5,9 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{case::Case, error::WorkError};
 use crate::{
     model::{
-        Account, Action, ApprovalKind, ErrorClass, GroupId, LeaverAction, Limited, Operation, TargetGroupId, UserState,
+        Account, Action, ApprovalKind, ErrorClass, GroupId, GroupState, LeaverAction, Limited, Operation,
+        TargetGroupId, UserState,
     },
-    plan::{self, GroupTable, Planned, Presence},
+    plan::{self, Decision, GroupTable, Planned, Presence},
+    policy::{self, Verdict},
     targets::{TargetError, TargetErrorKind},
 };
 
@@ -111,7 +113,12 @@ impl Case<'_> {
                 }
                 read => {
                     let exists = read?.is_some();
-                    let doubt = if exists && unlisted { self.why_still_member(user, &source).await? } else { None };
+                    let doubt = if exists && unlisted {
+                        let counted = self.with_those_below(vec![source.clone()]).await?;
+                        self.why_still_member(user, &counted).await?
+                    } else {
+                        None
+                    };
                     let Some(why) = doubt else {
                         self.shown.insert(source);
                         continue;
@@ -127,6 +134,38 @@ impl Case<'_> {
         Ok(found)
     }
 
+    /// Returns why a removal does not stand that follows from a required group which the user's own groups lack; `None`: it
+    /// stands. If Keycloak counts more groups of the user than it lists, the members of the required groups decide.
+    pub async fn doubts_scope(
+        &mut self,
+        decision: &Decision,
+        presence: &Presence,
+    ) -> Result<Option<String>, WorkError> {
+        let policy = &self.connector.policy;
+        let Presence::Present(user, Verdict::Out { lacks_group: true, .. }) = presence else { return Ok(None) };
+        let is_decisive = user.enabled || policy.leavers.out_of_scope > policy.leavers.disabled;
+        let removes = matches!(decision, Decision::Plan(planned) if planned.removes());
+        if !is_decisive || !removes || self.scope_confirmed || !self.has_unlisted_groups(user).await? {
+            return Ok(None);
+        }
+        let listed = self.connector.source.groups().await?;
+        let is_lacked = |group: &&GroupState| {
+            policy::is_required(group, &policy.scope) && user.groups.iter().all(|own| own.id != group.id)
+        };
+        let mut doubt = listed.incomplete.as_ref().map(|why| format!("not all groups of the realm were read ({why})"));
+        for group in listed.items.iter().filter(is_lacked) {
+            if let Some(why) = self.why_still_member(user, std::slice::from_ref(&group.id)).await? {
+                doubt = Some(format!("group {}: {why}", group.path));
+                break;
+            }
+        }
+        self.scope_confirmed = doubt.is_none();
+        let Some(why) = doubt else { return Ok(None) };
+        self.doubt.get_or_insert(format!("{}, {why}. The user stays in scope", user.username));
+        self.inconclusive = true;
+        Ok(Some(why))
+    }
+
     /// Returns whether Keycloak counts more groups of a user than it lists. The groups of federated users are confirmed with
     /// their provider.
     async fn has_unlisted_groups(&self, user: &UserState) -> Result<bool, WorkError> {
@@ -136,9 +175,10 @@ impl Case<'_> {
         Ok(self.connector.source.count_groups_of(&user.id).await? > user.groups.len())
     }
 
-    /// Returns why a membership stays that the user's own groups lack; `None`: the members confirm that it has ended.
-    async fn why_still_member(&self, user: &UserState, group: &GroupId) -> Result<Option<&'static str>, WorkError> {
-        Ok(match self.lists_member(group, &user.id).await? {
+    /// Returns why a membership in one of these groups stays that the user's own groups lack; `None`: the members confirm
+    /// that there is none.
+    async fn why_still_member(&self, user: &UserState, groups: &[GroupId]) -> Result<Option<&'static str>, WorkError> {
+        Ok(match self.lists_member(groups, &user.id).await? {
             Some(true) => Some(
                 "Keycloak's list of its members has the user, but the user's own list of groups lacks the group. If this \
                  persists, clear the realm's user cache in Keycloak",

@@ -19,12 +19,12 @@ impl Case<'_> {
         self.members_of_each(vec![id.clone()]).await
     }
 
-    /// Returns whether a user is listed among the members of a group, or of a group below it if the policy says so; `None`:
-    /// it is not, but not all of them were read.
-    pub(super) async fn lists_member(&self, group: &GroupId, user: &UserId) -> Result<Option<bool>, WorkError> {
+    /// Returns whether a user is listed among the direct members of one of these groups; `None`: it is not, but not all of
+    /// them were read.
+    pub(super) async fn lists_member(&self, groups: &[GroupId], user: &UserId) -> Result<Option<bool>, WorkError> {
         let mut complete = true;
-        for group in self.with_those_below(vec![group.clone()]).await? {
-            let Some(walked) = self.connector.source.members(&group).await? else { continue };
+        for group in groups {
+            let Some(walked) = self.connector.source.members(group).await? else { continue };
             if walked.items.iter().any(|member| member == *user) {
                 return Ok(Some(true));
             }
@@ -38,7 +38,7 @@ impl Case<'_> {
     }
 
     /// Returns these groups, with the groups below them if the policy counts the members of those too.
-    async fn with_those_below(&self, groups: Vec<GroupId>) -> Result<Vec<GroupId>, WorkError> {
+    pub(super) async fn with_those_below(&self, groups: Vec<GroupId>) -> Result<Vec<GroupId>, WorkError> {
         let rules = &self.connector.policy.groups;
         if !rules.counts_subgroups() {
             return Ok(groups);

@@ -180,6 +180,10 @@ impl Case<'_> {
             {
                 continue;
             }
+            if let Some(why) = self.doubts_scope(&decision, &view.presence).await? {
+                view.presence.doubt_scope(why);
+                continue;
+            }
             if matches!(&decision, Decision::Plan(planned) if planned.asks_provider) {
                 if view.walked.is_some() {
                     view = self.observation(id).await?;

@@ -10,7 +10,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use super::support::{World, on, options, servers, world};
+use super::support::{World, on, options, policy, servers, world, world_with};
 
 /// A server that misleads.
 enum Misled {
@@ -327,6 +327,50 @@ async fn groups_of_a_user_that_are_empty_while_a_group_lists_it() {
     w.calm().await;
     assert!(!w.members("staff").contains(&"staff1".to_owned()));
     assert!(faults.hits(count) > 0);
+}
+
+#[tokio::test]
+async fn groups_of_a_user_that_lack_a_required_group_while_the_group_lists_it() {
+    let scope = serde_json::from_str(r#"{"required_groups": ["/staff"]}"#).expect("a scope");
+    let w = world_with(policy(|policy| policy.scope = scope)).await;
+    let (user, group) = (w.id("staff1"), w.realm().snapshot().group("/staff").unwrap().id.clone());
+    let faults = &w.servers.keycloak.faults;
+    let empty = faults.add(json_of(&json!([])).path(format!("/users/{user}/groups?")));
+    w.realm().update_user(&user, UserChange::email("one@example.com")).await.unwrap();
+    let text = failed_task(&w).await;
+    let expected =
+        "staff1, group /staff: Keycloak's list of its members has the user, but the user's own list of groups";
+    assert!(text.contains(expected) && text.ends_with("The user stays in scope"), "{text}");
+    w.try_run().await.expect("the run goes on");
+    assert!(w.account("staff1").active && w.members("staff").contains(&"staff1".to_owned()));
+    assert_eq!(deletions(&w), Vec::<String>::new());
+    assert!(faults.hits(empty) > 0);
+
+    // A disabled user leaves all the same.
+    w.realm().update_user(&user, UserChange::enabled(false)).await.unwrap();
+    deactivated(&w, "staff1").await;
+    w.realm().update_user(&user, UserChange::enabled(true)).await.unwrap();
+    faults.clear();
+    w.calm().await;
+    w.run().await;
+    assert!(w.account("staff1").active);
+
+    // The count includes groups that are never listed, such as those of organizations.
+    let count = faults.add(json_of(&json!({ "count": 5 })).path(format!("/users/{user}/groups/count")));
+    w.realm().leave(&user, &group).await.unwrap();
+    deactivated(&w, "staff1").await;
+    assert!(faults.hits(count) > 0);
+}
+
+/// Waits until an account is deactivated.
+async fn deactivated(w: &World, login: &str) {
+    for _ in 0..1_000 {
+        if !w.account(login).active {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{login} is still active: {:#?}", w.tasks().await);
 }
 
 /// Returns the error of the first task that fails.
