@@ -116,8 +116,6 @@ pub(super) struct Case<'e> {
     pub shown: BTreeSet<GroupId>,
     /// Why a membership is kept that Keycloak contradicts itself about. The task fails with it once all else is done.
     pub doubt: Option<String>,
-    /// Whether the members of the required groups confirmed that the user is out of scope.
-    pub scope_confirmed: bool,
     pub worked: Worked,
     /// Fingerprint of the subject's state at the source.
     pub fingerprint: String,
@@ -174,7 +172,6 @@ impl<'e> Case<'e> {
             hidden: BTreeSet::new(),
             shown: BTreeSet::new(),
             doubt: None,
-            scope_confirmed: false,
             worked,
             fingerprint: String::new(),
             set_aside: HashSet::new(),

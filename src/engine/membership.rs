@@ -134,36 +134,40 @@ impl Case<'_> {
         Ok(found)
     }
 
-    /// Returns why a removal does not stand that follows from a required group which the user's own groups lack; `None`: it
-    /// stands. If Keycloak counts more groups of the user than it lists, the members of the required groups decide.
-    pub async fn doubts_scope(
-        &mut self,
-        decision: &Decision,
-        presence: &Presence,
-    ) -> Result<Option<String>, WorkError> {
+    /// Confirms that a user lacks a required group before anything is removed for that reason. If Keycloak counts more groups
+    /// of the user than it lists, the members of the required groups decide. Returns whether it is undecided instead.
+    pub async fn doubts_scope(&mut self, decision: &Decision, presence: &mut Presence) -> Result<bool, WorkError> {
         let policy = &self.connector.policy;
-        let Presence::Present(user, Verdict::Out { lacks_group: true, .. }) = presence else { return Ok(None) };
+        let Presence::Present(user, verdict) = presence else { return Ok(false) };
+        let Verdict::Out { lacks_group, .. } = verdict else { return Ok(false) };
         let is_decisive = user.enabled || policy.leavers.out_of_scope > policy.leavers.disabled;
         let removes = matches!(decision, Decision::Plan(planned) if planned.removes());
-        if !is_decisive || !removes || self.scope_confirmed || !self.has_unlisted_groups(user).await? {
-            return Ok(None);
+        if !*lacks_group || !is_decisive || !removes {
+            return Ok(false);
         }
-        let listed = self.connector.source.groups().await?;
-        let is_lacked = |group: &&GroupState| {
-            policy::is_required(group, &policy.scope) && user.groups.iter().all(|own| own.id != group.id)
+        let doubt = if self.has_unlisted_groups(user).await? { self.why_in_scope(user).await? } else { None };
+        let Some(why) = doubt else {
+            *lacks_group = false;
+            return Ok(false);
         };
-        let mut doubt = listed.incomplete.as_ref().map(|why| format!("not all groups of the realm were read ({why})"));
-        for group in listed.items.iter().filter(is_lacked) {
-            if let Some(why) = self.why_still_member(user, std::slice::from_ref(&group.id)).await? {
-                doubt = Some(format!("group {}: {why}", group.path));
-                break;
-            }
-        }
-        self.scope_confirmed = doubt.is_none();
-        let Some(why) = doubt else { return Ok(None) };
         self.doubt.get_or_insert(format!("{}, {why}. The user stays in scope", user.username));
         self.inconclusive = true;
-        Ok(Some(why))
+        *verdict = Verdict::Undecided(why);
+        Ok(true)
+    }
+
+    /// Returns why a user may be a member of a required group that its own groups lack; `None`: it is not.
+    async fn why_in_scope(&self, user: &UserState) -> Result<Option<String>, WorkError> {
+        let scope = &self.connector.policy.scope;
+        let listed = self.connector.source.groups().await?;
+        let is_lacked =
+            |group: &&GroupState| policy::is_required(group, scope) && user.groups.iter().all(|own| own.id != group.id);
+        for group in listed.items.iter().filter(is_lacked) {
+            if let Some(why) = self.why_still_member(user, std::slice::from_ref(&group.id)).await? {
+                return Ok(Some(format!("group {}: {why}", group.path)));
+            }
+        }
+        Ok(listed.incomplete.map(|why| format!("not all groups of the realm were read ({why})")))
     }
 
     /// Returns whether Keycloak counts more groups of a user than it lists. The groups of federated users are confirmed with

@@ -180,8 +180,7 @@ impl Case<'_> {
             {
                 continue;
             }
-            if let Some(why) = self.doubts_scope(&decision, &view.presence).await? {
-                view.presence.doubt_scope(why);
+            if self.doubts_scope(&decision, &mut view.presence).await? {
                 continue;
             }
             if matches!(&decision, Decision::Plan(planned) if planned.asks_provider) {

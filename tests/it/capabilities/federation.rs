@@ -16,7 +16,7 @@ use usersync_simulators::{
     keycloak::{FederationState, GroupMapper, NewUser, UserChange},
 };
 
-use super::support::{STAFF, World, on, options, policy, servers};
+use super::support::{STAFF, World, on, options, policy, servers, until};
 
 /// Number of LDAP users.
 const LDAP: usize = 6;
@@ -71,17 +71,6 @@ fn condition(w: &World) -> Option<String> {
         .map(|one| one.text)
 }
 
-/// Waits until this holds.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{what}: not within 30 s");
-}
-
 #[tokio::test]
 async fn a_provider_that_cannot_confirm_its_users_removes_nothing_and_changes_arrive_afterwards() {
     let states = [
@@ -101,14 +90,16 @@ async fn a_provider_that_cannot_confirm_its_users_removes_nothing_and_changes_ar
             let (before, users) = (w.jira().snapshot(), w.realm().snapshot().users.len());
             w.realm().set_federation("corp", state);
             let outcome = w.try_run().await;
-            until(&format!("{at}: a condition"), || condition(&w).is_some()).await;
+            until(&format!("{at}: a condition"), async || condition(&w).is_some()).await;
             let text = condition(&w).unwrap();
             assert!(text.contains(sentence) && text.contains("Nothing is removed for its 6 users"), "{at}: {text}");
             event(&w, "ldap1").await;
             w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
             w.realm().webhook_idle().await;
-            until(&format!("{at}: users of Keycloak are synced"), || w.account("staff1").email == "one@example.com")
-                .await;
+            until(&format!("{at}: users of Keycloak are synced"), async || {
+                w.account("staff1").email == "one@example.com"
+            })
+            .await;
             let mut after = w.jira().snapshot();
             let staff1 = after.accounts.values_mut().find(|account| account.name == "staff1").unwrap();
             staff1.email.clone_from(&before.account("staff1").unwrap().email);
@@ -120,7 +111,7 @@ async fn a_provider_that_cannot_confirm_its_users_removes_nothing_and_changes_ar
             if is_deleting {
                 w.run().await;
             }
-            until(&format!("{at}: no condition"), || condition(&w).is_none()).await;
+            until(&format!("{at}: no condition"), async || condition(&w).is_none()).await;
             w.realm().update_user(&w.id("staff2"), UserChange::email("two@example.com")).await.unwrap();
             w.calm().await;
             w.run().await;
@@ -191,7 +182,7 @@ async fn the_removal_of_a_provider_waits_for_approval() {
         w.calm().await;
         assert_eq!(w.jira().snapshot(), before, "imported: {imported}");
         assert_eq!(w.waiting(ApprovalKind::Federation).await.len(), LDAP, "imported: {imported}");
-        until("a condition", || condition(&w).is_some()).await;
+        until("a condition", async || condition(&w).is_some()).await;
         let text = condition(&w).unwrap();
         assert!(text.contains("is removed from Keycloak"), "{text}");
         w.decide(ApprovalKind::Federation, true).await;
@@ -292,7 +283,7 @@ async fn leavers_without_an_event_are_found_by_the_check_of_federated_users() {
     for imported in KINDS {
         let w = ldap(imported).await;
         w.realm().remove_from_ldap(&w.id("ldap1")).unwrap();
-        until(&format!("imported: {imported}: ldap1 is out"), || !w.account("ldap1").active).await;
+        until(&format!("imported: {imported}: ldap1 is out"), async || !w.account("ldap1").active).await;
         assert!((2..LDAP).all(|number| w.account(&format!("ldap{number}")).active));
         // A leaver is reported once.
         w.calm().await;
@@ -305,7 +296,7 @@ async fn leavers_without_an_event_are_found_by_the_check_of_federated_users() {
     let id = w.id("ldap2");
     w.realm().change_in_ldap(&id, &UserChange::enabled(false)).unwrap();
     w.realm().sync_federation("corp").unwrap();
-    until("ldap2 is out", || !w.account("ldap2").active).await;
+    until("ldap2 is out", async || !w.account("ldap2").active).await;
 }
 
 #[tokio::test]
@@ -380,7 +371,7 @@ async fn a_keycloak_that_finds_nobody_by_several_ids_causes_no_work() {
     let own = format!("/users/{}", w.id("ldap1"));
     let reads = || w.servers.keycloak.journal.entries().iter().filter(|one| one.path.ends_with(&own)).count();
     let (before, searches) = (reads(), w.servers.keycloak.faults.hits(nobody));
-    until("two checks", || w.servers.keycloak.faults.hits(nobody) >= searches + 2).await;
+    until("two checks", async || w.servers.keycloak.faults.hits(nobody) >= searches + 2).await;
     assert_eq!(reads(), before);
     assert_eq!(w.tasks().await.len(), 0);
 }

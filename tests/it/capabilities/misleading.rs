@@ -10,7 +10,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use super::support::{World, on, options, policy, servers, world, world_with};
+use super::support::{World, on, options, policy, servers, until, world, world_with};
 
 /// A server that misleads.
 enum Misled {
@@ -348,7 +348,7 @@ async fn groups_of_a_user_that_lack_a_required_group_while_the_group_lists_it() 
 
     // A disabled user leaves all the same.
     w.realm().update_user(&user, UserChange::enabled(false)).await.unwrap();
-    deactivated(&w, "staff1").await;
+    until("the deactivation", async || !w.account("staff1").active).await;
     w.realm().update_user(&user, UserChange::enabled(true)).await.unwrap();
     faults.clear();
     w.calm().await;
@@ -358,19 +358,8 @@ async fn groups_of_a_user_that_lack_a_required_group_while_the_group_lists_it() 
     // The count includes groups that are never listed, such as those of organizations.
     let count = faults.add(json_of(&json!({ "count": 5 })).path(format!("/users/{user}/groups/count")));
     w.realm().leave(&user, &group).await.unwrap();
-    deactivated(&w, "staff1").await;
+    until("the deactivation", async || !w.account("staff1").active).await;
     assert!(faults.hits(count) > 0);
-}
-
-/// Waits until an account is deactivated.
-async fn deactivated(w: &World, login: &str) {
-    for _ in 0..1_000 {
-        if !w.account(login).active {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{login} is still active: {:#?}", w.tasks().await);
 }
 
 /// Returns the error of the first task that fails.

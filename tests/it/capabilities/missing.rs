@@ -22,7 +22,7 @@ use usersync::{
 };
 use usersync_simulators::keycloak::UserChange;
 
-use super::support::{STAFF, World, options, world_with};
+use super::support::{STAFF, World, options, until, world_with};
 
 /// A target that does not find some of its accounts, by login.
 struct Forgetful {
@@ -182,9 +182,9 @@ async fn a_leaver_whose_account_was_reported_deleted_is_deactivated_without_a_fu
             place.w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
         }
         let link = async || place.w.stack.store.link(&pair(), &id.as_str().into()).await.unwrap();
-        until(async || link().await.is_none()).await;
+        until("the link is gone", async || link().await.is_none()).await;
         place.target.show_all();
-        until(async || link().await.is_some_and(|link| link.deactivated_by_us)).await;
+        until("the link is back", async || link().await.is_some_and(|link| link.deactivated_by_us)).await;
         assert!(!place.target.account_there("staff1").await.unwrap().active);
         place.w.settled().await;
     }
@@ -201,17 +201,6 @@ async fn an_account_that_stays_missing_is_not_read_again_after_a_day() {
     place.until("staff1", |link| link.is_none()).await;
     place.w.settled().await;
     assert_eq!(place.w.tasks().await, []);
-}
-
-/// Waits until the condition holds.
-async fn until(holds: impl AsyncFn() -> bool) {
-    for _ in 0..1_000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("it never holds");
 }
 
 #[tokio::test]

@@ -12,21 +12,10 @@ use usersync::{
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
 
-use super::support::{World, on, options, servers, world_with};
+use super::support::{World, on, options, servers, until, world_with};
 
 fn polled() -> StackOptions {
     StackOptions { poll_events: Some(SignedDuration::from_millis(60)), ..options() }
-}
-
-/// Waits until a condition holds.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    for _ in 0..1_500 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{what}: not within 30 s");
 }
 
 /// Starts usersync on a realm with staff; the listener is off, and polling has begun.

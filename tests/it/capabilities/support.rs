@@ -1,5 +1,7 @@
 //! A usersync between its simulators, and helpers of the tests.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
@@ -57,6 +59,17 @@ pub async fn world() -> World {
 
 pub async fn world_with(options: StackOptions) -> World {
     on(servers(options).await).await
+}
+
+/// Waits until this holds.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..3_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within 30 s");
 }
 
 pub fn id_of(realm: &RealmHandle, login: &str) -> String {

@@ -21,7 +21,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use super::support::{STAFF, World, on, options, servers};
+use super::support::{STAFF, World, on, options, servers, until};
 
 struct Scene {
     w: World,
@@ -35,17 +35,6 @@ fn pair() -> Pair {
 
 fn crew(users: usize) -> impl Iterator<Item = NewUser> {
     (0..users).map(|number| NewUser::named(format!("crew{number:03}")).in_groups(&["/crew"]))
-}
-
-/// Waits until the condition holds.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    for _ in 0..2_000 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{what}");
 }
 
 impl Scene {

@@ -33,13 +33,6 @@ impl Presence {
         }
     }
 
-    /// Records why it is not certain whether the user is in scope. The reason names no user.
-    pub fn doubt_scope(&mut self, why: String) {
-        if let Self::Present(_, verdict) = self {
-            *verdict = Verdict::Undecided(why);
-        }
-    }
-
     /// Returns the federation component that the user comes from, or came from when its link was written, if any.
     pub fn federation<'a>(&'a self, link: Option<&'a Link>) -> Option<&'a str> {
         self.user().and_then(UserState::federation).or_else(|| link.and_then(Link::federation))
