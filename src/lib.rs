@@ -3,6 +3,7 @@
 //! The modules, from the inside out: [`model`] defines the data types; [`policy`] and [`plan`] are pure; [`engine`]
 //! drives [`keycloak`], [`targets`] and [`store`] through traits; [`web`] and [`cli`] are the entry points.
 
+pub mod alerts;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "demo")]

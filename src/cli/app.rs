@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Context, args::PairArgs, exit::Failure, out::Out};
 use crate::{
-    config::Config,
+    config::{Config, ConnectorConfig},
     engine::{self, Connector, Engine, Jitter, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource, Source as _, SourceError},
     model::{ConnectorName, Pair, Policy, TargetName, UserState},
@@ -130,6 +130,12 @@ impl Sides {
     }
 }
 
+/// Returns all pairs of the configuration.
+pub(super) fn all_pairs(config: &Config) -> impl Iterator<Item = Pair> {
+    let of = |one: &ConnectorConfig, target: &TargetName| Pair { connector: one.name.clone(), target: target.clone() };
+    config.connectors.iter().flat_map(move |one| one.targets.iter().map(move |target| of(one, target)))
+}
+
 /// Returns the pairs that match `--connector` and `--target`; an error names the known connectors or targets.
 pub(super) fn pairs(config: &Config, only: &PairArgs) -> Result<Vec<Pair>, Failure> {
     let (connector, target) = (only.connector.as_ref(), only.target.as_ref());
@@ -139,11 +145,8 @@ pub(super) fn pairs(config: &Config, only: &PairArgs) -> Result<Vec<Pair>, Failu
     if let Some(name) = target {
         known_target(config, name)?;
     }
-    let pairs: Vec<Pair> = config
-        .connectors
-        .iter()
-        .filter(|one| connector.is_none_or(|name| *name == one.name))
-        .flat_map(|one| one.targets.iter().map(|target| Pair { connector: one.name.clone(), target: target.clone() }))
+    let pairs: Vec<Pair> = all_pairs(config)
+        .filter(|pair| connector.is_none_or(|name| *name == pair.connector))
         .filter(|pair| target.is_none_or(|name| *name == pair.target))
         .collect();
     match (pairs.is_empty(), connector, target) {

@@ -2,6 +2,7 @@
 //! Without a server, a command that has work to do takes the server's place meanwhile. Rule: commands never work beside
 //! a server.
 
+mod alert;
 mod app;
 mod approvals;
 mod args;
@@ -152,6 +153,7 @@ enum Command {
     Approvals(approvals::ApprovalsArgs),
     Connector(connector::ConnectorArgs),
     Target(target::TargetArgs),
+    Alert(alert::AlertArgs),
     Config(config::ConfigArgs),
     Policy(policy::PolicyArgs),
     Keycloak(keycloak::KeycloakArgs),
@@ -241,6 +243,7 @@ impl Command {
             Self::Approvals(args) => args.run(context).await,
             Self::Connector(args) => args.run(context).await,
             Self::Target(args) => args.run(context).await,
+            Self::Alert(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
             Self::Policy(args) => args.run(context),
             Self::Keycloak(args) => args.run(context).await,

@@ -15,12 +15,14 @@ use super::{
     Context,
     app::Sides,
     exit::{Exit, Failure, Outcome},
+    status::StatusReports,
 };
 use crate::{
+    alerts::{Alerts, Channel, Surroundings},
     config::{Config, ConnectorConfig, HookConfig, Secret, SecretReference, TlsConfig},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
-        EngineStore, Inbox, Store,
+        EngineStore, Inbox, OperatorStore, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
     telemetry::{Health, Metrics, health::STORE, logs},
@@ -72,6 +74,7 @@ impl ServeArgs {
         let signals =
             Signals::listen().map_err(|error| Failure::problem(format!("cannot listen for signals: {error}")))?;
         let sides = Sides::new(&config)?;
+        let channels = channels(&config)?;
         // Bound before the store is opened: while the port is closed, events of some senders are lost.
         let metrics = Arc::new(Metrics::new());
         metrics.started(context.out.now);
@@ -92,6 +95,7 @@ impl ServeArgs {
         let mut all = connectors;
         all.extend(removed(&config, store.as_ref()).await?);
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, all);
+        let mut alerts = Alerts::start(channels, surroundings(&config, &store, &metrics));
         tracing::info!("at work");
 
         let drain = config.server.drain;
@@ -104,6 +108,7 @@ impl ServeArgs {
             health: &health,
             service: &service,
             server: &mut server,
+            alerts: &mut alerts,
         }
         .until_the_end(signals, async |server| {
             reload.run(context, server).await;
@@ -112,6 +117,7 @@ impl ServeArgs {
         .await;
         let outcome = outcome(ended, &health);
         health.drain();
+        alerts.shutdown().await;
         let in_time = service.shutdown(drain).await;
         server.shutdown(REQUESTS_END).await;
         store.close().await;
@@ -150,12 +156,13 @@ struct Running<'a> {
     health: &'a Health,
     service: &'a Service,
     server: &'a mut Server,
+    alerts: &'a mut Alerts,
 }
 
 impl Running<'_> {
     /// Runs until a signal requests a stop. Returns an error if a part ends by a defect. SIGHUP reloads.
     async fn until_the_end(self, mut signals: Signals, mut reload: impl AsyncFnMut(&mut Server)) -> Result<(), String> {
-        let Self { store, file, metrics, health, service, server } = self;
+        let Self { store, file, metrics, health, service, server, alerts } = self;
         let mut writer = std::pin::pin!(health.follow_store(store.failing(), Timestamp::now));
         let mut checks = std::pin::pin!(async {
             loop {
@@ -177,6 +184,7 @@ impl Running<'_> {
                 () = &mut checks => {}
                 why = service.died() => return Err(why),
                 why = server.died() => return Err(why),
+                why = alerts.died() => return Err(why),
                 _ = signals.hang_up.recv() => reload(server).await,
             }
         }
@@ -197,6 +205,21 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+}
+
+/// Creates the clients of the alerts.
+fn channels(config: &Config) -> Result<Vec<Channel>, Failure> {
+    let channel = |alert| Channel::new(alert).map_err(|error| Failure::usage(format!("alert {}: {error}", alert.name)));
+    config.alerts.iter().map(channel).collect()
+}
+
+fn surroundings(config: &Config, store: &Arc<SqliteStore>, metrics: &Arc<Metrics>) -> Surroundings {
+    Surroundings {
+        store: Arc::clone(store) as Arc<dyn OperatorStore>,
+        reports: Arc::new(StatusReports { config: config.clone(), store: Arc::clone(store) }),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::clone(metrics),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `usersync status`: a sentence for each connector on each target, and the latest activity.
 
+mod alerts;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -8,8 +9,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub(super) use self::verdict::exit_of;
 use self::verdict::{Facts, Standing, Undecided, Verdict, judge};
+pub(super) use self::{alerts::StatusReports, verdict::exit_of};
 use super::{
     Context, app,
     args::PairArgs,
@@ -40,11 +41,11 @@ const TASKS: usize = 200;
     long_about = "\
 Show sync status: a sentence for each connector on each target, what to do where something is wrong, and the latest \
 activity: the last event, change and run, and the next run. Requests that the hook refused in the last day are shown \
-with their reason.
+with their reason, and alerts that cannot be delivered.
 
 Exit code 0: in sync, working, or paused; protected accounts that are not changed are named. 1: failed tasks, conflicts, \
-unsupported operations, users with an undecided scope, a full reconcile that failed, had problems or was cancelled, or a \
-store that cannot be written. 3: something waits for approval. 4: a source or target does not answer, or refuses \
+unsupported operations, users with an undecided scope, a full reconcile that failed, had problems or was cancelled, a \
+store that cannot be written, or an alert that cannot be delivered. 3: something waits for approval. 4: a source or target does not answer, or refuses \
 usersync's credentials.",
     after_help = "\
 Examples:
@@ -124,21 +125,25 @@ impl StatusArgs {
         }
         let out = &context.out;
         let refused = hook_refusals::recent(store, &config, self.pair.connector.as_ref(), out).await?;
+        let alerts = alerts::read(store, &config, out).await?;
         if out.json {
             out.document(&serde_json::json!({
                 "server": opened.server, "store": config.store.path, "pairs": reported, "refused": refused,
+                "alerts": alerts,
             }));
         } else {
             show(out, &reported, opened.server.as_deref());
             hook_refusals::print(out, &refused);
+            alerts::print(out, &alerts);
         }
-        Ok(reported.iter().fold(hook_refusals::exit(&refused), |exit, reported| exit.and(reported.exit)))
+        let exit = hook_refusals::exit(&refused).and(alerts::exit(&alerts));
+        Ok(reported.iter().fold(exit, |exit, reported| exit.and(reported.exit)))
     }
 }
 
 async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Failure> {
     let facts = facts(common, pair).await?;
-    let Verdict { standing, sentence, more, exit } = judge(&facts);
+    let Verdict { standing, sentence, more, exit, problems: _ } = judge(&facts);
     let heard = common.store.event_counts(&pair.connector).await?;
     let polling = facts.polling;
     let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected);

@@ -104,6 +104,12 @@ pub(super) fn server_url(table: &Table<'_>) -> Option<Url> {
 /// Reads a URL; warns if secrets would be sent without TLS.
 pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
     let url = table.read(key, values::base_url)?;
+    warn_without_tls(table, key, &url);
+    Some(url)
+}
+
+/// Warns if data would be sent to another machine without TLS.
+pub(super) fn warn_without_tls(table: &Table<'_>, key: &'static str, url: &Url) {
     let near = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -114,5 +120,4 @@ pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
         let help = "use https:// if the server supports it".to_owned();
         table.reader.warn(table.place_of(key), "secrets and personal data are sent there without TLS", Some(help));
     }
-    Some(url)
 }

@@ -49,7 +49,8 @@ impl Key {
 pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
 
 /// Sections that are arrays of tables, `[[name]]`.
-pub(super) const REPEATED: [&str; 6] = [
+pub(super) const REPEATED: [&str; 7] = [
+    "alert",
     "target",
     "connector",
     "connector.policy.groups.overrides",
@@ -897,6 +898,33 @@ pub(super) const KEYS: &[Key] = &[
         Absent,
         "Further attributes of a new account, by the target's names; `false`: not written.",
     ),
+    key("alert.name", "name", Required, "Its name in commands, logs and metrics."),
+    key("alert.webhook", "URL", Absent, "The address that alerts are posted to. Alternatively `command`."),
+    key("alert.secret", "secret", Absent, "The secret that signs the webhook: `whsec_` and base64."),
+    key("alert.secret_file", "path", Absent, "The file that contains the signing secret."),
+    key("alert.secret_env", "variable", Absent, "The environment variable that contains the signing secret."),
+    key("alert.ca_file", "path", Absent, "Certificates to trust in addition to the system's, PEM."),
+    key("alert.proxy", "URL", Words("none"), "The HTTP proxy to the webhook."),
+    key(
+        "alert.command",
+        "list of strings",
+        Absent,
+        "A program (absolute path) and its arguments, run without a shell. It reads the alert as JSON from standard input.",
+    ),
+    key("alert.timeout", "duration, at most 1h", Value(r#""10s""#), "Timeout of one delivery."),
+    key(
+        "alert.after",
+        "duration, at most 1h",
+        Value(r#""1m""#),
+        "How long a change has to last before it is announced.",
+    ),
+    key(
+        "alert.problems",
+        "list of `stopped`, `degraded`, `approval`, `failed_tasks`, `out_of_sync`",
+        Words("all"),
+        "The problems that are announced.",
+    ),
+    key("alert.connectors", "list of names", Value("[]"), "The connectors whose problems are announced; empty: all."),
 ];
 
 /// Returns the key at this path.

@@ -49,6 +49,8 @@ enum Rule {
 fn rule_for(name: &str) -> Option<Rule> {
     let secret = ["secret", "token", "password"].iter().any(|word| name.contains(word));
     match name {
+        // A part of the address may be a secret.
+        "webhook" => Some(Rule::Hide),
         _ if !secret && !is_known(name) => Some(Rule::Unknown),
         _ if !is_known(name) => Some(Rule::Hide),
         _ if !secret || name.ends_with("_file") => None,

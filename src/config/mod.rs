@@ -3,6 +3,7 @@
 //!
 //! `keys` is the single list of keys and defaults; `reader` reads the file by that list; one module reads each section.
 
+mod alert;
 mod auth;
 mod connection;
 mod connector;
@@ -39,7 +40,10 @@ pub use problem::{ConfigErrors, Drawing, Problem};
 pub use realm::{Found, RealmConfig};
 pub use reference::{Row, reference, reference_markdown};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
-pub use settings::{Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, ServerConfig, StoreConfig, TlsConfig};
+pub use settings::{
+    AlertChannel, AlertConfig, Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, ServerConfig, StoreConfig,
+    TlsConfig,
+};
 
 pub use usersync_clients::{
     env::Env,

@@ -8,7 +8,7 @@ use url::Url;
 use super::{Problem, Reach, Schedule, Secret, TargetConfig};
 use crate::{
     keycloak::{Connection, KeycloakSettings},
-    model::{ConnectorName, Policy, PolicyTests, TargetName},
+    model::{AlertKind, ConnectorName, Policy, PolicyTests, TargetName},
 };
 
 /// The whole configuration.
@@ -26,6 +26,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// The connectors, in the order of the file. All their targets exist.
     pub connectors: Vec<ConnectorConfig>,
+    /// The alerts, in the order of the file.
+    pub alerts: Vec<AlertConfig>,
     /// Valid but unwise settings.
     pub warnings: Vec<Problem>,
 }
@@ -120,6 +122,46 @@ pub struct ConnectorConfig {
     pub policy: Policy,
     /// Tests of the policy.
     pub tests: PolicyTests,
+}
+
+/// `[[alert]]`
+#[derive(Clone, Debug)]
+pub struct AlertConfig {
+    /// The name of the alert.
+    pub name: String,
+    /// The way to the operator.
+    pub channel: AlertChannel,
+    /// Timeout of one delivery.
+    pub timeout: Duration,
+    /// How long a change has to last before it is announced.
+    pub after: SignedDuration,
+    /// The problems that are announced.
+    pub problems: Vec<AlertKind>,
+    /// The connectors whose problems are announced; empty: all.
+    pub connectors: Vec<ConnectorName>,
+}
+
+/// The way of an alert to the operator.
+#[derive(Clone, Debug)]
+pub enum AlertChannel {
+    /// A signed HTTP request in the form of Standard Webhooks.
+    Webhook {
+        /// The address; its path may be a secret.
+        url: Url,
+        /// The signing secret.
+        secret: Secret,
+        /// Certificates (PEM) to trust in addition to the system's; `None`: none.
+        ca_file: Option<PathBuf>,
+        /// The HTTP proxy; `None`: none.
+        proxy: Option<Url>,
+    },
+    /// A command, which is run without a shell.
+    Command {
+        /// The absolute path of the program.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
 }
 
 /// The secrets that may sign pushed events.

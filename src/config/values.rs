@@ -208,7 +208,17 @@ pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
     Ok(url)
 }
 
-/// Parses the name of a connector or target, which is used in URLs, logs and metrics.
+/// Parses the address of a webhook, which may have a query. It is not repeated: a part of it may be a secret.
+pub(super) fn webhook_url(value: &DeValue<'_>) -> Read<Url> {
+    let url = Url::parse(text(value)?)
+        .map_err(|error| Wrong::new(format!("this is not a URL: {error}")).help("write it as \"https://…\""))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(Wrong::new(format!("scheme `{other}` is not supported")).help("write it with https:// in front")),
+    }
+}
+
+/// Parses the name of a connector, target or alert, which is used in URLs, logs and metrics.
 pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
     let text = text(value)?;
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
+    AlertChannel, AlertConfig, Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
+    alert::{self, known_connectors},
     connector::{self, Written},
     matching::matching,
     permissions,
@@ -46,9 +47,13 @@ fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, Con
     let mut targets: Vec<Option<TargetConfig>> = target_tables.iter().map(target::target).collect();
     let connector_tables = root.each("connector");
     let connectors: Vec<Written> = connector_tables.iter().map(connector::connector).collect();
+    let alert_tables = root.each("alert");
+    let alerts: Vec<Option<AlertConfig>> = alert_tables.iter().map(alert::alert).collect();
 
     unique_names(&target_tables);
     unique_names(&connector_tables);
+    unique_names(&alert_tables);
+    known_connectors(&alert_tables, &connector_tables);
     one_server_one_target(&target_tables, &targets);
     one_source_one_connector(&connector_tables, connectors.iter().map(|written| &written.connector));
     let wanted: Vec<_> = connectors.iter().flat_map(|written| &written.targets).collect();
@@ -64,7 +69,8 @@ fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, Con
         let help = "add a [[connector]] and a [[target]]; usersync config example shows how";
         reader.warn(Place::File, "there is no connector, so nothing is kept in sync", Some(help.to_owned()));
     }
-    let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector));
+    let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector))
+        || alerts.iter().flatten().any(signs_inline);
     if inline && permissions::others_can_read(path) {
         let help = format!("chmod 600 {}, or keep secrets in separate files (token_file, …)", path.display());
         reader.warn(Place::File, "it contains secrets, and other users on this machine can read it", Some(help));
@@ -72,10 +78,11 @@ fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, Con
 
     let targets: Option<Vec<_>> = targets.into_iter().collect();
     let connectors: Option<Vec<_>> = connectors.into_iter().map(|written| written.connector).collect();
+    let alerts: Option<Vec<_>> = alerts.into_iter().collect();
     let (errors, warnings) = reader.into_problems();
-    match (server, store, log, targets, connectors) {
-        (Some(server), Some(store), Some(log), Some(targets), Some(connectors)) if errors.is_empty() => {
-            Ok(Config { path: path.to_path_buf(), server, store, log, targets, connectors, warnings })
+    match (server, store, log, targets, connectors, alerts) {
+        (Some(server), Some(store), Some(log), Some(targets), Some(connectors), Some(alerts)) if errors.is_empty() => {
+            Ok(Config { path: path.to_path_buf(), server, store, log, targets, connectors, alerts, warnings })
         }
         _ => Err(ConfigErrors::new(errors)),
     }
@@ -209,6 +216,10 @@ fn unused_targets(tables: &[Table<'_>], wanted: &[&(TargetName, Place)]) {
             table.reader.warn(table.place_of("name"), "no connector fills this target", Some(help));
         }
     }
+}
+
+fn signs_inline(alert: &AlertConfig) -> bool {
+    matches!(&alert.channel, AlertChannel::Webhook { secret, .. } if secret.is_inline())
 }
 
 fn has_inline_secret<'c>(

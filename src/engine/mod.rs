@@ -50,7 +50,7 @@ pub use group::{Intended, intend, keeps_name, wanted_rename};
 pub use ledger::{Fate, Ledger, Tally};
 pub use matching::search_accounts;
 pub use ports::{Connector, Engine, TargetPort};
-pub use retry::ATTEMPTS;
+pub use retry::{ATTEMPTS, wait as retry_delay};
 pub use ruled_groups::with_policy;
 pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, WaitingLine};
 pub use scope::judge;

@@ -9,8 +9,8 @@ use super::{
     TaskFilter,
 };
 use crate::model::{
-    About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity, TargetName,
-    UserId,
+    About, AccountId, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity,
+    TargetName, UserId,
 };
 
 /// How an operator's order ended.
@@ -205,6 +205,12 @@ pub trait OperatorStore: StoreReads {
 
     /// Orders that a source or target be contacted at once, even with refused credentials; replaces an earlier order.
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()>;
+
+    /// Returns what the alert of this name has announced and not delivered yet.
+    async fn alert_state(&self, name: &str) -> StoreResult<AlertState>;
+
+    /// Stores what an alert has announced and not delivered yet.
+    async fn keep_alert_state(&self, name: &str, state: &AlertState) -> StoreResult<()>;
 
     /// Checks that the store can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;

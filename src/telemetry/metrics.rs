@@ -94,6 +94,8 @@ pub struct Metrics {
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
     conditions: Conditions,
     condition: Family<ConditionLabels, Seconds>,
+    alerts: Family<AlertResultLabels, Counter>,
+    alerts_waiting: Family<AlertLabels, Gauge>,
     ready: Gauge,
     started: Seconds,
     /// A family, so that there is no series before the first measurement.
@@ -116,6 +118,17 @@ struct ConnectorLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PollLabels {
     connector: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    alert: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertResultLabels {
+    alert: String,
     result: &'static str,
 }
 
@@ -211,6 +224,8 @@ impl Metrics {
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
             conditions: Conditions::default(),
             condition: Family::default(),
+            alerts: Family::default(),
+            alerts_waiting: Family::default(),
             ready: Gauge::default(),
             started: Seconds::default(),
             store_free: Family::default(),
@@ -240,6 +255,8 @@ impl Metrics {
             Unit::Seconds,
             self.condition.clone(),
         );
+        registry.register("alerts", "Attempts to deliver an alert, by result", self.alerts.clone());
+        registry.register("alerts_waiting", "Alerts that are not delivered yet", self.alerts_waiting.clone());
     }
 
     fn register_of_events(&self, registry: &mut Registry) {
@@ -384,6 +401,18 @@ impl Metrics {
             let labels = PairStateLabels { connector, target, state };
             self.pair_state.get_or_create(&labels).set(i64::from(state == current));
         }
+    }
+
+    /// Counts an attempt to deliver an alert.
+    pub fn alert_sent(&self, alert: &str, is_ok: bool) {
+        let result = if is_ok { "ok" } else { "failed" };
+        self.alerts.get_or_create(&AlertResultLabels { alert: alert.to_owned(), result }).inc();
+    }
+
+    /// Sets the number of alerts that are not delivered yet.
+    pub fn alerts_waiting(&self, alert: &str, waiting: usize) {
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        self.alerts_waiting.get_or_create(&AlertLabels { alert: alert.to_owned() }).set(waiting);
     }
 
     /// Sets whether events can be accepted.
@@ -544,6 +573,9 @@ mod tests {
         metrics.pair_state(&pair, Some(PairState::Held));
         metrics.pair_state(&pair, Some(PairState::InService));
         metrics.successful_run_due(&pair, Some(at(1200)));
+        metrics.alert_sent("ops", true);
+        metrics.alert_sent("ops", false);
+        metrics.alerts_waiting("ops", 2);
         metrics.ready(true);
         metrics.started(at(60));
         metrics.store_free(1 << 30);
@@ -585,6 +617,9 @@ mod tests {
             "usersync_pair_state{connector=\"acme\",target=\"jira-prod\",state=\"in_service\"} 1",
             "usersync_last_successful_run_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 900.0",
             "usersync_successful_run_due_timestamp_seconds{connector=\"acme\",target=\"jira-prod\"} 1200.0",
+            "usersync_alerts_total{alert=\"ops\",result=\"ok\"} 1",
+            "usersync_alerts_total{alert=\"ops\",result=\"failed\"} 1",
+            "usersync_alerts_waiting{alert=\"ops\"} 2",
             "usersync_ready 1",
             "usersync_start_timestamp_seconds 60.0",
             "usersync_store_free_bytes{} 1073741824",

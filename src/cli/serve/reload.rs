@@ -8,14 +8,22 @@ use toml::{Table, Value};
 use super::{hook_secrets, tls_files};
 use crate::{
     cli::Context,
-    config::{Config, Reach, TargetAuth},
+    config::{AlertChannel, Config, Reach, TargetAuth},
     model::ConnectorName,
     web::{HookSecrets, Server},
 };
 
 /// Keys of secrets, without the suffixes `_file` and `_env`.
-const SECRETS: [&str; 7] =
-    ["token", "password", "client_secret", "proxy_password", "hook_secret", "hook_secret_previous", "p2_secret"];
+const SECRETS: [&str; 8] = [
+    "secret",
+    "token",
+    "password",
+    "client_secret",
+    "proxy_password",
+    "hook_secret",
+    "hook_secret_previous",
+    "p2_secret",
+];
 
 /// The configuration that the server started with, and the parts of it that can be replaced.
 pub(super) struct Reload {
@@ -63,8 +71,8 @@ impl Reload {
         }
     }
 
-    /// Replaces the secrets. A target or connector that is gone, or signs in another way, keeps its old ones until a
-    /// restart.
+    /// Replaces the secrets. A target, connector or alert that is gone, or signs in another way, keeps its old ones
+    /// until a restart.
     fn replace_secrets(&self, new: &Config) {
         for old in &self.config.targets {
             let Some(new) = new.targets.iter().find(|new| new.name == old.name) else { continue };
@@ -83,6 +91,14 @@ impl Reload {
             if let Some(secrets) = self.hooks.get(&old.name) {
                 let (standard, p2) = hook_secrets(&new.hook);
                 secrets.replace(standard, p2);
+            }
+        }
+        for old in &self.config.alerts {
+            let Some(new) = new.alerts.iter().find(|new| new.name == old.name) else { continue };
+            if let (AlertChannel::Webhook { secret: old, .. }, AlertChannel::Webhook { secret: new, .. }) =
+                (&old.channel, &new.channel)
+            {
+                old.replace(new);
             }
         }
     }
@@ -104,7 +120,7 @@ pub(super) fn written(path: &Path) -> Written {
     written
 }
 
-/// Flattens tables to key paths; targets and connectors are identified by their names.
+/// Flattens tables to key paths; targets, connectors and alerts are identified by their names.
 fn flatten(path: String, value: Value, written: &mut Written) {
     match value {
         Value::Table(table) => {

@@ -80,6 +80,7 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
     };
     let service = Service::start(Arc::new(engine), options).await.unwrap();
     happens(store.as_ref()).await;
+    let mut alerts = Alerts::default();
     let running = Running {
         store: &store,
         file: Path::new("/"),
@@ -87,6 +88,7 @@ async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&Sqli
         health: &health,
         service: &service,
         server: &mut server,
+        alerts: &mut alerts,
     };
     let ended = running.until_the_end(Signals::listen().unwrap(), async |_| {});
     let ended = tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it ends");

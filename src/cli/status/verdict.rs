@@ -15,8 +15,8 @@ use crate::{
     },
     engine::Report,
     model::{
-        About, Approval, ApprovalKind, Condition, ConditionCode, Pair, RunOutcome, RunRecord, Subject, TaskRecord,
-        Unsupported,
+        About, AlertKind, Approval, ApprovalKind, Condition, ConditionCode, Pair, ProblemKey, RunOutcome, RunRecord,
+        Subject, TaskRecord, Unsupported,
     },
     store::{PairCounts, PairState},
 };
@@ -38,6 +38,13 @@ pub(super) enum Standing {
     Stopped,
     Paused,
     Off,
+}
+
+impl Standing {
+    /// Returns the word in JSON.
+    pub fn word(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// Users that are not changed, because it is undecided whether they are in scope.
@@ -113,12 +120,56 @@ pub(super) struct Verdict {
     pub sentence: String,
     /// Further sentences for the operator.
     pub more: Vec<String>,
+    /// The sentences that are announced by alerts.
+    pub problems: BTreeMap<ProblemKey, String>,
     pub exit: Exit,
+}
+
+fn problem_key(kind: AlertKind, about: impl Into<String>) -> ProblemKey {
+    ProblemKey { kind, about: about.into() }
+}
+
+/// Returns what distinguishes the problem of a condition from others.
+fn about(code: ConditionCode, about: &About) -> String {
+    format!("{}: {about}", code.as_str())
+}
+
+/// Returns the key of a full reconcile that failed, or had problems.
+fn run_key() -> ProblemKey {
+    problem_key(AlertKind::OutOfSync, "run")
 }
 
 impl Verdict {
     fn new(standing: Standing, exit: Exit, sentence: impl Into<String>) -> Self {
-        Self { standing, sentence: sentence.into(), more: Vec::new(), exit }
+        let sentence = sentence.into();
+        let problem = match standing {
+            Standing::Stopped => Some(AlertKind::Stopped),
+            Standing::Degraded => Some(AlertKind::Degraded),
+            Standing::New | Standing::FirstRun if exit != Exit::Done => Some(AlertKind::Degraded),
+            Standing::FirstRunWaits => Some(AlertKind::Approval),
+            _ => None,
+        };
+        let problems = problem.map(|kind| (problem_key(kind, ""), sentence.clone())).into_iter().collect();
+        Self { standing, sentence, more: Vec::new(), problems, exit }
+    }
+
+    /// Distinguishes the problem of the main sentence from others of its kind.
+    fn about(mut self, about: impl Into<String>) -> Self {
+        if let Some((key, sentence)) = self.problems.pop_first() {
+            self.problems.insert(problem_key(key.kind, about), sentence);
+        }
+        self
+    }
+
+    /// Adds a sentence that is also announced by alerts. Sentences with the same key are one problem.
+    fn problem(&mut self, key: ProblemKey, exit: Exit, text: impl Into<String>) {
+        let text = text.into();
+        let announced = self.problems.entry(key).or_default();
+        if !announced.is_empty() {
+            announced.push(' ');
+        }
+        announced.push_str(&text);
+        self.add(exit, text);
     }
 
     fn add(&mut self, exit: Exit, text: impl Into<String>) {
@@ -151,7 +202,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     }
     for condition in &facts.conditions {
         if !covers(&verdict, condition) {
-            verdict.add(exit_of(condition.code), wrong(facts, condition));
+            let text = wrong(facts, condition);
+            let exit = exit_of(condition.code);
+            match condition.code {
+                ConditionCode::RunFailed => verdict.problem(run_key(), exit, text),
+                _ if exit == Exit::Done => verdict.add(exit, text),
+                code => verdict.problem(problem_key(AlertKind::Degraded, about(code, &condition.about)), exit, text),
+            }
         }
     }
     for set in facts.approvals() {
@@ -161,7 +218,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
             report::why(set.kind),
             set.id
         );
-        verdict.add(Exit::Held, text);
+        verdict.problem(problem_key(AlertKind::Approval, set.id.to_string()), Exit::Held, text);
     }
     if let Some(text) = waits_for_first_run(facts, verdict.standing) {
         verdict.add(Exit::Done, text);
@@ -170,31 +227,34 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     if facts.failed() > 0 {
         let failed = count(facts.failed(), "failed task", "failed tasks");
         let text = format!("{failed}: usersync dead list --connector {connector} --target {target}");
-        verdict.add(Exit::Problems, text);
+        verdict.problem(problem_key(AlertKind::FailedTasks, "tasks"), Exit::Problems, text);
     }
     if facts.conflicts > 0 {
         let conflicts = count(facts.conflicts, "conflict", "conflicts");
         let text = format!("{conflicts}: usersync dead list --class conflict --connector {connector}");
-        verdict.add(Exit::Problems, text);
+        verdict.problem(problem_key(AlertKind::FailedTasks, "conflicts"), Exit::Problems, text);
     }
+    let unsupported = || problem_key(AlertKind::OutOfSync, "unsupported");
+    let undecided = || problem_key(AlertKind::OutOfSync, "undecided");
     for text in facts.unsupported.iter().take(SHOWN) {
-        verdict.add(Exit::Problems, format!("Not supported by {target}: {text}"));
+        verdict.problem(unsupported(), Exit::Problems, format!("Not supported by {target}: {text}"));
     }
     if facts.unsupported.len() > SHOWN {
         let more = count(facts.unsupported.len() - SHOWN, "more operation is", "more operations are");
-        verdict.add(Exit::Problems, format!("{more} not supported: usersync plan"));
+        verdict.problem(unsupported(), Exit::Problems, format!("{more} not supported: usersync plan"));
     }
     for reason in facts.undecided.iter().take(SHOWN) {
         let users = count(reason.users, "user is not changed, because its", "users are not changed, because their");
         let why = sentence(&reason.why);
         let one =
             reason.example.as_user().map(|user| format!(" Show one: usersync explain {user}")).unwrap_or_default();
-        verdict.add(Exit::Problems, format!("{users} scope is undecided: {why}{one}"));
+        verdict.problem(undecided(), Exit::Problems, format!("{users} scope is undecided: {why}{one}"));
     }
     let more = Undecided::total(facts.undecided.get(SHOWN..).unwrap_or_default());
     if more > 0 {
         let users = count(more, "more user has", "more users have");
-        verdict.add(Exit::Problems, format!("{users} an undecided scope for other reasons: usersync plan"));
+        let text = format!("{users} an undecided scope for other reasons: usersync plan");
+        verdict.problem(undecided(), Exit::Problems, text);
     }
     if facts.protected > 0 {
         let users = count(facts.protected, "user is", "users are");
@@ -211,15 +271,24 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     // A source with a condition is not polled, and the condition has its own sentence.
     let source = About::source(&facts.pair.connector);
     if verdict.standing != Standing::Stopped && facts.conditions.iter().all(|condition| condition.about != source) {
-        let exit = if facts.polling.is_down(facts.now) { Exit::Problems } else { Exit::Done };
+        let is_down = facts.polling.is_down(facts.now);
         for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
-            verdict.add(exit, text);
+            if is_down {
+                verdict.problem(problem_key(AlertKind::Degraded, "polling"), Exit::Problems, text);
+            } else {
+                verdict.add(Exit::Done, text);
+            }
         }
     }
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.
     let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);
     if let Some(text) = last_run.and_then(last_run_trouble) {
-        verdict.add(Exit::Problems, text);
+        // The condition of a failed one has its own sentence, and is the same problem.
+        if verdict.problems.contains_key(&run_key()) {
+            verdict.add(Exit::Problems, text);
+        } else {
+            verdict.problem(run_key(), Exit::Problems, text);
+        }
     }
     verdict
 }
@@ -360,7 +429,8 @@ fn main(facts: &Facts<'_>) -> Verdict {
             "Degraded: the store cannot be written: {why}. No event is accepted and nothing is changed until then. \
              Free disk space, or stop the process that locks it; then: usersync check"
         );
-        return Verdict::new(Standing::Degraded, Exit::Problems, text);
+        let about = about(ConditionCode::NotWritable, &About::Store);
+        return Verdict::new(Standing::Degraded, Exit::Problems, text).about(about);
     }
     if facts.paused {
         let text =
@@ -373,7 +443,8 @@ fn main(facts: &Facts<'_>) -> Verdict {
     let condition = facts.conditions.iter().find(|one| !stopped && !beside.contains(&one.code));
     if let Some(condition) = condition {
         let text = format!("Degraded: {}", wrong(facts, condition));
-        return Verdict::new(Standing::Degraded, exit_of(condition.code), text);
+        let about = about(condition.code, &condition.about);
+        return Verdict::new(Standing::Degraded, exit_of(condition.code), text).about(about);
     }
     match (facts.state, facts.condition(ConditionCode::RunFailed)) {
         (PairState::New | PairState::NoUsers, Some(failed)) => {
@@ -409,7 +480,8 @@ fn main(facts: &Facts<'_>) -> Verdict {
                 }
                 None => "Its first run was rejected, so it is out of service. Plan it again: usersync sync".to_owned(),
             };
-            Verdict::new(Standing::FirstRunWaits, Exit::Held, text)
+            let about = set.map(|set| set.id.to_string()).unwrap_or_default();
+            Verdict::new(Standing::FirstRunWaits, Exit::Held, text).about(about)
         }
         (PairState::Approved, Some(failed)) => {
             let text = format!("Its first run is approved, and fails: {}", wrong(facts, failed));
@@ -439,7 +511,7 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
             "Degraded: {tasks} for another attempt, nothing is lost. Last error: {}. {work}",
             text.trim_end_matches('.')
         );
-        return Verdict::new(Standing::Degraded, Exit::Problems, text);
+        return Verdict::new(Standing::Degraded, Exit::Problems, text).about("tasks");
     }
     if counts.due > 0 {
         let oldest =

@@ -49,6 +49,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (25, "event poll", include_str!("migrations/0025_event_poll.sql")),
     (26, "federated links", include_str!("migrations/0026_federated_links.sql")),
     (27, "run cancel", include_str!("migrations/0027_run_cancel.sql")),
+    (28, "alerts", include_str!("migrations/0028_alert.sql")),
 ];
 
 /// Maximum time that a write waits for another process's transaction.

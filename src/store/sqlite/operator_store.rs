@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{SqliteStore, event_poll, events, hook_refusals, job, links, of_pair, orders, pairs};
+use super::{SqliteStore, alerts, event_poll, events, hook_refusals, job, links, of_pair, orders, pairs};
 use crate::{
     model::{
-        About, AccountId, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity,
-        TargetName, UserId,
+        About, AccountId, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity,
+        TargetIdentity, TargetName, UserId,
     },
     store::{
         Decision, EventCounts, EventFilter, LinkOrder, OperatorStore, PairHoldings, PairRecord, PolledEvents, Request,
@@ -148,6 +148,16 @@ impl OperatorStore for SqliteStore {
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
         let about = about.clone();
         job!(self, [by], |tx| tx.order_contact(&about, &by, now))
+    }
+
+    async fn alert_state(&self, name: &str) -> StoreResult<AlertState> {
+        let name = name.to_owned();
+        self.read(move |conn| Box::pin(async move { alerts::read(conn, &name).await })).await
+    }
+
+    async fn keep_alert_state(&self, name: &str, state: &AlertState) -> StoreResult<()> {
+        let name = name.to_owned();
+        job!(self, [state], |tx| tx.keep_alert_state(&name, &state))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -1,6 +1,7 @@
 //! The command line as operators and scripts use it: the built binary against a store file, beside a running server,
 //! and against simulated servers.
 
+mod alerts;
 mod beside_server;
 mod demo;
 mod explained_groups;

@@ -86,7 +86,7 @@ impl Served {
         self.servers.realm.set_webhook(Some(Webhook::listener(url, HOOK_SECRET)));
     }
 
-    async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
         self.child = start(&self.place);

@@ -136,6 +136,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.targets.TARGET.attributes]",
             "[[connector.group_test]]",
             "[[connector.user_test]]",
+            "[[alert]]",
         ];
         for section in sections {
             let optional = [
@@ -152,6 +153,7 @@ fn the_parser_reads_every_key_of_the_list() {
                 "[connector.policy.targets.TARGET.attributes]",
                 "[[connector.group_test]]",
                 "[[connector.user_test]]",
+                "[[alert]]",
             ];
             if optional.contains(&section) && row.section != section {
                 continue;

@@ -2,7 +2,7 @@
 
 use usersync::config::Drawing;
 
-use super::{Folder, SMALL, small, with_connector, with_target};
+use super::{Folder, HOOK, SMALL, small, with_connector, with_target};
 
 /// Returns the complete text of the errors, so that positions, marks and advice are all checked.
 #[test]
@@ -551,4 +551,59 @@ fn a_terminal_gets_a_drawing_and_a_pipe_plain_text() {
     assert!(!drawn.contains('\u{1b}'), "{drawn}");
     assert!(errors.render(Drawing::Terminal { colour: true }).contains('\u{1b}'));
     assert_eq!(errors.render(Drawing::Plain), errors.to_string());
+}
+
+#[test]
+fn each_mistake_of_an_alert_has_its_location_and_its_message() {
+    let alert = |lines: &str| format!("{SMALL}[[alert]]\nname = \"ops\"\n{lines}\n");
+    let webhook = |lines: &str| alert(&format!("webhook = \"https://a.example.org\"\nsecret = \"{HOOK}\"\n{lines}"));
+    let command = "command = [\"/bin/true\"]";
+    let cases: Vec<(String, &str)> = vec![
+        (alert(""), "usersync.toml:13:1: alert ops: `webhook` or `command` is missing\n    [[alert]]\n"),
+        (format!("{SMALL}[[alert]]\n{command}\n"), "usersync.toml:13:1: alert 1: `name` is missing"),
+        (
+            alert("webhook = \"https://a.example.org\""),
+            "usersync.toml:13:1: alert ops: the webhook's signing secret is missing",
+        ),
+        (
+            webhook("").replace("https://a", "ftp://a"),
+            "usersync.toml:15:11: alert ops: webhook: scheme `ftp` is not supported",
+        ),
+        (
+            alert("webhook = \"https://a.example.org\"\nsecret = \"a password\""),
+            "usersync.toml:16:10: alert ops: secret: the secret does not begin with whsec_\n    secret = ***",
+        ),
+        (webhook(command), "usersync.toml:17:11: alert ops: command: webhook is also set"),
+        (
+            alert(&format!("{command}\nproxy = \"http://p.example.org\"")),
+            "usersync.toml:16:9: alert ops: proxy: it requires webhook",
+        ),
+        (alert("command = []"), "usersync.toml:15:11: alert ops: command: it is empty"),
+        (
+            alert("command = \"/bin/true\""),
+            "usersync.toml:15:11: alert ops: command: this is a string, but a list is expected",
+        ),
+        (alert("command = [\"true\"]"), "usersync.toml:15:11: alert ops: command: `true` is not an absolute path"),
+        (alert("command = [\"/nowhere\"]"), "usersync.toml:15:11: alert ops: command: there is no program /nowhere"),
+        (webhook("after = \"2h\""), "usersync.toml:17:9: alert ops: after: 2h is longer than an hour"),
+        (webhook("timeout = \"10\""), "usersync.toml:17:11: alert ops: timeout: `10` is not a duration"),
+        (
+            webhook("problems = [\"stoped\"]"),
+            "usersync.toml:17:13: alert ops: problems: `stoped` is not known here\n    problems = [\"stoped\"]\n                ^^^^^^^^\n    did you mean `stopped`?",
+        ),
+        (webhook("problems = []"), "usersync.toml:17:12: alert ops: problems: it names no problem"),
+        (
+            webhook("connectors = [\"acne\"]"),
+            "usersync.toml:17:15: alert ops: connectors: there is no connector `acne`\n    connectors = [\"acne\"]\n                  ^^^^^^\n    did you mean `acme`?",
+        ),
+        (
+            format!("{}[[alert]]\nname = \"ops\"\n{command}\n", alert(command)),
+            "usersync.toml:17:8: alert ops: name: `ops` is already used",
+        ),
+    ];
+    for (text, expected) in cases {
+        let errors = Folder::new().errors(&text);
+        assert!(errors.contains(expected), "expected {expected:?} in:\n{errors}\nof:\n{text}");
+        assert!(errors.ends_with("1 error in the configuration."), "{errors}");
+    }
 }

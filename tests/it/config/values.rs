@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use usersync::{
-    config::{ClientAuth, Config, DEFAULT_SCHEDULE, Env, LogFormat, TargetAuth, find},
-    model::{FirstRun, Policy},
+    config::{AlertChannel, ClientAuth, Config, DEFAULT_SCHEDULE, Env, LogFormat, TargetAuth, find},
+    model::{AlertKind, FirstRun, Policy},
 };
 
 use super::{Folder, HOOK, SMALL, TOKEN, at, scim, with_connector, with_target};
@@ -305,4 +305,29 @@ fn a_file_that_cannot_be_read_is_reported() {
     fs::write(&path, b"# caf\xe9").unwrap();
     let errors = Config::load(&path, &Env::default()).unwrap_err().to_string();
     assert!(errors.contains("it is not UTF-8 at byte 6"), "{errors}");
+}
+
+#[test]
+fn alerts_have_a_webhook_or_a_command() {
+    let folder = Folder::new();
+    let webhook = format!("webhook = \"https://a.example.org/hook?key=k\"\nsecret = \"{HOOK}\"");
+    let narrow =
+        "command = [\"/bin/echo\", \"a b\"]\nafter = \"5m\"\nproblems = [\"stopped\"]\nconnectors = [\"acme\"]";
+    let text = format!("{SMALL}[[alert]]\nname = \"ops\"\n{webhook}\n[[alert]]\nname = \"pager\"\n{narrow}\n");
+    let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.warnings.len(), config.alerts.len()), (0, 2));
+    let [ops, pager] = &config.alerts[..] else { panic!("two") };
+    assert_eq!(
+        (ops.name.as_str(), ops.after, ops.timeout),
+        ("ops", SignedDuration::from_mins(1), Duration::from_secs(10))
+    );
+    assert_eq!((ops.problems.len(), ops.connectors.len()), (5, 0));
+    let AlertChannel::Webhook { url, secret, proxy: None, ca_file: None } = &ops.channel else { panic!("a webhook") };
+    assert_eq!((url.as_str(), secret.read().unwrap().expose_secret()), ("https://a.example.org/hook?key=k", HOOK));
+    let AlertChannel::Command { program, arguments } = &pager.channel else { panic!("a command") };
+    assert_eq!((program.as_path(), arguments.as_slice()), (Path::new("/bin/echo"), &["a b".to_owned()][..]));
+    assert_eq!((pager.after, &pager.problems[..]), (SignedDuration::from_mins(5), &[AlertKind::Stopped][..]));
+    assert_eq!(pager.connectors, ["acme".into()]);
+    let plain = folder.warnings(&text.replace("https://a.", "http://a."));
+    assert!(plain.len() == 1 && plain[0].contains("without TLS"), "{plain:?}");
 }

@@ -62,14 +62,17 @@ async fn shown(served: &Served, series: &[&str]) -> String {
 
 /// Returns the labels of each series of the built binary after it has worked, and the metrics that it declares.
 async fn exposed() -> (BTreeMap<String, BTreeSet<String>>, BTreeSet<String>, String) {
-    let served = Served::configured("apply", |_| {}, |_| {}).await;
+    let alert = "\n[[alert]]\nname = \"ops\"\ncommand = [\"/bin/true\"]\n";
+    let served = Served::configured("apply", |_| {}, |place| place.configure(|text| format!("{text}{alert}"))).await;
     served.until(&["status"], 0, "In sync.").await;
     // A metric is declared once it has a series: a write, a request without a signature, and a refused token.
     served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
     let hook = format!("http://{}/hooks/{CONNECTOR}", served.address);
     let answer = reqwest::Client::new().post(hook).body("{}").send().await.expect("answered");
     assert_eq!(answer.status().as_u16(), 401);
-    let text = shown(&served, &["event_to_write_seconds_bucket{", "successful_run_due_timestamp_seconds{"]).await;
+    let text =
+        shown(&served, &["event_to_write_seconds_bucket{", "successful_run_due_timestamp_seconds{", "alerts_waiting{"])
+            .await;
     assert!(text.contains("state=\"in_service\"} 1"), "{text}");
     let token = served.servers.jira.token().to_owned();
     served.servers.jira.revoke_token(&token);

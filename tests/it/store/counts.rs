@@ -224,7 +224,7 @@ async fn counts_of_an_older_store_are_created_when_it_is_opened() {
         undo.push(format!("ALTER TABLE pair DROP COLUMN {column}"));
     }
     undo.push("DROP INDEX task_oldest".into());
-    for table in ["fan_out", "write_probe", "members_read", "contact_order", "event_poll"] {
+    for table in ["fan_out", "write_probe", "members_read", "contact_order", "event_poll", "alert"] {
         undo.push(format!("DROP TABLE {table}"));
     }
     undo.push("ALTER TABLE event DROP COLUMN polled".into());

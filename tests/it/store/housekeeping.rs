@@ -78,6 +78,23 @@ pub async fn refused_requests_are_counted_until_an_event_is_accepted(store: Worl
     assert_eq!(store.refusals().await.unwrap()[0], refused(Some("corp"), 1, a_day_later, a_day_later));
 }
 
+pub async fn the_state_of_an_alert_is_kept(store: World) {
+    assert_eq!(store.alert_state("ops").await.unwrap(), AlertState::default());
+    let report = PairReport {
+        pair: pair(),
+        state: "stopped".into(),
+        sentence: "Stopped.".into(),
+        problems: [(ProblemKey { kind: AlertKind::Stopped, about: String::new() }, "Stopped.".into())].into(),
+    };
+    let mut state = AlertState::default();
+    let after = jiff::SignedDuration::ZERO;
+    assert!(state.observe(&[report], &mut Settling::default(), after, at(1), || "a".to_owned()));
+    state.failed(&pair(), "HTTP 500".into(), at(2), |_| after);
+    store.keep_alert_state("ops", &state).await.unwrap();
+    assert_eq!((store.alert_state("ops").await.unwrap(), state.waiting()), (state, 1));
+    assert_eq!(store.alert_state("other").await.unwrap().waiting(), 0);
+}
+
 pub async fn it_reports_that_it_works(store: World) {
     store.check().await.unwrap();
 }

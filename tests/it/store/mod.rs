@@ -151,6 +151,7 @@ macro_rules! every_expectation {
                 hooks_of_removed_connectors_are_stored,
                 old_records_are_pruned_and_open_ones_kept,
                 refused_requests_are_counted_until_an_event_is_accepted,
+                the_state_of_an_alert_is_kept,
                 it_reports_that_it_works,
             }
         }

@@ -3,6 +3,7 @@
 mod account;
 mod account_rules;
 mod action;
+mod alert;
 mod approval;
 mod change;
 mod condition;
@@ -41,6 +42,7 @@ pub fn count(number: impl std::fmt::Display, one: &str, many: &str) -> String {
 pub use account::{Account, TargetGroup, TargetIdentity};
 pub use account_rules::{AccountRules, AccountTemplates, AttributeRule, AttributeRules, Empty, When};
 pub use action::{Action, Linking, Party};
+pub use alert::{Alert, AlertKind, AlertProblem, AlertState, PairReport, ProblemKey, Settling, Undelivered};
 pub use approval::{
     Approval, ApprovalItem, ApprovalItemState, ApprovalKind, NewApprovalItem, Unsupported, adoption_key,
 };

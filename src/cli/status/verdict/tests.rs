@@ -243,6 +243,7 @@ fn each_state_has_its_sentence_and_exit_code() {
         change(&mut facts);
         let verdict = judge(&facts);
         assert_eq!((verdict.standing, verdict.sentence.as_str(), verdict.exit), (*standing, *sentence, *exit));
+        assert_eq!(verdict.problems.is_empty(), *exit == Exit::Done, "{sentence}: what is announced?");
     }
 }
 
@@ -287,6 +288,7 @@ fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
         let verdict = judge(&facts);
         assert_eq!((verdict.sentence, verdict.exit), (format!("{sentence}{QUIET}"), *exit));
         assert!(*exit == Exit::Done || !verdict.more.is_empty(), "{sentence}: what to do?");
+        assert_eq!(verdict.problems.is_empty(), *exit == Exit::Done, "{sentence}: what is announced?");
     }
 }
 
@@ -459,4 +461,40 @@ fn leavers_within_their_grace_period_are_counted_with_the_first_date() {
             (Standing::InSync, Exit::Done, vec![text.to_owned()])
         );
     }
+}
+
+/// Returns the problems that are announced, in short.
+fn announced(facts: &Facts<'_>) -> Vec<String> {
+    let problems = judge(facts).problems;
+    problems.keys().map(|key| format!("{} {}", json!(key.kind).as_str().unwrap_or_default(), key.about)).collect()
+}
+
+#[test]
+fn a_problem_is_the_same_for_alerts_whatever_else_is_wrong() {
+    let down = condition(About::source(&"acme".into()), ConditionCode::Unreachable, "connection refused");
+    let held = [set(3, ApprovalKind::SafetyLimit(Limited::RemoveMember), 30), set(4, ApprovalKind::Adoption, 1)];
+    let both = ["degraded credentials_refused: jira", "degraded unreachable: the Keycloak of acme"];
+    assert_eq!(announced(&Facts { conditions: vec![refused()], ..quiet() }), both[..1]);
+    assert_eq!(announced(&Facts { conditions: vec![refused(), down.clone()], ..quiet() }), both);
+    assert_eq!(announced(&Facts { conditions: vec![down, refused()], ..quiet() }), both);
+    let facts = Facts { conditions: vec![refused()], held: held.iter().collect(), ..quiet() };
+    assert_eq!(announced(&facts), [both[0], "approval 3", "approval 4"]);
+    let facts = Facts { paused: true, held: held.iter().take(1).collect(), ..quiet() };
+    assert_eq!(announced(&facts), ["approval 3"]);
+}
+
+#[test]
+fn a_failed_full_reconcile_is_one_problem() {
+    let last = run(RunOutcome::Failed { why: "jira answers 500".to_owned(), class: None }, &Report::default());
+    let failed = condition(About::Pair(pair().clone()), ConditionCode::RunFailed, "jira answers 500");
+    let only = ["out_of_sync run"];
+    assert_eq!(announced(&Facts { last_run: Some(last.clone()), ..quiet() }), only);
+    assert_eq!(announced(&Facts { conditions: vec![failed.clone()], ..quiet() }), only);
+    assert_eq!(announced(&Facts { conditions: vec![failed], last_run: Some(last), ..quiet() }), only);
+}
+
+#[test]
+fn what_ends_by_itself_without_harm_is_not_announced() {
+    let limited = condition(About::target(&"jira".into()), ConditionCode::RateLimited, "429");
+    assert_eq!(announced(&Facts { conditions: vec![limited], protected: 2, ..quiet() }), Vec::<String>::new());
 }

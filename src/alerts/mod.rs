@@ -1,0 +1,335 @@
+//! Alerts: announce changes of the connectors' states to operators, by webhook or command.
+//!
+//! One task reads the states. One task for each alert keeps in the store what it announced and has to announce, and
+//! delivers it. Nothing else waits for them. [`AlertState`] decides what is announced.
+
+#![warn(clippy::disallowed_methods)]
+
+mod command;
+mod webhook;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::webhook::Webhook;
+use crate::{
+    backoff::Backoff,
+    clock::{Clock, Jitter},
+    config::{AlertChannel, AlertConfig},
+    engine::retry_delay,
+    http,
+    model::{Alert, AlertKind, AlertState, ConnectorName, PairReport, Settling},
+    store::OperatorStore,
+    telemetry::Metrics,
+};
+
+/// Delays between attempts to deliver an alert.
+const RETRIES: Backoff = Backoff::new(200, 5, Duration::from_mins(10));
+/// Bounds of the interval at which the states are read.
+const READ_EVERY: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(15)];
+
+/// Reads the states that `usersync status` shows.
+#[async_trait]
+pub trait Reports: Send + Sync {
+    /// Returns the state of each pair, or why it cannot be read.
+    async fn read(&self, now: Timestamp) -> Result<Vec<PairReport>, String>;
+}
+
+/// Why an attempt to deliver an alert failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The reason, without secrets.
+    pub why: String,
+    /// The time before the next attempt that the receiver asked for.
+    asked: Option<SignedDuration>,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, asked: None }
+    }
+}
+
+/// An alert of the configuration, ready to deliver.
+pub struct Channel {
+    name: String,
+    way: Way,
+    timeout: Duration,
+    after: SignedDuration,
+    problems: Vec<AlertKind>,
+    connectors: Vec<ConnectorName>,
+}
+
+enum Way {
+    Webhook(Webhook),
+    Command(command::Command),
+}
+
+impl Channel {
+    /// Creates the client of an alert; nothing is sent yet.
+    ///
+    /// # Errors
+    /// A sentence about the setting that is invalid.
+    pub fn new(config: &AlertConfig) -> Result<Self, String> {
+        let way = match &config.channel {
+            AlertChannel::Webhook { url, secret, ca_file, proxy } => {
+                let (ca_file, proxy, connect) = (ca_file.as_deref(), proxy.as_ref(), config.timeout);
+                let way = http::Way { ca_file, certificate: None, proxy, proxy_user: None, connect };
+                Way::Webhook(Webhook::new(url, secret, way)?)
+            }
+            AlertChannel::Command { program, arguments } => {
+                Way::Command(command::Command { program: program.clone(), arguments: arguments.clone() })
+            }
+        };
+        Ok(Self {
+            name: config.name.clone(),
+            way,
+            timeout: config.timeout,
+            after: config.after,
+            problems: config.problems.clone(),
+            connectors: config.connectors.clone(),
+        })
+    }
+
+    /// Returns the alert's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Delivers an alert once.
+    ///
+    /// # Errors
+    /// The reason as a text without secrets.
+    pub async fn deliver(&self, alert: &Alert, clock: &dyn Clock) -> Result<(), Failed> {
+        let body = document(alert).to_string();
+        let sent = async {
+            match &self.way {
+                Way::Webhook(webhook) => webhook.send(&alert.id, &body, clock.now()).await,
+                Way::Command(command) => command.run(&body).await.map_err(Failed::from),
+            }
+        };
+        tokio::select! {
+            sent = sent => sent,
+            () = clock.sleep_real(self.timeout) => {
+                Err(Failed::from(format!("timeout after {} s", self.timeout.as_secs_f64())))
+            }
+        }
+    }
+
+    /// Returns the reports limited to what this alert announces.
+    fn concerned(&self, reports: &[PairReport]) -> Vec<PairReport> {
+        let is_named =
+            |report: &&PairReport| self.connectors.is_empty() || self.connectors.contains(&report.pair.connector);
+        let mut reports: Vec<PairReport> = reports.iter().filter(is_named).cloned().collect();
+        for report in &mut reports {
+            report.problems.retain(|key, _| self.problems.contains(&key.kind));
+        }
+        reports
+    }
+}
+
+/// Creates a test alert.
+pub fn test_alert(now: Timestamp) -> Alert {
+    let (pair, began, ended, remaining) = Default::default();
+    let sentence = "This is a test of usersync. Nothing is wrong.".to_owned();
+    Alert { id: new_id(), at: now, pair, state: "test".to_owned(), sentence, began, ended, remaining }
+}
+
+fn new_id() -> String {
+    format!("alert_{}", Uuid::new_v4().simple())
+}
+
+/// Returns the document that is sent, in the form that Standard Webhooks recommends.
+fn document(alert: &Alert) -> serde_json::Value {
+    let kind = if alert.pair.is_some() { "state.changed" } else { "alert.test" };
+    json!({ "type": kind, "timestamp": alert.at, "data": alert })
+}
+
+/// What the tasks of all alerts share.
+pub struct Surroundings {
+    /// Keeps what was announced.
+    pub store: Arc<dyn OperatorStore>,
+    /// Reads the states.
+    pub reports: Arc<dyn Reports>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts the deliveries.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The running alerts. If it is dropped without [`Alerts::shutdown`], they end at once.
+#[derive(Default)]
+pub struct Alerts {
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// The states when they were last read.
+type LastRead = watch::Receiver<Option<Arc<Vec<PairReport>>>>;
+
+impl Alerts {
+    /// Starts a task for each alert; without alerts, nothing runs.
+    pub fn start(channels: Vec<Channel>, surroundings: Surroundings) -> Self {
+        let (cancel, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let around = Arc::new(surroundings);
+        let shortest = channels.iter().map(|channel| channel.after / 4).min();
+        if let Some(every) = shortest.map(|every| every.clamp(READ_EVERY[0], READ_EVERY[1])) {
+            let (read, last) = watch::channel(None);
+            tasks.spawn(until(cancel.clone(), read_states(Arc::clone(&around), every, read)));
+            for channel in channels {
+                let task = Task {
+                    channel,
+                    around: Arc::clone(&around),
+                    jitter: Jitter::random(),
+                    state: AlertState::default(),
+                    settling: Settling::default(),
+                    is_stored: true,
+                };
+                tasks.spawn(until(cancel.clone(), task.work(last.clone())));
+            }
+        }
+        Self { cancel, tasks }
+    }
+
+    /// Waits until a task ends by a defect, and returns a sentence about it.
+    pub async fn died(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(_) => "internal error of usersync: the alerts ended. Report it with the log of that time".to_owned(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all tasks. A delivery in progress is interrupted, and repeated after the next start.
+    pub async fn shutdown(mut self) {
+        self.cancel.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Reads the states again and again.
+async fn read_states(
+    around: Arc<Surroundings>,
+    every: SignedDuration,
+    read: watch::Sender<Option<Arc<Vec<PairReport>>>>,
+) {
+    loop {
+        match around.reports.read(around.clock.now()).await {
+            Ok(reports) => drop(read.send_replace(Some(Arc::new(reports)))),
+            Err(why) => tracing::error!("alerts: the state cannot be read: {why}"),
+        }
+        around.clock.sleep(every).await;
+    }
+}
+
+/// The task of one alert.
+struct Task {
+    channel: Channel,
+    around: Arc<Surroundings>,
+    jitter: Jitter,
+    state: AlertState,
+    settling: Settling,
+    /// Whether the store has this state.
+    is_stored: bool,
+}
+
+impl Task {
+    async fn work(mut self, mut last: LastRead) {
+        let around = Arc::clone(&self.around);
+        loop {
+            match around.store.alert_state(&self.channel.name).await {
+                Ok(state) => break self.state = state,
+                Err(error) => tracing::error!(alert = self.channel.name, "the store cannot be read: {error}"),
+            }
+            around.clock.sleep(READ_EVERY[1]).await;
+        }
+        // What a changed configuration does not announce any more.
+        self.state.keep(&self.channel.problems);
+        self.is_stored = false;
+        loop {
+            let now = around.clock.now();
+            let waits = self.state.due_at(now).duration_since(now);
+            let next_attempt = async {
+                if self.state.waiting() == 0 {
+                    std::future::pending::<()>().await;
+                }
+                around.clock.sleep(waits).await;
+            };
+            tokio::select! {
+                changed = last.changed() => {
+                    // The reader has ended, and with it everything.
+                    let Ok(()) = changed else { return };
+                    let reports = last.borrow_and_update().clone().unwrap_or_default();
+                    self.observe(&reports);
+                }
+                () = next_attempt => {}
+            }
+            self.store().await;
+            self.deliver().await;
+        }
+    }
+
+    /// Compares the present states with what is recorded.
+    fn observe(&mut self, reports: &[PairReport]) {
+        let reports = self.channel.concerned(reports);
+        let (after, now) = (self.channel.after, self.around.clock.now());
+        let changed = self.state.observe(&reports, &mut self.settling, after, now, new_id);
+        self.is_stored &= !changed;
+    }
+
+    /// Stores the state if it changed. If that fails, it is repeated in the next round; alerts are delivered all the
+    /// same, because the store's failure is one of them.
+    async fn store(&mut self) {
+        self.around.metrics.alerts_waiting(&self.channel.name, self.state.waiting());
+        if self.is_stored {
+            return;
+        }
+        match self.around.store.keep_alert_state(&self.channel.name, &self.state).await {
+            Ok(()) => self.is_stored = true,
+            Err(error) => tracing::error!(alert = self.channel.name, "the store cannot be written: {error}"),
+        }
+    }
+
+    /// Delivers what is due, until an attempt fails.
+    async fn deliver(&mut self) {
+        let around = Arc::clone(&self.around);
+        let name = self.channel.name.clone();
+        while let Some(alert) = self.state.next() {
+            let Some(pair) = &alert.pair else { return };
+            let now = around.clock.now();
+            if self.state.due_at(now) > now {
+                return;
+            }
+            let had_failed = self.state.undelivered.is_some();
+            let sent = self.channel.deliver(&alert, around.clock.as_ref()).await;
+            around.metrics.alert_sent(&name, sent.is_ok());
+            match sent {
+                Ok(()) => {
+                    self.state.delivered(pair, around.clock.now());
+                    tracing::info!(alert = name, "{pair}: alert delivered");
+                }
+                Err(Failed { why, asked }) => {
+                    if !had_failed {
+                        tracing::warn!(alert = name, "{pair}: alert not delivered, and retried: {why}");
+                    }
+                    let delay = |attempts| retry_delay(&RETRIES, attempts, asked, &self.jitter);
+                    self.state.failed(pair, why, around.clock.now(), delay);
+                }
+            }
+            self.is_stored = false;
+            self.store().await;
+        }
+    }
+}
