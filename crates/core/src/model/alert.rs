@@ -109,8 +109,8 @@ struct Entry {
     sentence: String,
     /// Whether the problem lasts.
     lasts: bool,
-    /// Whether the operator was told that it lasts.
-    told: bool,
+    /// Whether it was announced that it lasts.
+    announced: bool,
     /// Whether a failed attempt said otherwise. It may have arrived.
     unsure: bool,
     /// When it began or ended in the last hour.
@@ -119,7 +119,7 @@ struct Entry {
 
 impl Entry {
     fn waits(&self) -> bool {
-        self.lasts != self.told || self.unsure
+        self.lasts != self.announced || self.unsure
     }
 
     /// Returns whether nothing has to be remembered of it.
@@ -262,7 +262,7 @@ impl AlertState {
         self.undelivered = None;
         let Some(known) = self.pairs.iter_mut().find(|known| known.pair == *pair) else { return };
         for entry in &mut known.problems {
-            (entry.told, entry.unsure) = (entry.lasts, false);
+            (entry.announced, entry.unsure) = (entry.lasts, false);
         }
         known.problems.retain(|one| !one.is_over(now));
     }
@@ -270,7 +270,7 @@ impl AlertState {
     /// Records a failed attempt to deliver the alert about this pair; `delay` returns the time before the next one.
     pub fn failed(&mut self, pair: &Pair, why: String, now: Timestamp, delay: impl FnOnce(u32) -> SignedDuration) {
         if let Some(known) = self.pairs.iter_mut().find(|known| known.pair == *pair) {
-            for entry in known.problems.iter_mut().filter(|entry| entry.lasts != entry.told) {
+            for entry in known.problems.iter_mut().filter(|entry| entry.lasts != entry.announced) {
                 entry.unsure = true;
             }
         }
@@ -286,8 +286,16 @@ impl Known {
     fn change(&mut self, key: ProblemKey, since: Timestamp, report: &PairReport, now: Timestamp) {
         let sentence = report.problems.get(&key).cloned();
         let index = self.problems.iter().position(|one| one.key == key).unwrap_or_else(|| {
-            let (lasts, told, unsure) = (false, false, false);
-            self.problems.push(Entry { key, since, sentence: String::new(), lasts, told, unsure, recent: Vec::new() });
+            let (lasts, announced, unsure) = (false, false, false);
+            self.problems.push(Entry {
+                key,
+                since,
+                sentence: String::new(),
+                lasts,
+                announced,
+                unsure,
+                recent: Vec::new(),
+            });
             self.problems.len() - 1
         });
         let entry = &mut self.problems[index];
