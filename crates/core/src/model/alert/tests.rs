@@ -33,7 +33,8 @@ struct Channel(AlertState, Settling, u32);
 /// An alert in short: `+` began, `-` ended, `=` remaining.
 fn short(alert: &Alert) -> String {
     let of = |sign: &str, problems: &[AlertProblem]| {
-        problems.iter().map(|one| format!("{sign}{} ", one.sentence)).collect::<String>()
+        let all: Vec<String> = problems.iter().map(|one| format!("{sign}{} ", one.sentence)).collect();
+        all.concat()
     };
     let text = of("+", &alert.began) + &of("-", &alert.ended) + &of("=", &alert.remaining);
     text.trim_end().to_owned()
