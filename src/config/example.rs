@@ -110,7 +110,7 @@ mod tests {
         let (document, errors) = toml::de::DeTable::parse_recoverable(&text);
         assert!(errors.is_empty(), "{errors:?}");
         let sections: BTreeSet<&str> = document.get_ref().keys().map(|key| key.get_ref().as_ref()).collect();
-        assert_eq!(sections, ["connector", "log", "server", "store", "target"].into());
+        assert_eq!(sections, ["alert", "connector", "log", "server", "store", "target"].into());
     }
 
     #[test]
