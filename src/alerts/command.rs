@@ -72,7 +72,7 @@ impl Command {
             ended = child.wait() => ended.map_err(|error| format!("{shown} cannot be waited for: {error}"))?,
         };
         if ended.success() {
-            // What it left running is its own affair.
+            // Programs that it left running are not killed.
             group.0 = None;
             return Ok(());
         }

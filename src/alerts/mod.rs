@@ -255,7 +255,7 @@ impl Task {
             }
             around.clock.sleep(READ_EVERY[1]).await;
         }
-        // What a changed configuration does not announce any more.
+        // Problems that a changed configuration no longer announces are forgotten.
         self.state.keep(&self.channel.problems);
         self.is_stored = false;
         loop {
@@ -269,7 +269,7 @@ impl Task {
             };
             tokio::select! {
                 changed = last.changed() => {
-                    // The reader has ended, and with it everything.
+                    // The reader ends only when the server stops.
                     let Ok(()) = changed else { return };
                     let reports = last.borrow_and_update().clone().unwrap_or_default();
                     self.observe(&reports);
