@@ -281,9 +281,7 @@ fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
         report::head(out, &set.pair, &report);
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, &report, limit == 0);
-        if let Some(why) = report::why_nothing(&report) {
-            out.prose(4, why);
-        }
+        report::nothing_done(out, &report);
     }
     let most = if limit == 0 { items.len() } else { limit };
     if !items.is_empty() {

@@ -136,9 +136,7 @@ impl PlanArgs {
             out.prose(4, format!("  {:<12} {:<20} of these wait for approval", "hold", thin(report.held)));
         }
         report::findings(out, report, self.list);
-        if let Some(why) = report::why_nothing(report) {
-            out.prose(4, why);
-        }
+        report::nothing_done(out, report);
         out.prose(
             4,
             format!(

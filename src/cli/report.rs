@@ -4,11 +4,11 @@ use jiff::SignedDuration;
 
 use super::{
     out::{Out, State},
-    words::{count, sentence, some, thin, took},
+    words::{bytes, count, sentence, some, thin, took},
 };
 use crate::{
     engine::{Counts, Line, Listed, Report},
-    model::{Action, ApprovalKind, Limited, Linking, Operation, Pair},
+    model::{Action, ApprovalKind, CallCost, Limited, Linking, Operation, Pair},
 };
 
 /// Verbs in display order, each with the singular and the plural of what is counted.
@@ -63,7 +63,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
     }
 }
 
-/// Prints the head of a report: the pair, what was read, and how long it took.
+/// Prints the head of a report: the pair, what was read, how long it took, and what the calls cost.
 pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
     let complete = if report.incomplete.is_none() { "complete" } else { "not complete" };
     out.prose(
@@ -77,6 +77,13 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
             took(SignedDuration::from_millis(report.took_ms)),
         ),
     );
+    let cost = [("source", report.evidence.source.cost), ("target", report.evidence.target.cost)];
+    let cost =
+        cost.iter().filter(|(_, cost)| cost.calls > 0).map(|(side, cost)| format!("    {side}: {}", calls(cost)));
+    let cost: String = cost.collect();
+    if !cost.is_empty() {
+        out.prose(4, format!("calls{cost}"));
+    }
     let others = if report.only_scope { "; users outside the required groups were not read" } else { "" };
     out.prose(4, format!("in scope {} of {}{others}", thin(report.in_scope), thin(report.users)));
     if report.policy_changed {
@@ -85,6 +92,12 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
             "The policy was changed since the last full reconcile; what follows from that is included.".to_owned(),
         );
     }
+}
+
+/// Describes what calls cost, such as `12, 34.1 kB, 0.8 s`.
+fn calls(cost: &CallCost) -> String {
+    let time = SignedDuration::try_from(cost.time()).unwrap_or(SignedDuration::MAX);
+    format!("{}, {}, {}", thin(cost.calls), bytes(cost.bytes), took(time))
 }
 
 /// Prints the counts by verb, with some names if they are known.
@@ -190,11 +203,16 @@ pub(super) fn list(out: &Out, lines: &Listed<Line>) {
 pub(super) fn done(out: &Out, report: &Report, all: bool) {
     counts(out, &report.done, &report.did);
     findings(out, report, all);
-    if report.done.is_empty() {
-        out.prose(4, why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
-    }
+    nothing_done(out, report);
     outcome(out, report);
     waiting(out, report);
+}
+
+/// Prints why a run did or planned nothing.
+pub(super) fn nothing_done(out: &Out, report: &Report) {
+    if let Some(why) = &report.nothing_done {
+        out.prose(4, why);
+    }
 }
 
 /// Prints the outcome of the plan of a run that wrote; prints nothing if nothing was planned.
@@ -251,22 +269,6 @@ pub(super) fn safety_limits(report: &Report) -> String {
     if parts.is_empty() { "No operation that has a safety limit.".to_owned() } else { parts.join("  ") }
 }
 
-/// Describes why there is nothing to do; `None`: something was planned or done.
-pub(super) fn why_nothing(report: &Report) -> Option<String> {
-    if report.planned_total() > 0 || report.done_total() > 0 {
-        return None;
-    }
-    Some(if report.users == 0 {
-        "Nothing to do: the realm has no users, or the client cannot see them. usersync check shows which.".to_owned()
-    } else if report.in_scope == 0 {
-        "Nothing to do: none of the users is in scope. usersync explain USER shows why.".to_owned()
-    } else if report.unchanged == report.in_scope {
-        format!("Nothing to do: all {} in sync.", count(report.in_scope, "user is", "users are"))
-    } else {
-        "Nothing to do now. What differs is reported above or waits for approval.".to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,17 +320,5 @@ mod tests {
         let operation = Action::Write(Operation::CreateGroup { name: "eng".into() });
         let line = Line { subject: crate::model::Subject::group("1"), operation, cause: None, held: None };
         assert_eq!(names("create_group", &[line], 1), "eng");
-    }
-
-    #[test]
-    fn a_zero_is_explained() {
-        let mut report = Report::default();
-        assert!(why_nothing(&report).is_some_and(|why| why.contains("no users")));
-        report.users = 2;
-        assert!(why_nothing(&report).is_some_and(|why| why.contains("none of the users is in scope")));
-        (report.in_scope, report.unchanged) = (2, 2);
-        assert!(why_nothing(&report).is_some_and(|why| why.contains("all 2 users")));
-        report.planned.insert("create".into(), 1);
-        assert_eq!(why_nothing(&report), None);
     }
 }

@@ -4,6 +4,7 @@ use crate::store::StoreReads;
 use clap::{Args, Subcommand};
 
 mod cancel;
+mod evidence;
 
 use super::{
     Context, app,
@@ -162,20 +163,21 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
     if let Some(progress) = &run.progress {
         out.prose(4, format!("In progress: {}", progress::describe_stored(progress, out.now)));
     }
-    let Ok(report) = serde_json::from_value::<Report>(run.report.clone()) else {
+    let Ok(mut report) = serde_json::from_value::<Report>(run.report.clone()) else {
         out.prose(4, "No report was kept: the run has not ended, or could not start.");
         return;
     };
+    // Older reports have no reason.
+    report.nothing_done = report.nothing_done.take().or_else(|| report.why_nothing(run.mode, &run.outcome));
     report::head(out, &run.pair, &report);
+    evidence::show(out, &report.evidence);
     if run.mode == RunMode::DryRun {
         if list {
             report::list(out, &report.lines);
         }
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, &report, list);
-        if let Some(why) = report::why_nothing(&report) {
-            out.prose(4, why);
-        }
+        report::nothing_done(out, &report);
     } else {
         if list {
             report::list(out, &report.did);

@@ -51,6 +51,19 @@ pub(super) fn took(span_of: SignedDuration) -> String {
     }
 }
 
+/// Formats a size: `512 B`, `34.1 kB`, `1.2 MB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    let (mut size, mut unit) = (bytes, "B");
+    let mut tenths = 0;
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if size < 1_000 {
+            break;
+        }
+        (tenths, size, unit) = (size % 1_000 / 100, size / 1_000, larger);
+    }
+    if unit == "B" || size >= 100 { format!("{size} {unit}") } else { format!("{size}.{tenths} {unit}") }
+}
+
 /// Formats a time relative to now: `3 s ago`, `in 38 min`.
 pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     let since = now.duration_since(time);
@@ -117,6 +130,14 @@ mod tests {
         assert_eq!(thin(u64::MAX), thin(i64::MAX));
         assert_eq!(count(1, "user", "users"), "1 user");
         assert_eq!(count(0, "user", "users"), "0 users");
+    }
+
+    #[test]
+    fn sizes_have_their_unit() {
+        let sizes = [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (34_149, "34.1 kB"), (120_999, "120 kB")];
+        for (size, shown) in sizes.into_iter().chain([(1_250_000, "1.2 MB"), (7_000_000_000, "7.0 GB")]) {
+            assert_eq!(bytes(size), shown);
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     model::{
-        Action, ApprovalItem, ApprovalItemState, ApprovalKind, ErrorClass, GroupId, Link, NewApprovalItem, Operation,
-        Pair, Subject, Unsupported,
+        Action, ApprovalItem, ApprovalItemState, ApprovalKind, ById, ErrorClass, GroupId, Link, NewApprovalItem,
+        Operation, Pair, Subject, Unsupported,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
@@ -61,6 +61,8 @@ pub struct Worked {
     pub later: bool,
     /// The planned operations, each with its fate.
     pub ledger: Ledger,
+    /// The answer of the last read of a linked account that is missing or was.
+    pub account_by_id: ById,
 }
 
 /// What an error concerns.

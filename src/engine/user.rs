@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{
-        Account, AccountId, Action, AdoptRule, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported,
+        Account, AccountId, Action, AdoptRule, ById, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported,
         UserId, UserState, Written,
     },
     plan::{
@@ -256,10 +256,15 @@ impl Case<'_> {
         let Some(id) = self.link.as_ref().map(|link| link.account.clone()) else { return Ok(None) };
         let mut account = self.port.target.account(&id).await?;
         self.account_gone = false;
+        let is_missing = account.is_none() || self.link.as_ref().is_some_and(|link| link.missing_since.is_some());
         if account.is_none() && self.is_missing_for_long().await? {
             self.confirm_other_account().await?;
             account = self.port.target.account(&id).await?;
             self.account_gone = account.is_none();
+        }
+        if is_missing {
+            let exists = if self.account_gone { Some(false) } else { account.is_some().then_some(true) };
+            self.worked.account_by_id = ById::of(exists);
         }
         if let (Some(found), Some(link)) = (&account, &self.link)
             && self.claim.unconfirmed

@@ -1,9 +1,9 @@
-//! Counts the calls to one source or target, and reports when the server limits them.
+//! Counts the calls to one source or target, in total and for each run, and reports when the server limits them.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,10 +13,62 @@ use jiff::{SignedDuration, Timestamp};
 use usersync_clients::meter::{CallMeter, CallObserver};
 
 use super::{Metrics, metrics::Peer};
-use crate::model::{About, ConditionCode, ConnectorName, ErrorClass, TargetName};
+use crate::model::{About, CallCost, ConditionCode, ConnectorName, ErrorClass, TargetName};
 
 /// Shortest wait that is reported as a condition.
 const REPORTED: SignedDuration = SignedDuration::from_secs(3);
+
+tokio::task_local! {
+    static RUN: Arc<RunCost>;
+}
+
+/// What the calls of one run cost.
+#[derive(Debug, Default)]
+pub struct RunCost {
+    source: SideCost,
+    target: SideCost,
+}
+
+/// What the calls to one side cost.
+#[derive(Debug, Default)]
+struct SideCost {
+    calls: AtomicU64,
+    bytes: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl SideCost {
+    fn add(&self, took: Duration, bytes: usize) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> CallCost {
+        CallCost {
+            calls: self.calls.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            time_ms: self.micros.load(Ordering::Relaxed) / 1_000,
+        }
+    }
+}
+
+impl RunCost {
+    /// Runs `work`, and counts the calls that it makes in this task. Calls of other runs and of workers are not counted.
+    pub async fn of<F: Future>(self: &Arc<Self>, work: F) -> F::Output {
+        RUN.scope(Arc::clone(self), work).await
+    }
+
+    /// Returns the cost of the calls to the source.
+    pub fn source(&self) -> CallCost {
+        self.source.sum()
+    }
+
+    /// Returns the cost of the calls to the target.
+    pub fn target(&self) -> CallCost {
+        self.target.sum()
+    }
+}
 
 /// Counts the calls of a client to one source or target.
 #[derive(Debug)]
@@ -67,8 +119,13 @@ fn meter(metrics: &Arc<Metrics>, side: Side) -> CallMeter {
 }
 
 impl CallObserver for Meter {
-    fn called(&self, error: Option<ErrorClass>, took: Duration) {
+    fn called(&self, error: Option<ErrorClass>, took: Duration, bytes: usize) {
         self.metrics.called(self.peer(), error, took);
+        // Outside of a run, only the totals are counted.
+        let _ = RUN.try_with(|run| match self.side {
+            Side::Source(_) => run.source.add(took, bytes),
+            Side::Target(_) => run.target.add(took, bytes),
+        });
     }
 
     fn refused_sign_in(&self) {
@@ -103,5 +160,34 @@ impl CallObserver for Meter {
         if self.limits.swap(false, Ordering::Relaxed) {
             self.metrics.conditions().clear(&self.about(), ConditionCode::RateLimited);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_counts_only_the_calls_of_its_own_task() {
+        let metrics = Arc::new(Metrics::new());
+        let (source, target) = (source_meter(&metrics, &"acme".into()), target_meter(&metrics, &"jira".into()));
+        let (one, other) = (Arc::new(RunCost::default()), Arc::new(RunCost::default()));
+        let call = |meter: &CallMeter| meter.called(None, Duration::from_micros(600), 10);
+        let works = one.of(async {
+            call(&source);
+            tokio::task::yield_now().await;
+            call(&source);
+            call(&target);
+        });
+        let beside = other.of(async {
+            call(&target);
+            tokio::task::yield_now().await;
+            source.called(Some(ErrorClass::Transient), Duration::from_secs(2), 0);
+        });
+        tokio::join!(works, beside);
+        call(&source);
+        let cost = |calls, bytes, time_ms| CallCost { calls, bytes, time_ms };
+        assert_eq!((one.source(), one.target()), (cost(2, 20, 1), cost(1, 10, 0)));
+        assert_eq!((other.source(), other.target()), (cost(1, 0, 2_000), cost(1, 10, 0)));
     }
 }

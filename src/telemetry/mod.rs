@@ -9,5 +9,5 @@ pub mod metrics;
 
 pub use conditions::Conditions;
 pub use health::Health;
-pub use meter::{source_meter, target_meter};
+pub use meter::{RunCost, source_meter, target_meter};
 pub use metrics::Metrics;

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use usersync::{
     keycloak::{FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
-    model::{ErrorClass, GroupId, GroupState, Packed, RoleName, SourceIdentity, UserId, UserRoles, UserState},
+    model::{
+        ErrorClass, GroupId, GroupState, Packed, ReadEvidence, RoleName, SourceIdentity, UserId, UserRoles, UserState,
+    },
 };
 
 use crate::world::{Shared, World};
@@ -43,7 +45,7 @@ impl Source for SimulatedSource {
             issuer: format!("https://keycloak.example/realms/{}", self.realm),
             service_account: format!("service-{}", self.realm),
         };
-        Ok(SourceInfo { identity, base_url: "https://keycloak.example".into() })
+        Ok(SourceInfo { identity, base_url: "https://keycloak.example".into(), rights: Vec::new() })
     }
 
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
@@ -125,7 +127,7 @@ impl Source for SimulatedSource {
             for user in page {
                 if !read.push(&user) {
                     incomplete = Some("a user was read twice".to_owned());
-                    return Ok(FullListing { items: read, unreadable: Vec::new(), incomplete });
+                    return Ok(FullListing { incomplete, ..whole(read) });
                 }
             }
         }
@@ -133,7 +135,7 @@ impl Source for SimulatedSource {
         if read.len() < count.min(after) {
             incomplete = Some(format!("{} users were read, but {after} are counted", read.len()));
         }
-        Ok(FullListing { items: read, unreadable: Vec::new(), incomplete })
+        Ok(FullListing { incomplete, ..whole(read) })
     }
 
     async fn user_count(&self) -> Result<usize, SourceError> {
@@ -175,7 +177,7 @@ impl Source for SimulatedSource {
 }
 
 fn whole<K, I>(items: I) -> FullListing<K, I> {
-    FullListing { items, unreadable: Vec::new(), incomplete: None }
+    FullListing { items, unreadable: Vec::new(), incomplete: None, evidence: ReadEvidence::default() }
 }
 
 impl SimulatedSource {

@@ -278,7 +278,7 @@ mod tests {
     struct Unavailable(Mutex<Option<Timestamp>>);
 
     impl CallObserver for Unavailable {
-        fn called(&self, _: Option<ErrorClass>, _: Duration) {}
+        fn called(&self, _: Option<ErrorClass>, _: Duration, _: usize) {}
         fn refused_sign_in(&self) {}
         fn limited(&self, _: Timestamp, _: Timestamp) {}
         fn takes_calls(&self) {}

@@ -8,8 +8,9 @@ use crate::model::ErrorClass;
 
 /// Receives what a client reports about its calls to one server.
 pub trait CallObserver: fmt::Debug + Send + Sync {
-    /// A call ended; `None`: it succeeded, else the class of its error.
-    fn called(&self, error: Option<ErrorClass>, took: Duration);
+    /// A call ended; `None`: it succeeded, else the class of its error. `bytes`: the size of the answer's body; 0 if no
+    /// complete answer arrived.
+    fn called(&self, error: Option<ErrorClass>, took: Duration, bytes: usize);
     /// The server refused the credentials.
     fn refused_sign_in(&self);
     /// A call was rate limited; no call is sent before `until`.
@@ -39,8 +40,8 @@ impl CallMeter {
     }
 
     /// See [`CallObserver::called`].
-    pub fn called(&self, error: Option<ErrorClass>, took: Duration) {
-        self.report(|observer| observer.called(error, took));
+    pub fn called(&self, error: Option<ErrorClass>, took: Duration, bytes: usize) {
+        self.report(|observer| observer.called(error, took, bytes));
     }
 
     /// See [`CallObserver::refused_sign_in`].

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{error::WorkError, scope::judged},
-    model::{IdSet, Link, UserId, number},
+    model::{IdSet, Link, ObjectKind, UserId, number},
     plan::{GroupTable, Presence},
     policy::{self, Verdict},
 };
@@ -69,7 +69,10 @@ impl Run<'_> {
         let (mut items, mut left) = (Vec::new(), Vec::new());
         let (mut lacking, mut unlisted) = (Lacking::default(), Vec::new());
         while let Some((link, read)) = reads.next().await {
-            let presence = match read? {
+            let read = read?;
+            let exists = read.as_ref().ok().map(Option::is_some);
+            self.report.evidence.source.by_id(ObjectKind::Users).answered(exists);
+            let presence = match read {
                 Ok(None) if incomplete => {
                     left.push(link.name);
                     continue;

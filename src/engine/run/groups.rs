@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         Action, AdoptRule, ApprovalKind, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, Limited,
-        ManagedGroup, NewApprovalItem, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        ManagedGroup, NewApprovalItem, ObjectKind, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
@@ -149,6 +149,7 @@ impl Run<'_> {
         for id in self.absent_groups(source, table) {
             // A group with an unknown state fails in its own work.
             let read = self.engine.read_group_gone(&self.connector, self.pair, &id).await;
+            self.report.evidence.source.by_id(ObjectKind::Groups).answered(read.as_ref().ok().map(|gone| !gone));
             // One that was created during this run may be missing in the listing.
             if let (Ok(false), Some(path)) = (&read, self.paths.get(&id)) {
                 self.report.unconfirmed.push_once(format!(

@@ -9,7 +9,7 @@ use std::{
 use super::{counted::Recorded, logins::Found, memberships::Rows, pages::Pages, walk::TargetWalk};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
-    model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId, number},
+    model::{Account, AccountId, ErrorClass, IdSet, Packed, ReadEvidence, TargetGroupId, number},
 };
 
 /// Number of groups from which all memberships are read in one bulk listing. That listing covers every group and member
@@ -62,6 +62,8 @@ pub(super) struct GroupRead {
     /// Why the members may be incomplete; `None`: they are complete.
     pub incomplete: Option<String>,
     pub reading: Reading,
+    /// How they were read; without those of the bulk listing.
+    pub evidence: ReadEvidence,
 }
 
 /// How a group's members are known.
@@ -75,22 +77,23 @@ pub(super) enum Reading {
     Recorded,
 }
 
-/// Returns the members of the groups that the bulk listing covers completely.
+/// Returns the members of the groups that the bulk listing covers completely, and how it was read.
 pub(super) async fn bulk_members(
     port: &TargetPort,
     groups: &BTreeSet<TargetGroupId>,
     walk: &TargetWalk,
-) -> Result<BTreeMap<TargetGroupId, Members>, WorkError> {
+) -> Result<(BTreeMap<TargetGroupId, Members>, ReadEvidence), WorkError> {
+    let none = (BTreeMap::new(), ReadEvidence::default());
     if groups.len() < AT_ONCE {
-        return Ok(BTreeMap::new());
+        return Ok(none);
     }
     let reported = match port.target.memberships(groups).await {
         Ok(Some(reported)) => reported,
-        Ok(None) => return Ok(BTreeMap::new()),
+        Ok(None) => return Ok(none),
         // This read alone may be too much for the target; if the target has a problem, the next call shows it.
         Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Maintenance) => {
             tracing::warn!(target.name = %port.name, "{error} usersync reads the members group by group instead.");
-            return Ok(BTreeMap::new());
+            return Ok(none);
         }
         Err(error) => return Err(error.into()),
     };
@@ -106,15 +109,23 @@ pub(super) async fn bulk_members(
         let places: Vec<u32> = logins.iter().map(place).collect::<Option<_>>()?;
         Some(Members { places: places.into(), unlisted: IdSet::default() })
     };
-    let by_id = reported.ids.into_iter().map(|(group, ids)| {
+    let mut read = 0;
+    let mut covered = BTreeMap::new();
+    for (group, ids) in reported.ids {
+        read += ids.len();
         let mut members = MembersBuilder::with_capacity(ids.len());
         for account in ids {
             members.add(account, accounts);
         }
-        (group, members.build())
-    });
-    let by_login = reported.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));
-    Ok(by_id.chain(by_login).collect())
+        covered.insert(group, members.build());
+    }
+    for (group, logins) in reported.logins {
+        let Some(members) = by_login(&logins) else { continue };
+        read += logins.len();
+        covered.insert(group, members);
+    }
+    let evidence = ReadEvidence { lists: covered.len(), pages: 1, read, ..ReadEvidence::default() };
+    Ok((covered, evidence))
 }
 
 /// Returns whether an error may concern only one object of a target, so that the others can still be read.
@@ -132,13 +143,13 @@ pub(super) async fn members(
     mut recorded: Option<Recorded>,
 ) -> Result<GroupRead, WorkError> {
     if reported.is_some() {
-        return Ok(GroupRead { group, members: reported, incomplete: None, reading: Reading::Whole });
+        let evidence = ReadEvidence::default();
+        return Ok(GroupRead { group, members: reported, incomplete: None, reading: Reading::Whole, evidence });
     }
     let (mut places, mut unlisted) = (HashSet::new(), IdSet::default());
     let mut pages = Pages::default();
     let (mut cursor, mut count): (Option<String>, Option<usize>) = (None, None);
     let mut several = false;
-    let ended = |group, members, incomplete, reading| Ok(GroupRead { group, members, incomplete, reading });
     let read = |places: HashSet<u32>, unlisted: IdSet<AccountId>| {
         Some(Members { places: places.into_iter().collect::<Vec<_>>().into(), unlisted })
     };
@@ -149,10 +160,15 @@ pub(super) async fn members(
         };
         let (page, counted) = match answer {
             Ok(Some(read)) => read,
-            Ok(None) => return ended(group, None, pages.incomplete, Reading::Whole),
+            Ok(None) => {
+                let (incomplete, evidence) = (pages.incomplete, ReadEvidence::default());
+                return Ok(GroupRead { group, members: None, incomplete, reading: Reading::Whole, evidence });
+            }
             // A group that cannot be read does not end the run.
             Err(error) if is_about_one(error.class()) => {
-                return ended(group, read(places, unlisted), Some(error.text), Reading::Whole);
+                let evidence = pages.evidence(places.len() + unlisted.len());
+                let (members, incomplete) = (read(places, unlisted), Some(error.text));
+                return Ok(GroupRead { group, members, incomplete, reading: Reading::Whole, evidence });
             }
             Err(error) => return Err(error.into()),
         };
@@ -161,7 +177,18 @@ pub(super) async fn members(
             && page.next.is_some()
             && recorded.is_as(&page, count, accounts)
         {
-            return ended(group, Some(recorded.members()), None, Reading::Recorded);
+            let came = page.items.len();
+            let recorded_only = count.unwrap_or_default().saturating_sub(came);
+            let evidence = ReadEvidence {
+                pages: 1,
+                lists: 1,
+                read: came,
+                count_before: count,
+                recorded: recorded_only,
+                ..ReadEvidence::default()
+            };
+            let (members, reading) = (Some(recorded.members()), Reading::Recorded);
+            return Ok(GroupRead { group, members, incomplete: None, reading, evidence });
         }
         let (came, known) = (page.items.len(), places.len() + unlisted.len());
         for account in page.items {
@@ -174,9 +201,10 @@ pub(super) async fn members(
         cursor = pages.next((came, all - known), page.next, page.incomplete);
         if cursor.is_none() {
             let whole = pages.incomplete.is_none() && several && count == Some(all);
+            let evidence = ReadEvidence { count_before: count, ..pages.evidence(all) };
             let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
             let reading = if whole { Reading::Countable } else { Reading::Whole };
-            return ended(group, read(places, unlisted), incomplete, reading);
+            return Ok(GroupRead { group, members: read(places, unlisted), incomplete, reading, evidence });
         }
         several = true;
     }

@@ -7,12 +7,14 @@ mod confirm;
 mod counted;
 mod decided;
 mod empty;
+mod evidence;
 mod follow;
 mod groups;
 mod listed;
 mod logins;
 mod members;
 mod memberships;
+mod nothing;
 mod own_groups;
 mod pages;
 mod providers;
@@ -42,6 +44,7 @@ pub use listed::Listed;
 pub use report::{Counts, Line, Report, WaitingLine};
 
 use self::{
+    evidence::LastGood,
     undecided::Undecided,
     users::Pending,
     walk::{SourceWalk, TargetWalk},
@@ -61,7 +64,7 @@ use crate::{
     plan::{self, Presence, ProviderAnswer},
     store::{Planned, StoreError},
     targets::TargetInfo,
-    telemetry::logs::Personal,
+    telemetry::{RunCost, logs::Personal},
 };
 
 /// Maximum number of members recorded by one write.
@@ -172,6 +175,8 @@ struct Run<'e> {
     paths: IdMap<GroupId, String>,
     /// The users whose scope is undecided.
     undecided: Undecided,
+    /// The runs that this one is compared with.
+    last_good: LastGood,
     report: Report,
 }
 
@@ -216,12 +221,16 @@ impl Engine {
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
         tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile started");
         let mut report = Report::keeping(options.keep);
-        let work = AssertUnwindSafe(turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report)));
+        let cost = Arc::new(RunCost::default());
+        let work = turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report));
+        let work = AssertUnwindSafe(cost.of(work));
         let outcome = work.catch_unwind().await.unwrap_or(Err(WorkError::Bug));
         report.sort();
         let now = self.clock.now();
         let took = now.duration_since(began);
         report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
+        let (source, target) = (cost.source(), cost.target());
+        (report.evidence.source.cost, report.evidence.target.cost) = (source, target);
         let ended = match &outcome {
             Err(error) => RunOutcome::Failed { why: error.to_string(), class: Some(error.class()) },
             Ok(()) if options.cancel.is_cancelled() => RunOutcome::Stopped,
@@ -229,6 +238,7 @@ impl Engine {
             Ok(()) if report.held > 0 => RunOutcome::Held,
             Ok(()) => RunOutcome::Done,
         };
+        report.nothing_done = report.why_nothing(options.mode, &ended);
         self.metrics.run_ended(pair, &ended, took.unsigned_abs());
         self.note_run(pair, outcome.as_ref().err());
         match &outcome {
@@ -236,10 +246,14 @@ impl Engine {
                 %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
                 accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
                 raised = report.raised, unsupported = report.unsupported.total(), conflicts = report.conflicts.total(),
-                errors = report.errors.total(), took_ms = report.took_ms, "full reconcile ended"
+                errors = report.errors.total(), took_ms = report.took_ms, source_calls = source.calls,
+                source_bytes = source.bytes, source_ms = source.time_ms, target_calls = target.calls,
+                target_bytes = target.bytes, target_ms = target.time_ms, nothing = report.nothing_done.as_deref(),
+                "full reconcile ended"
             ),
             Err(error) => tracing::warn!(
-                %pair, run = %id, class = error.class().as_str(), done = ?report.done, detail = %Personal(error),
+                %pair, run = %id, class = error.class().as_str(), done = ?report.done,
+                source_calls = source.calls, target_calls = target.calls, detail = %Personal(error),
                 "full reconcile failed"
             ),
         }
@@ -314,13 +328,21 @@ impl Engine {
             hidden: Vec::new(),
             paths: IdMap::default(),
             undecided: Undecided::default(),
+            last_good: LastGood::default(),
             report: std::mem::take(report),
         };
         run.report.policy = connector.policy.fingerprint(&pair.target);
-        run.report.policy_changed = self.policy_changed(pair, &run.report.policy).await?;
+        let earlier = self.earlier_runs(pair).await?;
+        run.report.policy_changed = has_other_policy(&earlier, &run.report.policy);
+        run.last_good = LastGood::among(&earlier);
+        drop(earlier);
+        run.report.evidence.target = evidence::of_target(&run.info);
         let observed = Arc::clone(&run.port);
         let ended = Box::pin(run.go()).await;
         *report = run.report;
+        if let Err(error) = &ended {
+            evidence::note_missing_right(&mut report.evidence, error);
+        }
         report.unsupported.extend_once(observed.target.observed().into_iter().map(|note| note.text));
         ended.map_err(noted)
     }
@@ -329,13 +351,22 @@ impl Engine {
 impl Engine {
     /// Returns whether the last run that applied its plan had another policy than the one with this fingerprint.
     pub(super) async fn policy_changed(&self, pair: &Pair, policy: &str) -> Result<bool, StoreError> {
-        let runs = self.store.runs(Some(pair), RUNS_LOOKED_AT).await?;
-        let is_complete =
-            |run: &&RunRecord| matches!(run.outcome, RunOutcome::Done | RunOutcome::Problems | RunOutcome::Held);
-        let applied = runs.iter().filter(|run| run.mode == RunMode::Apply).filter(is_complete);
-        let before = applied.filter_map(|run| run.report.get("policy")?.as_str()).find(|before| !before.is_empty());
-        Ok(before.is_some_and(|before| before != policy))
+        Ok(has_other_policy(&self.earlier_runs(pair).await?, policy))
     }
+
+    /// Returns the last runs of a pair, newest first.
+    async fn earlier_runs(&self, pair: &Pair) -> Result<Vec<RunRecord>, StoreError> {
+        self.store.runs(Some(pair), RUNS_LOOKED_AT).await
+    }
+}
+
+/// Returns whether the last of these runs that applied its plan had another policy than the one with this fingerprint.
+fn has_other_policy(runs: &[RunRecord], policy: &str) -> bool {
+    let is_complete =
+        |run: &&RunRecord| matches!(run.outcome, RunOutcome::Done | RunOutcome::Problems | RunOutcome::Held);
+    let applied = runs.iter().filter(|run| run.mode == RunMode::Apply).filter(is_complete);
+    let before = applied.filter_map(|run| run.report.get("policy")?.as_str()).find(|before| !before.is_empty());
+    before.is_some_and(|before| before != policy)
 }
 
 impl Run<'_> {
@@ -354,7 +385,8 @@ impl Run<'_> {
             return Ok(());
         };
         let (mut source, mut target) = read?;
-        self.silent = engine.silent_providers(&self.connector);
+        self.note_reads(&mut source, &mut target);
+        self.note_silent_providers();
         self.confirm_links(&mut target).await?;
         self.report.users = source.users();
         self.report.only_scope = source.only_scope;
@@ -370,6 +402,7 @@ impl Run<'_> {
         let rules = RunRules { in_run: true, first: self.options.first, ..RunRules::default() };
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
+        self.note_reads(&mut source, &mut target);
         self.report.counted = target.counted;
         self.keep_members_read(&mut target).await?;
         self.report.incomplete = self.report.incomplete.take().or_else(|| target.incomplete.clone());

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     engine::error::WorkError,
     model::{
-        Account, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, Policy, RoleName, TargetGroupId, UserId,
-        UserState,
+        Account, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, ObjectKind, Policy, RoleName, TargetGroupId,
+        UserId, UserState,
     },
     plan::GroupTable,
     policy::{self, Verdict},
@@ -55,7 +55,10 @@ impl Run<'_> {
             .buffered(self.connector.parallel.max(1));
         let (mut lacking, mut lacking_roles) = (Lacking::default(), Lacking::default());
         while let Some((place, read)) = reads.next().await {
-            match read? {
+            let read = read?;
+            let exists = read.as_ref().ok().map(Option::is_some);
+            self.report.evidence.source.by_id(ObjectKind::Users).answered(exists);
+            match read {
                 Ok(Some(user)) => {
                     let listed = source.user(place);
                     let mut lacks_groups = false;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::model::ReadEvidence;
+
 /// Number of consecutive empty pages after which the listing ends.
 const EMPTY_AT_MOST: usize = 1_000;
 
@@ -10,6 +12,7 @@ const EMPTY_AT_MOST: usize = 1_000;
 pub(super) struct Pages {
     cursors: HashSet<String>,
     empty: usize,
+    read: ReadEvidence,
     /// Why the listing may be incomplete; `None`: it is complete.
     pub incomplete: Option<String>,
 }
@@ -23,6 +26,7 @@ impl Pages {
         next: Option<String>,
         incomplete: Option<String>,
     ) -> Option<String> {
+        self.read.add_page(came, fresh);
         self.incomplete = self.incomplete.take().or(incomplete);
         if fresh < came {
             self.incomplete("the listing returned entries twice: it changed during the read, or its pages repeat");
@@ -35,6 +39,11 @@ impl Pages {
             return None;
         }
         Some(next)
+    }
+
+    /// Describes how the listing was read, with this number of entries, each once.
+    pub fn evidence(&self, read: usize) -> ReadEvidence {
+        ReadEvidence { lists: 1, read, ..self.read.clone() }
     }
 
     fn incomplete(&mut self, why: &str) {
@@ -57,6 +66,8 @@ mod tests {
         let mut same_page = Pages::default();
         assert_eq!(same_page.next((2, 2), next("2"), None), next("2"));
         assert_eq!(same_page.next((2, 0), next("4"), None), None);
+        let evidence = same_page.evidence(2);
+        assert_eq!((evidence.read, evidence.pages, evidence.repeats, evidence.lists), (2, 2, 2, 1));
         assert!(same_page.incomplete.is_some_and(|why| why.contains("twice")));
 
         let mut same_cursor = Pages::default();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 
 use super::{
-    Item, Run,
+    Item, Run, evidence,
     users::{Pending, WalkDecision, planned},
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
     engine::error::WorkError,
-    model::Link,
+    model::{Link, ObjectKind},
     plan::{GroupTable, Presence, ProviderAnswer},
 };
 
@@ -50,7 +50,10 @@ impl Run<'_> {
         while let Some(answered) = answers.next().await {
             let (link, presence, answer) = answered?;
             let changed = || ProviderAnswer::Unconfirmed("it changed while it was read".to_owned());
-            self.answers.insert(link.user.clone(), answer.unwrap_or_else(changed));
+            let answer = answer.unwrap_or_else(changed);
+            let exists = evidence::confirmed(&presence, &answer);
+            self.report.evidence.source.by_id(ObjectKind::FederatedUsers).answered(exists);
+            self.answers.insert(link.user.clone(), answer);
             let planned = planned(&link.user, source.observation.min(target.observation), Some(&link));
             match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
                 WalkDecision::InSync => self.in_sync.others.push(planned),

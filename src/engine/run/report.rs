@@ -11,7 +11,7 @@ use crate::{
         case::Worked,
         ledger::{Fate, Tally},
     },
-    model::{Action, ApprovalKind, Limited, Operation, Subject},
+    model::{Action, ApprovalKind, Evidence, Limited, ObjectKind, Operation, Subject},
 };
 
 /// Number of planned or completed operations, by verb.
@@ -122,6 +122,11 @@ pub struct Report {
     pub waiting: Listed<WaitingLine>,
     /// Duration in milliseconds.
     pub took_ms: i64,
+    /// What the run read, and what that cost.
+    pub evidence: Evidence,
+    /// Why the run did nothing, or would do nothing, in one sentence; `None`: it did something, or has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nothing_done: Option<String>,
     /// Planned operations of each limited kind, without those that wait for approval anyway.
     #[serde(skip)]
     pub(crate) limited: BTreeMap<Limited, u32>,
@@ -210,6 +215,9 @@ impl Report {
         self.unconfirmed.extend_once(worked.findings.unconfirmed);
         self.repeated.extend_once(worked.findings.repeated);
         self.conflicts.extend_once(worked.conflict);
+        if worked.account_by_id.asked > 0 {
+            self.evidence.target.by_id(ObjectKind::Accounts).add(worked.account_by_id);
+        }
         let (tally, later) = (worked.ledger.tally(), worked.later);
         self.tally.merge(tally);
         if subject.as_user().is_none() {

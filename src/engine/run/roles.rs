@@ -34,7 +34,7 @@ impl WalkedRoles {
         joined: &[Arc<GroupState>],
         groups: &[GroupState],
     ) -> Self {
-        let RoleHolders { held, mut unread, by_default } = holders;
+        let RoleHolders { held, mut unread, by_default, .. } = holders;
         let paths: HashMap<&GroupId, &str> = groups.iter().map(|group| (&group.id, group.path.as_str())).collect();
         let (mut names, mut lists) = (Vec::new(), Vec::new());
         let mut of_groups = vec![Vec::new(); joined.len()];

@@ -9,7 +9,9 @@ use crate::{
         scope::absent_groups,
     },
     keycloak::FullListing,
-    model::{ErrorClass, GroupId, GroupState, IdMap, LeaverAction, Packed, Pair, UserId, UserState, number},
+    model::{
+        ErrorClass, GroupId, GroupState, IdMap, LeaverAction, Packed, Pair, ReadEvidence, UserId, UserState, number,
+    },
     policy,
 };
 
@@ -31,6 +33,8 @@ pub(super) struct MemberList {
     pub places: Vec<u32>,
     /// Why there may be more; `None`: these are all.
     pub incomplete: Option<String>,
+    /// How it was read; empty if that is part of the evidence of the users.
+    pub evidence: ReadEvidence,
 }
 
 impl MemberList {
@@ -38,7 +42,7 @@ impl MemberList {
     pub fn of(members: FullListing<UserId, Packed<UserId>>, users: &Packed<UserState>) -> Self {
         let unreadable = members.unreadable.iter().filter_map(|(id, _)| users.place(id.as_str()));
         let places = members.items.places_in(users).chain(unreadable).map(number).collect();
-        Self { places, incomplete: members.incomplete }
+        Self { places, incomplete: members.incomplete, evidence: members.evidence }
     }
 }
 
@@ -75,7 +79,12 @@ impl Engine {
         let mut walks = stream::iter(required)
             .map(|group| async move { (connector.source.members_in_full(&group).await, group) })
             .buffered(connector.parallel.max(1));
-        let mut users = FullListing { items: Packed::default(), unreadable: Vec::new(), incomplete: None };
+        let mut users = FullListing {
+            items: Packed::default(),
+            unreadable: Vec::new(),
+            incomplete: None,
+            evidence: ReadEvidence::default(),
+        };
         let (mut lists, mut read) = (IdMap::default(), 0);
         while let Some((members, group)) = walks.next().await {
             let members = match members {
@@ -104,13 +113,17 @@ impl Engine {
             if let Some(why) = &members.incomplete {
                 users.incomplete.get_or_insert_with(|| why.clone());
             }
-            lists.insert(group, MemberList { places, incomplete: members.incomplete });
+            users.evidence.add(&members.evidence);
+            let evidence = ReadEvidence::default();
+            lists.insert(group, MemberList { places, incomplete: members.incomplete, evidence });
             progress(users.items.len(), 0);
         }
         // Nobody at all may be a sign of a missing right; the listing of all users shows it.
         if users.items.is_empty() {
             return Ok(None);
         }
+        // A user may be a member of several groups.
+        users.evidence.read = users.items.len() + users.unreadable.len();
         let absent = self.linked_outside(pair, connector, &users).await?;
         if absent.saturating_mul(LISTED_PER_READ) > all.saturating_sub(users.items.len()) {
             return Ok(None);

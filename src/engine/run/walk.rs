@@ -29,8 +29,8 @@ use crate::{
     keycloak::{FullListing, SourceError},
     model::{
         Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
-        GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject,
-        TargetGroupId, Unsupported, UserId, UserState, number,
+        GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObjectKind, ObservationSeq, Operation, Packed,
+        Pair, ReadEvidence, SideEvidence, Subject, TargetGroupId, Unsupported, UserId, UserState, number,
     },
     plan::{self, Candidate, GroupTable, NameHolder, Owner},
     policy::{self, Search},
@@ -67,6 +67,8 @@ pub(super) struct SourceWalk {
     pub absent_groups: Vec<String>,
     /// Paths of groups with members that may be incomplete, and why.
     pub members_incomplete: Vec<(String, String)>,
+    /// How it was read.
+    pub evidence: SideEvidence,
 }
 
 /// The target as read.
@@ -115,6 +117,8 @@ pub(super) struct TargetWalk {
     /// Reasons why group members are incomplete, by group name: an account that is not listed may be a member.
     pub groups_incomplete: BTreeMap<String, String>,
     pub incomplete: Option<String>,
+    /// How it was read.
+    pub evidence: SideEvidence,
 }
 
 impl Engine {
@@ -132,6 +136,9 @@ impl Engine {
         self.before_listing(connector).await?;
         let (walked, groups) = self.walk_users(pair, connector, &progress).await?;
         let WalkedUsers { users, lists, only_scope } = walked;
+        let mut evidence = SideEvidence::default();
+        evidence.add(ObjectKind::Users, &users.evidence);
+        evidence.add(ObjectKind::Groups, &groups.evidence);
         let mut walk = SourceWalk {
             observation,
             users: users.items,
@@ -148,6 +155,7 @@ impl Engine {
             groups_incomplete: groups.incomplete.map(|why| format!("{}: {why}", connector.name)),
             absent_groups: Vec::new(),
             members_incomplete: Vec::new(),
+            evidence,
         };
         for (id, odd) in users.unreadable {
             walk.fail_user(id, odd.failure());
@@ -165,11 +173,14 @@ impl Engine {
         walk.absent_groups = absent_groups(&connector.policy.scope, &walk.groups);
         self.walk_members(connector, &mut walk, lists).await?;
         if connector.policy.uses_roles() {
-            let holders = connector.source.role_holders(&connector.policy.roles()).await?;
+            let mut holders = connector.source.role_holders(&connector.policy.roles()).await?;
+            walk.evidence.add(ObjectKind::RoleHolders, &holders.evidence);
+            holders.lacks.take().into_iter().for_each(|right| walk.evidence.lacks(right));
             walk.roles = WalkedRoles::new(holders, &walk.users, &walk.joined, &walk.groups);
         }
         // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
+        walk.evidence.rights = connector.source.identify().await?.rights;
         Ok(walk)
     }
 
@@ -223,6 +234,7 @@ impl Engine {
             .buffered(connector.parallel.max(1));
         let (mut joined, mut lists) = (Vec::new(), Vec::new());
         let (mut failed, mut incomplete) = (Vec::new(), Vec::new());
+        let mut evidence = ReadEvidence::default();
         while let Some((members, group)) = walks.next().await {
             let members = match members? {
                 Ok(members) => members,
@@ -233,6 +245,7 @@ impl Engine {
                 }
             };
             let Some(members) = members else { continue };
+            evidence.add(&members.evidence);
             if let Some(why) = members.incomplete {
                 incomplete.push((group.path.clone(), why));
             }
@@ -242,6 +255,7 @@ impl Engine {
             }
         }
         drop(walks);
+        walk.evidence.add(ObjectKind::Members, &evidence);
         walk.failed.extend(failed);
         walk.members_incomplete.extend(incomplete);
         if connector.policy.groups.counts_subgroups() {
@@ -303,7 +317,7 @@ impl Engine {
         let without_account = without.into_iter().map(|one| one.subject).collect();
         let unsupported = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = Packed::default();
-        let mut pages = Pages::default();
+        let (mut pages, mut evidence) = (Pages::default(), SideEvidence::default());
         let mut cursor: Option<String> = None;
         loop {
             let page = port.target.accounts(cursor.as_deref()).await?;
@@ -314,6 +328,7 @@ impl Engine {
                 None => break,
             }
         }
+        evidence.add(ObjectKind::Accounts, &pages.evidence(accounts.len()));
         let own = port.target.own_account().await?.filter(|own| !accounts.contains(own.as_str()));
         let lacks_own =
             own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
@@ -344,6 +359,7 @@ impl Engine {
             whole: Vec::new(),
             groups_incomplete: BTreeMap::new(),
             incomplete,
+            evidence,
         };
         if trusts_records {
             walk.recorded = counted::recorded(self.store.as_ref(), pair, &walk).await?;
@@ -366,7 +382,7 @@ impl Engine {
             matter.extend(link.given);
         }
         matter.retain(|group| walk.asked.insert(group.clone()));
-        let mut reported = members::bulk_members(port, &matter, walk).await?;
+        let (mut reported, mut evidence) = members::bulk_members(port, &matter, walk).await?;
         let known = matter.into_iter().map(|group| {
             let (reported, recorded) = (reported.remove(&group), walk.recorded.remove(&group));
             (group, reported, recorded)
@@ -380,12 +396,13 @@ impl Engine {
         let (mut joined, mut lists) = (walk.joined.clone(), Vec::new());
         let mut partly = IdSet::default();
         let mut whole = Vec::new();
-        while let Some(GroupRead { group, members, incomplete, reading }) = walks.try_next().await? {
+        while let Some(GroupRead { group, members, incomplete, reading, evidence: read }) = walks.try_next().await? {
             if let Some(why) = incomplete {
                 let name = groups.managed(&group).map_or_else(|| group.to_string(), |managed| managed.name.clone());
                 walk.groups_incomplete.insert(name, why);
                 partly.insert(group.clone());
             }
+            evidence.add(&read);
             let Some(members) = members else {
                 walk.absent.push(group);
                 continue;
@@ -405,6 +422,7 @@ impl Engine {
         walk.joined = joined;
         walk.memberships.add(walk.accounts.len(), lists);
         walk.whole.extend(whole);
+        walk.evidence.add(ObjectKind::Members, &evidence);
         Ok(())
     }
 }

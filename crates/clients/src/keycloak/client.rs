@@ -76,6 +76,7 @@ impl KeycloakSource {
         };
         let paged: Option<Paged<C>> = self.pages(listing, &|_| {}).await?;
         Ok(paged.map(|paged| FullListing {
+            evidence: paged.evidence(),
             items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,
@@ -88,9 +89,10 @@ impl Source for KeycloakSource {
     async fn identify(&self) -> Result<SourceInfo, SourceError> {
         let base_url = self.base().await?.to_string();
         let claims = self.token(None).await?.claims;
+        let rights = claims.rights(&self.names.rights_client);
         match (claims.iss, claims.sub) {
             (Some(issuer), Some(service_account)) => {
-                Ok(SourceInfo { identity: SourceIdentity { issuer, service_account }, base_url })
+                Ok(SourceInfo { identity: SourceIdentity { issuer, service_account }, base_url, rights })
             }
             _ => Err(fault::error(
                 ErrorClass::Permanent,

@@ -12,7 +12,7 @@ use super::{
     requests::Listing,
     wire::{self, Group},
 };
-use crate::model::{GroupId, GroupState};
+use crate::model::{GroupId, GroupState, ReadEvidence};
 
 /// Groups of one listing, by id.
 type Folder = Paged<BTreeMap<String, Group>>;
@@ -37,6 +37,7 @@ impl Tree {
         }
         self.odd.unreadable.extend(folder.unreadable);
         self.odd.failed += folder.failed;
+        self.odd.pages.add_part(&folder.pages);
         if let Some(why) = folder.incomplete {
             self.odd.unconfirmed(|| why);
         }
@@ -56,7 +57,16 @@ impl KeycloakSource {
         let Tree { groups, odd, .. } = tree;
         let found = groups.len() + odd.len();
         let blind = found == 0 && self.is_blind().await?;
+        let evidence = ReadEvidence {
+            lists: 1,
+            read: found,
+            unreadable: odd.unreadable.len() + odd.failed,
+            count_before: before,
+            count_after: after,
+            ..odd.pages
+        };
         Ok(FullListing {
+            evidence,
             items: groups.into_values().collect(),
             unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: odd.incomplete.or_else(|| short(found, before, after, blind)),

@@ -128,7 +128,8 @@ impl Http {
                 Err(Failure::TooLarge) => Some(ErrorClass::Unconfirmed),
                 Err(_) => Some(ErrorClass::Transient),
             };
-            self.gate.meter().called(error, began.elapsed());
+            let bytes = sent.as_ref().map_or(0, |answer| answer.body.len());
+            self.gate.meter().called(error, began.elapsed(), bytes);
             let answer = sent?;
             let again = self.gate.answered(LANE, turn, answer.status, &answer.headers);
             if !again || !sends_again() || !reads && answer.status != StatusCode::TOO_MANY_REQUESTS {

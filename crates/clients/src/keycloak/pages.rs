@@ -8,7 +8,7 @@ use super::{
     requests::Listing,
     wire::{Entry, Group, Listed, Member, User},
 };
-use crate::model::{Packed, UserId, UserState};
+use crate::model::{Packed, ReadEvidence, UserId, UserState};
 
 /// Maximum number of times a listing is read while its pages do not fit together.
 const TRIES: usize = 3;
@@ -35,11 +35,19 @@ pub(super) struct Paged<C> {
     pub failed: usize,
     /// Why the listing may be incomplete; `None`: it is complete.
     pub incomplete: Option<String>,
+    /// Its pages, see [`Paged::evidence`].
+    pub pages: ReadEvidence,
 }
 
 impl<C: Default> Default for Paged<C> {
     fn default() -> Self {
-        Self { items: C::default(), unreadable: Vec::new(), failed: 0, incomplete: None }
+        Self {
+            items: C::default(),
+            unreadable: Vec::new(),
+            failed: 0,
+            incomplete: None,
+            pages: ReadEvidence::default(),
+        }
     }
 }
 
@@ -54,6 +62,7 @@ impl Paged<Packed<UserState>> {
         let is_new = |(id, _): &(String, _)| !known.contains(id) && !items.contains(id);
         self.unreadable.extend(other.unreadable.into_iter().filter(is_new));
         self.failed += other.failed;
+        self.pages.add_part(&other.pages);
         if let Some(why) = other.incomplete {
             self.unconfirmed(|| why);
         }
@@ -68,6 +77,12 @@ impl<C: Collect> Paged<C> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Describes how this list was read.
+    pub fn evidence(&self) -> ReadEvidence {
+        let unreadable = self.unreadable.len() + self.failed;
+        ReadEvidence { lists: 1, read: self.len(), unreadable, ..self.pages.clone() }
     }
 }
 
@@ -134,14 +149,18 @@ impl KeycloakSource {
         read: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<Option<Paged<C>>, SourceError> {
         let mut left = TRIES;
+        let mut earlier = None;
         loop {
             left -= 1;
-            let paged = self.pages_once(listing, read).await?;
-            // An entry that Keycloak itself cannot read fails again.
-            let is_final = |paged: &Paged<C>| paged.incomplete.is_none() || paged.failed > 0;
-            if left == 0 || paged.as_ref().is_none_or(is_final) {
-                return Ok(paged);
+            let Some(mut paged) = self.pages_once(listing, read).await? else { return Ok(None) };
+            if let Some(earlier) = &earlier {
+                paged.pages.add_earlier(earlier);
             }
+            // An entry that Keycloak itself cannot read fails again.
+            if left == 0 || paged.incomplete.is_none() || paged.failed > 0 {
+                return Ok(Some(paged));
+            }
+            earlier = Some(paged.pages);
         }
     }
 
@@ -188,6 +207,8 @@ impl KeycloakSource {
             }
             read(paged.len());
             let fresh = paged.items.len() + odd.len() + without_id - known;
+            // The last entry of a full page is requested twice.
+            paged.pages.add_page(came, if is_joined { fresh + came - expected } else { fresh });
             if !is_joined || fresh != expected {
                 paged.unconfirmed(|| {
                     format!(

@@ -13,7 +13,7 @@ use super::{
     source::{Holders, RoleHolders},
     wire::{Group, Listed},
 };
-use crate::model::{ErrorClass, GroupId, Packed, RoleName, Unread, UserId, UserRoles};
+use crate::model::{ErrorClass, GroupId, Packed, ReadEvidence, RoleName, Unread, UserId, UserRoles};
 
 const ROLE_GONE: &str = "Could not find role";
 const CLIENT_GONE: &str = "Could not find client";
@@ -153,6 +153,11 @@ fn unknown(error: SourceError) -> Result<Unread, SourceError> {
         }
         _ => Err(error),
     }
+}
+
+/// Returns the missing right that an error reports; `None`: it has another cause.
+fn missing_right(error: &SourceError) -> Option<String> {
+    (error.class == ErrorClass::Forbidden).then(|| error.text.clone())
 }
 
 /// Reports that a run could not read roles. It goes on without them, unless other reads would fail as well.
@@ -322,6 +327,7 @@ impl KeycloakSource {
         let (catalog, containing) = match structure.await {
             Ok(structure) => structure,
             Err(error) => {
+                found.lacks = missing_right(&error);
                 let why = unknown_in_run(error)?;
                 found.unread = roles.iter().map(|role| (role.clone(), why.clone())).collect();
                 return Ok(found);
@@ -349,8 +355,14 @@ impl KeycloakSource {
                 let Some(placed) = by_id.get(id) else { continue };
                 if !read.contains_key(id) {
                     let holders = match self.direct_holders(placed).await {
-                        Ok(holders) => Ok(holders),
-                        Err(error) => Err(unknown_in_run(error)?),
+                        Ok((holders, evidence)) => {
+                            found.evidence.add(&evidence);
+                            Ok(holders)
+                        }
+                        Err(error) => {
+                            found.lacks = found.lacks.take().or_else(|| missing_right(&error));
+                            Err(unknown_in_run(error)?)
+                        }
                     };
                     read.insert(id, holders);
                 }
@@ -389,13 +401,15 @@ impl KeycloakSource {
     }
 
     /// Reads the users and the groups that have a role directly.
-    async fn direct_holders(&self, placed: &Placed) -> Result<Holders, SourceError> {
+    async fn direct_holders(&self, placed: &Placed) -> Result<(Holders, ReadEvidence), SourceError> {
         let (users, groups): (Paged<Packed<UserId>>, Paged<BTreeMap<String, Group>>) =
             tokio::try_join!(self.of_role(placed, "users"), self.of_role(placed, "groups"))?;
+        let mut evidence = users.evidence();
+        evidence.add(&groups.evidence());
         let odd = |unreadable: &[(String, super::Unreadable)]| unreadable.first().map(|(_, odd)| odd.failure());
         let incomplete = users.incomplete.or(groups.incomplete).or(odd(&users.unreadable)).or(odd(&groups.unreadable));
         let groups = groups.items.into_keys().map(GroupId::from).collect();
-        Ok(Holders { users: users.items, groups, incomplete })
+        Ok((Holders { users: users.items, groups, incomplete }, evidence))
     }
 
     async fn of_role<C: Collect>(&self, placed: &Placed, what: &str) -> Result<Paged<C>, SourceError> {

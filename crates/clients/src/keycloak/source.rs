@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, RoleName,
-        SourceIdentity, Unread, UserId, UserRoles, UserState,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, ReadEvidence,
+        RoleName, SourceIdentity, Unread, UserId, UserRoles, UserState,
     },
 };
 
@@ -34,6 +34,8 @@ pub struct FullListing<K, I> {
     pub unreadable: Vec<(K, Unreadable)>,
     /// Why the listing may be incomplete; `None`: it is complete. If it is incomplete, a missing item may still exist.
     pub incomplete: Option<String>,
+    /// How it was read.
+    pub evidence: ReadEvidence,
 }
 
 /// An entry of a listing that could not be read.
@@ -83,6 +85,10 @@ pub struct RoleHolders {
     /// Roles that the realm's default role contains. Users of a federation without import have the default role, but no
     /// list of holders contains them.
     pub by_default: BTreeMap<RoleName, Unread>,
+    /// How the holders were read.
+    pub evidence: ReadEvidence,
+    /// The missing right because of which roles could not be read, with what to do; `None`: no right is missing.
+    pub lacks: Option<String>,
 }
 
 /// Called with the number of entries read and their approximate total.
@@ -95,6 +101,8 @@ pub struct SourceInfo {
     pub identity: SourceIdentity,
     /// The base URL that answered, with or without `/auth`.
     pub base_url: String,
+    /// The roles that the token contains for reading the realm; empty: it shows none.
+    pub rights: Vec<String>,
 }
 
 /// Whether a federation provider can be asked.

@@ -56,6 +56,11 @@ impl Claims {
         serde_json::from_slice(&payload).ok()
     }
 
+    /// Returns the bearer's roles of this client.
+    pub fn rights(&self, rights_client: &str) -> Vec<String> {
+        self.resource_access.get(rights_client).map(|roles| roles.roles.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// Whether the bearer has rights on a realm, but none that shows its users and groups. Then listings are empty, and
     /// older Keycloaks also count 0. A token without any rights says nothing about this.
     pub fn is_blind(&self, rights_client: &str) -> bool {
@@ -270,6 +275,8 @@ mod tests {
         let claims = Claims::of(&token).unwrap();
         assert_eq!((claims.iss.as_deref(), claims.sub.as_deref()), (Some("https://sso/realms/acme"), Some("s1")));
         assert!(claims.has("realm-management", "view-users"));
+        assert_eq!(claims.rights("realm-management"), ["view-users"]);
+        assert!(claims.rights("acme-realm").is_empty());
         assert!(!claims.has("realm-management", "view-events") && !claims.has("acme-realm", "view-users"));
         assert!(!claims.is_blind("realm-management") && !claims.is_blind("acme-realm"));
         let blind = r#"{"resource_access":{"realm-management":{"roles":["query-users"]}}}"#;

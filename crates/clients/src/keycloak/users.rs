@@ -47,9 +47,12 @@ impl KeycloakSource {
             if paged.incomplete.is_none() || paged.failed > 0 {
                 break;
             }
+            let earlier = paged.pages;
             paged = self.read_users(progress).await?;
+            paged.pages.add_earlier(&earlier);
         }
         Ok(FullListing {
+            evidence: paged.evidence(),
             items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,
@@ -65,6 +68,7 @@ impl KeycloakSource {
             _ => self.listed_users(0, before, progress).await?,
         };
         let after = self.counted_users(&[]).await?;
+        (paged.pages.count_before, paged.pages.count_after) = (before, after);
         // A token with too few rights sees an empty realm.
         if paged.is_empty() && (after != Some(0) || self.is_blind().await?) {
             let count = after.map_or("an unknown number".to_owned(), |count| count.to_string());
@@ -170,15 +174,19 @@ impl KeycloakSource {
         let mut query = Window::query(&from, until.as_deref());
         query.push(("briefRepresentation", "false"));
         let mut left = TRIES;
+        let mut earlier = None;
         loop {
             left -= 1;
             let listing = self.user_listing(&query, 0);
             let mut paged: Paged<Packed<UserState>> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+            if let Some(earlier) = &earlier {
+                paged.pages.add_earlier(earlier);
+            }
             let read = paged.len();
             let short =
                 if read < window.count { self.counted_in(window).await?.filter(|count| read < *count) } else { None };
             match short {
-                Some(_) if left > 0 => {}
+                Some(_) if left > 0 => earlier = Some(paged.pages),
                 Some(count) => {
                     paged.unconfirmed(|| {
                         format!("{read} users created from {from} ms on were read, but Keycloak counts {count}")

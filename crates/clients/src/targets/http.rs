@@ -326,7 +326,8 @@ impl Http {
             Ok(answer) => class_of(answer.status),
             Err((why, _)) => Some(why.class()),
         };
-        self.gate.meter().called(error, began.elapsed());
+        let bytes = sent.as_ref().map_or(0, |answer| answer.body.len());
+        self.gate.meter().called(error, began.elapsed(), bytes);
         sent
     }
 

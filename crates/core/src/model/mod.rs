@@ -10,6 +10,7 @@ mod condition;
 mod declared;
 mod event;
 mod event_poll;
+mod evidence;
 mod federation;
 mod group_rules;
 mod hook_refusal;
@@ -53,6 +54,7 @@ pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use event_poll::{
     EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,
 };
+pub use evidence::{ById, CallCost, Evidence, ObjectKind, ReadEvidence, SideEvidence};
 pub use federation::{Federated, LDAP_ID, federation};
 pub use group_rules::{
     ConstantGroup, EmptyGroups, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers,
