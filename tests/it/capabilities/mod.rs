@@ -12,6 +12,7 @@ mod counted_groups;
 mod crowd;
 mod defects;
 mod empty_groups;
+mod evidence;
 mod faults;
 mod federation;
 mod group_rules;
