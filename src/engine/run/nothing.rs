@@ -50,7 +50,7 @@ impl Report {
     /// Returns why nothing was planned.
     fn why_nothing_planned(&self) -> String {
         let silent = self.evidence.source.silent_providers.first();
-        if let Some(provider) = silent.filter(|_| self.unconfirmed.total() > 0) {
+        if let Some(provider) = silent.filter(|_| self.unconfirmed.total() + self.errors.total() > 0) {
             return format!("Nothing to do now: {provider}, so nothing is removed for its users.");
         }
         let texts = [
