@@ -82,7 +82,7 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
         cost.iter().filter(|(_, cost)| cost.calls > 0).map(|(side, cost)| format!("    {side}: {}", calls(cost)));
     let cost: String = cost.collect();
     if !cost.is_empty() {
-        out.prose(4, format!("calls{cost}"));
+        out.prose(4, format!("cost{cost}"));
     }
     let others = if report.only_scope { "; users outside the required groups were not read" } else { "" };
     out.prose(4, format!("in scope {} of {}{others}", thin(report.in_scope), thin(report.users)));
@@ -94,10 +94,10 @@ pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
     }
 }
 
-/// Describes what calls cost, such as `12, 34.1 kB, 0.8 s`.
+/// Describes what calls cost, such as `12 calls, 34.1 kB, 812 ms`.
 fn calls(cost: &CallCost) -> String {
     let time = SignedDuration::try_from(cost.time()).unwrap_or(SignedDuration::MAX);
-    format!("{}, {}, {}", thin(cost.calls), bytes(cost.bytes), took(time))
+    format!("{}, {}, {}", count(cost.calls, "call", "calls"), bytes(cost.bytes), took(time))
 }
 
 /// Prints the counts by verb, with some names if they are known.

@@ -40,7 +40,7 @@ fn columns(name: &str) -> [Column<'_>; 7] {
     let number = |head| column(head).right();
     [
         column(name),
-        number("count"),
+        number("count before"),
         number("read"),
         number("count after"),
         number("pages"),
@@ -139,7 +139,7 @@ mod tests {
             ..ReadEvidence::default()
         };
         let mut side = SideEvidence::default();
-        for kind in [ObjectKind::Users, ObjectKind::RoleHolders, ObjectKind::FederatedUsers] {
+        for kind in [ObjectKind::Users, ObjectKind::Accounts, ObjectKind::RoleHolders] {
             side.add(kind, &read);
         }
         let lines = lines("at the source", &side);
@@ -153,8 +153,8 @@ mod tests {
         side.add(ObjectKind::Accounts, &ReadEvidence { read: 12, lists: 1, pages: 2, ..ReadEvidence::default() });
         side.by_id(ObjectKind::Users).answered(None);
         let expected = [
-            "at the target  count  read  count after  pages  repeats  last good",
-            "  accounts         -    12            -      2        0          -",
+            "at the target  count before  read  count after  pages  repeats  last good",
+            "  accounts                -    12            -      2        0          -",
         ];
         assert_eq!(lines("at the target", &side), expected);
     }

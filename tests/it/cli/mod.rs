@@ -4,6 +4,7 @@
 mod alerts;
 mod beside_server;
 mod demo;
+mod evidence;
 mod explained_groups;
 #[cfg(target_os = "linux")]
 mod full_disk;
