@@ -223,7 +223,7 @@ impl Engine {
         let mut report = Report::keeping(options.keep);
         let cost = Arc::new(RunCost::default());
         let work = turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report));
-        let work = AssertUnwindSafe(cost.of(work));
+        let work = AssertUnwindSafe(cost.of(Box::pin(work)));
         let outcome = work.catch_unwind().await.unwrap_or(Err(WorkError::Bug));
         report.sort();
         let now = self.clock.now();
