@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usersync::{
-    model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserRoles, UserState},
+    model::{
+        Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserOrganizations,
+        UserRoles, UserState,
+    },
     plan::{Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, decide},
     policy,
     targets::Capabilities,
@@ -158,6 +161,7 @@ fn state(user: Listed, groups: &[Arc<GroupState>]) -> UserState {
         groups: user.groups.into_iter().map(|number| Arc::clone(&groups[number])).collect(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     }
 }
 

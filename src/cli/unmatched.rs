@@ -322,6 +322,7 @@ mod tests {
             groups: Vec::new(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 

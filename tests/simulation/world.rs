@@ -13,7 +13,8 @@ use usersync::{
     engine::Clock,
     model::{
         Account, AccountId, ChangeOutcome, ErrorClass, EventOutcome, GroupId, GroupState, IntentId, NewEvent,
-        Operation, Subject, TargetGroup, TargetGroupId, Token, UnmanagedMembers, UserId, UserRoles, UserState,
+        Operation, Subject, TargetGroup, TargetGroupId, Token, UnmanagedMembers, UserId, UserOrganizations, UserRoles,
+        UserState,
     },
     targets::{Applied, TargetError, TargetErrorKind},
 };
@@ -274,6 +275,7 @@ impl World {
             groups,
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::Unreadable;
-use crate::model::{GroupId, GroupState, UserId, UserRoles, UserState, federation};
+use crate::model::{GroupId, GroupState, UserId, UserOrganizations, UserRoles, UserState, federation};
 
 /// A representation of an entry in a listing.
 pub(super) trait Listed: DeserializeOwned + Send {
@@ -151,6 +151,7 @@ impl User {
             groups: groups.into_iter().map(Arc::new).collect(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 }

@@ -184,7 +184,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::UserRoles;
+    use crate::model::{UserOrganizations, UserRoles};
 
     #[test]
     fn a_link_and_a_write_are_told_apart_when_they_are_read_back() {
@@ -217,6 +217,7 @@ mod tests {
             groups: Vec::new(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 

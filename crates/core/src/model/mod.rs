@@ -13,6 +13,7 @@ mod event_poll;
 mod evidence;
 mod federation;
 mod group_rules;
+mod held;
 mod hook_refusal;
 mod hook_secret;
 mod ids;
@@ -21,6 +22,7 @@ mod limited;
 mod link;
 mod matching;
 mod operation;
+mod organization;
 pub mod packed;
 mod pattern;
 mod policy_settings;
@@ -59,6 +61,7 @@ pub use federation::{Federated, LDAP_ID, federation};
 pub use group_rules::{
     ConstantGroup, EmptyGroups, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers,
 };
+pub use held::{Held, Unread};
 pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
@@ -70,11 +73,12 @@ pub use limited::Limited;
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use matching::{MatchKey, MatchRules, MatchedBy, Matching, TargetMatching};
 pub use operation::{Operation, UserFields};
+pub use organization::{OrganizationName, OrganizationNameError, UserOrganizations};
 pub use packed::{Compact, Names, Packable, Packed, number};
 pub use pattern::{LoginPattern, NamePattern, PathPattern, PatternError, parent_paths, path_names};
-pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy};
+pub use policy_settings::{AdoptRule, FirstRun, Policy, Safety, TargetPolicy, Uses};
 pub use policy_test::{Expected, GroupTest, PolicyTests, TestUser, UserTest, group_at};
-pub use role::{RoleName, RoleNameError, Unread, UserRoles};
+pub use role::{RoleName, RoleNameError, UserRoles};
 pub use run::{RunMode, RunOutcome, RunProgress, RunRecord, RunTrigger};
 pub use scope::{Origin, Required, Scope};
 pub use source::{GroupState, GroupVerdict, SourceIdentity, UserState};

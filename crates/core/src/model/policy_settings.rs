@@ -11,8 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, RoleName, Scope,
-    TargetMatching, TargetName,
+    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, OrganizationName,
+    RoleName, Scope, TargetMatching, TargetName,
 };
 
 /// Whether the first run of a connector on a target waits for approval.
@@ -97,6 +97,15 @@ pub struct Policy {
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
 
+/// What a policy depends on beside the fields and the groups of users. Events about the rest cause no work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Whether it depends on roles.
+    pub roles: bool,
+    /// Whether it depends on organizations.
+    pub organizations: bool,
+}
+
 impl Policy {
     /// Returns a fingerprint of what decides which users, accounts and groups this target should have. Settings that only
     /// decide what waits for approval, and those of other targets, are not part of it. Nor are defaults, so that a new
@@ -152,6 +161,16 @@ impl Policy {
         let mut constants = self.all_group_rules().flat_map(|rules| &rules.constant);
         let grants = constants.any(|constant| !constant.roles.is_empty());
         !(required_roles.is_empty() && excluded_roles.is_empty()) || grants
+    }
+
+    /// Returns the organizations that decide who is in scope.
+    pub fn organizations(&self) -> BTreeSet<OrganizationName> {
+        self.scope.required_organizations.iter().cloned().collect()
+    }
+
+    /// Returns what decides who is in scope or a member of a group, in any target.
+    pub fn uses(&self) -> Uses {
+        Uses { roles: self.uses_roles(), organizations: !self.scope.required_organizations.is_empty() }
     }
 
     /// Returns whether attributes of groups decide anything, in any target.
@@ -237,6 +256,7 @@ mod tests {
         for json in [
             r#"{"scope": {"required_groups": ["/staff"]}}"#,
             r#"{"scope": {"required_roles": ["staff"]}}"#,
+            r#"{"scope": {"required_organizations": ["acme"]}}"#,
             r#"{"groups": {"constant": [{"name": "a", "roles": ["staff"]}]}}"#,
             r#"{"groups": {"prefix": "kc-"}}"#,
             r#"{"account": {"login": "{{ email }}"}}"#,
@@ -327,6 +347,15 @@ mod tests {
         ] {
             assert_eq!(without(value, &default), left);
         }
+    }
+
+    #[test]
+    fn a_policy_uses_roles_and_organizations_only_if_it_names_some() {
+        let uses = |json: &str| serde_json::from_str::<Policy>(json).unwrap().uses();
+        assert_eq!(uses("{}"), Uses::default());
+        let organizations = r#"{"scope": {"required_organizations": ["acme"]}}"#;
+        assert_eq!(uses(organizations), Uses { roles: false, organizations: true });
+        assert_eq!(uses(r#"{"scope": {"excluded_roles": ["r"]}}"#), Uses { roles: true, organizations: false });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{GroupState, RoleName, TargetName, UserRoles, UserState, path_names};
+use super::{GroupState, OrganizationName, RoleName, TargetName, UserOrganizations, UserRoles, UserState, path_names};
 
 /// What a test expects of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +144,9 @@ pub struct TestUser {
     /// The effective roles of the user.
     #[serde(default)]
     pub roles: BTreeSet<RoleName>,
+    /// The organizations that the user is a member of, as the policy names them.
+    #[serde(default)]
+    pub organizations: BTreeSet<OrganizationName>,
     /// Custom attributes.
     #[serde(default)]
     pub attributes: BTreeMap<String, Vec<String>>,
@@ -169,6 +172,10 @@ impl TestUser {
             groups: self.groups.iter().map(|path| Arc::new(group_at(path, BTreeMap::new()))).collect(),
             parent_groups: Vec::new(),
             roles: UserRoles { held: self.roles.iter().cloned().map(Arc::new).collect(), unread: None },
+            organizations: UserOrganizations {
+                held: self.organizations.iter().cloned().map(Arc::new).collect(),
+                unread: None,
+            },
         }
     }
 }

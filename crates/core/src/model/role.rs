@@ -1,8 +1,10 @@
 //! Roles of a realm, and which of them a user has.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::Held;
 
 /// A role of the realm, or of a client. Text form: `ROLE` or `CLIENT/ROLE`; in a name, `~/` stands for a slash and `~~`
 /// for a tilde.
@@ -78,51 +80,8 @@ impl TryFrom<String> for RoleName {
     }
 }
 
-/// Why it is not known whether a user has a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// Keycloak has no such role. The text says what to do.
-    Absent(String),
-    /// It could not be read who has the role. The text says why.
-    Unknown(String),
-}
-
-impl Unread {
-    /// Returns the reason.
-    pub fn why(&self) -> &str {
-        match self {
-            Self::Absent(why) | Self::Unknown(why) => why,
-        }
-    }
-}
-
 /// Which of the roles that a policy names a user has: directly, by composite roles, or by groups.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserRoles {
-    /// The roles that it has, ordered.
-    pub held: Vec<Arc<RoleName>>,
-    /// Roles of which it is not known whether users without them have them.
-    #[serde(skip)]
-    pub unread: Option<Arc<BTreeMap<RoleName, Unread>>>,
-}
-
-impl UserRoles {
-    /// Returns whether the policy names no role that concerns the user.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.unread.is_none()
-    }
-
-    /// Returns whether the user has a role.
-    ///
-    /// # Errors
-    /// This is not known; the error says why.
-    pub fn has(&self, role: &RoleName) -> Result<bool, &Unread> {
-        if self.held.iter().any(|held| **held == *role) {
-            return Ok(true);
-        }
-        self.unread.as_ref().and_then(|unread| unread.get(role)).map_or(Ok(false), Err)
-    }
-}
+pub type UserRoles = Held<RoleName>;
 
 #[cfg(test)]
 mod tests {
@@ -155,20 +114,5 @@ mod tests {
             let error = RoleName::try_from(text.to_owned()).unwrap_err();
             assert_eq!(error.to_string(), format!("this role is invalid: {why}"));
         }
-    }
-
-    #[test]
-    fn a_user_has_a_role_or_not_or_it_is_not_known() {
-        let (user, admin, other) =
-            (RoleName::of_realm("user"), RoleName::of_realm("admin"), RoleName::of_realm("other"));
-        let unread = Unread::Unknown("no right".to_owned());
-        let roles = UserRoles {
-            held: vec![Arc::new(user.clone())],
-            unread: Some(Arc::new([(user.clone(), unread.clone()), (admin.clone(), unread.clone())].into())),
-        };
-        assert_eq!((roles.has(&user), roles.has(&admin), roles.has(&other)), (Ok(true), Err(&unread), Ok(false)));
-        assert!(UserRoles::default().is_empty());
-        assert!(!UserRoles { unread: None, ..roles.clone() }.is_empty());
-        assert!(!UserRoles { held: Vec::new(), ..roles }.is_empty());
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LoginPattern, PathPattern, RoleName, Template};
+use super::{LoginPattern, OrganizationName, PathPattern, RoleName, Template};
 
-/// Whether one of the required groups, and one of the required roles, is enough.
+/// Whether one of the required groups, one of the required roles, and one of the required organizations, is enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Required {
@@ -36,7 +36,9 @@ pub struct Scope {
     pub required_groups: Vec<PathPattern>,
     /// Roles that a user has to have, directly, by composite roles or by groups; empty: none.
     pub required_roles: Vec<RoleName>,
-    /// Whether one of these groups, and one of these roles, is enough.
+    /// Organizations of which a user has to be a member; empty: of none.
+    pub required_organizations: Vec<OrganizationName>,
+    /// Whether one of these groups, one of these roles, and one of these organizations, is enough.
     pub required: Required,
     /// Groups whose members are left out.
     pub excluded_groups: Vec<PathPattern>,
@@ -61,6 +63,7 @@ impl Default for Scope {
         Self {
             required_groups: Vec::new(),
             required_roles: Vec::new(),
+            required_organizations: Vec::new(),
             required: Required::Any,
             excluded_groups: Vec::new(),
             excluded_roles: Vec::new(),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Federated, GroupId, LDAP_ID, UserId, UserRoles, federation,
+    Federated, GroupId, LDAP_ID, UserId, UserOrganizations, UserRoles, federation,
     packed::{self, Names, Packable},
     path_names,
 };
@@ -51,6 +51,9 @@ pub struct UserState {
     /// Which of the roles that the policy names the user has.
     #[serde(default, skip_serializing_if = "UserRoles::is_empty")]
     pub roles: UserRoles,
+    /// Which of the organizations that the policy names the user is a member of.
+    #[serde(default, skip_serializing_if = "UserOrganizations::is_empty")]
+    pub organizations: UserOrganizations,
 }
 
 impl GroupState {
@@ -90,7 +93,7 @@ impl UserState {
     }
 }
 
-/// Packed without its groups and roles: a holder of many users stores them separately.
+/// Packed without its groups, roles and organizations: a holder of many users stores them separately.
 impl Packable for UserState {
     fn key(&self) -> &str {
         self.id.as_str()
@@ -125,6 +128,7 @@ impl Packable for UserState {
             groups: Vec::new(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 }
@@ -195,6 +199,7 @@ mod tests {
             groups: vec![Arc::new(GroupState::new("g1".into(), "eng".to_owned(), "/eng".to_owned()))],
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 
@@ -213,6 +218,7 @@ mod tests {
             groups: Vec::new(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 

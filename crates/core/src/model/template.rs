@@ -10,7 +10,7 @@ mod group;
 
 pub use group::GroupTemplate;
 
-use super::{UserRoles, UserState};
+use super::{UserOrganizations, UserRoles, UserState};
 
 /// The name of a template within its own environment.
 const NAME: &str = "template";
@@ -143,6 +143,7 @@ fn nobody() -> UserState {
         groups: Vec::new(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     }
 }
 

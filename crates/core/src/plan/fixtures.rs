@@ -12,7 +12,7 @@ use crate::{
     capabilities::{Capabilities, CaseRule},
     model::{
         Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, MatchRules, Matching, Pair,
-        Scope, UserRoles, UserState,
+        Scope, UserOrganizations, UserRoles, UserState,
     },
     policy,
 };
@@ -57,6 +57,7 @@ pub(crate) fn user() -> UserState {
         groups: Vec::new(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
         Account, AccountRules, AccountTemplates, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup,
-        Operation, Pair, TargetGroupId, UserRoles, UserState,
+        Operation, Pair, TargetGroupId, UserOrganizations, UserRoles, UserState,
     },
     policy,
 };
@@ -210,6 +210,7 @@ fn users() -> impl Strategy<Value = UserState> {
             groups: groups.into_iter().map(source_group_of).collect(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         },
     )
 }
@@ -347,6 +348,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         groups: Vec::new(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     };
     let decision = decide(&Situation {
         pair: &pair(),
@@ -441,6 +443,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         groups: Vec::new(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     };
     let account = Account {
         id: "a".into(),
@@ -516,6 +519,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         groups: Vec::new(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     };
     let account = Account {
         id: "a".into(),
@@ -574,6 +578,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         groups: groups.iter().copied().map(source_group_of).collect(),
         parent_groups: Vec::new(),
         roles: UserRoles::default(),
+        organizations: UserOrganizations::default(),
     };
     let decision = decide(&Situation {
         pair: &pair(),

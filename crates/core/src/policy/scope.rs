@@ -1,7 +1,7 @@
 //! Decides whether a user is in the scope of a connector.
 
 use super::condition::meets;
-use crate::model::{GroupState, LeaverAction, Origin, PathPattern, Policy, Required, RoleName, Scope, UserState};
+use crate::model::{GroupState, Held, LeaverAction, Origin, PathPattern, Policy, Required, Scope, UserState};
 
 /// Whether a user is in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Verdict {
         lacks_group: bool,
         /// Whether it lacks required roles. A list of holders that lacks users proves nothing.
         lacks_role: bool,
+        /// Whether it is not a member of required organizations. A list that lacks members proves nothing.
+        lacks_organization: bool,
     },
     /// The rules cannot be applied to it, for this reason, which names no user: nothing about it is changed.
     Undecided(String),
@@ -74,10 +76,24 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
         return out(format!("it has the role {role} (excluded_roles)"));
     }
     if let Some(why) = lacking(user, scope) {
-        return Verdict::Out { why, lacks_group: true, lacks_role: false };
+        return Verdict::Out { why, lacks_group: true, lacks_role: false, lacks_organization: false };
     }
-    if let Some(verdict) = lacking_role(user, scope) {
-        return verdict;
+    match lacking_one(&user.roles, &scope.required_roles, scope.required) {
+        Lacking::Nothing => {}
+        Lacking::All(all) => return without_role(format!("it has none of required_roles ({all})")),
+        Lacking::One(role) => return without_role(format!("it does not have the role {role} (required_roles)")),
+        Lacking::Unread(why) => return Verdict::Undecided(why),
+    }
+    match lacking_one(&user.organizations, &scope.required_organizations, scope.required) {
+        Lacking::Nothing => {}
+        Lacking::All(all) => {
+            return without_organization(format!("it is a member of none of required_organizations ({all})"));
+        }
+        Lacking::One(lacks) => {
+            let why = format!("it is not a member of the organization {lacks} (required_organizations)");
+            return without_organization(why);
+        }
+        Lacking::Unread(why) => return Verdict::Undecided(why),
     }
     // A role that is not listed may have been renamed, or is not visible to usersync.
     if let Some(unread) = scope.excluded_roles.iter().find_map(|role| user.roles.has(role).err()) {
@@ -102,11 +118,15 @@ pub fn is_required(group: &GroupState, scope: &Scope) -> bool {
 }
 
 fn out(why: impl Into<String>) -> Verdict {
-    Verdict::Out { why: why.into(), lacks_group: false, lacks_role: false }
+    Verdict::Out { why: why.into(), lacks_group: false, lacks_role: false, lacks_organization: false }
 }
 
 fn without_role(why: String) -> Verdict {
-    Verdict::Out { why, lacks_group: false, lacks_role: true }
+    Verdict::Out { why, lacks_group: false, lacks_role: true, lacks_organization: false }
+}
+
+fn without_organization(why: String) -> Verdict {
+    Verdict::Out { why, lacks_group: false, lacks_role: false, lacks_organization: true }
 }
 
 /// Returns a group of the user that counts as a membership in a group of this path.
@@ -131,24 +151,32 @@ fn lacking(user: &UserState, scope: &Scope) -> Option<String> {
     }
 }
 
-/// Returns the verdict on a user that lacks required roles, or whose roles were not read; `None`: it has the required
-/// roles.
-fn lacking_role(user: &UserState, scope: &Scope) -> Option<Verdict> {
-    let required = &scope.required_roles;
-    let has = |role: &RoleName| user.roles.has(role) == Ok(true);
-    let lacked: Vec<&RoleName> = required.iter().filter(|role| !has(role)).collect();
-    let unread = lacked.iter().find_map(|role| user.roles.has(role).err());
-    match scope.required {
-        _ if lacked.is_empty() => None,
-        Required::Any if lacked.len() < required.len() => None,
-        Required::Any => {
-            let all: Vec<String> = required.iter().map(ToString::to_string).collect();
-            let why = format!("it has none of required_roles ({})", all.join(", "));
-            Some(unread.map_or_else(|| without_role(why), |unread| Verdict::Undecided(unread.why().to_owned())))
-        }
-        Required::All => match lacked.iter().find(|role| user.roles.has(role) == Ok(false)) {
-            Some(lacks) => Some(without_role(format!("it does not have the role {lacks} (required_roles)"))),
-            None => unread.map(|unread| Verdict::Undecided(unread.why().to_owned())),
+/// What a user lacks of what is required, as roles or organizations.
+enum Lacking {
+    /// It has what is required.
+    Nothing,
+    /// It has none of these, of which one is enough.
+    All(String),
+    /// It does not have this one, though each is required.
+    One(String),
+    /// It is not known, for this reason.
+    Unread(String),
+}
+
+fn lacking_one<N: Ord + ToString>(held: &Held<N>, required: &[N], how: Required) -> Lacking {
+    let lacked: Vec<&N> = required.iter().filter(|name| held.has(name) != Ok(true)).collect();
+    if lacked.is_empty() || how == Required::Any && lacked.len() < required.len() {
+        return Lacking::Nothing;
+    }
+    let unread = lacked.iter().find_map(|name| held.has(name).err()).map(|unread| unread.why().to_owned());
+    match how {
+        Required::Any => unread.map_or_else(
+            || Lacking::All(required.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            Lacking::Unread,
+        ),
+        Required::All => match lacked.iter().find(|name| held.has(name) == Ok(false)) {
+            Some(lacks) => Lacking::One(lacks.to_string()),
+            None => unread.map_or(Lacking::Nothing, Lacking::Unread),
         },
     }
 }
@@ -167,7 +195,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::model::{Unread, UserRoles};
+    use crate::model::{OrganizationName, RoleName, Unread, UserOrganizations, UserRoles};
 
     fn user(login: &str, paths: &[&str]) -> UserState {
         let group = |path: &&str| Arc::new(GroupState::new((*path).into(), path[1..].into(), (*path).into()));
@@ -184,6 +212,7 @@ mod tests {
             groups: paths.iter().map(group).collect(),
             parent_groups: Vec::new(),
             roles: UserRoles::default(),
+            organizations: UserOrganizations::default(),
         }
     }
 
@@ -250,15 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn a_lacking_role_is_marked() {
+    fn a_lacking_role_or_organization_is_marked() {
         let lacks = |user: &UserState, json: &str| match verdict(user, &scope(json)) {
-            Verdict::Out { lacks_group, lacks_role, .. } => (lacks_group, lacks_role),
+            Verdict::Out { lacks_group, lacks_role, lacks_organization, .. } => {
+                [lacks_group, lacks_role, lacks_organization]
+            }
             other => panic!("{other:?}"),
         };
-        for rules in [r#"{"required_roles": ["staff"]}"#, r#"{"required_roles": ["staff"], "required": "all"}"#] {
-            assert_eq!(lacks(&user("ann", &[]), rules), (false, true));
+        for required in ["", r#", "required": "all""#] {
+            let rules = |what: &str| format!(r#"{{"{what}": ["staff"]{required}}}"#);
+            assert_eq!(lacks(&user("ann", &[]), &rules("required_roles")), [false, true, false]);
+            assert_eq!(lacks(&user("ann", &[]), &rules("required_organizations")), [false, false, true]);
         }
-        assert_eq!(lacks(&with_roles(&["x"], &[]), r#"{"excluded_roles": ["x"]}"#), (false, false));
+        assert_eq!(lacks(&with_roles(&["x"], &[]), r#"{"excluded_roles": ["x"]}"#), [false; 3]);
     }
 
     #[test]
@@ -306,6 +339,53 @@ mod tests {
         assert_eq!(why(&with_roles(&["jira/user", "staff"], &[]), all), None);
         let one = why(&with_roles(&["staff"], &[]), all);
         assert_eq!(one.as_deref(), Some("it does not have the role jira/user (required_roles)"));
+    }
+
+    fn in_organizations(held: &[&str], unread: &[(&str, Unread)]) -> UserState {
+        let name = |text: &str| OrganizationName::try_from(text.to_owned()).unwrap();
+        let unread: BTreeMap<_, _> = unread.iter().map(|(text, unread)| (name(text), unread.clone())).collect();
+        let held = held.iter().map(|text| Arc::new(name(text))).collect();
+        let unread = (!unread.is_empty()).then(|| Arc::new(unread));
+        UserState { organizations: UserOrganizations { held, unread }, ..user("ann", &[]) }
+    }
+
+    #[test]
+    fn one_required_organization_is_enough_or_each_is_required() {
+        let any = r#"{"required_organizations": ["acme", "Globex Inc"]}"#;
+        assert_eq!(why(&in_organizations(&["Globex Inc"], &[]), any), None);
+        let none = why(&in_organizations(&["other"], &[]), any);
+        assert_eq!(none.as_deref(), Some("it is a member of none of required_organizations (acme, Globex Inc)"));
+        let all = r#"{"required_organizations": ["acme", "Globex Inc"], "required": "all"}"#;
+        assert_eq!(why(&in_organizations(&["Globex Inc", "acme"], &[]), all), None);
+        let one = why(&in_organizations(&["acme"], &[]), all);
+        assert_eq!(one.as_deref(), Some("it is not a member of the organization Globex Inc (required_organizations)"));
+        // A group, a role and an organization are required: each is.
+        let three = r#"{"required_organizations": ["acme"], "required_groups": ["/staff"], "required_roles": ["r"]}"#;
+        let member = in_organizations(&["acme"], &[]);
+        assert!(why(&member, three).unwrap().contains("required_groups"));
+        let in_group = UserState { groups: user("ann", &["/staff"]).groups, ..member };
+        assert!(why(&in_group, three).unwrap().contains("required_roles"));
+        let roles = with_roles(&["r"], &[]).roles;
+        assert_eq!(why(&UserState { roles, ..in_group }, three), None);
+    }
+
+    #[test]
+    fn an_organization_that_does_not_exist_or_cannot_be_read_puts_nobody_out_of_scope() {
+        let (absent, unknown) = (Unread::Absent("none such".into()), Unread::Unknown("no right".into()));
+        let any = r#"{"required_organizations": ["acme", "globex"]}"#;
+        let all = r#"{"required_organizations": ["acme", "globex"], "required": "all"}"#;
+        for (held, unread, rules, expected) in [
+            (&["acme"][..], &absent, any, None),
+            (&[], &absent, any, Some("undecided: none such")),
+            (&[], &unknown, any, Some("undecided: no right")),
+            (&["acme"], &unknown, all, Some("undecided: no right")),
+            (&[], &absent, all, Some("it is not a member of the organization acme (required_organizations)")),
+        ] {
+            let verdict = verdict(&in_organizations(held, &[("globex", unread.clone())]), &scope(rules));
+            let undecided = verdict.undecided().map(|why| format!("undecided: {why}"));
+            let got = undecided.or(verdict.out().map(str::to_owned));
+            assert_eq!(got.as_deref(), expected, "{held:?} {rules}");
+        }
     }
 
     #[test]

@@ -158,7 +158,12 @@ fn a_user_that_is_surely_disabled_leaves_as_such_while_its_scope_is_not_confirme
     let user = UserState { federation_link: Some("ldap".into()), ..disabled() };
     let presence = Presence::Present(
         user,
-        Verdict::Out { why: "it is in no required group".into(), lacks_group: true, lacks_role: false },
+        Verdict::Out {
+            why: "it is in no required group".into(),
+            lacks_group: true,
+            lacks_role: false,
+            lacks_organization: false,
+        },
     );
     let mut given = leaver(presence, Account { active: false, ..account() });
     given.link_mut().deactivated_by_us = true;
@@ -398,7 +403,12 @@ fn a_leaver_is_removed_only_from_groups_that_usersync_may_change() {
 #[test]
 fn the_stricter_action_is_taken_for_a_disabled_user_out_of_scope() {
     use LeaverAction::{Deactivate, Nothing, RemoveGroups};
-    let out = Verdict::Out { why: "it is elsewhere".into(), lacks_group: false, lacks_role: false };
+    let out = Verdict::Out {
+        why: "it is elsewhere".into(),
+        lacks_group: false,
+        lacks_role: false,
+        lacks_organization: false,
+    };
     let presence = Presence::Present(disabled(), out);
     let table = [
         (Nothing, Nothing, "left: nothing is done (leavers.disabled)"),
