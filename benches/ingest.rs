@@ -216,7 +216,7 @@ async fn server(inbox: Arc<dyn Inbox>) -> Server {
         realm: CONNECTOR.to_owned(),
         targets: vec!["jira".into(), "wiki".into()],
         secrets: Arc::new(secrets),
-        uses_roles: false,
+        uses: usersync::model::Uses::default(),
         removed: false,
     };
     hooks.open(inbox, vec![connector]);

@@ -312,7 +312,7 @@ async fn source(
     (counts, polling): (EventCounts, Polling),
     out: &Out,
 ) -> Part {
-    let diagnosis = client.diagnose(&connector.policy.roles()).await;
+    let diagnosis = client.diagnose(&connector.policy.roles(), &connector.policy.organizations()).await;
     let unreachable = diagnosis.base_url.is_none()
         || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
     let mut notes = diagnosis.notes;

@@ -19,7 +19,7 @@ use super::{
     find_users::{self, MatchedUser},
 };
 use crate::{
-    model::{ConnectorName, Policy, Scope, UserId, UserState},
+    model::{ConnectorName, Granted, Policy, Scope, UserId, UserState},
     plan::Presence,
     policy::Verdict,
     store::Store,
@@ -130,10 +130,15 @@ fn why_in(user: &UserState, scope: &Scope) -> String {
     if *scope == Scope::default() {
         return "all users of the realm are".to_owned();
     }
-    let held = scope.required_roles.iter().filter(|role| user.roles.has(role) == Ok(true));
-    let held: Vec<String> = held.map(ToString::to_string).collect();
-    let by = if held.is_empty() { String::new() } else { format!("; required_roles: {}", held.join(", ")) };
-    format!("it meets the conditions of the policy's scope{by}")
+    let by_role = met("required_roles", &scope.required_roles, &user.roles);
+    let by_organization = met("required_organizations", &scope.required_organizations, &user.organizations);
+    format!("it meets the conditions of the policy's scope{by_role}{by_organization}")
+}
+
+/// Returns which of these required roles or organizations a user has.
+fn met<N: Ord + ToString>(setting: &str, required: &[N], held: &Granted<N>) -> String {
+    let met: Vec<String> = required.iter().filter(|name| held.has(name) == Ok(true)).map(ToString::to_string).collect();
+    if met.is_empty() { String::new() } else { format!("; {setting}: {}", met.join(", ")) }
 }
 
 async fn explain(person: MatchedUser, policy: &Policy, sides: &Sides) -> Explained {
@@ -141,7 +146,7 @@ async fn explain(person: MatchedUser, policy: &Policy, sides: &Sides) -> Explain
     let (scope, why) = match (&mut user, &trouble) {
         (Some(user), _) => match sides.judge(&connector, policy, user.clone()).await {
             Ok(Presence::Present(judged, verdict)) => {
-                user.roles = judged.roles;
+                (user.roles, user.organizations) = (judged.roles, judged.organizations);
                 match verdict {
                     Verdict::In => (InScope::In, why_in(user, &policy.scope)),
                     Verdict::Out { why, .. } => (InScope::Out, why),

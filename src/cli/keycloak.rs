@@ -102,6 +102,9 @@ struct SetupArgs {
     /// Also let the client read roles, which a policy with roles needs
     #[arg(long)]
     view_realm: bool,
+    /// Also let the client read organizations and their members, which a policy with organizations needs
+    #[arg(long)]
+    view_organizations: bool,
     /// File for the client's secret
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
@@ -132,6 +135,7 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let known = args.realm.known(context)?;
     let mut options = args.realm.options(context, &known).await?;
     options.view_realm = args.view_realm;
+    options.view_organizations = args.view_organizations;
     options.address = args.address.map(|address| hook_address(address, &known.name));
     options.sign_events = known.connector.as_ref().is_some_and(|connector| connector.hook_secret.is_some());
     let files = secrets::Files::new(&known, args.client_secret_file, args.hook_secret_file, owner);

@@ -262,7 +262,7 @@ fn hook(connector: &ConnectorConfig) -> HookConnector {
         realm: connector.realm.clone(),
         targets: connector.targets.clone(),
         secrets: Arc::new(HookSecrets::new(standard, p2)),
-        uses_roles: connector.policy.uses_roles(),
+        uses: connector.policy.uses(),
         removed: false,
     }
 }
@@ -292,7 +292,14 @@ async fn removed(config: &Config, store: &dyn Store) -> Result<Vec<HookConnector
         let standard = document.standard.into_iter().map(|reference| reader(&reference.into())).collect();
         let p2 = document.p2.map(|reference| reader(&reference.into()));
         let secrets = Arc::new(HookSecrets::new(standard, p2));
-        HookConnector { name, realm: document.realm, targets: Vec::new(), secrets, uses_roles: false, removed: true }
+        HookConnector {
+            name,
+            realm: document.realm,
+            targets: Vec::new(),
+            secrets,
+            uses: crate::model::Uses::default(),
+            removed: true,
+        }
     };
     Ok(removed.into_iter().map(place).collect())
 }

@@ -306,7 +306,7 @@ mod tests {
     use crate::model::{AttributeRules, Policy};
 
     static NONE: AttributeRules = AttributeRules::new();
-    use crate::model::UserRoles;
+    use crate::model::{UserOrganizations, UserRoles};
 
     fn user(id: &str, username: &str, name: [&str; 2], email: &str) -> UserState {
         UserState {

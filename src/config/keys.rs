@@ -484,7 +484,8 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.scope.required",
         "`any` or `all`",
         Value(r#""any""#),
-        "`any`: one of `required_groups` is enough, and one of `required_roles`; `all`: each is required. If both are set, a user needs both, a group and a role.",
+        "`any`: one of `required_groups` is enough, one of `required_roles`, and one of `required_organizations`; `all`: each is \
+         required. If several of them are set, a user needs a group, a role and an organization.",
     ),
     key(
         "connector.policy.scope.required_roles",
@@ -494,6 +495,15 @@ pub(super) const KEYS: &[Key] = &[
          empty: no requirement. A role of a client is written `CLIENT/ROLE`; in a name, `~/` stands for `/` and `~~` for \
          `~`. A role that does not exist is an error, and nobody is removed because of it. Needs the roles `view-realm` \
          and `view-clients`.",
+    ),
+    key(
+        "connector.policy.scope.required_organizations",
+        "list of organizations",
+        Value("[]"),
+        "Organizations of the realm that a user must be a member of, such as `[\"acme\"]`; empty: no requirement. Written by \
+         alias, which Keycloak never changes, or by name; an organization with this alias comes first. An organization \
+         that is disabled keeps its members. One that does not exist is an error, and nobody is removed because of it. \
+         Needs the role `view-organizations`; before Keycloak 26.7, `manage-realm`.",
     ),
     key(
         "connector.policy.scope.excluded_roles",

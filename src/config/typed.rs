@@ -14,7 +14,7 @@ use super::{
     suggest::did_you_mean,
     values::{Wrong, kind_of, quoted},
 };
-use crate::model::{LeaverRules, PatternError, RoleNameError, TemplateError};
+use crate::model::{LeaverRules, OrganizationNameError, PatternError, RoleNameError, TemplateError};
 
 /// Reads the table under this key, the default if it is missing, and whether it is valid; all errors are reported.
 pub(super) fn typed<T>(table: &Table<'_>, key: &'static str, help: &str) -> Option<(T, bool)>
@@ -149,6 +149,9 @@ fn explain(message: &str) -> Wrong {
     }
     if first_line.starts_with(RoleNameError::PREFIX) {
         return Wrong::new(first_line).help("as \"staff\" for a role of the realm, \"jira/user\" for one of a client");
+    }
+    if first_line.starts_with(OrganizationNameError::PREFIX) {
+        return Wrong::new(first_line).help("write its alias, as \"acme\", or its name");
     }
     if let Some(missing) = first_line.strip_prefix("missing field ") {
         return Wrong::new(format!("there is no {missing}"));

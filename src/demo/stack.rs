@@ -301,7 +301,7 @@ impl Site {
             realm: self.source.realm.clone(),
             targets: self.targets(),
             secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
-            uses_roles: self.options.policy.uses_roles(),
+            uses: self.options.policy.uses(),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);

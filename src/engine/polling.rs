@@ -208,7 +208,7 @@ impl Engine {
         let mut newest = before.newest.clone();
         let mut next = Some(before.begin(now, overlap));
         while let Some(at) = next {
-            let page = connector.source.stored_events(log, at, connector.policy.uses_roles()).await?;
+            let page = connector.source.stored_events(log, at, connector.policy.uses()).await?;
             next = page.next;
             let read = poller.read.entry(log).or_default();
             let mut fresh = Vec::new();

@@ -1,5 +1,5 @@
 //! A source that applies the policy's rules for groups (their names, memberships in the groups above, and constant
-//! groups), and reads the roles that the policy names.
+//! groups), and reads the roles and organizations that the policy names.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,10 +12,13 @@ use parking_lot::Mutex;
 use usersync_clients::meter::CallMeter;
 
 use crate::{
-    keycloak::{EventPage, Federation, FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    keycloak::{
+        EventPage, Federation, FullListing, OnProgress, OrganizationMembers, RoleHolders, Source, SourceError,
+        SourceInfo,
+    },
     model::{
-        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, Packed, Policy,
-        RoleName, UserId, UserRoles, UserState, path_names,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupRules, GroupState, IdSet, OrganizationName,
+        Packed, Policy, RoleName, UserId, UserOrganizations, UserRoles, UserState, Uses, path_names,
     },
     policy,
 };
@@ -23,12 +26,23 @@ use crate::{
 struct RuledGroups {
     source: Arc<dyn Source>,
     rules: GroupRules,
-    /// The roles that the policy names.
-    roles: BTreeSet<RoleName>,
+    named: Named,
     known: KnownPaths,
     /// Ids of groups by the name that a template gives them, in lower case; `None`: the groups were not listed yet. Each
     /// is confirmed by a read before it is used.
     by_name: Mutex<Option<HashMap<String, BTreeSet<GroupId>>>>,
+}
+
+/// The roles and organizations that the policy names.
+struct Named {
+    roles: BTreeSet<RoleName>,
+    organizations: BTreeSet<OrganizationName>,
+}
+
+impl Named {
+    fn of(policy: &Policy) -> Self {
+        Self { roles: policy.roles(), organizations: policy.organizations() }
+    }
 }
 
 /// Ids of groups by path. Each is confirmed by a read before it is used.
@@ -37,43 +51,42 @@ type KnownPaths = Mutex<HashMap<String, GroupId>>;
 /// Returns the source with the policy's rules applied, or the source itself if they change nothing. `reads_attributes`:
 /// whether the rules of any target of the connector need the attributes of groups. They are dropped once they are used.
 pub fn with_policy(source: Arc<dyn Source>, policy: &Policy, reads_attributes: bool) -> Arc<dyn Source> {
-    let (rules, roles) = (&policy.groups, policy.roles());
+    let (rules, named) = (&policy.groups, Named::of(policy));
     if reads_attributes {
         source.read_group_attributes();
     }
     let ruled = policy::shapes_groups(rules) || rules.counts_subgroups() || !rules.constant.is_empty();
-    if ruled || reads_attributes || !roles.is_empty() {
+    if ruled || reads_attributes || !(named.roles.is_empty() && named.organizations.is_empty()) {
         let rules = rules.clone();
-        Arc::new(RuledGroups { source, rules, roles, known: Mutex::default(), by_name: Mutex::default() })
+        Arc::new(RuledGroups { source, rules, named, known: Mutex::default(), by_name: Mutex::default() })
     } else {
         source
     }
 }
 
-/// Returns a user as read, with the groups that the rules give it and their names, and with its roles.
+/// Returns a user as read, with the groups that the rules give it and their names, and with its roles and organizations.
 pub(super) async fn ruled_user(
     source: &dyn Source,
     policy: &Policy,
     user: UserState,
 ) -> Result<UserState, SourceError> {
     let user = apply(source, &policy.groups, &KnownPaths::default(), user).await?;
-    with_roles(source, &policy.roles(), user).await
+    with_named(source, &Named::of(policy), user).await
 }
 
-/// Returns a user as read, with those of these roles that it has.
-async fn with_roles(
-    source: &dyn Source,
-    roles: &BTreeSet<RoleName>,
-    user: UserState,
-) -> Result<UserState, SourceError> {
-    if roles.is_empty() {
-        return Ok(user);
+/// Returns a user as read, with those of these roles that it has and those of these organizations that it is a member of.
+async fn with_named(source: &dyn Source, named: &Named, mut user: UserState) -> Result<UserState, SourceError> {
+    if !named.roles.is_empty() {
+        let Some(roles) = source.roles_of(&user.id, &named.roles).await? else {
+            let text = format!("user {} disappeared while its roles were read; usersync reads it again", user.id);
+            return Err(SourceError { class: ErrorClass::Transient, text, retry_after: None });
+        };
+        user.roles = roles;
     }
-    let Some(roles) = source.roles_of(&user.id, roles).await? else {
-        let text = format!("user {} disappeared while its roles were read; usersync reads it again", user.id);
-        return Err(SourceError { class: ErrorClass::Transient, text, retry_after: None });
-    };
-    Ok(UserState { roles, ..user })
+    if !named.organizations.is_empty() {
+        user.organizations = source.organizations_of(&user.id, &named.organizations).await?;
+    }
+    Ok(user)
 }
 
 async fn apply(
@@ -198,8 +211,8 @@ impl Source for RuledGroups {
         self.source.time().await
     }
 
-    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
-        self.source.stored_events(log, from, uses_roles).await
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses: Uses) -> Result<EventPage, SourceError> {
+        self.source.stored_events(log, from, uses).await
     }
 
     async fn stores_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
@@ -214,7 +227,7 @@ impl Source for RuledGroups {
         match self.source.user(id).await? {
             Some(user) => {
                 let user = apply(self.source.as_ref(), &self.rules, &self.known, user).await?;
-                Ok(Some(with_roles(self.source.as_ref(), &self.roles, user).await?))
+                Ok(Some(with_named(self.source.as_ref(), &self.named, user).await?))
             }
             None => Ok(None),
         }
@@ -230,6 +243,21 @@ impl Source for RuledGroups {
 
     async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
         self.source.role_holders(roles).await
+    }
+
+    async fn organizations_of(
+        &self,
+        id: &UserId,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<UserOrganizations, SourceError> {
+        self.source.organizations_of(id, organizations).await
+    }
+
+    async fn organization_members(
+        &self,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<OrganizationMembers, SourceError> {
+        self.source.organization_members(organizations).await
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {

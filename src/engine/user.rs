@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Account, AccountId, Action, AdoptRule, ById, Link, MatchedBy, NewApprovalItem, Operation, Subject, Unsupported,
-        UserId, UserState, Written,
+        Account, AccountId, Action, AdoptRule, ById, Link, MatchedBy, NewApprovalItem, Operation, Priority, Subject,
+        Unsupported, UserId, UserState, Written,
     },
     plan::{
         self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
@@ -95,6 +95,12 @@ impl Engine {
         rules: &RunRules,
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
+        if let Some(login) = id.login() {
+            return match case.raise_named(login).await {
+                Ok(()) => case.complete().await,
+                Err(error) => Err(case.unfinished(error)),
+            };
+        }
         let Walked { view, expected, fingerprint, same_login_as, same_account_as, group_work: _ } = walked;
         (case.same_login_as, case.same_account_as) = (same_login_as, same_account_as);
         case.suspect(&expected);
@@ -121,6 +127,12 @@ impl Engine {
 }
 
 impl Case<'_> {
+    /// Raises the task of the user with this login. Keycloak does not name the id in each event.
+    async fn raise_named(&self, login: &str) -> Result<(), WorkError> {
+        let users = self.connector.source.users_named(login).await?;
+        self.raise(users.into_iter().map(Subject::User).collect(), Priority::Event).await
+    }
+
     /// Reconciles the user. Returns `true` if all is done and the claim is to be completed, `false` if the claim was
     /// released.
     async fn reconcile_user(&mut self, id: &UserId, view: Option<View>) -> Result<bool, WorkError> {

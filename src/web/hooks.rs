@@ -31,7 +31,7 @@ use crate::{
         decode::{DecodeContext, DecodeError, decode},
         signature::{SignatureError, SignatureHeaders},
     },
-    model::{ConnectorName, EventOutcome, RefusalReason, TargetName},
+    model::{ConnectorName, EventOutcome, RefusalReason, TargetName, Uses},
     store::Inbox,
     telemetry::{Health, Metrics, metrics::EventFate},
 };
@@ -57,8 +57,8 @@ pub struct HookConnector {
     pub targets: Vec<TargetName>,
     /// The secrets that its events are signed with.
     pub secrets: Arc<HookSecrets>,
-    /// Whether its policy depends on roles.
-    pub uses_roles: bool,
+    /// What its policy depends on.
+    pub uses: Uses,
     /// Whether the connector was removed: senders receive 410 Gone.
     pub removed: bool,
 }
@@ -248,8 +248,8 @@ impl Hooks {
         if !is_json(headers) {
             return Err(Refused::MediaType);
         }
-        let HookConnector { realm, uses_roles, .. } = &place.connector;
-        let context = DecodeContext { uses_roles: *uses_roles, ..DecodeContext::new(realm, now) };
+        let HookConnector { realm, uses, .. } = &place.connector;
+        let context = DecodeContext { uses: *uses, ..DecodeContext::new(realm, now) };
         let events = decode(verified, &context).map_err(Refused::NotAnEvent)?;
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
         let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {

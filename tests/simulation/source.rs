@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use usersync::{
-    keycloak::{FullListing, OnProgress, RoleHolders, Source, SourceError, SourceInfo},
+    keycloak::{FullListing, OnProgress, OrganizationMembers, RoleHolders, Source, SourceError, SourceInfo},
     model::{
-        ErrorClass, GroupId, GroupState, Packed, ReadEvidence, RoleName, SourceIdentity, UserId, UserRoles, UserState,
+        ErrorClass, GroupId, GroupState, OrganizationName, Packed, ReadEvidence, RoleName, SourceIdentity, UserId,
+        UserOrganizations, UserRoles, UserState,
     },
 };
 
@@ -70,6 +71,18 @@ impl Source for SimulatedSource {
 
     async fn role_holders(&self, _: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
         Ok(RoleHolders::default())
+    }
+
+    async fn organizations_of(
+        &self,
+        _: &UserId,
+        _: &BTreeSet<OrganizationName>,
+    ) -> Result<UserOrganizations, SourceError> {
+        Ok(UserOrganizations::default())
+    }
+
+    async fn organization_members(&self, _: &BTreeSet<OrganizationName>) -> Result<OrganizationMembers, SourceError> {
+        Ok(OrganizationMembers::default())
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {

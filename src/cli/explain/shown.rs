@@ -60,8 +60,13 @@ fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
         // Only those that the policy names are read.
         held => format!(", with {}", some(roles.iter().map(String::as_str), 8, held)),
     };
+    let organizations: Vec<String> = user.organizations.held.iter().map(ToString::to_string).collect();
+    let organizations = match organizations.len() {
+        0 => String::new(),
+        held => format!(", member of {}", some(organizations.iter().map(String::as_str), 8, held)),
+    };
     format!(
-        "{}   {}   id {}   {enabled}, {origin}, {groups}{roles}   connector {}",
+        "{}   {}   id {}   {enabled}, {origin}, {groups}{roles}{organizations}   connector {}",
         out.strong(&user.username),
         known.join(", "),
         explained.id,

@@ -53,7 +53,7 @@ impl Run<'_> {
             || failed
             || source.users_incomplete.is_some()
             || source.groups_incomplete.is_some()
-            || source.unread_roles().next().is_some()
+            || source.unread_holders().next().is_some()
         {
             return None;
         }

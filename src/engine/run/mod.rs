@@ -10,6 +10,7 @@ mod empty;
 mod evidence;
 mod follow;
 mod groups;
+mod holders;
 mod listed;
 mod logins;
 mod members;
@@ -19,7 +20,6 @@ mod own_groups;
 mod pages;
 mod providers;
 mod report;
-mod roles;
 mod same_accounts;
 mod same_logins;
 mod scope_walk;
@@ -476,8 +476,8 @@ impl Run<'_> {
         });
         self.report.unconfirmed.extend_once(unconfirmed);
         self.report.unconfirmed.extend_once(source.absent_groups.iter().cloned());
-        self.report.unconfirmed.extend_once(source.unread_roles());
-        let known: Vec<String> = source.absent_groups.iter().cloned().chain(source.unread_roles()).collect();
+        self.report.unconfirmed.extend_once(source.unread_holders());
+        let known: Vec<String> = source.absent_groups.iter().cloned().chain(source.unread_holders()).collect();
         self.report.unconfirmed.extend_once(std::mem::take(&mut self.undecided).sentences(&known));
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));

@@ -25,8 +25,8 @@ const NAMES: usize = 20;
 pub(super) type Lacking = BTreeMap<String, Vec<String>>;
 
 impl Run<'_> {
-    /// Reads the own groups and roles of linked users that lack a membership which usersync granted or the target shows,
-    /// or a group or role that the scope requires. An incomplete list would have that membership or the user removed, or
+    /// Reads the own groups, roles and organizations of linked users that lack a membership which usersync granted or the
+    /// target shows, or a group, role or organization that the scope requires. An incomplete list would have that membership or the user removed, or
     /// would prevent that the membership is granted again.
     pub(super) async fn confirm_memberships(
         &mut self,
@@ -53,7 +53,8 @@ impl Run<'_> {
                 }
             })
             .buffered(self.connector.parallel.max(1));
-        let (mut lacking, mut lacking_roles) = (Lacking::default(), Lacking::default());
+        let mut lacking = Lacking::default();
+        let (mut lacking_roles, mut lacking_organizations) = (Lacking::default(), Lacking::default());
         while let Some((place, read)) = reads.next().await {
             let read = read?;
             let exists = read.as_ref().ok().map(Option::is_some);
@@ -72,6 +73,12 @@ impl Run<'_> {
                     for role in user.roles.held.iter().filter(is_unlisted) {
                         lacking_roles.entry(role.to_string()).or_default().push(user.username.clone());
                     }
+                    for organization in &user.organizations.held {
+                        if listed.organizations.has(organization) == Ok(false) {
+                            let logins = lacking_organizations.entry(organization.to_string()).or_default();
+                            logins.push(user.username.clone());
+                        }
+                    }
                     source.replace(place, user);
                 }
                 // Gone since it was listed: removals are read again before they are sent.
@@ -87,6 +94,13 @@ impl Run<'_> {
             format!(
                 "role {role}: Keycloak's list of its holders lacks {}, whose own roles contain it. These users keep what \
                  the role gives them; others may be missing",
+                some(&logins)
+            )
+        }));
+        self.report.unconfirmed.extend_once(lacking_organizations.into_iter().map(|(organization, logins)| {
+            format!(
+                "organization {organization}: Keycloak's member list lacks {}, whose own organizations contain it. These \
+                 users stay in scope; others may be missing",
                 some(&logins)
             )
         }));
@@ -129,8 +143,9 @@ fn is_contradicted(
 ) -> bool {
     let leavers = &policy.leavers;
     match policy::verdict(user, &policy.scope) {
-        Verdict::Out { lacks_group, lacks_role, .. }
-            if (lacks_group || lacks_role) && (user.enabled || leavers.out_of_scope > leavers.disabled) =>
+        Verdict::Out { lacks_group, lacks_role, lacks_organization, .. }
+            if (lacks_group || lacks_role || lacks_organization)
+                && (user.enabled || leavers.out_of_scope > leavers.disabled) =>
         {
             let account = target.link(&user.id).and_then(|link| target.account(&link.account));
             return account.is_some_and(|account| loses(&account, leavers.out_of_scope));

@@ -93,7 +93,7 @@ impl Run<'_> {
             || self.rereads
             || !self.silent.is_empty()
             || source.failed.iter().any(failed)
-            || source.unread_roles().next().is_some()
+            || source.unread_holders().next().is_some()
     }
 
     /// Returns the target groups whose unmanaged members the policy does not simply keep.

@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 use super::{
     RunOptions,
     counted::{self, Recorded, Whole},
+    holders::WalkedHolders,
     logins::{Found, Logins, Owners, Values},
     members::{self, GroupRead, Reading},
     memberships::{Memberships, Rows},
     pages::Pages,
-    roles::WalkedRoles,
     scope_walk::{MemberList, WalkedUsers},
 };
 use crate::{
@@ -29,8 +29,9 @@ use crate::{
     keycloak::{FullListing, SourceError},
     model::{
         Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
-        GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObjectKind, ObservationSeq, Operation, Packed,
-        Pair, ReadEvidence, SideEvidence, Subject, TargetGroupId, Unsupported, UserId, UserState, number,
+        GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObjectKind, ObservationSeq, Operation,
+        OrganizationName, Packed, Pair, ReadEvidence, RoleName, SideEvidence, Subject, TargetGroupId, Unsupported,
+        UserId, UserState, number,
     },
     plan::{self, Candidate, GroupTable, NameHolder, Owner},
     policy::{self, Search},
@@ -52,7 +53,9 @@ pub(super) struct SourceWalk {
     above: Vec<Vec<Arc<GroupState>>>,
     memberships: Memberships,
     /// The roles that the policy names.
-    roles: WalkedRoles,
+    roles: WalkedHolders<RoleName>,
+    /// The organizations that the policy names.
+    organizations: WalkedHolders<OrganizationName>,
     /// Whether users outside the required groups were not read.
     pub only_scope: bool,
     /// Users and groups that exist but could not be read, each with its error.
@@ -146,7 +149,8 @@ impl Engine {
             joined: Vec::new(),
             above: Vec::new(),
             memberships: Memberships::default(),
-            roles: WalkedRoles::default(),
+            roles: WalkedHolders::default(),
+            organizations: WalkedHolders::default(),
             only_scope,
             failed: Vec::new(),
             failed_ids: IdSet::default(),
@@ -176,7 +180,14 @@ impl Engine {
             let mut holders = connector.source.role_holders(&connector.policy.roles()).await?;
             walk.evidence.add(ObjectKind::RoleHolders, &holders.evidence);
             holders.lacks.take().into_iter().for_each(|right| walk.evidence.lacks(right));
-            walk.roles = WalkedRoles::new(holders, &walk.users, &walk.joined, &walk.groups);
+            walk.roles = WalkedHolders::new(holders, &walk.users, &walk.joined, &walk.groups);
+        }
+        let organizations = connector.policy.organizations();
+        if !organizations.is_empty() {
+            let mut members = connector.source.organization_members(&organizations).await?;
+            walk.evidence.add(ObjectKind::OrganizationMembers, &members.evidence);
+            members.lacks.take().into_iter().for_each(|right| walk.evidence.lacks(right));
+            walk.organizations = WalkedHolders::new(members, &walk.users, &[], &[]);
         }
         // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
@@ -660,7 +671,7 @@ impl SourceWalk {
         self.completed(place, self.users.get(place))
     }
 
-    /// Adds the groups and roles to the listed user at an index.
+    /// Adds the groups, roles and organizations to the listed user at an index.
     fn completed(&self, place: usize, user: UserState) -> UserState {
         if let Some(user) = self.read_again.get(&place) {
             return user.clone();
@@ -668,7 +679,8 @@ impl SourceWalk {
         let groups = self.memberships.of(place).map(|group| Arc::clone(&self.joined[group as usize])).collect();
         let parent_groups = if self.above.is_empty() { Vec::new() } else { self.groups_above(place) };
         let roles = self.roles.of(place, user.id.as_str(), self.memberships.of(place));
-        UserState { groups, parent_groups, roles, ..user }
+        let organizations = self.organizations.of(place, user.id.as_str(), std::iter::empty());
+        UserState { groups, parent_groups, roles, organizations, ..user }
     }
 
     /// Returns the groups above the direct groups of the user at an index.
@@ -708,9 +720,10 @@ impl SourceWalk {
         }
     }
 
-    /// Returns why roles that the policy names may have other holders than those that were read.
-    pub fn unread_roles(&self) -> impl Iterator<Item = String> {
-        self.roles.unread()
+    /// Returns why roles that the policy names may have other holders, and organizations other members, than those that
+    /// were read.
+    pub fn unread_holders(&self) -> impl Iterator<Item = String> {
+        self.roles.unread().chain(self.organizations.unread())
     }
 
     /// Returns the ids of the groups that were listed.

@@ -47,7 +47,7 @@ fn connector(name: &str, removed: bool, secrets: &[&str], p2: Option<&str>) -> H
         realm: "acme".to_owned(),
         targets: vec!["jira".into()],
         secrets: Arc::new(HookSecrets::new(secrets.iter().map(|one| reads(one)).collect(), p2.map(reads))),
-        uses_roles: false,
+        uses: usersync::model::Uses::default(),
         removed,
     }
 }

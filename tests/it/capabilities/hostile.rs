@@ -150,7 +150,7 @@ async fn a_signed_sender_gets_through_ten_thousand_hostile_connections() {
         realm: "acme".to_owned(),
         targets: vec!["jira".into()],
         secrets: Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(HOOK_SECRET.to_owned().into()))], None)),
-        uses_roles: false,
+        uses: usersync::model::Uses::default(),
         removed: false,
     };
     hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);

@@ -379,6 +379,11 @@ fn each_mistake_has_its_location_and_its_message() {
              several slashes; write ~/ for a slash in a name",
         ),
         (
+            with_connector("policy.scope.required_organizations = [\"acme\", \"\"]"),
+            "usersync.toml:13:31: connector acme: policy.scope.required_organizations: this organization is invalid: it is \
+             empty",
+        ),
+        (
             with_connector("policy.scope.excluded_roles = \"staff\""),
             "usersync.toml:13:31: connector acme: policy.scope.excluded_roles: a list is expected",
         ),

@@ -81,7 +81,7 @@ async fn a_realm_is_set_up_read_and_restored() {
     let source = source(&realm, None, "usersync", &done.client_secret, 500);
     let info = source.identify().await.unwrap();
     assert!(info.identity.issuer.ends_with(&format!("/realms/{}", realm.name)));
-    let found = source.diagnose(&BTreeSet::new()).await;
+    let found = source.diagnose(&BTreeSet::new(), &BTreeSet::new()).await;
     for (about, state) in [
         ("reached", NoteState::Ok),
         ("sign-in", NoteState::Ok),
@@ -137,7 +137,7 @@ async fn a_client_of_master_reads_another_realm() {
     let source = source(&realm, Some("master"), &client, &secret, 500);
     assert!(source.identify().await.unwrap().identity.issuer.ends_with("/realms/master"));
     assert_eq!(source.user_count().await, Ok(0));
-    let found = source.diagnose(&BTreeSet::new()).await;
+    let found = source.diagnose(&BTreeSet::new(), &BTreeSet::new()).await;
     assert!(found.notes.iter().all(|note| note.state != NoteState::No), "{:?}", found.notes);
     assert_eq!(setup.test_event().await.unwrap().kind, "UPDATE REALM_ROLE");
     let plan = setup.plan_removal().await.unwrap();
@@ -220,7 +220,7 @@ async fn stored_events_are_read_by_time_or_refused_with_a_reason() {
         let user = realm.post("users", &json!({"username": format!("user{n}"), "enabled": true})).await;
         made.insert(Subject::user(user.as_str()));
     }
-    match source.stored_events(EventLog::Admin, from, false).await {
+    match source.stored_events(EventLog::Admin, from, Uses::default()).await {
         Ok(page) => {
             let found: BTreeSet<_> = page.events.iter().flat_map(|event| event.hints.clone()).collect();
             assert!(found.is_superset(&made), "{found:?}");
@@ -228,7 +228,7 @@ async fn stored_events_are_read_by_time_or_refused_with_a_reason() {
             assert_eq!((ids.len(), page.next), (page.events.len(), None), "each event has its own id");
             let stored = realm.get("admin-events?max=1000").await;
             assert!(stored.as_array().unwrap().iter().all(|event| ids.contains(text(&event["id"]))), "all are read");
-            let user_events = source.stored_events(EventLog::User, from, false).await.unwrap();
+            let user_events = source.stored_events(EventLog::User, from, Uses::default()).await.unwrap();
             assert_eq!(user_events.events, [], "a token request is not read");
         }
         // Before 26.2.
@@ -256,7 +256,7 @@ async fn missing_permissions_are_reported_and_never_mistaken_for_an_empty_realm(
     let error = bare.users(&|_, _| {}).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Forbidden);
     assert!(error.text.contains("lacks the role view-users") && error.text.contains("realm-management"), "{error}");
-    let found = bare.diagnose(&BTreeSet::new()).await;
+    let found = bare.diagnose(&BTreeSet::new(), &BTreeSet::new()).await;
     assert!(found.notes.iter().any(|note| note.about == "read events" && note.text.contains("view-events is missing")));
 
     realm.roles("usersync", "POST", &["query-users", "query-groups", "manage-users"]).await;

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    EventPage, Federation, FullListing, KeycloakSource, RoleHolders, Source, SourceError, SourceInfo,
+    EventPage, Federation, FullListing, KeycloakSource, OrganizationMembers, RoleHolders, Source, SourceError,
+    SourceInfo,
     fault::{self, Asked},
     pages::{Collect, Paged},
     requests::{GROUP_GONE, Listing, USER_GONE},
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, Packed, RoleName, SourceIdentity,
-        UserId, UserRoles, UserState,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, OrganizationName, Packed, RoleName,
+        SourceIdentity, UserId, UserOrganizations, UserRoles, UserState, Uses,
     },
 };
 
@@ -125,8 +126,8 @@ impl Source for KeycloakSource {
         self.keycloak_time().await
     }
 
-    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
-        self.read_stored_events(log, from, uses_roles).await
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses: Uses) -> Result<EventPage, SourceError> {
+        self.read_stored_events(log, from, uses).await
     }
 
     async fn stores_event(&self, log: EventLog, event: &EventMark) -> Result<bool, SourceError> {
@@ -163,6 +164,21 @@ impl Source for KeycloakSource {
 
     async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError> {
         self.holders(roles).await
+    }
+
+    async fn organizations_of(
+        &self,
+        id: &UserId,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<UserOrganizations, SourceError> {
+        self.organizations_of_user(id, organizations).await
+    }
+
+    async fn organization_members(
+        &self,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<OrganizationMembers, SourceError> {
+        self.members_of_organizations(organizations).await
     }
 
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {

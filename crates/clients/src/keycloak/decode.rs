@@ -20,7 +20,7 @@ use self::{
     table::{Facts, Verdict, verdict},
 };
 use super::signature::Verified;
-use crate::model::{EventOutcome, NewEvent};
+use crate::model::{EventOutcome, NewEvent, Uses};
 
 /// Maximum number of events in one request.
 pub const MOST_EVENTS: usize = 1000;
@@ -40,14 +40,14 @@ pub struct DecodeContext<'a> {
     pub realm: &'a str,
     /// The current time.
     pub now: Timestamp,
-    /// Whether the connector's policy depends on roles. If not, events about them cause no work.
-    pub uses_roles: bool,
+    /// What the connector's policy depends on. Events about the rest cause no work.
+    pub uses: Uses,
 }
 
 impl<'a> DecodeContext<'a> {
-    /// Creates a context for this realm and time, for a policy that does not depend on roles.
+    /// Creates a context for this realm and time, for a policy that depends on neither roles nor organizations.
     pub fn new(realm: &'a str, now: Timestamp) -> Self {
-        Self { realm, now, uses_roles: false }
+        Self { realm, now, uses: Uses::default() }
     }
 }
 
@@ -176,7 +176,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     let read = Read::from(&item);
     let verdict = match other_realm(&item, context) {
         Some(realm) => Err(format!("it belongs to realm {realm}")),
-        None => Ok(verdict(&Facts { uses_roles: context.uses_roles, ..read.facts() })),
+        None => Ok(verdict(&Facts { uses: context.uses, ..read.facts() })),
     };
     let (Verdict { hints, may_remove, wants_run, ignored }, elsewhere) = match verdict {
         Ok(verdict) => (verdict, None),
@@ -248,6 +248,7 @@ struct Read<'a> {
     resource: Cow<'a, str>,
     path: &'a str,
     user: Option<&'a str>,
+    login: Option<&'a str>,
     object: Option<Cow<'a, str>>,
     provider_type: Option<String>,
     brokered: bool,
@@ -277,6 +278,7 @@ impl<'a> Read<'a> {
             resource,
             path,
             user,
+            login: login(item),
             object,
             provider_type,
             brokered,
@@ -291,13 +293,14 @@ impl<'a> Read<'a> {
             resource: &self.resource,
             path: self.path,
             user: self.user,
+            login: self.login,
             object: self.object.as_deref(),
             provider_type: self.provider_type.as_deref(),
             brokered: self.brokered,
             failed: self.failed,
             from_listener: self.from_listener,
             is_model: self.is_model,
-            uses_roles: false,
+            uses: Uses::default(),
         }
     }
 
@@ -342,6 +345,12 @@ fn user<'a>(item: &'a Json<'_>, kind: &str, is_user_event: bool, from_listener: 
         (true, _) | (_, true) => item.text("userId"),
         (false, false) => None,
     }
+}
+
+/// Returns the login of the user that an admin event is about: in the details, or in the listener's own form.
+fn login<'a>(item: &'a Json<'_>) -> Option<&'a str> {
+    let reported = item.get("details").and_then(|details| details.text("username"));
+    reported.or_else(|| item.text("username")).filter(|login| !login.is_empty() && login.len() <= LONGEST_ID)
 }
 
 /// Returns the event's own members, else parses `admin.USER-CREATE` or `USER-CREATE`.

@@ -12,7 +12,7 @@ use super::{
     wire::{EventsConfig, Group, User},
 };
 use crate::{
-    model::{ErrorClass, RoleName},
+    model::{ErrorClass, OrganizationName, RoleName},
     targets::{Note, NoteState},
 };
 
@@ -40,9 +40,9 @@ impl Diagnosis {
 }
 
 impl KeycloakSource {
-    /// Checks every requirement and every recommendation, and whether these roles of the policy can be read. Changes
-    /// nothing.
-    pub async fn diagnose(&self, roles: &BTreeSet<RoleName>) -> Diagnosis {
+    /// Checks every requirement and every recommendation, and whether these roles and organizations of the policy can be
+    /// read. Changes nothing.
+    pub async fn diagnose(&self, roles: &BTreeSet<RoleName>, organizations: &BTreeSet<OrganizationName>) -> Diagnosis {
         let mut found = Diagnosis { base_url: None, version: None, notes: Vec::new() };
         match self.base().await {
             Ok(base) => found.base_url = Some(base.to_string()),
@@ -65,6 +65,9 @@ impl KeycloakSource {
         self.group_lines(&mut found, blind).await;
         if !roles.is_empty() {
             self.role_lines(&mut found, roles).await;
+        }
+        if !organizations.is_empty() {
+            self.organization_lines(&mut found, organizations).await;
         }
         self.rights(&mut found, &token);
         self.events(&mut found).await;
@@ -152,6 +155,18 @@ impl KeycloakSource {
                 found.say(NoteState::Ok, "read roles", format!("{roles} of the policy"));
             }
             Ok(absent) => absent.into_iter().for_each(|why| found.say(NoteState::No, "read roles", why)),
+        }
+    }
+
+    async fn organization_lines(&self, found: &mut Diagnosis, organizations: &BTreeSet<OrganizationName>) {
+        const ABOUT: &str = "organizations";
+        match self.unreadable_organizations(organizations).await {
+            Err(error) => found.say(NoteState::No, ABOUT, error.text),
+            Ok(absent) if absent.is_empty() => {
+                let organizations = crate::model::count(organizations.len(), "organization", "organizations");
+                found.say(NoteState::Ok, ABOUT, format!("{organizations} of the policy, with their members"));
+            }
+            Ok(absent) => absent.into_iter().for_each(|why| found.say(NoteState::No, ABOUT, why)),
         }
     }
 

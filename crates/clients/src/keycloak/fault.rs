@@ -15,6 +15,9 @@ use crate::{
     model::ErrorClass,
 };
 
+/// Start of Keycloak's answer to all requests about organizations in a realm that has turned them off.
+const ORGANIZATIONS_OFF: &str = "Organizations not enabled";
+
 pub(super) fn error(class: ErrorClass, text: impl Into<String>) -> SourceError {
     SourceError { class, text: text.into(), retry_after: None }
 }
@@ -30,6 +33,7 @@ pub(super) enum Asked {
     Groups,
     Roles,
     Clients,
+    Organizations,
     Events,
     Realm,
     Server,
@@ -44,6 +48,7 @@ impl Asked {
             Self::Events => Some("view-events"),
             Self::Realm | Self::Roles => Some("view-realm"),
             Self::Clients => Some("view-clients"),
+            Self::Organizations => Some("view-organizations"),
             Self::Server | Self::Token => None,
         }
     }
@@ -56,6 +61,7 @@ impl fmt::Display for Asked {
             Self::Groups => "groups",
             Self::Roles => "roles",
             Self::Clients => "clients and their roles",
+            Self::Organizations => "organizations",
             Self::Events => "events",
             Self::Realm => "the realm",
             Self::Server => "the server's information",
@@ -108,6 +114,15 @@ impl Names {
             StatusCode::NOT_FOUND if reported.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
                 no_realm(realm, base)
             }
+            StatusCode::NOT_FOUND if reported.as_deref().is_some_and(|text| text.starts_with(ORGANIZATIONS_OFF)) => {
+                error(
+                    ErrorClass::Permanent,
+                    format!(
+                        "realm {realm} at {base}: organizations are turned off in this realm. Turn them on (Realm \
+                         settings, General, Organizations), or remove required_organizations from the policy's scope"
+                    ),
+                )
+            }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => transient(format!(
                 "realm {realm} at {base}: the proxy requires authentication (407). {}",
                 PROXY_SIGN_IN.trim_end_matches('.')
@@ -149,14 +164,25 @@ impl Names {
         error(ErrorClass::Forbidden, self.forbidden(asked, base))
     }
 
+    /// Returns which role is missing, and how to grant it.
+    pub fn grant(&self, asked: Asked, role: &str) -> String {
+        let Self { token_realm, client_id, rights_client, .. } = self;
+        let (older, option) = match asked {
+            Asked::Organizations => (" (before Keycloak 26.7: manage-realm)", " --view-organizations"),
+            _ => ("", ""),
+        };
+        format!(
+            "Client {client_id} lacks the role {role}{older}. Grant it: realm {token_realm}, Clients, {client_id}, \
+             Service account roles, {rights_client} > {role}; or usersync keycloak setup{option}"
+        )
+    }
+
     fn forbidden(&self, asked: Asked, base: &Base) -> String {
-        let Self { realm, token_realm, client_id, rights_client } = self;
+        let realm = &self.realm;
         match asked.role() {
-            Some(role) => format!(
-                "realm {realm} at {base}: 403 when reading {asked}. Client {client_id} lacks the role {role}. Grant \
-                 it: realm {token_realm}, Clients, {client_id}, Service account roles, {rights_client} > {role}; or \
-                 usersync keycloak setup"
-            ),
+            Some(role) => {
+                format!("realm {realm} at {base}: 403 when reading {asked}. {}", self.grant(asked, role))
+            }
             None => {
                 format!(
                     "realm {realm} at {base}: 403 when reading {asked}. A proxy in front of Keycloak may have \
@@ -211,10 +237,11 @@ pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
     )
 }
 
-/// Returns Keycloak's own error text, `{"error": …}`, if the body has that form.
+/// Returns Keycloak's own error text, `{"error": …}` or `{"errorMessage": …}`, if the body has that form.
 pub(super) fn reported(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
+        #[serde(alias = "errorMessage")]
         error: String,
     }
     serde_json::from_slice::<ErrorBody>(body).ok().map(|reported| reported.error)

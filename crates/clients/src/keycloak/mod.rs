@@ -9,6 +9,7 @@ mod fault;
 mod federation;
 mod groups;
 mod http;
+mod organizations;
 mod pages;
 mod parts;
 mod realm_settings;
@@ -30,6 +31,6 @@ pub use realm_settings::{DIRECTORY_EVENTS, KEY_ATTRIBUTE, LISTENER};
 pub use requests::KeycloakSource;
 pub use settings::{Connection, KeycloakSettings, TimeOuts};
 pub use source::{
-    EventPage, Federation, FullListing, Holders, OnProgress, ProviderContact, RoleHolders, Source, SourceError,
-    SourceInfo, Unreadable,
+    AllHolders, EventPage, Federation, FullListing, Holders, OnProgress, OrganizationMembers, ProviderContact,
+    RoleHolders, Source, SourceError, SourceInfo, Unreadable,
 };

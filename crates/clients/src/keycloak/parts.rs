@@ -36,6 +36,7 @@ impl Parts {
             (Asked::Users, _) | (_, Some(&"users")) => ("user", "users"),
             (_, Some(&"roles")) => ("role", "roles"),
             (_, Some(&"clients")) => ("client", "clients"),
+            (_, Some(&"organizations")) => ("organization", "organizations"),
             _ => ("group", "groups"),
         };
         let query: Vec<String> = listing.query.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -1,10 +1,12 @@
 //! Requests to the Admin REST API: addresses, tokens, and the reading of answers.
 
 use std::{
+    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use super::{
     token::{Token, Tokens},
     wire::{self, Entry, Listed},
 };
-use crate::model::ErrorClass;
+use crate::model::{ErrorClass, OrganizationName};
 
 pub(super) const USER_GONE: &str = "User not found";
 pub(super) const GROUP_GONE: &str = "Could not find group by id";
@@ -35,6 +37,8 @@ pub struct KeycloakSource {
     pub(super) tokens: Tokens,
     /// Whether groups are read with their attributes.
     group_attributes: AtomicBool,
+    /// Ids of organizations by their aliases. Each is confirmed by a read before it is used.
+    pub(super) organizations: Mutex<HashMap<OrganizationName, String>>,
 }
 
 impl std::fmt::Debug for KeycloakSource {
@@ -91,6 +95,7 @@ impl KeycloakSource {
             base: OnceCell::new(),
             tokens: Tokens::default(),
             group_attributes: AtomicBool::new(false),
+            organizations: Mutex::default(),
         })
     }
 

@@ -18,11 +18,14 @@ use crate::model::{ErrorClass, GroupId, Packed, ReadEvidence, RoleName, Unread, 
 const ROLE_GONE: &str = "Could not find role";
 const CLIENT_GONE: &str = "Could not find client";
 
+/// What is read here.
+const ROLES: &str = "roles";
+
 /// Concurrent requests of one read.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Minimum similarity of a role that is suggested.
-const SIMILAR: f64 = 0.85;
+/// Minimum similarity of a role or organization that is suggested.
+pub(super) const SIMILAR: f64 = 0.85;
 
 /// A role, in brief form.
 #[derive(Clone, Debug, Deserialize)]
@@ -144,27 +147,27 @@ fn absent(role: &RoleName, hint: &str) -> Unread {
     ))
 }
 
-/// Reports that the roles of one user could not be read, and what to do. An error that a retry may end stays an error: the
+/// Reports that the roles or organizations of one user could not be read, and what to do. An error that a retry may end stays an error: the
 /// user's task is retried.
-fn unknown(error: SourceError) -> Result<Unread, SourceError> {
+pub(super) fn unknown(what: &str, error: SourceError) -> Result<Unread, SourceError> {
     match error.class {
         ErrorClass::Forbidden | ErrorClass::Unconfirmed | ErrorClass::Permanent => {
-            Ok(Unread::Unknown(format!("the roles that the policy names cannot be read: {}", error.text)))
+            Ok(Unread::Unknown(format!("the {what} that the policy names cannot be read: {}", error.text)))
         }
         _ => Err(error),
     }
 }
 
 /// Returns the missing right that an error reports; `None`: it has another cause.
-fn missing_right(error: &SourceError) -> Option<String> {
+pub(super) fn missing_right(error: &SourceError) -> Option<String> {
     (error.class == ErrorClass::Forbidden).then(|| error.text.clone())
 }
 
-/// Reports that a run could not read roles. It goes on without them, unless other reads would fail as well.
-fn unknown_in_run(error: SourceError) -> Result<Unread, SourceError> {
+/// Reports that a run could not read roles or organizations. It goes on without them, unless other reads would fail as well.
+pub(super) fn unknown_in_run(what: &str, error: SourceError) -> Result<Unread, SourceError> {
     match error.class {
-        ErrorClass::Transient => unknown(SourceError { class: ErrorClass::Unconfirmed, ..error }),
-        _ => unknown(error),
+        ErrorClass::Transient => unknown(what, SourceError { class: ErrorClass::Unconfirmed, ..error }),
+        _ => unknown(what, error),
     }
 }
 
@@ -193,7 +196,7 @@ impl KeycloakSource {
                 }
                 Ok(None) => return Ok(None),
                 Err(error) => {
-                    let why = unknown(error)?;
+                    let why = unknown(ROLES, error)?;
                     unread.extend(roles.into_iter().map(|role| (role.clone(), why.clone())));
                 }
             }
@@ -261,7 +264,7 @@ impl KeycloakSource {
                 // Only the suggestion is missing.
                 Err(_) => Ok(Some(absent(role, ""))),
             },
-            Err(error) => unknown(error).map(Some),
+            Err(error) => unknown(ROLES, error).map(Some),
         }
     }
 
@@ -300,7 +303,7 @@ impl KeycloakSource {
     }
 
     /// Reads a listing that has to be complete; `None` only if Keycloak itself answers `gone`.
-    async fn all<T: Listed>(
+    pub(super) async fn all<T: Listed>(
         &self,
         asked: Asked,
         below: &[&str],
@@ -328,7 +331,7 @@ impl KeycloakSource {
             Ok(structure) => structure,
             Err(error) => {
                 found.lacks = missing_right(&error);
-                let why = unknown_in_run(error)?;
+                let why = unknown_in_run(ROLES, error)?;
                 found.unread = roles.iter().map(|role| (role.clone(), why.clone())).collect();
                 return Ok(found);
             }
@@ -361,7 +364,7 @@ impl KeycloakSource {
                         }
                         Err(error) => {
                             found.lacks = found.lacks.take().or_else(|| missing_right(&error));
-                            Err(unknown_in_run(error)?)
+                            Err(unknown_in_run(ROLES, error)?)
                         }
                     };
                     read.insert(id, holders);

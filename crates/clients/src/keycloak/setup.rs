@@ -57,6 +57,8 @@ pub struct SetupOptions {
     pub sign_in: SignIn,
     /// Whether to grant `view-realm` and `view-clients`, which reading roles needs.
     pub view_realm: bool,
+    /// Whether to grant `view-organizations`, which reading members of organizations needs.
+    pub view_organizations: bool,
     /// The address at which the listener reaches usersync; `None`: the realm's attributes stay unchanged.
     pub address: Option<Url>,
     /// Whether events are signed. If so, or if there is an address, a missing webhook secret is created.
@@ -84,6 +86,7 @@ impl SetupOptions {
             client_id: client_id.into(),
             sign_in,
             view_realm: false,
+            view_organizations: false,
             address: None,
             sign_events: false,
             key: None,
@@ -104,6 +107,9 @@ impl SetupOptions {
         let mut roles = vec!["view-users", "view-events"];
         if self.view_realm {
             roles.extend(["view-realm", "view-clients"]);
+        }
+        if self.view_organizations {
+            roles.push("view-organizations");
         }
         roles
     }

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     meter::CallMeter,
     model::{
-        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, NewEvent, Packed, ReadEvidence,
-        RoleName, SourceIdentity, Unread, UserId, UserRoles, UserState,
+        ErrorClass, EventLog, EventMark, EventSettings, GroupId, GroupState, IdSet, NewEvent, OrganizationName, Packed,
+        ReadEvidence, RoleName, SourceIdentity, Unread, UserId, UserOrganizations, UserRoles, UserState, Uses,
     },
 };
 
@@ -64,7 +64,8 @@ pub struct EventPage {
     pub next: Option<Timestamp>,
 }
 
-/// The users and groups that have a role directly, or by a composite role that contains it.
+/// The users and groups that have a role directly, or by a composite role that contains it; or the members of an
+/// organization.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holders {
     /// The users.
@@ -75,20 +76,38 @@ pub struct Holders {
     pub incomplete: Option<String>,
 }
 
-/// Who has the roles that a policy names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RoleHolders {
+/// Who has the roles, or is a member of the organizations, that a policy names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllHolders<N: Ord> {
     /// The holders that were read.
-    pub held: BTreeMap<RoleName, Holders>,
-    /// Roles of which it is not known whether others have them.
-    pub unread: BTreeMap<RoleName, Unread>,
+    pub held: BTreeMap<N, Holders>,
+    /// Those of which it is not known whether others have them.
+    pub unread: BTreeMap<N, Unread>,
     /// Roles that the realm's default role contains. Users of a federation without import have the default role, but no
     /// list of holders contains them.
-    pub by_default: BTreeMap<RoleName, Unread>,
+    pub by_default: BTreeMap<N, Unread>,
     /// How the holders were read.
     pub evidence: ReadEvidence,
-    /// The missing right because of which roles could not be read, with what to do; `None`: no right is missing.
+    /// The missing right because of which some could not be read, with what to do; `None`: no right is missing.
     pub lacks: Option<String>,
+}
+
+/// Who has the roles that a policy names.
+pub type RoleHolders = AllHolders<RoleName>;
+
+/// Who is a member of the organizations that a policy names.
+pub type OrganizationMembers = AllHolders<OrganizationName>;
+
+impl<N: Ord> Default for AllHolders<N> {
+    fn default() -> Self {
+        Self {
+            held: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            by_default: BTreeMap::new(),
+            evidence: ReadEvidence::default(),
+            lacks: None,
+        }
+    }
 }
 
 /// Called with the number of entries read and their approximate total.
@@ -180,10 +199,10 @@ pub trait Source: Send + Sync {
         Ok(Timestamp::UNIX_EPOCH)
     }
 
-    /// Reads a page of stored events, from this time on, inclusive. Events about roles cause work only if the policy
-    /// `uses_roles`.
-    async fn stored_events(&self, log: EventLog, from: Timestamp, uses_roles: bool) -> Result<EventPage, SourceError> {
-        let _ = (log, from, uses_roles);
+    /// Reads a page of stored events, from this time on, inclusive. Events about roles and organizations cause work only
+    /// if the policy `uses` them.
+    async fn stored_events(&self, log: EventLog, from: Timestamp, uses: Uses) -> Result<EventPage, SourceError> {
+        let _ = (log, from, uses);
         Ok(EventPage::default())
     }
 
@@ -210,6 +229,20 @@ pub trait Source: Send + Sync {
 
     /// Reads who has these roles. A missing right is not an error, but part of the answer.
     async fn role_holders(&self, roles: &BTreeSet<RoleName>) -> Result<RoleHolders, SourceError>;
+
+    /// Returns which of these organizations a user is a member of. A missing right is not an error, but part of the answer;
+    /// a user that is gone is an error, because Keycloak's answer does not say so.
+    async fn organizations_of(
+        &self,
+        id: &UserId,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<UserOrganizations, SourceError>;
+
+    /// Reads who is a member of these organizations. A missing right is not an error, but part of the answer.
+    async fn organization_members(
+        &self,
+        organizations: &BTreeSet<OrganizationName>,
+    ) -> Result<OrganizationMembers, SourceError>;
 
     /// Whether the user's read answers 200 and the user is enabled; one call.
     async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError>;

@@ -17,7 +17,7 @@ use super::{
     realm_settings::{ADMIN_EXPIRY, DIRECTORY_EVENTS},
     wire::EventsConfig,
 };
-use crate::model::{ErrorClass, EventLog, EventMark, EventSettings, LogSettings};
+use crate::model::{ErrorClass, EventLog, EventMark, EventSettings, LogSettings, Uses};
 
 /// Number of events in one page.
 const PAGE: usize = 1000;
@@ -61,10 +61,10 @@ impl KeycloakSource {
         &self,
         log: EventLog,
         from: Timestamp,
-        uses_roles: bool,
+        uses: Uses,
     ) -> Result<EventPage, SourceError> {
         let now = self.keycloak_time().await?;
-        let context = DecodeContext { uses_roles, ..DecodeContext::new(&self.settings.realm, now) };
+        let context = DecodeContext { uses, ..DecodeContext::new(&self.settings.realm, now) };
         let from = from.as_millisecond();
         let page = self.event_page(log, (from, None), &context).await?;
         if !page.is_sorted_by_key(|stored| stored.millis) {

@@ -77,6 +77,21 @@ text_id!(
     /// A group's stable id in its target; where groups have no id of their own, the folded name.
     TargetGroupId
 );
+/// Prefix of a user's id in a task that names only the login. Keycloak's own ids are UUIDs, or begin with `f:`.
+const BY_LOGIN: &str = "login:";
+
+impl UserId {
+    /// Returns the subject of a task for a user whose id is not known yet.
+    pub fn of_login(login: &str) -> Self {
+        format!("{BY_LOGIN}{login}").into()
+    }
+
+    /// Returns the login, if the id is not known yet.
+    pub fn login(&self) -> Option<&str> {
+        self.as_str().strip_prefix(BY_LOGIN)
+    }
+}
+
 number_id!(
     /// The id of an intent; later intents have larger ones.
     IntentId

@@ -12,8 +12,8 @@ mod event;
 mod event_poll;
 mod evidence;
 mod federation;
+mod granted;
 mod group_rules;
-mod held;
 mod hook_refusal;
 mod hook_secret;
 mod ids;
@@ -58,10 +58,10 @@ pub use event_poll::{
 };
 pub use evidence::{ById, CallCost, Evidence, ObjectKind, ReadEvidence, SideEvidence};
 pub use federation::{Federated, LDAP_ID, federation};
+pub use granted::{Granted, Unread};
 pub use group_rules::{
     ConstantGroup, EmptyGroups, GrantedTo, GroupOverride, GroupRules, Members, NamedBy, UnmanagedMembers,
 };
-pub use held::{Held, Unread};
 pub use hook_refusal::{RefusalReason, Refusals};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Held;
+use super::Granted;
 
 /// An organization of the realm, as a policy names it: by its alias, which is unique and never changes, or by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl TryFrom<String> for OrganizationName {
 }
 
 /// Which of the organizations that a policy names a user is a member of.
-pub type UserOrganizations = Held<OrganizationName>;
+pub type UserOrganizations = Granted<OrganizationName>;
 
 #[cfg(test)]
 mod tests {

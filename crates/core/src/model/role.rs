@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Held;
+use super::Granted;
 
 /// A role of the realm, or of a client. Text form: `ROLE` or `CLIENT/ROLE`; in a name, `~/` stands for a slash and `~~`
 /// for a tilde.
@@ -81,7 +81,7 @@ impl TryFrom<String> for RoleName {
 }
 
 /// Which of the roles that a policy names a user has: directly, by composite roles, or by groups.
-pub type UserRoles = Held<RoleName>;
+pub type UserRoles = Granted<RoleName>;
 
 #[cfg(test)]
 mod tests {

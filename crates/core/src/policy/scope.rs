@@ -1,7 +1,7 @@
 //! Decides whether a user is in the scope of a connector.
 
 use super::condition::meets;
-use crate::model::{GroupState, Held, LeaverAction, Origin, PathPattern, Policy, Required, Scope, UserState};
+use crate::model::{Granted, GroupState, LeaverAction, Origin, PathPattern, Policy, Required, Scope, UserState};
 
 /// Whether a user is in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ enum Lacking {
     Unread(String),
 }
 
-fn lacking_one<N: Ord + ToString>(held: &Held<N>, required: &[N], how: Required) -> Lacking {
+fn lacking_one<N: Ord + ToString>(held: &Granted<N>, required: &[N], how: Required) -> Lacking {
     let lacked: Vec<&N> = required.iter().filter(|name| held.has(name) != Ok(true)).collect();
     if lacked.is_empty() || how == Required::Any && lacked.len() < required.len() {
         return Lacking::Nothing;

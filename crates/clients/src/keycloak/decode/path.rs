@@ -27,7 +27,9 @@ pub(super) enum Place<'a> {
     Component,
     /// `organizations/{id}`
     Organization,
-    /// A member of an organization; `None` if the path does not contain the member's id.
+    /// `organizations/{id}/members`: a member was added. The path does not contain the member's id.
+    OrganizationMembers,
+    /// A member of an organization or of its groups; `None`: the path names another resource of the organization.
     OrganizationMember(Option<&'a str>),
     /// `partialImport`
     PartialImport,
@@ -135,10 +137,13 @@ fn group(rest: &str) -> Place<'_> {
     }
 }
 
-/// Parses the path after `organizations/`: `{id}`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
+/// Parses the path after `organizations/`: `{id}`, `{id}/members`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
 fn organization(rest: &str) -> Place<'_> {
     if !rest.contains('/') {
         return Place::Organization;
+    }
+    if rest.split('/').skip(1).eq(["members"]) {
+        return Place::OrganizationMembers;
     }
     let member =
         ["/members/", "/users/"].into_iter().filter_map(|name| rest.find(name).map(|at| at + name.len())).min();

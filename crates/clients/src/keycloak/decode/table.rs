@@ -1,7 +1,7 @@
 //! Decides which subjects an event reconciles: the only place that does.
 
 use super::path::{Place, is_federated_id, is_id, place};
-use crate::model::Subject;
+use crate::model::{Subject, UserId, Uses};
 
 /// The facts of an event, independent of the form in which it was received.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
@@ -17,6 +17,8 @@ pub(super) struct Facts<'a> {
     pub path: &'a str,
     /// The user that the event is about, never the user that caused it.
     pub user: Option<&'a str>,
+    /// The login of that user, if the event contains it.
+    pub login: Option<&'a str>,
     /// The id of the changed object, if the event contains it beside its path.
     pub object: Option<&'a str>,
     /// The kind of the changed component, if the representation contains it.
@@ -29,8 +31,8 @@ pub(super) struct Facts<'a> {
     pub from_listener: bool,
     /// Whether it is a model event. Keycloak does not store model events.
     pub is_model: bool,
-    /// Whether the policy depends on roles.
-    pub uses_roles: bool,
+    /// What the policy depends on.
+    pub uses: Uses,
 }
 
 /// The work that an event causes.
@@ -57,6 +59,8 @@ impl Verdict {
 }
 
 const ROLES: &str = "the policy names no role";
+const ORGANIZATIONS: &str = "the policy names no organization";
+const NO_MEMBER: &str = "it names no member of an organization";
 const NEW_ROLE: &str = "nobody has a new role yet";
 const NO_ID: &str = "it names no user or group";
 
@@ -80,7 +84,7 @@ fn may_remove(facts: &Facts<'_>) -> bool {
                 "DELETE" => true,
                 "UPDATE" => facts.resource == "USER",
                 // A role may be one that the policy excludes.
-                _ => facts.uses_roles && facts.resource.ends_with("ROLE_MAPPING"),
+                _ => facts.uses.roles && facts.resource.ends_with("ROLE_MAPPING"),
             },
             Place::OrganizationMember(_) => facts.operation == "DELETE",
             _ => false,
@@ -91,7 +95,7 @@ fn may_remove(facts: &Facts<'_>) -> bool {
 /// Whether an event is about a role of a user and causes no work. Without a policy for roles, a new role matters only in a
 /// model event, as the sign of a new user.
 fn is_idle_role(facts: &Facts<'_>) -> bool {
-    facts.resource.ends_with("ROLE_MAPPING") && !facts.uses_roles && !(facts.is_model && facts.operation == "CREATE")
+    facts.resource.ends_with("ROLE_MAPPING") && !facts.uses.roles && !(facts.is_model && facts.operation == "CREATE")
 }
 
 /// Decides about a change of a role, of a composite role, or of a group's roles, which may concern many users. A role
@@ -99,7 +103,7 @@ fn is_idle_role(facts: &Facts<'_>) -> bool {
 fn role_change(facts: &Facts<'_>) -> Verdict {
     let is_new =
         facts.operation == "CREATE" && !facts.path.contains("/composites") && !facts.path.contains("/role-mappings");
-    match (facts.uses_roles, is_new) {
+    match (facts.uses.roles, is_new) {
         (false, _) => Verdict::ignored(ROLES),
         (true, true) => Verdict::ignored(NEW_ROLE),
         (true, false) => Verdict::run(),
@@ -115,7 +119,7 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::Group(id, exact) => Verdict {
             // Keycloak does not report the sub-groups and members that were deleted with the group, and the listener does
             // not report which users had a role by it.
-            wants_run: exact && facts.operation == "DELETE" && (facts.uses_roles || !facts.from_listener),
+            wants_run: exact && facts.operation == "DELETE" && (facts.uses.roles || !facts.from_listener),
             ..Verdict::reconcile([Subject::group(id)])
         },
         Place::Children(parent) => {
@@ -127,11 +131,12 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         Place::Component => component(facts.provider_type),
         Place::OrganizationMember(member) => match member.or(facts.user.filter(|id| is_id(id))) {
             Some(id) => Verdict::reconcile([Subject::user(id)]),
-            None => Verdict::ignored("organisations are not mapped, and it does not contain the member's id"),
+            None => Verdict::ignored(NO_MEMBER),
         },
+        Place::OrganizationMembers => new_member(facts),
         // Members that the organization manages are deleted with it, without an event.
-        Place::Organization if facts.operation == "DELETE" => Verdict::run(),
-        Place::Organization => Verdict::ignored("organisations are not mapped"),
+        Place::Organization if facts.uses.organizations || facts.operation == "DELETE" => Verdict::run(),
+        Place::Organization => Verdict::ignored(ORGANIZATIONS),
         Place::DefaultGroup => {
             Verdict::ignored("a default group applies to users created later; existing users are unchanged")
         }
@@ -140,10 +145,20 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
         }
         Place::GroupRoles | Place::Role => role_change(facts),
         // The roles of a client are deleted with it.
-        Place::Client if facts.uses_roles && facts.operation == "DELETE" => Verdict::run(),
+        Place::Client if facts.uses.roles && facts.operation == "DELETE" => Verdict::run(),
         Place::Nowhere => without_path(facts, object),
         Place::Other if facts.resource.contains("ROLE") => role_change(facts),
         Place::Client | Place::Other => Verdict::ignored(NO_ID),
+    }
+}
+
+/// Decides about a member that was added to an organization. Keycloak's own event names only the login.
+fn new_member(facts: &Facts<'_>) -> Verdict {
+    match (facts.user.filter(|id| is_id(id)), facts.login) {
+        (Some(id), _) => Verdict::reconcile([Subject::user(id)]),
+        _ if !facts.uses.organizations => Verdict::ignored(ORGANIZATIONS),
+        (None, Some(login)) => Verdict::reconcile([Subject::User(UserId::of_login(login))]),
+        (None, None) => Verdict::run(),
     }
 }
 

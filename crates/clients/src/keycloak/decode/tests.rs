@@ -2,12 +2,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::Subject;
+use crate::model::{Subject, UserId};
 
 const U: &str = "ac5fcfb8-6102-4b79-bffc-a8dc46159d73";
 const V: &str = "8db44c67-97c3-4fc2-92ba-d536d79435f1";
 const G: &str = "5eeba18c-0b29-48e3-b470-be32e8ba4264";
 const H: &str = "79a35593-d5aa-4da4-9c2b-1e8b97526df5";
+const ORGANIZATIONS: &str = "- the policy names no organization";
+const NO_MEMBER: &str = "- it names no member of an organization";
 const NOW: i64 = 1_795_447_400;
 
 fn decoded(body: &[u8]) -> Result<Vec<NewEvent>, DecodeError> {
@@ -75,9 +77,10 @@ fn every_path_tells_whom_to_look_at() {
         ("UPDATE", "REALM", String::new(), "- it names no user or group".into()),
         ("UPDATE", "USER", format!("scim/v2/Users/{U}"), format!("user:{U}")),
         ("UPDATE", "GROUP", format!("scim/v2/Groups/{G}"), format!("group:{G}")),
-        ("CREATE", "ORGANIZATION", format!("organizations/{G}"), "- organisations are not mapped".into()),
+        ("CREATE", "ORGANIZATION", format!("organizations/{G}"), ORGANIZATIONS.into()),
         ("DELETE", "ORGANIZATION", format!("organizations/{G}"), "run".into()),
-        ("CREATE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members"), "- organisations are not".into()),
+        ("CREATE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members"), ORGANIZATIONS.into()),
+        ("CREATE", "ORGANIZATION_GROUP", format!("organizations/{G}/groups"), NO_MEMBER.into()),
         ("DELETE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members/{U}"), format!("user:{U}")),
         (
             "CREATE",
@@ -237,7 +240,7 @@ fn who_acted_is_never_taken_for_who_was_changed() {
     assert_eq!(reported(&one(&json!({"type": "CLIENT-UPDATE", "userId": V}))), "- it names no user or group");
     let mut admin = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &format!("organizations/{G}/members"));
     admin["userId"] = V.into();
-    assert!(reported(&one(&admin)).starts_with("- organisations are not mapped"));
+    assert_eq!(reported(&one(&admin)), ORGANIZATIONS);
     let p2 = json!({"type": "admin.USER-CREATE", "resourcePath": "users", "authDetails": {"userId": V}});
     assert_eq!(reported(&one(&p2)), "run");
     let p2 = json!({"type": "admin.CLIENT-UPDATE", "authDetails": {"userId": V}, "userId": V});
@@ -439,8 +442,10 @@ fn a_new_role_is_the_sign_of_a_new_user_in_a_model_event_only() {
 
 #[test]
 fn roles_matter_only_to_a_policy_that_names_some() {
-    let context =
-        DecodeContext { uses_roles: true, ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap()) };
+    let context = DecodeContext {
+        uses: Uses { roles: true, ..Uses::default() },
+        ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap())
+    };
     let decoded = |event: &Value| {
         let body = event.to_string();
         decode(Verified::read_at_source(body.as_bytes()), &context).unwrap().remove(0)
@@ -469,12 +474,64 @@ fn roles_matter_only_to_a_policy_that_names_some() {
     }
 }
 
+/// Decodes an event for a policy that names organizations.
+fn for_organizations(event: &Value) -> NewEvent {
+    let context = DecodeContext {
+        uses: Uses { organizations: true, ..Uses::default() },
+        ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap())
+    };
+    let body = event.to_string();
+    decode(Verified::read_at_source(body.as_bytes()), &context).unwrap().remove(0)
+}
+
+#[test]
+fn organizations_matter_only_to_a_policy_that_names_some() {
+    for (operation, resource, path, expected) in [
+        ("CREATE", "ORGANIZATION", format!("organizations/{G}"), "run"),
+        ("UPDATE", "ORGANIZATION", format!("organizations/{G}"), "run"),
+        ("DELETE", "ORGANIZATION", format!("organizations/{G}"), "run"),
+        ("CREATE", "ORGANIZATION_GROUP", format!("organizations/{G}/groups"), NO_MEMBER),
+        ("UPDATE", "ORGANIZATION", format!("organizations/{G}/identity-providers"), NO_MEMBER),
+        // Before Keycloak named the member, and where its details are lost.
+        ("CREATE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members"), "run"),
+        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), ROLES),
+    ] {
+        let event = for_organizations(&admin(operation, resource, &path));
+        assert_eq!(reported(&event), expected, "{operation} {resource} {path}");
+    }
+}
+
+#[test]
+fn a_member_that_is_added_to_an_organization_is_found_by_the_login() {
+    let path = format!("organizations/{G}/members");
+    let mut keycloaks = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &path);
+    keycloaks["details"] = json!({"username": "anna", "email": "anna@example.org"});
+    keycloaks["representation"] = json!(json!({"id": G, "name": "acme", "alias": "acme"}).to_string());
+    let mut listeners = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &path);
+    listeners["kind"] = json!("admin");
+    listeners["username"] = json!("anna");
+    for event in [&keycloaks, &listeners] {
+        let decoded = for_organizations(event);
+        assert_eq!(decoded.hints, [Subject::User(UserId::of_login("anna"))]);
+        assert_eq!(decoded.hints[0].as_user().and_then(UserId::login), Some("anna"));
+        assert!(!decoded.wants_run && !decoded.may_remove);
+        assert_eq!(reported(&one(event)), ORGANIZATIONS);
+    }
+    listeners["userId"] = json!(U);
+    assert_eq!(reported(&for_organizations(&listeners)), format!("user:{U}"));
+    let model = json!({"kind": "model", "id": "m1", "type": "ORGANIZATION_MEMBER_JOIN", "operationType": "CREATE",
+        "resourceType": "ORGANIZATION_MEMBERSHIP", "resourcePath": format!("{path}/{U}"), "realmName": "acme"});
+    assert_eq!(reported(&for_organizations(&model)), format!("user:{U}"));
+    assert_eq!(UserId::from(U).login(), None);
+}
+
 #[test]
 fn a_deleted_group_that_may_grant_roles_causes_a_run_whoever_reports_it() {
     let mut event = admin("DELETE", "GROUP", &format!("groups/{G}"));
     event["kind"] = json!("admin");
     for uses_roles in [true, false] {
-        let context = DecodeContext { uses_roles, ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap()) };
+        let uses = Uses { roles: uses_roles, ..Uses::default() };
+        let context = DecodeContext { uses, ..DecodeContext::new("acme", Timestamp::from_second(NOW).unwrap()) };
         let body = event.to_string();
         let decoded = decode(Verified::read_at_source(body.as_bytes()), &context).unwrap().remove(0);
         assert_eq!(decoded.wants_run, uses_roles);

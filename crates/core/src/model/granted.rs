@@ -25,7 +25,7 @@ impl Unread {
 /// Which of the roles or organizations that a policy names a user has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "N: Ord + Deserialize<'de>"))]
-pub struct Held<N: Ord> {
+pub struct Granted<N: Ord> {
     /// Those that it has, ordered.
     pub held: Vec<Arc<N>>,
     /// Those of which it is not known whether users without them have them.
@@ -33,13 +33,13 @@ pub struct Held<N: Ord> {
     pub unread: Option<Arc<BTreeMap<N, Unread>>>,
 }
 
-impl<N: Ord> Default for Held<N> {
+impl<N: Ord> Default for Granted<N> {
     fn default() -> Self {
         Self { held: Vec::new(), unread: None }
     }
 }
 
-impl<N: Ord> Held<N> {
+impl<N: Ord> Granted<N> {
     /// Returns whether the policy names none that concerns the user.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty() && self.unread.is_none()

@@ -1,40 +1,52 @@
-//! The roles of all users, as a run reads them: those of each user, and those of the groups.
+//! The roles or organizations of all users, as a run reads them: those of each user, and those of the groups.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fmt::Display,
     sync::Arc,
 };
 
 use super::memberships::Memberships;
 use crate::{
-    keycloak::RoleHolders,
-    model::{GroupId, GroupState, Packed, RoleName, Unread, UserRoles, UserState, number, parent_paths},
+    keycloak::AllHolders,
+    model::{Granted, GroupId, GroupState, Packed, Unread, UserState, number, parent_paths},
 };
 
-/// Who has the roles that the policy names.
-#[derive(Default)]
-pub(super) struct WalkedRoles {
-    /// The roles, ordered.
-    names: Vec<Arc<RoleName>>,
-    /// The roles that users have directly or by composite roles, by number.
+/// Who has the roles, or is a member of the organizations, that the policy names.
+pub(super) struct WalkedHolders<N: Ord> {
+    /// The roles or organizations, ordered.
+    names: Vec<Arc<N>>,
+    /// Those that users have directly or by composite roles, by number.
     direct: Memberships,
     /// The roles of groups whose members were read, and of the groups above them, by number.
     of_groups: Vec<Vec<u32>>,
-    /// Roles that users without them may have.
-    unread: Option<Arc<BTreeMap<RoleName, Unread>>>,
+    /// Those that users without them may have.
+    unread: Option<Arc<BTreeMap<N, Unread>>>,
     /// The same for users of a federation without import.
-    unread_of_federated: Option<Arc<BTreeMap<RoleName, Unread>>>,
+    unread_of_federated: Option<Arc<BTreeMap<N, Unread>>>,
 }
 
-impl WalkedRoles {
-    /// Relates the holders of roles to the users that were read, and to their groups.
+impl<N: Ord> Default for WalkedHolders<N> {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            direct: Memberships::default(),
+            of_groups: Vec::new(),
+            unread: None,
+            unread_of_federated: None,
+        }
+    }
+}
+
+impl<N: Ord + Clone + Display> WalkedHolders<N> {
+    /// Relates the holders to the users that were read, and to their groups.
     pub fn new(
-        holders: RoleHolders,
+        holders: AllHolders<N>,
         users: &Packed<UserState>,
         joined: &[Arc<GroupState>],
         groups: &[GroupState],
     ) -> Self {
-        let RoleHolders { held, mut unread, by_default, .. } = holders;
+        let AllHolders { held, mut unread, by_default, .. } = holders;
         let paths: HashMap<&GroupId, &str> = groups.iter().map(|group| (&group.id, group.path.as_str())).collect();
         let (mut names, mut lists) = (Vec::new(), Vec::new());
         let mut of_groups = vec![Vec::new(); joined.len()];
@@ -65,10 +77,10 @@ impl WalkedRoles {
         Self { names, direct, of_groups, unread: shared(unread), unread_of_federated: shared(of_federated) }
     }
 
-    /// Returns the roles of the user at an index, with this id, who is a member of these groups.
-    pub fn of(&self, place: usize, id: &str, groups: impl Iterator<Item = u32>) -> UserRoles {
+    /// Returns those of the user at an index, with this id, who is a member of these groups.
+    pub fn of(&self, place: usize, id: &str, groups: impl Iterator<Item = u32>) -> Granted<N> {
         if self.names.is_empty() && self.unread.is_none() {
-            return UserRoles::default();
+            return Granted::default();
         }
         let inherited = groups.flat_map(|group| self.of_groups.get(group as usize).into_iter().flatten().copied());
         let mut roles: Vec<u32> = self.direct.of(place).chain(inherited).collect();
@@ -77,10 +89,10 @@ impl WalkedRoles {
         let held = roles.into_iter().map(|role| Arc::clone(&self.names[role as usize])).collect();
         // The id of a user of a federation without import.
         let unread = if id.starts_with("f:") { &self.unread_of_federated } else { &self.unread };
-        UserRoles { held, unread: unread.clone() }
+        Granted { held, unread: unread.clone() }
     }
 
-    /// Returns why roles may have other holders than those that were read.
+    /// Returns why there may be other holders than those that were read.
     pub fn unread(&self) -> impl Iterator<Item = String> {
         self.unread.iter().flat_map(|unread| unread.values()).map(|unread| unread.why().to_owned())
     }
@@ -89,6 +101,7 @@ impl WalkedRoles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{keycloak::RoleHolders, model::RoleName};
 
     #[test]
     fn it_is_not_known_whether_users_of_a_federation_without_import_have_a_default_role() {
@@ -99,7 +112,7 @@ mod tests {
             by_default: [(role.clone(), why.clone())].into(),
             ..RoleHolders::default()
         };
-        let roles = WalkedRoles::new(holders, &Packed::default(), &[], &[]);
+        let roles = WalkedHolders::new(holders, &Packed::default(), &[], &[]);
         assert_eq!(roles.of(0, "f:ldap:ann", [].into_iter()).has(&role), Err(&why));
         assert_eq!(roles.of(0, "5eeba18c", [].into_iter()).has(&role), Ok(false));
     }
