@@ -284,6 +284,47 @@ impl RealmHandle {
         self.change(|tx| tx.delete_role(&(None, name.to_owned()))).await
     }
 
+    /// Turns organizations on or off.
+    pub async fn switch_organizations(&self, on: bool) {
+        let setting = ("organizationsEnabled".to_owned(), json!(on));
+        let changed = self.change(|tx| {
+            tx.realm.settings.extra.extend([setting.clone()]);
+            Ok(())
+        });
+        changed.await.unwrap_or_default();
+    }
+
+    /// Creates an organization; returns its id.
+    pub async fn create_organization(&self, alias: &str, name: &str) -> Result<String, Refused> {
+        let sent = Map::from_iter([("alias".to_owned(), json!(alias)), ("name".to_owned(), json!(name))]);
+        Ok(self.change(|tx| tx.create_organization(&sent)).await?.to_string())
+    }
+
+    /// Renames an organization.
+    pub async fn rename_organization(&self, id: &str, name: &str) -> Result<(), Refused> {
+        let alias = self.cell.versions.read(None, |realm| realm.organizations.get(id).map(|one| one.alias.clone()));
+        let sent = Map::from_iter([("alias".to_owned(), json!(alias)), ("name".to_owned(), json!(name))]);
+        self.change(|tx| tx.update_organization(id, &sent)).await
+    }
+
+    /// Deletes an organization, and the users that it manages.
+    pub async fn delete_organization(&self, id: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.delete_organization(id)).await
+    }
+
+    /// Adds a member to an organization, or removes it.
+    pub async fn set_organization_member(&self, id: &str, user: &str, on: bool) -> Result<(), Refused> {
+        let change = |tx: &mut Tx<'_>| {
+            if on { tx.add_organization_member(id, user, false) } else { tx.remove_organization_member(id, user) }
+        };
+        self.change(change).await
+    }
+
+    /// Adds a member that the organization manages: if it is removed, the user is deleted.
+    pub async fn add_managed_member(&self, id: &str, user: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.add_organization_member(id, user, true)).await
+    }
+
     /// Returns the internal id of a client.
     pub fn client_id(&self, client_id: &str) -> Option<String> {
         self.cell.versions.read(None, |realm| realm.clients.get(client_id).map(|client| client.id.to_string()))

@@ -15,6 +15,8 @@ mod groups_change;
 mod groups_read;
 mod http;
 mod instance;
+mod organizations_change;
+mod organizations_read;
 mod page;
 mod read;
 mod realm_read;

@@ -7,7 +7,7 @@ use super::instance::Keycloak;
 use super::page::ok;
 use super::rights::{Rights, demand};
 use super::state::{Id, Realm};
-use super::{events_read, groups_read, realm_read, roles_read, users_read};
+use super::{events_read, groups_read, organizations_read, realm_read, roles_read, users_read};
 use crate::front::{Reply, Request};
 
 /// Answers a GET below `/admin/realms/{realm}`.
@@ -31,6 +31,7 @@ pub(crate) fn answer(
         ["default-groups"] => groups_read::defaults(realm, rights),
         ["roles", rest @ ..] => roles_read::roles(realm, rights, request, rest),
         ["roles-by-id", rest @ ..] => roles_read::by_id(realm, rights, request, rest),
+        ["organizations", rest @ ..] => organizations_read::answer(realm, rights, request, rest),
         ["clients", rest @ ..] => realm_read::clients(realm, rights, request, rest),
         ["components", rest @ ..] => realm_read::components(realm, rights, rest),
         ["user-storage", rest @ ..] => realm_read::user_storage(realm, rights, rest),
@@ -45,7 +46,8 @@ pub(crate) fn answer(
 /// Returns a realm with the fields that the caller's rights allow.
 pub(crate) fn listed_realm(realm: &Realm, rights: &Rights) -> Value {
     let mut shown = json!({
-        "realm": realm.name, "bruteForceProtected": false, "supportedLocales": [], "organizationsEnabled": false,
+        "realm": realm.name, "bruteForceProtected": false, "supportedLocales": [],
+        "organizationsEnabled": realm.has_organizations(),
     });
     if rights.view_users() {
         shown["registrationEmailAsUsername"] = json!(false);

@@ -63,6 +63,18 @@ impl Rights {
         self.any(&["manage-events"])
     }
 
+    pub(crate) fn view_organizations(&self) -> bool {
+        self.any(&["view-organizations", "manage-organizations", "manage-realm"])
+    }
+
+    pub(crate) fn query_organizations(&self) -> bool {
+        self.any(&["query-organizations", "view-organizations", "manage-organizations", "manage-realm"])
+    }
+
+    pub(crate) fn manage_organizations(&self) -> bool {
+        self.any(&["manage-organizations", "manage-realm"])
+    }
+
     pub(crate) fn view_clients(&self) -> bool {
         self.any(&["view-clients", "manage-clients"])
     }

@@ -76,6 +76,19 @@ pub(crate) struct Client {
     pub(crate) extra: Map<String, Value>,
 }
 
+/// An organization.
+#[derive(Clone, Debug)]
+pub(crate) struct Organization {
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    /// Never changes.
+    pub(crate) alias: String,
+    pub(crate) enabled: bool,
+    pub(crate) domains: Vec<Value>,
+    /// Its members by id, each with whether the organization manages the user.
+    pub(crate) members: BTreeMap<Id, bool>,
+}
+
 /// Settings of a realm.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)]
@@ -114,6 +127,8 @@ pub(crate) struct Realm {
     pub(crate) default_groups: BTreeSet<Id>,
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) clients: BTreeMap<String, Client>,
+    /// Organizations, by id.
+    pub(crate) organizations: BTreeMap<Id, Organization>,
     pub(crate) admin_events: Vec<Arc<AdminEvent>>,
     pub(crate) user_events: Vec<Arc<UserEvent>>,
     /// The time of new events, in epoch milliseconds; `None`: the current time.
@@ -232,6 +247,7 @@ impl Realm {
             default_groups: BTreeSet::new(),
             roles,
             clients,
+            organizations: BTreeMap::new(),
             admin_events: Vec::new(),
             user_events: Vec::new(),
             event_time: None,
@@ -245,6 +261,16 @@ impl Realm {
     /// Returns the role that every stored user has.
     pub(crate) fn default_role(&self) -> String {
         format!("default-roles-{}", self.name)
+    }
+
+    /// Returns whether organizations are turned on.
+    pub(crate) fn has_organizations(&self) -> bool {
+        self.settings.extra.get("organizationsEnabled") == Some(&Value::Bool(true))
+    }
+
+    /// Returns the organizations that a user is a member of.
+    pub(crate) fn organizations_of(&self, user: &str) -> impl Iterator<Item = &Organization> {
+        self.organizations.values().filter(move |one| one.members.contains_key(user))
     }
 
     /// Returns the client with this internal id.

@@ -225,7 +225,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn announce_removal(&mut self, user: &User) {
+    pub(crate) fn announce_removal(&mut self, user: &User) {
         self.model_user("UserPreRemovedEvent", "USER", format!("users/{}", user.id), &user.id, user);
     }
 
@@ -238,6 +238,13 @@ impl Tx<'_> {
         if announced {
             self.announce_removal(user);
         }
+        self.forget_user(user);
+        self.removed(user);
+    }
+
+    /// Deletes a user from the realm, without any event.
+    pub(crate) fn forget_user(&mut self, user: &User) {
+        self.leave_organizations(user);
         for group in &user.groups {
             if let Some(group) = self.realm.groups.get_mut(group) {
                 Arc::make_mut(group).members.remove(&user.username);
@@ -253,7 +260,6 @@ impl Tx<'_> {
         if let Some(cached) = self.realm.cached.as_mut().filter(|_| !user.is_outside()) {
             cached.remove(&user.id);
         }
-        self.removed(user);
     }
 
     /// Adds a user to a group as an administrator does; a second time leaves no trace.

@@ -92,6 +92,7 @@ pub(crate) async fn answer(
             call.container_roles(method, Some(client), rest).await
         }
         ["clients", ..] => call.clients(method, rest).await,
+        ["organizations", rest @ ..] => call.organizations(method, rest).await,
         _ => call.realm(method, rest).await,
     }
 }
@@ -304,6 +305,39 @@ impl Call<'_> {
                 Ok(Reply::empty(204))
             }
             (_, ["groups"] | ["groups", _]) => Err(Refused::no_method()),
+            _ => Err(Refused::no_path()),
+        }
+    }
+
+    async fn organizations(&self, method: &str, rest: &[&str]) -> Result<Reply, Refused> {
+        let (cell, actor) = (self.cell, self.actor);
+        demand(self.rights.manage_organizations())?;
+        match (method, rest) {
+            ("POST", []) => {
+                let sent: Map<String, Value> = read(&self.request.body)?;
+                let id = cell.change(actor, |tx| tx.create_organization(&sent)).await?;
+                Ok(self.created(&format!("organizations/{id}")))
+            }
+            ("PUT", [id]) => {
+                let sent: Map<String, Value> = read(&self.request.body)?;
+                cell.change(actor, |tx| tx.update_organization(id, &sent)).await?;
+                Ok(done())
+            }
+            ("DELETE", [id]) => {
+                cell.change(actor, |tx| tx.delete_organization(id)).await?;
+                Ok(done())
+            }
+            ("POST", [id, "members"]) => {
+                demand(self.rights.manage_users())?;
+                let user: String = read(&self.request.body)?;
+                cell.change(actor, |tx| tx.add_organization_member(id, &user, false)).await?;
+                Ok(self.created(&format!("organizations/{id}/members/{user}")))
+            }
+            ("DELETE", [id, "members", user]) => {
+                demand(self.rights.manage_users())?;
+                cell.change(actor, |tx| tx.remove_organization_member(id, user)).await?;
+                Ok(done())
+            }
             _ => Err(Refused::no_path()),
         }
     }
