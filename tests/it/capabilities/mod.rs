@@ -29,6 +29,7 @@ mod misleading;
 mod missing;
 mod odd_answers;
 mod options;
+mod organizations;
 mod people;
 mod polling;
 mod presence;

@@ -8,6 +8,7 @@ mod access;
 mod addresses;
 mod events;
 mod groups;
+mod organizations;
 mod users;
 
 use std::future::Future;
@@ -131,6 +132,9 @@ const CASES: &[(&str, Run)] = cases![
     access::roles,
     access::role_holders,
     access::rights,
+    organizations::organizations,
+    organizations::organization_members,
+    organizations::organization_rights,
 ];
 
 /// Differences of Keycloak 26.0 from 26.7, which the simulator follows: the case, and text of its failure.

@@ -12,7 +12,7 @@ use usersync::{
         Connection, KeycloakSettings, KeycloakSource, Source as _,
         setup::{ADDRESS_ATTRIBUTE, Setup, SetupOptions, SignIn},
     },
-    model::{ErrorClass, EventLog, Subject},
+    model::{ErrorClass, EventLog, Subject, Uses},
     targets::NoteState,
 };
 

@@ -300,6 +300,13 @@ impl RealmHandle {
         Ok(self.change(|tx| tx.create_organization(&sent)).await?.to_string())
     }
 
+    /// Returns the id of the organization with this alias.
+    pub fn organization_id(&self, alias: &str) -> Option<String> {
+        let id =
+            |realm: &Realm| realm.organizations.values().find(|one| one.alias == alias).map(|one| one.id.to_string());
+        self.cell.versions.read(None, id)
+    }
+
     /// Renames an organization.
     pub async fn rename_organization(&self, id: &str, name: &str) -> Result<(), Refused> {
         let alias = self.cell.versions.read(None, |realm| realm.organizations.get(id).map(|one| one.alias.clone()));
