@@ -7,7 +7,7 @@ use usersync::{
     demo::stack::{CLIENT_SECRET, Stack, StackOptions},
     engine::EngineTimes,
     keycloak::Source as _,
-    model::{EventLog, EventPoll, Gap, LogPosition, RunMode, RunTrigger},
+    model::{EventLog, EventPoll, Gap, LogPosition, RunMode, RunTrigger, Uses},
     store::{EngineStore as _, EventFilter, OperatorStore as _, PolledEvents, StoreReads as _, sqlite},
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
@@ -130,7 +130,7 @@ async fn many_events_of_one_millisecond_are_read_completely_and_once() {
     let source = servers.place().source().expect("a source");
     let (mut read, mut next) = (Vec::new(), Timestamp::from_millisecond(start).ok());
     while let Some(from) = next {
-        let page = source.stored_events(EventLog::Admin, from, false).await.expect("read");
+        let page = source.stored_events(EventLog::Admin, from, Uses::default()).await.expect("read");
         assert!(page.next.is_none_or(|next| next > from), "it makes progress");
         read.extend(page.events.into_iter().map(|event| event.id));
         next = page.next;
