@@ -84,6 +84,8 @@ pub(super) fn what_happened(event: &EventRecord) -> String {
     match (operation, resource) {
         ("CREATE", "GROUP_MEMBERSHIP") => format!("added to {} in Keycloak", group(&body)),
         ("DELETE", "GROUP_MEMBERSHIP") => format!("removed from {} in Keycloak", group(&body)),
+        ("CREATE", "ORGANIZATION_MEMBERSHIP") => format!("added to {} in Keycloak", organization(&body)),
+        ("DELETE", "ORGANIZATION_MEMBERSHIP") => format!("removed from {} in Keycloak", organization(&body)),
         ("CREATE", "REALM_ROLE_MAPPING" | "CLIENT_ROLE_MAPPING") => "role granted in Keycloak".to_owned(),
         ("DELETE", "REALM_ROLE_MAPPING" | "CLIENT_ROLE_MAPPING") => "role revoked in Keycloak".to_owned(),
         ("REGISTER", "") => "user registered".to_owned(),
@@ -112,6 +114,12 @@ fn group(body: &Value) -> String {
     let name =
         carried(body).and_then(|group| group["path"].as_str().or_else(|| group["name"].as_str()).map(str::to_owned));
     name.map_or_else(|| "a group".to_owned(), |name| format!("group {name}"))
+}
+
+/// Describes the organization that a membership event is about, as far as the event names it.
+fn organization(body: &Value) -> String {
+    let name = carried(body).and_then(|organization| organization["name"].as_str().map(str::to_owned));
+    name.map_or_else(|| "an organization".to_owned(), |name| format!("organization {name}"))
 }
 
 #[cfg(test)]
@@ -146,6 +154,12 @@ mod tests {
             ("CREATE GROUP_MEMBERSHIP", group.clone(), "added to group /eng in Keycloak"),
             ("DELETE GROUP_MEMBERSHIP", json!({}), "removed from a group in Keycloak"),
             ("CREATE CLIENT_ROLE_MAPPING", json!({}), "role granted in Keycloak"),
+            (
+                "CREATE ORGANIZATION_MEMBERSHIP",
+                json!({"representation": "{\"name\":\"Acme Inc\",\"alias\":\"acme\"}"}),
+                "added to organization Acme Inc in Keycloak",
+            ),
+            ("DELETE ORGANIZATION_MEMBERSHIP", json!({}), "removed from an organization in Keycloak"),
             ("ACTION REALM", json!({}), "realm changed in Keycloak"),
             ("GROUP", json!({ "kind": "model", "type": "GroupCreatedEvent" }), "group created in Keycloak"),
             (

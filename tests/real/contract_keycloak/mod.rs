@@ -141,6 +141,8 @@ const CASES: &[(&str, Run)] = cases![
 const OTHERWISE_IN_26_0: &[(&str, &str)] = &[
     // `view-users` also grants access to roles.
     ("access::rights", "2222n22222n222ffff22ffnfffnnffff"),
+    // Without roles for organizations, `view-users` shows those of a user.
+    ("organizations::organization_rights", r#"left: \"ffffff2n\""#),
     ("addresses::client_in_master", r"left: 200\n right: 403"),
     // A realm with a name that is taken.
     ("addresses::addresses", "Conflict detected. See logs for details"),

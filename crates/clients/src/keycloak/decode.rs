@@ -350,7 +350,9 @@ fn user<'a>(item: &'a Json<'_>, kind: &str, is_user_event: bool, from_listener: 
 /// Returns the login of the user that an admin event is about: in the details, or in the listener's own form.
 fn login<'a>(item: &'a Json<'_>) -> Option<&'a str> {
     let reported = item.get("details").and_then(|details| details.text("username"));
-    reported.or_else(|| item.text("username")).filter(|login| !login.is_empty() && login.len() <= LONGEST_ID)
+    reported
+        .or_else(|| item.text("username"))
+        .filter(|login| !login.is_empty() && login.len() <= LONGEST_ID && !login.chars().any(char::is_control))
 }
 
 /// Returns the event's own members, else parses `admin.USER-CREATE` or `USER-CREATE`.

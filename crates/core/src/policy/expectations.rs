@@ -291,6 +291,19 @@ mod tests {
     }
 
     #[test]
+    fn a_member_of_a_required_organization_is_in_scope() {
+        let policy = serde_json::from_str(r#"{"scope": {"required_organizations": ["acme"]}}"#).unwrap();
+        let of = |user: &str| {
+            let test = user_test(&format!(r#""user": {{"username": "bob"{user}}}, "in_scope": true"#));
+            check_scope(&test, &policy).as_ref().map(shown)
+        };
+        assert_eq!(of(r#", "organizations": ["acme"]"#), None);
+        let out = "in scope: yes != no (it is a member of none of required_organizations (acme))";
+        assert_eq!(of(r#", "organizations": ["globex"]"#).as_deref(), Some(out));
+        assert_eq!(of("").as_deref(), Some(out));
+    }
+
+    #[test]
     fn an_account_is_compared_field_by_field() {
         let check = |json: &str, target: &str| -> Vec<String> {
             let capabilities = Capabilities { attributes: target == "wiki", ..capabilities() };

@@ -28,7 +28,10 @@ impl Tx<'_> {
             return Err(Refused::message(409, "A organization with the same alias already exists"));
         }
         let id = self.id();
-        let domains = sent.get("domains").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut domains = sent.get("domains").and_then(Value::as_array).cloned().unwrap_or_default();
+        for domain in domains.iter_mut().filter_map(Value::as_object_mut) {
+            domain.entry("verified").or_insert(Value::Bool(false));
+        }
         let mut event = Map::from_iter([("id".to_owned(), Value::from(&*id))]);
         event.extend(sent.clone());
         event.entry("enabled").or_insert(Value::Bool(true));
