@@ -2,6 +2,8 @@
 //! administrator: `USERSYNC_TEST_KEYCLOAK_ADMIN` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, by default admin and admin).
 //! Each test creates its own realm and deletes it.
 
+mod organizations;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
