@@ -873,7 +873,8 @@ pub(super) const KEYS: &[Key] = &[
         "table",
         Required,
         "A user as in Keycloak: `username`, and optionally `first_name`, `last_name`, `email`, `email_verified`, \
-         `enabled`, `federation`, `groups` (a list of paths), `roles` (a list) and `attributes` (lists of strings).",
+         `enabled`, `federation`, `groups` (a list of paths), `roles` and `organizations` \
+         (lists, written as in the policy) and `attributes` (lists of strings).",
     ),
     key(
         "connector.user_test.target",

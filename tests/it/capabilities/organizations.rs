@@ -210,7 +210,7 @@ async fn a_missing_right_to_read_organizations_removes_nobody_and_is_reported() 
 }
 
 #[tokio::test]
-async fn a_list_of_members_that_is_wrong_removes_nobody() {
+async fn a_list_of_members_of_an_organization_that_is_wrong_removes_nobody() {
     let w = with_policy(REQUIRED, STAFF).await;
     let members = format!("/organizations/{}/members", organization(w.realm(), "acme"));
     let count = format!("{members}/count");

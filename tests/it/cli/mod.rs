@@ -11,6 +11,7 @@ mod full_disk;
 mod leavers;
 mod matching;
 mod named;
+mod organizations;
 mod place;
 mod policy;
 mod polling;

@@ -380,7 +380,7 @@ fn each_mistake_has_its_location_and_its_message() {
         ),
         (
             with_connector("policy.scope.required_organizations = [\"acme\", \"\"]"),
-            "usersync.toml:13:31: connector acme: policy.scope.required_organizations: this organization is invalid: it is \
+            "usersync.toml:13:39: connector acme: policy.scope.required_organizations: this organization is invalid: it is \
              empty",
         ),
         (

@@ -20,6 +20,7 @@ fn every_way_to_be_misled_has_its_test() {
         include_str!("../capabilities/federation.rs"),
         include_str!("../capabilities/missing.rs"),
         include_str!("../capabilities/odd_answers.rs"),
+        include_str!("../capabilities/organizations.rs"),
         include_str!("../capabilities/presence.rs"),
         include_str!("../capabilities/short_lists.rs"),
         include_str!("../keycloak_reading/mod.rs"),

@@ -69,7 +69,7 @@ impl KeycloakSource {
         if !organizations.is_empty() {
             self.organization_lines(&mut found, organizations).await;
         }
-        self.rights(&mut found, &token);
+        self.rights(&mut found, &token, !organizations.is_empty());
         self.events(&mut found).await;
         Self::clock(&mut found, &token);
         found
@@ -182,10 +182,13 @@ impl KeycloakSource {
         format!("Grant it: usersync keycloak setup, or {} > {role}", self.names.rights_client)
     }
 
-    fn rights(&self, found: &mut Diagnosis, token: &Token) {
+    fn rights(&self, found: &mut Diagnosis, token: &Token, reads_organizations: bool) {
+        let has = |role: &str| token.claims.has(&self.names.rights_client, role);
+        // Before Keycloak 26.7, no other role shows organizations.
+        let manages_realm = reads_organizations && !has("view-organizations");
         let more: Vec<_> = ["realm-admin", "admin", "manage-users", "manage-realm", "manage-clients", "manage-events"]
             .into_iter()
-            .filter(|role| token.claims.has(&self.names.rights_client, role))
+            .filter(|role| has(role) && !(manages_realm && *role == "manage-realm"))
             .collect();
         if !more.is_empty() {
             let text = format!(

@@ -23,6 +23,9 @@ pub use test_event::TestEvent;
 /// The realm attribute that contains usersync's address for the listener.
 pub const ADDRESS_ATTRIBUTE: &str = "usersync.address";
 
+/// The role that reading organizations needs; it exists since Keycloak 26.7.
+const VIEW_ORGANIZATIONS: &str = "view-organizations";
+
 /// The realm attribute that stores the previous event settings.
 const BEFORE_ATTRIBUTE: &str = "usersync.before";
 
@@ -109,7 +112,7 @@ impl SetupOptions {
             roles.extend(["view-realm", "view-clients"]);
         }
         if self.view_organizations {
-            roles.push("view-organizations");
+            roles.push(VIEW_ORGANIZATIONS);
         }
         roles
     }

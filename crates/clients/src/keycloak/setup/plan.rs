@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    ADDRESS_ATTRIBUTE, BEFORE_ATTRIBUTE, SetupOptions,
+    ADDRESS_ATTRIBUTE, BEFORE_ATTRIBUTE, SetupOptions, VIEW_ORGANIZATIONS,
     admin::Admin,
     present::{self, Client, Present, Raw},
 };
@@ -112,10 +112,23 @@ impl Step {
     }
 }
 
+/// Returns the error of a Keycloak that is too old for the role.
+fn no_role_for_organizations(realm: &str) -> SourceError {
+    let text = format!(
+        "realm {realm}: this Keycloak has no role {VIEW_ORGANIZATIONS}; it exists since 26.7. Update Keycloak, or grant \
+         manage-realm to the service account and run this again without --view-organizations"
+    );
+    fault::error(ErrorClass::Permanent, text)
+}
+
 async fn role_representations(admin: &Admin, realm: &str, rights: &str, roles: &[&str]) -> Result<Value, SourceError> {
     let mut found = Vec::new();
     for role in roles {
-        found.push(admin.get::<Value>(realm, &["clients", rights, "roles", role]).await?);
+        let read = admin.get::<Value>(realm, &["clients", rights, "roles", role]).await;
+        found.push(read.map_err(|error| match *role {
+            VIEW_ORGANIZATIONS if error.text.contains("Could not find role") => no_role_for_organizations(realm),
+            _ => error,
+        })?);
     }
     Ok(Value::Array(found))
 }
