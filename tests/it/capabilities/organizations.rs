@@ -41,7 +41,7 @@ async fn with_members(options: StackOptions, json: &str, members: usize) -> Worl
 }
 
 async fn with_policy(json: &str, members: usize) -> World {
-    with_members(options(), json, members).await
+    Box::pin(with_members(options(), json, members)).await
 }
 
 fn organization(realm: &RealmHandle, alias: &str) -> String {
@@ -121,7 +121,7 @@ async fn a_user_that_joins_or_leaves_an_organization_gets_or_loses_access_at_onc
 #[tokio::test]
 async fn a_new_member_is_found_by_the_login_where_events_are_polled() {
     let polled = StackOptions { poll_events: Some(SignedDuration::from_millis(60)), ..options() };
-    let w = with_members(polled, REQUIRED, 1).await;
+    let w = Box::pin(with_members(polled, REQUIRED, 1)).await;
     w.realm().switch_webhook(false);
     until("polling", async || w.stack.store.event_poll(&"acme".into()).await.is_ok_and(|poll| poll.admin.is_some()))
         .await;

@@ -27,7 +27,7 @@ async fn events(source: &KeycloakSource, realm: &Realm) -> Vec<NewEvent> {
     let from = source.time().await.unwrap() - jiff::SignedDuration::from_mins(5);
     let uses = Uses { organizations: true, ..Uses::default() };
     let page = source.stored_events(usersync::model::EventLog::Admin, from, uses).await;
-    page.map(|page| page.events).unwrap_or_else(|error| panic!("{}: {error}", realm.name))
+    page.unwrap_or_else(|error| panic!("{}: {error}", realm.name)).events
 }
 
 #[tokio::test]
