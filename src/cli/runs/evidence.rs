@@ -76,6 +76,7 @@ fn words(kind: ObjectKind) -> (&'static str, &'static str) {
         ObjectKind::Accounts => ("account", "accounts"),
         ObjectKind::Members => ("member", "members"),
         ObjectKind::RoleHolders => ("role holder", "role holders"),
+        ObjectKind::OrganizationMembers => ("organization member", "organization members"),
         ObjectKind::FederatedUsers => ("federated user", "federated users"),
     }
 }
@@ -139,7 +140,7 @@ mod tests {
             ..ReadEvidence::default()
         };
         let mut side = SideEvidence::default();
-        for kind in [ObjectKind::Users, ObjectKind::Accounts, ObjectKind::RoleHolders] {
+        for kind in [ObjectKind::Users, ObjectKind::Accounts, ObjectKind::OrganizationMembers] {
             side.add(kind, &read);
         }
         let lines = lines("at the source", &side);

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 use usersync::{
     demo::stack::{Stack, StackOptions},
-    model::{Policy, RunTrigger},
+    engine::Report,
+    model::{ObjectKind, Policy, ReadEvidence, RunTrigger},
     store::StoreReads,
 };
 use usersync_simulators::{
@@ -71,6 +72,11 @@ async fn touch(w: &World, login: &str) {
 
 fn all_active(w: &World) -> bool {
     (0..STAFF).all(|number| w.account(&format!("staff{number}")).active)
+}
+
+/// Returns how the lists of members of organizations were read.
+fn members_evidence(report: &Report) -> &ReadEvidence {
+    &report.evidence.source.read[&ObjectKind::OrganizationMembers]
 }
 
 /// Returns the requests to Keycloak whose path contains this text, since the journal had this length.
@@ -144,7 +150,11 @@ async fn an_event_about_a_user_reads_its_organizations_and_a_run_each_list_of_me
     let read = requests(&w, before, "/organizations");
     assert!(!read.is_empty() && read.iter().all(|target| target.contains(&own)), "{read:?}");
     let before = w.servers.keycloak.journal.entries().len();
-    w.run().await;
+    let report = w.run().await;
+    let evidence = members_evidence(&report);
+    let counts = (evidence.count_before, evidence.read, evidence.count_after);
+    assert_eq!(counts, (Some(2), 2, Some(2)));
+    assert_eq!((evidence.lists, evidence.pages, evidence.rereads, evidence.last_good), (1, 1, 0, Some(2)));
     let lists = requests(&w, before, "/members?");
     let acme = organization(w.realm(), "acme");
     let own: Vec<&String> = lists.iter().filter(|target| target.contains("/organizations/")).collect();
@@ -207,6 +217,7 @@ async fn a_missing_right_to_read_organizations_removes_nobody_and_is_reported() 
         let report = w.run().await;
         let why = "lacks the role view-organizations (before Keycloak 26.7: manage-realm). Grant it: ";
         assert!(report.unconfirmed.iter().any(|text| text.contains(why)), "{rights:?} {report:?}");
+        assert!(report.evidence.source.lacks.iter().any(|text| text.contains(why)), "{rights:?} {report:?}");
         assert!(all_active(&w), "{rights:?}");
     }
 }
@@ -231,6 +242,10 @@ async fn a_list_of_members_of_an_organization_that_is_wrong_removes_nobody() {
         let report = w.run().await;
         assert!(report.unconfirmed.iter().any(|text| text.contains(why)), "{why}: {report:?}");
         assert!(report.planned.is_empty() && all_active(&w), "{why}");
+        if why.contains("counts 11") {
+            let evidence = members_evidence(&report);
+            assert_eq!((evidence.count_before, evidence.read, evidence.rereads), (Some(STAFF + 1), STAFF, 2));
+        }
         w.servers.keycloak.faults.clear();
     }
     let report = w.run().await;

@@ -12,11 +12,11 @@ use super::{
     fault::{self, Asked},
     pages::Paged,
     requests::Listing,
-    roles::{SIMILAR, unknown, unknown_in_run},
+    roles::{SIMILAR, missing_right, unknown, unknown_in_run},
     source::{Holders, OrganizationMembers},
     wire::Listed,
 };
-use crate::model::{ErrorClass, OrganizationName, Packed, Unread, UserId, UserOrganizations};
+use crate::model::{ErrorClass, OrganizationName, Packed, ReadEvidence, Unread, UserId, UserOrganizations};
 
 /// What is read here.
 const ORGANIZATIONS: &str = "organizations";
@@ -165,6 +165,7 @@ impl KeycloakSource {
         let listed = match self.listed_organizations().await {
             Ok(listed) => listed,
             Err(error) => {
+                found.lacks = missing_right(&error);
                 let why = unknown_in_run(ORGANIZATIONS, error)?;
                 found.unread = organizations.iter().map(|name| (name.clone(), why.clone())).collect();
                 return Ok(found);
@@ -176,32 +177,41 @@ impl KeycloakSource {
                 continue;
             };
             match self.members_of_organization(organization).await {
-                Ok(mut members) => {
+                Ok((mut members, evidence)) => {
+                    found.evidence.add(&evidence);
                     if let Some(why) = members.incomplete.take() {
                         let why = format!("the members of the organization {name} were not read completely: {why}");
                         found.unread.insert(name.clone(), Unread::Unknown(why));
                     }
                     found.held.insert(name.clone(), members);
                 }
-                Err(error) => drop(found.unread.insert(name.clone(), unknown_in_run(ORGANIZATIONS, error)?)),
+                Err(error) => {
+                    found.lacks = found.lacks.take().or_else(|| missing_right(&error));
+                    found.unread.insert(name.clone(), unknown_in_run(ORGANIZATIONS, error)?);
+                }
             }
         }
         Ok(found)
     }
 
     /// Reads the members of an organization, which are all only if Keycloak counts as many before and afterwards.
-    async fn members_of_organization(&self, organization: &Organization) -> Result<Holders, SourceError> {
-        let mut left = TRIES;
-        loop {
-            left -= 1;
-            let members = self.members_once(organization).await?;
-            if left == 0 || members.incomplete.is_none() {
-                return Ok(members);
+    async fn members_of_organization(
+        &self,
+        organization: &Organization,
+    ) -> Result<(Holders, ReadEvidence), SourceError> {
+        let (mut members, mut evidence) = self.members_once(organization).await?;
+        for _ in 1..TRIES {
+            if members.incomplete.is_none() {
+                break;
             }
+            let earlier = evidence;
+            (members, evidence) = self.members_once(organization).await?;
+            evidence.add_earlier(&earlier);
         }
+        Ok((members, evidence))
     }
 
-    async fn members_once(&self, organization: &Organization) -> Result<Holders, SourceError> {
+    async fn members_once(&self, organization: &Organization) -> Result<(Holders, ReadEvidence), SourceError> {
         let before = self.count_members(organization).await?;
         let below = ["organizations", &organization.id, "members"];
         let listing = Listing {
@@ -220,13 +230,15 @@ impl KeycloakSource {
             )));
         };
         let after = self.count_members(organization).await?;
+        let evidence = ReadEvidence { count_before: before, count_after: after, ..paged.evidence() };
         let odd = paged.unreadable.first().map(|(_, odd)| odd.failure());
         let read = paged.items.len();
         let differs = [before, after].into_iter().find(|count| *count != Some(read)).map(|count| match count {
             Some(count) => format!("{read} members were read, but Keycloak counts {count}"),
             None => "Keycloak's count of the members is not a number".to_owned(),
         });
-        Ok(Holders { users: paged.items, groups: Vec::new(), incomplete: paged.incomplete.or(odd).or(differs) })
+        let incomplete = paged.incomplete.or(odd).or(differs);
+        Ok((Holders { users: paged.items, groups: Vec::new(), incomplete }, evidence))
     }
 
     async fn count_members(&self, organization: &Organization) -> Result<Option<usize>, SourceError> {

@@ -147,8 +147,8 @@ fn absent(role: &RoleName, hint: &str) -> Unread {
     ))
 }
 
-/// Reports that the roles or organizations of one user could not be read, and what to do. An error that a retry may end stays an error: the
-/// user's task is retried.
+/// Reports that the roles or organizations of one user could not be read, and what to do. An error that a retry may end
+/// stays an error: the user's task is retried.
 pub(super) fn unknown(what: &str, error: SourceError) -> Result<Unread, SourceError> {
     match error.class {
         ErrorClass::Forbidden | ErrorClass::Unconfirmed | ErrorClass::Permanent => {
@@ -163,7 +163,8 @@ pub(super) fn missing_right(error: &SourceError) -> Option<String> {
     (error.class == ErrorClass::Forbidden).then(|| error.text.clone())
 }
 
-/// Reports that a run could not read roles or organizations. It goes on without them, unless other reads would fail as well.
+/// Reports that a run could not read roles or organizations. It goes on without them, unless other reads would fail as
+/// well.
 pub(super) fn unknown_in_run(what: &str, error: SourceError) -> Result<Unread, SourceError> {
     match error.class {
         ErrorClass::Transient => unknown(what, SourceError { class: ErrorClass::Unconfirmed, ..error }),

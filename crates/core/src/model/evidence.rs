@@ -50,6 +50,8 @@ pub enum ObjectKind {
     Members,
     /// Users and groups that have the roles of the policy: one entry for each role.
     RoleHolders,
+    /// Members of the organizations that the policy requires: one entry for each organization.
+    OrganizationMembers,
     /// Users of federation providers, such as LDAP, that the providers were asked about.
     FederatedUsers,
 }
@@ -66,7 +68,7 @@ pub struct ReadEvidence {
     pub count_after: Option<usize>,
     /// Number of entries that were listed, each once.
     pub read: usize,
-    /// Number of lists: one, or one for each group or role.
+    /// Number of lists: one, or one for each group, role or organization.
     pub lists: usize,
     /// Number of pages with entries, including those of repeated reads.
     pub pages: usize,
