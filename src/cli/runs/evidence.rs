@@ -56,9 +56,14 @@ fn rows(side: &SideEvidence) -> Vec<Vec<String>> {
 }
 
 fn row(kind: ObjectKind, read: &ReadEvidence) -> Vec<String> {
+    let name = match kind {
+        // The whole word does not fit beside numbers of a million.
+        ObjectKind::OrganizationMembers => "org. members",
+        _ => words(kind).1,
+    };
     let some = |number: Option<usize>| number.map_or_else(|| "-".to_owned(), thin);
     vec![
-        format!("  {}", words(kind).1),
+        format!("  {name}"),
         some(read.count_before),
         thin(read.read),
         some(read.count_after),

@@ -25,9 +25,9 @@ const NAMES: usize = 20;
 pub(super) type Lacking = BTreeMap<String, Vec<String>>;
 
 impl Run<'_> {
-    /// Reads the own groups, roles and organizations of linked users that lack a membership which usersync granted or the
-    /// target shows, or a group, role or organization that the scope requires. An incomplete list would have that membership or the user removed, or
-    /// would prevent that the membership is granted again.
+    /// Reads the own groups, roles and organizations of linked users that lack a membership which usersync granted or
+    /// the target shows, or a group, role or organization that the scope requires. An incomplete list would have that
+    /// membership or the user removed, or would prevent that the membership is granted again.
     pub(super) async fn confirm_memberships(
         &mut self,
         source: &mut SourceWalk,

@@ -137,7 +137,8 @@ fn group(rest: &str) -> Place<'_> {
     }
 }
 
-/// Parses the path after `organizations/`: `{id}`, `{id}/members`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
+/// Parses the path after `organizations/`: `{id}`, `{id}/members`, `{id}/members/{user}`,
+/// `{id}/groups/{group}/members/{user}`.
 fn organization(rest: &str) -> Place<'_> {
     if !rest.contains('/') {
         return Place::Organization;
