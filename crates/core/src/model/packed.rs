@@ -144,11 +144,26 @@ impl<T> Default for Packed<T> {
 }
 
 /// Splits off the first row: its key, its rest, and the bytes after the row.
-fn split(mut bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let (key, rest): (u32, u32) = take(&mut bytes);
-    let (key, bytes) = bytes.split_at(key as usize);
-    let (rest, after) = bytes.split_at(rest as usize);
+fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let (key, rest, bytes) = lengths(bytes);
+    let (key, bytes) = bytes.split_at(key);
+    let (rest, after) = bytes.split_at(rest);
     (key, rest, after)
+}
+
+/// Splits off the lengths of a row's key and of its rest. Most searches read several of them.
+fn lengths(mut bytes: &[u8]) -> (usize, usize, &[u8]) {
+    // The usual sizes, without the general decoder: each byte has seven bits, the highest one says that more follow.
+    match bytes {
+        [key @ ..128, rest @ ..128, bytes @ ..] => (usize::from(*key), usize::from(*rest), bytes),
+        [key @ ..128, low, high @ ..128, bytes @ ..] => {
+            (usize::from(*key), usize::from(low & 127) | usize::from(*high) << 7, bytes)
+        }
+        _ => {
+            let (key, rest): (u32, u32) = take(&mut bytes);
+            (key as usize, rest as usize, bytes)
+        }
+    }
 }
 
 impl<T> Packed<T> {
@@ -428,6 +443,17 @@ mod tests {
                 assert_eq!(packed.find(&row.id), Some(row));
             }
             assert_eq!(packed.find(&numbered(len).id), None);
+        }
+    }
+
+    #[test]
+    fn the_lengths_of_a_row_are_read_as_they_were_written() {
+        let sizes = [0, 1, 127, 128, 129, 255, 256, 16_383, 16_384, 2_097_151, 2_097_152, u32::MAX];
+        for (key, rest) in sizes.into_iter().flat_map(|key| sizes.map(|rest| (key, rest))) {
+            let mut bytes = Vec::new();
+            write(&(key, rest), &mut bytes);
+            bytes.extend(b"row");
+            assert_eq!(lengths(&bytes), (key as usize, rest as usize, &b"row"[..]));
         }
     }
 
