@@ -15,6 +15,7 @@ use super::{
     membership::Reading,
     ports::{Connector, Engine, TargetPort},
     retry,
+    unlisted::{FoundAlone, Unlisted},
 };
 use crate::{
     model::{
@@ -61,8 +62,10 @@ pub struct Worked {
     pub later: bool,
     /// The planned operations, each with its fate.
     pub ledger: Ledger,
-    /// The answer of the last read of a linked account that is missing or was.
+    /// The answer of the last read of a linked account that is missing, was missing, or is not listed.
     pub account_by_id: ById,
+    /// What lists of the target lack, although the account, read alone, has it; `None`: nothing.
+    pub found_alone: Option<FoundAlone>,
 }
 
 /// What an error concerns.
@@ -129,6 +132,8 @@ pub(super) struct Case<'e> {
     pub same_login_as: Option<String>,
     /// The username of another user that is matched to the same account.
     pub same_account_as: Option<String>,
+    /// What the lists that a run read lack of the user.
+    pub unlisted: Unlisted,
     /// Permanent refusals of the target.
     pub refused: Vec<TargetError>,
     /// Operations refused because a name is taken.
@@ -180,6 +185,7 @@ impl<'e> Case<'e> {
             create_refused: None,
             same_login_as: None,
             same_account_as: None,
+            unlisted: Unlisted::default(),
             refused: Vec::new(),
             names_taken: HashSet::new(),
             last_refusal: String::new(),

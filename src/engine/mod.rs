@@ -35,6 +35,7 @@ mod service;
 mod sessions;
 mod subgroups;
 mod times;
+mod unlisted;
 mod unmanaged;
 mod user;
 mod verify;

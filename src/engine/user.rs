@@ -9,6 +9,7 @@ use super::{
     membership::Reading,
     ports::Engine,
     send::Sent,
+    unlisted::Unlisted,
 };
 use crate::{
     model::{
@@ -63,6 +64,8 @@ pub(super) struct Walked {
     pub same_login_as: Option<String>,
     /// The username of another user that is matched to the same account.
     pub same_account_as: Option<String>,
+    /// What the walk's lists lack of the user, although it was recorded before.
+    pub unlisted: Unlisted,
     /// What a run does with a group after the users; `None`: the group itself is reconciled.
     pub group_work: Option<GroupWork>,
 }
@@ -101,8 +104,9 @@ impl Engine {
                 Err(error) => Err(case.unfinished(error)),
             };
         }
-        let Walked { view, expected, fingerprint, same_login_as, same_account_as, group_work: _ } = walked;
+        let Walked { view, expected, fingerprint, same_login_as, same_account_as, unlisted, group_work: _ } = walked;
         (case.same_login_as, case.same_account_as) = (same_login_as, same_account_as);
+        case.unlisted = unlisted;
         case.suspect(&expected);
         for action in expected {
             case.worked.ledger.plan(action, &fingerprint);
@@ -274,7 +278,7 @@ impl Case<'_> {
             account = self.port.target.account(&id).await?;
             self.account_gone = account.is_none();
         }
-        if is_missing {
+        if is_missing || self.unlisted.account {
             let exists = if self.account_gone { Some(false) } else { account.is_some().then_some(true) };
             self.worked.account_by_id = ById::of(exists);
         }
@@ -306,10 +310,11 @@ impl Case<'_> {
             }
         }
         self.engine.target_answered(&self.port);
-        match account {
-            Some(account) => self.with_groups(account).await.map(Some),
-            None => Ok(None),
-        }
+        let Some(account) = account else { return Ok(None) };
+        let account = self.with_groups(account).await?;
+        let found = std::mem::take(&mut self.unlisted).found_in(&account);
+        self.worked.found_alone = found.or(self.worked.found_alone.take());
+        Ok(Some(account))
     }
 
     /// Records when the user was last seen alive, and its federation component.

@@ -428,6 +428,7 @@ impl Run<'_> {
             return Ok(());
         }
         let applied = self.apply_users(items, &source, &target, &rules).await;
+        self.report_unlisted(&groups);
         if applied.is_err() || self.options.cancel.is_cancelled() {
             self.report.postpone(
                 leavers.iter().map(Pending::operations).sum::<usize>() + unmanaged.planned() + empty.planned(),

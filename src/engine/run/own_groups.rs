@@ -9,7 +9,7 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::error::WorkError,
+    engine::{error::WorkError, unlisted::UnlistedLogins},
     model::{
         Account, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, ObjectKind, Policy, RoleName, TargetGroupId,
         UserId, UserState,
@@ -116,6 +116,27 @@ impl Run<'_> {
                 some(&logins)
             )
         }));
+    }
+
+    /// Reports the accounts and members that lists of the target lack, although it returns them one by one.
+    pub(super) fn report_unlisted(&mut self, groups: &GroupTable) {
+        let UnlistedLogins { accounts, members } = std::mem::take(&mut self.report.unlisted);
+        let target = &self.pair.target;
+        if !accounts.is_empty() {
+            self.report.unconfirmed.push(format!(
+                "{target}: its list of accounts lacks {}, which it returns one by one. These accounts count as present; \
+                 others may be missing",
+                some(&accounts)
+            ));
+        }
+        for (id, logins) in members {
+            let name = groups.managed(&id).map_or(id.as_str(), |group| group.name.as_str());
+            self.report.unconfirmed.push(format!(
+                "group {name}: {target}'s member list lacks {}, whose own group lists contain the group. These \
+                 memberships count as present; others may be missing",
+                some(&logins)
+            ));
+        }
     }
 
     /// Returns the target groups that such groups of this connector feed.

@@ -10,6 +10,7 @@ use crate::{
     engine::{
         case::Worked,
         ledger::{Fate, Tally},
+        unlisted::UnlistedLogins,
     },
     model::{Action, ApprovalKind, Evidence, Limited, ObjectKind, Operation, Subject},
 };
@@ -130,6 +131,9 @@ pub struct Report {
     /// Planned operations of each limited kind, without those that wait for approval anyway.
     #[serde(skip)]
     pub(crate) limited: BTreeMap<Limited, u32>,
+    /// What the lists of the target lack, as the work on single users found.
+    #[serde(skip)]
+    pub(crate) unlisted: UnlistedLogins,
 }
 
 impl Report {
@@ -218,6 +222,7 @@ impl Report {
         if worked.account_by_id.asked > 0 {
             self.evidence.target.by_id(ObjectKind::Accounts).add(worked.account_by_id);
         }
+        worked.found_alone.into_iter().for_each(|found| self.unlisted.add(found));
         let (tally, later) = (worked.ledger.tally(), worked.later);
         self.tally.merge(tally);
         if subject.as_user().is_none() {

@@ -14,6 +14,7 @@ use crate::{
         ledger::actions,
         missing::missing_account,
         scope::judged,
+        unlisted::Unlisted,
         user::{View, Walked, adoption},
     },
     model::{
@@ -156,7 +157,13 @@ impl Run<'_> {
                     items.push(Pending::FromWalk { place: number(place), operations: number(operations) });
                     continue;
                 }
-                WalkDecision::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
+                WalkDecision::ReadAgain(expected) => {
+                    let listed = |link: &Link| target.accounts().contains(link.account.as_str());
+                    let unlisted = linked.as_ref().map(|link| Unlisted::of(link, listed(link), &expected));
+                    let mut item = Item::expecting(planned, expected, &presence);
+                    item.walked.unlisted = unlisted.unwrap_or_default();
+                    item
+                }
             };
             if let Some(user) = presence.user() {
                 item.walked.same_login_as = self.same_logins.get(&user.id).cloned();

@@ -26,6 +26,7 @@ mod matching;
 mod memberships;
 mod merged_groups;
 mod misleading;
+mod misled_targets;
 mod missing;
 mod odd_answers;
 mod options;
