@@ -264,7 +264,7 @@ mod scim {
         an_unavailable_list_of_accounts: Scim [Fault::unavailable().path(ACCOUNTS)] => ["listing all accounts: the SCIM server answered 503"];
         a_list_of_accounts_without_an_answer: Scim [Fault::cut_after().path(ACCOUNTS)] => ["listing all accounts: the connection", "broke before the answer was complete"];
         a_group_without_its_members: Scim [Fault::edit(|group| drop(group.as_object_mut().map(|group| group.remove("members")))).path(MEMBERS)] => ["was returned without members, but an account lists it"];
-        half_a_list_of_members: Scim [Fault::edit(|group| group["members"].as_array_mut().into_iter().for_each(half)).path(MEMBERS)] => ["REPEATED"];
+        half_a_list_of_members: Scim [Fault::edit(|group| group["members"].as_array_mut().into_iter().for_each(half)).path(MEMBERS)] => ["group staff: scim's member list lacks"];
         members_that_are_forbidden: Scim [Fault::status(403, "{}").path(MEMBERS)] => ["reading the members of", "the SCIM server answered 403", "lacks the permission"];
         a_group_that_is_not_found_for_a_while: Scim [Fault::status(404, "{}").path(MEMBERS)] => ["the answer 404 does not come from the SCIM server, so nothing is treated as deleted"];
         a_sign_in_page_instead_of_members: Scim [sign_in().path(MEMBERS)] => ["reading the members of", "received an HTML page instead of JSON"];
