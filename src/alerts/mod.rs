@@ -1,4 +1,5 @@
-//! Alerts: announce changes of the connectors' states to operators, by webhook or command.
+//! Alerts: announce changes of the connectors' states to operators, by webhook, e-mail or
+//! command.
 //!
 //! One task reads the states. One task for each alert keeps in the store what it announced and has to announce, and
 //! delivers it. Nothing else waits for them. [`AlertState`] decides what is announced.
@@ -6,9 +7,11 @@
 #![warn(clippy::disallowed_methods)]
 
 mod command;
+mod email;
+mod text;
 mod webhook;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +20,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::webhook::Webhook;
+use self::{email::Email, text::Text, webhook::Webhook};
 use crate::{
     backoff::Backoff,
     clock::{Clock, Jitter},
@@ -26,7 +29,7 @@ use crate::{
     http,
     model::{Alert, AlertKind, AlertState, ConnectorName, PairReport, Settling},
     store::OperatorStore,
-    telemetry::Metrics,
+    telemetry::{Metrics, logs::Personal},
 };
 
 /// Delays between attempts to deliver an alert.
@@ -48,11 +51,35 @@ pub struct Failed {
     pub why: String,
     /// The time before the next attempt that the receiver asked for.
     asked: Option<SignedDuration>,
+    /// Whether the receiver refuses it for good, so that it is not retried.
+    is_final: bool,
+    /// Whether the reason contains addresses, or an answer that may.
+    is_personal: bool,
+}
+
+impl Failed {
+    /// Combines two reasons. It is retried unless both are final.
+    fn and(self, other: Self) -> Self {
+        let why = format!("{}; {}", self.why, other.why);
+        Self {
+            why,
+            asked: self.asked.max(other.asked),
+            is_final: self.is_final && other.is_final,
+            is_personal: self.is_personal || other.is_personal,
+        }
+    }
+}
+
+/// The reason as it is logged.
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_personal { Personal(&self.why).fmt(f) } else { self.why.fmt(f) }
+    }
 }
 
 impl From<String> for Failed {
     fn from(why: String) -> Self {
-        Self { why, asked: None }
+        Self { why, asked: None, is_final: false, is_personal: false }
     }
 }
 
@@ -68,6 +95,7 @@ pub struct Channel {
 
 enum Way {
     Webhook(Webhook),
+    Email(Email),
     Command(command::Command),
 }
 
@@ -83,6 +111,7 @@ impl Channel {
                 let way = http::Way { ca_file, certificate: None, proxy, proxy_user: None, connect };
                 Way::Webhook(Webhook::new(url, secret, way)?)
             }
+            AlertChannel::Email(email) => Way::Email(Email::new(email, config.timeout)?),
             AlertChannel::Command { program, arguments } => {
                 Way::Command(command::Command { program: program.clone(), arguments: arguments.clone() })
             }
@@ -107,11 +136,15 @@ impl Channel {
     /// # Errors
     /// The reason as a text without secrets.
     pub async fn deliver(&self, alert: &Alert, clock: &dyn Clock) -> Result<(), Failed> {
-        let body = document(alert).to_string();
+        let body = || document(alert).to_string();
         let sent = async {
             match &self.way {
-                Way::Webhook(webhook) => webhook.send(&alert.id, &body, clock.now()).await,
-                Way::Command(command) => command.run(&body).await.map_err(Failed::from),
+                Way::Webhook(webhook) => webhook.send(&alert.id, &body(), clock.now()).await,
+                Way::Email(email) => {
+                    let host = host();
+                    email.send(&alert.id, &Text::of_alert(alert, &host), &host, clock).await
+                }
+                Way::Command(command) => command.run(&body()).await.map_err(Failed::from),
             }
         };
         tokio::select! {
@@ -141,6 +174,12 @@ pub fn test_alert(now: Timestamp) -> Alert {
     Alert { id: new_id(), at: now, pair, state: "test".to_owned(), sentence, began, ended, remaining }
 }
 
+/// Returns the name of this machine.
+fn host() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
 fn new_id() -> String {
     format!("alert_{}", Uuid::new_v4().simple())
 }
@@ -168,6 +207,8 @@ pub struct Surroundings {
 pub struct Alerts {
     cancel: CancellationToken,
     tasks: JoinSet<()>,
+    /// Orders to repeat what could not be delivered.
+    orders: watch::Sender<()>,
 }
 
 /// The states when they were last read.
@@ -177,6 +218,7 @@ impl Alerts {
     /// Starts a task for each alert; without alerts, nothing runs.
     pub fn start(channels: Vec<Channel>, surroundings: Surroundings) -> Self {
         let (cancel, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let orders = watch::Sender::new(());
         let around = Arc::new(surroundings);
         let shortest = channels.iter().map(|channel| channel.after / 4).min();
         if let Some(every) = shortest.map(|every| every.clamp(READ_EVERY[0], READ_EVERY[1])) {
@@ -191,10 +233,15 @@ impl Alerts {
                     settling: Settling::default(),
                     is_stored: true,
                 };
-                tasks.spawn(until(cancel.clone(), task.work(last.clone())));
+                tasks.spawn(until(cancel.clone(), task.work(last.clone(), orders.subscribe())));
             }
         }
-        Self { cancel, tasks }
+        Self { cancel, tasks, orders }
+    }
+
+    /// Repeats at once what could not be delivered, also what a receiver refused.
+    pub fn try_again(&self) {
+        self.orders.send_replace(());
     }
 
     /// Waits until a task ends by a defect, and returns a sentence about it.
@@ -246,7 +293,7 @@ struct Task {
 }
 
 impl Task {
-    async fn work(mut self, mut last: LastRead) {
+    async fn work(mut self, mut last: LastRead, mut orders: watch::Receiver<()>) {
         let around = Arc::clone(&self.around);
         loop {
             match around.store.alert_state(&self.channel.name).await {
@@ -257,15 +304,16 @@ impl Task {
         }
         // Problems that a changed configuration no longer announces are forgotten.
         self.state.keep(&self.channel.problems);
+        self.state.try_again(around.clock.now());
         self.is_stored = false;
         loop {
             let now = around.clock.now();
-            let waits = self.state.due_at(now).duration_since(now);
+            let due = self.state.due_at(now).filter(|_| self.state.waiting() > 0);
             let next_attempt = async {
-                if self.state.waiting() == 0 {
-                    std::future::pending::<()>().await;
+                match due {
+                    Some(at) => around.clock.sleep(at.duration_since(now)).await,
+                    None => std::future::pending().await,
                 }
-                around.clock.sleep(waits).await;
             };
             tokio::select! {
                 changed = last.changed() => {
@@ -275,6 +323,11 @@ impl Task {
                     self.observe(&reports);
                 }
                 () = next_attempt => {}
+                ordered = orders.changed() => {
+                    let Ok(()) = ordered else { return };
+                    self.state.try_again(around.clock.now());
+                    self.is_stored = false;
+                }
             }
             self.store().await;
             self.deliver().await;
@@ -309,7 +362,7 @@ impl Task {
         while let Some(alert) = self.state.next() {
             let Some(pair) = &alert.pair else { return };
             let now = around.clock.now();
-            if self.state.due_at(now) > now {
+            if self.state.due_at(now).is_none_or(|at| at > now) {
                 return;
             }
             let had_failed = self.state.undelivered.is_some();
@@ -320,11 +373,14 @@ impl Task {
                     self.state.delivered(pair, around.clock.now());
                     tracing::info!(alert = name, "{pair}: alert delivered");
                 }
-                Err(Failed { why, asked }) => {
-                    if !had_failed {
-                        tracing::warn!(alert = name, "{pair}: alert not delivered, and retried: {why}");
+                Err(failed) => {
+                    if failed.is_final {
+                        tracing::error!(alert = name, "{pair}: alert not delivered, and not retried: {failed}");
+                    } else if !had_failed {
+                        tracing::warn!(alert = name, "{pair}: alert not delivered, and retried: {failed}");
                     }
-                    let delay = |attempts| retry_delay(&RETRIES, attempts, asked, &self.jitter);
+                    let Failed { why, asked, is_final, is_personal: _ } = failed;
+                    let delay = |attempts| (!is_final).then(|| retry_delay(&RETRIES, attempts, asked, &self.jitter));
                     self.state.failed(pair, why, around.clock.now(), delay);
                 }
             }

@@ -53,7 +53,8 @@ impl Webhook {
         }
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
         let why = if status.is_redirection() { ", and redirects are not followed" } else { "" };
-        Err(Failed { why: format!("{host} answers HTTP {}{why}", status.as_u16()), asked })
+        let failed = Failed::from(format!("{host} answers HTTP {}{why}", status.as_u16()));
+        Err(Failed { asked, ..failed })
     }
 
     /// Returns the value of the header `webhook-signature`.

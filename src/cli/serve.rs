@@ -185,7 +185,10 @@ impl Running<'_> {
                 why = service.died() => return Err(why),
                 why = server.died() => return Err(why),
                 why = alerts.died() => return Err(why),
-                _ = signals.hang_up.recv() => reload(server).await,
+                _ = signals.hang_up.recv() => {
+                    reload(server).await;
+                    alerts.try_again();
+                }
             }
         }
     }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
+use url::Host;
 
 use super::{
-    AlertChannel, AlertConfig, Secret,
-    connection::{Forms, secret, warn_without_tls, written_form},
+    AlertChannel, AlertConfig, EmailConfig, Secret, SmtpTls,
+    connection::{Forms, is_loopback, secret, warn_without_tls, written_form},
     problem::Place,
     reader::Table,
     suggest::did_you_mean,
@@ -17,8 +18,26 @@ use super::{
 use crate::model::{AlertKind, ConnectorName, hook_secret};
 
 const SECRET: Forms = ["secret", "secret_file", "secret_env"];
-/// The keys of a webhook.
-const WEBHOOK_KEYS: [&str; 5] = ["secret", "secret_file", "secret_env", "ca_file", "proxy"];
+const PASSWORD: Forms = ["password", "password_file", "password_env"];
+/// The keys that select a way to the operator.
+const WAYS: [&str; 3] = ["webhook", "smtp", "command"];
+/// The keys that only some ways have, with these ways.
+const KEYS_OF_WAYS: [(&str, &[&str]); 12] = [
+    ("secret", &["webhook"]),
+    ("secret_file", &["webhook"]),
+    ("secret_env", &["webhook"]),
+    ("proxy", &["webhook"]),
+    ("ca_file", &["webhook", "smtp"]),
+    ("tls", &["smtp"]),
+    ("user", &["smtp"]),
+    ("password", &["smtp"]),
+    ("password_file", &["smtp"]),
+    ("password_env", &["smtp"]),
+    ("from", &["smtp"]),
+    ("to", &["smtp"]),
+];
+static TLS: [(&str, SmtpTls); 3] =
+    [("starttls", SmtpTls::Starttls), ("implicit", SmtpTls::Implicit), ("none", SmtpTls::None)];
 static KINDS: [(&str, AlertKind); 5] = [
     ("stopped", AlertKind::Stopped),
     ("degraded", AlertKind::Degraded),
@@ -57,39 +76,44 @@ fn problems(table: &Table<'_>) -> Option<Vec<AlertKind>> {
     Some(kinds.into_iter().map(|(kind, _)| kind).collect())
 }
 
-/// Reads the way to the operator: a webhook or a command.
+/// Reads the way to the operator: a webhook, e-mail or a command.
 fn channel(table: &Table<'_>) -> Option<AlertChannel> {
-    let webhook = webhook(table);
+    let ca_file = table.file("ca_file");
+    let webhook = webhook(table, ca_file.clone());
+    let email = email(table, ca_file);
     let command = command(table);
-    match (table.has("webhook"), table.has("command")) {
-        (true, true) => {
-            let wrong = Wrong::new("webhook is also set").help("write two alerts, one for each");
-            table.wrong("command", table.place_of("command"), wrong);
-            None
-        }
-        (false, false) => {
-            let help = "add webhook = \"https://…\", or command = [\"/path/to/program\"]";
-            table.missing("`webhook` or `command`", Some(help.to_owned()));
-            None
-        }
-        (true, false) => webhook,
-        (false, true) => {
-            for key in WEBHOOK_KEYS.into_iter().filter(|key| table.has(key)) {
-                let wrong = Wrong::new("it requires webhook, which is missing").help("remove it");
-                table.wrong(key, table.place_of(key), wrong);
-            }
-            command
-        }
+    let mut written = WAYS.into_iter().filter(|way| table.has(way));
+    let Some(way) = written.next() else {
+        let help = "add webhook = \"https://…\", smtp = \"smtp.example.org:587\", or command = [\"/path/to/program\"]";
+        table.missing("`webhook`, `smtp` or `command`", Some(help.to_owned()));
+        return None;
+    };
+    let mut is_one = true;
+    for other in written {
+        let wrong = Wrong::new(format!("{way} is also set")).help("write two alerts, one for each");
+        table.wrong(other, table.place_of(other), wrong);
+        is_one = false;
+    }
+    if !is_one {
+        return None;
+    }
+    for (key, ways) in KEYS_OF_WAYS.into_iter().filter(|(key, ways)| table.has(key) && !ways.contains(&way)) {
+        let wrong = Wrong::new(format!("it requires {}, which is missing", ways.join(" or "))).help("remove it");
+        table.wrong(key, table.place_of(key), wrong);
+    }
+    match way {
+        "webhook" => webhook,
+        "smtp" => email,
+        _ => command,
     }
 }
 
-fn webhook(table: &Table<'_>) -> Option<AlertChannel> {
+fn webhook(table: &Table<'_>, ca_file: Option<PathBuf>) -> Option<AlertChannel> {
     let url = table.read("webhook", values::webhook_url);
     if let Some(url) = &url {
         warn_without_tls(table, "webhook", url);
     }
     let secret = signing_secret(table);
-    let ca_file = table.file("ca_file");
     let proxy = table.read("proxy", values::base_url);
     if table.has("webhook") && written_form(table, SECRET).is_none() {
         let help = format!("add secret_file, secret_env or secret; {CREATE_SECRET}");
@@ -108,6 +132,61 @@ fn signing_secret(table: &Table<'_>) -> Option<Secret> {
     let what = text.split(". ").next().unwrap_or(&text);
     table.wrong(written_form(table, SECRET)?, place, Wrong::new(what).help(CREATE_SECRET));
     None
+}
+
+fn email(table: &Table<'_>, ca_file: Option<PathBuf>) -> Option<AlertChannel> {
+    let server = table.read("smtp", values::mail_server);
+    let tls = table.read("tls", values::one_of(&TLS));
+    let from = table.read("from", values::mailbox);
+    let to = table.list("to", values::mailbox);
+    let sign_in = login(table);
+    if !table.has("smtp") {
+        return None;
+    }
+    if !table.has("from") {
+        table.missing("`from`", Some("add the sender: from = \"usersync@example.org\"".to_owned()));
+    }
+    if !table.has("to") || table.is_empty_list("to") {
+        table.missing("`to`", Some("add the recipients: to = [\"ops@example.org\"]".to_owned()));
+        return None;
+    }
+    let ((host, port), tls) = (server?, tls?);
+    if tls == SmtpTls::None && !is_loopback(&host) {
+        if written_form(table, PASSWORD).is_some() {
+            let wrong = Wrong::new("the password would be sent without TLS").help("use \"starttls\" or \"implicit\"");
+            table.wrong("tls", table.place_of("tls"), wrong);
+            return None;
+        }
+        let help = "use \"starttls\" or \"implicit\" if the server supports it".to_owned();
+        table.reader.warn(table.place_of("tls"), "alerts are sent there without TLS", Some(help));
+    }
+    let host = match host {
+        Host::Domain(name) => name,
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    };
+    let (sign_in, from, to) = (sign_in?, from?, to?.into_iter().map(|(to, _)| to).collect());
+    Some(AlertChannel::Email(EmailConfig { host, port, tls, sign_in, from, to, ca_file }))
+}
+
+/// Reads user and password of the mail server: both or none. `None`: they are invalid.
+fn login(table: &Table<'_>) -> Option<Option<(String, Secret)>> {
+    let user = table.read("user", values::string);
+    let password = secret(table, PASSWORD).map(|(secret, _)| secret);
+    match (table.has("user"), written_form(table, PASSWORD)) {
+        (false, None) => Some(None),
+        (true, Some(_)) => Some(Some((user?, password?))),
+        (true, None) => {
+            let wrong = Wrong::new("there is no password").help("add password_file, password_env or password");
+            table.wrong("user", table.place_of("user"), wrong);
+            None
+        }
+        (false, Some(key)) => {
+            let wrong = Wrong::new("there is no user").help("add user");
+            table.wrong(key, table.place_of(key), wrong);
+            None
+        }
+    }
 }
 
 fn command(table: &Table<'_>) -> Option<AlertChannel> {

@@ -110,14 +110,17 @@ pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
 
 /// Warns if data would be sent to another machine without TLS.
 pub(super) fn warn_without_tls(table: &Table<'_>, key: &'static str, url: &Url) {
-    let near = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if url.scheme() == "http" && !near {
+    if url.scheme() == "http" && !url.host().is_some_and(|host| is_loopback(&host)) {
         let help = "use https:// if the server supports it".to_owned();
         table.reader.warn(table.place_of(key), "secrets and personal data are sent there without TLS", Some(help));
+    }
+}
+
+/// Returns whether a host is this machine.
+pub(super) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
+    match host {
+        Host::Domain(name) => name.as_ref() == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
     }
 }

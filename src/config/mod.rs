@@ -41,8 +41,8 @@ pub use realm::{Found, RealmConfig};
 pub use reference::{Row, reference, reference_markdown};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use settings::{
-    AlertChannel, AlertConfig, Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, ServerConfig, StoreConfig,
-    TlsConfig,
+    AlertChannel, AlertConfig, Config, ConnectorConfig, EmailConfig, HookConfig, LogConfig, LogFormat, ServerConfig,
+    SmtpTls, StoreConfig, TlsConfig,
 };
 
 pub use usersync_clients::{

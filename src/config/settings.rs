@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use lettre::message::Mailbox;
 use url::Url;
 
 use super::{Problem, Reach, Schedule, Secret, TargetConfig};
@@ -155,6 +156,8 @@ pub enum AlertChannel {
         /// The HTTP proxy; `None`: none.
         proxy: Option<Url>,
     },
+    /// A message by e-mail.
+    Email(EmailConfig),
     /// A command, which is run without a shell.
     Command {
         /// The absolute path of the program.
@@ -162,6 +165,47 @@ pub enum AlertChannel {
         /// Its arguments.
         arguments: Vec<String>,
     },
+}
+
+impl AlertChannel {
+    /// Returns the secret that signs or logs in; `None`: there is none.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Webhook { secret, .. } => Some(secret),
+            Self::Email(email) => email.sign_in.as_ref().map(|(_, password)| password),
+            Self::Command { .. } => None,
+        }
+    }
+}
+
+/// How alerts are sent by e-mail.
+#[derive(Clone, Debug)]
+pub struct EmailConfig {
+    /// The mail server: a name, or an IP address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: SmtpTls,
+    /// User and password; `None`: without a login. Never set if the password would leave this machine without TLS.
+    pub sign_in: Option<(String, Secret)>,
+    /// The sender.
+    pub from: Mailbox,
+    /// The recipients; at least one.
+    pub to: Vec<Mailbox>,
+    /// Certificates (PEM) to trust in addition to the system's; `None`: none.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// It begins without TLS, and must change to TLS before anything is sent.
+    Starttls,
+    /// It begins with TLS.
+    Implicit,
+    /// It is not encrypted.
+    None,
 }
 
 /// The secrets that may sign pushed events.

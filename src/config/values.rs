@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
+use lettre::message::Mailbox;
 use toml::de::DeValue;
-use url::Url;
+use url::{Host, Url};
 
 use super::{mask::mask, suggest::did_you_mean};
 
@@ -215,6 +216,32 @@ pub(super) fn webhook_url(value: &DeValue<'_>) -> Read<Url> {
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => Err(Wrong::new(format!("scheme `{other}` is not supported")).help("write it with https:// in front")),
+    }
+}
+
+/// Parses the address of a mail server: a name or an IP address, and a port.
+pub(super) fn mail_server(value: &DeValue<'_>) -> Read<(Host, u16)> {
+    let text = text(value)?;
+    let wrong = || {
+        Wrong::new(format!("{} is not a mail server with a port", quoted(text)))
+            .help("write it as \"smtp.example.org:587\"; the key tls selects the encryption")
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+    Host::parse(host).map(|host| (host, port)).map_err(|_| wrong())
+}
+
+/// Parses a mailbox: an e-mail address, with or without a display name.
+pub(super) fn mailbox(value: &DeValue<'_>) -> Read<Mailbox> {
+    const HELP: &str = "write it as \"ops@example.org\" or \"Operations <ops@example.org>\"";
+    let text = text(value)?;
+    let mailbox: Result<Mailbox, _> = text.parse();
+    match mailbox {
+        Ok(_) if text.chars().any(char::is_control) => Err(Wrong::new("it contains a control character").help(HELP)),
+        Ok(mailbox) if mailbox.email.to_string().is_ascii() => Ok(mailbox),
+        Ok(_) => Err(Wrong::new(format!("the address in {} is not ASCII", quoted(text)))
+            .help("write the domain in its ASCII form, xn--…")),
+        Err(_) => Err(Wrong::new(format!("{} is not an e-mail address", quoted(text))).help(HELP)),
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AlertChannel, AlertConfig, Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
+    AlertConfig, Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, Secret, TargetConfig,
     alert::{self, known_connectors},
     connector::{self, Written},
     matching::matching,
@@ -219,7 +219,7 @@ fn unused_targets(tables: &[Table<'_>], wanted: &[&(TargetName, Place)]) {
 }
 
 fn signs_inline(alert: &AlertConfig) -> bool {
-    matches!(&alert.channel, AlertChannel::Webhook { secret, .. } if secret.is_inline())
+    alert.channel.secret().is_some_and(Secret::is_inline)
 }
 
 fn has_inline_secret<'c>(
@@ -237,7 +237,7 @@ fn has_inline_secret<'c>(
         let hook = &connector.hook;
         connector.client_secret.is_inline()
             || of_way(&connector.reach)
-            || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
+            || hook.secrets().chain(&hook.p2).any(Secret::is_inline)
     };
     targets.iter().flatten().any(of_target) || connectors.flatten().any(of_connector)
 }

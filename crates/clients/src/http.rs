@@ -43,14 +43,7 @@ pub fn client(way: Way<'_>) -> Result<Client, String> {
         .pool_idle_timeout(Duration::from_secs(15))
         .no_proxy();
     if let Some(file) = way.ca_file {
-        let shown = file.display();
-        let pem = std::fs::read(file).map_err(|error| format!("ca_file {shown} cannot be read: {error}."))?;
-        let certificates = Certificate::from_pem_bundle(&pem)
-            .map_err(|_| format!("ca_file {shown} is not a file of PEM certificates."))?;
-        if certificates.is_empty() {
-            return Err(format!("ca_file {shown} holds no PEM certificate."));
-        }
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_certs_merge(trusted(file)?.1);
     }
     if let Some(certificate) = way.certificate {
         builder = builder.identity(certificate.identity().map_err(|error| error.to_string())?);
@@ -68,6 +61,22 @@ pub fn client(way: Way<'_>) -> Result<Client, String> {
         Some(certificate) => certificate.unusable(&root_cause(&error)).to_string(),
         None => format!("The HTTP client cannot be set up: {}.", root_cause(&error)),
     })
+}
+
+/// Reads a file of certificates to trust; the error is a sentence about it. Returns PEM, for clients without HTTP.
+pub fn trusted_pem(ca_file: &Path) -> Result<Vec<u8>, String> {
+    trusted(ca_file).map(|(pem, _)| pem)
+}
+
+fn trusted(ca_file: &Path) -> Result<(Vec<u8>, Vec<Certificate>), String> {
+    let shown = ca_file.display();
+    let pem = std::fs::read(ca_file).map_err(|error| format!("ca_file {shown} cannot be read: {error}."))?;
+    let certificates = Certificate::from_pem_bundle(&pem)
+        .map_err(|_| format!("ca_file {shown} is not a file of PEM certificates."))?;
+    if certificates.is_empty() {
+        return Err(format!("ca_file {shown} holds no PEM certificate."));
+    }
+    Ok((pem, certificates))
 }
 
 /// Returns the message of the innermost cause. The outer ones repeat addresses, which may contain secrets.

@@ -1,14 +1,14 @@
 //! SIGHUP: reloads secrets and certificates from the configuration. Other changes in it are reported, because they need
 //! a restart.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, mem::discriminant, path::Path, sync::Arc};
 
 use toml::{Table, Value};
 
 use super::{hook_secrets, tls_files};
 use crate::{
     cli::Context,
-    config::{AlertChannel, Config, Reach, TargetAuth},
+    config::{Config, Reach, TargetAuth},
     model::ConnectorName,
     web::{HookSecrets, Server},
 };
@@ -95,8 +95,8 @@ impl Reload {
         }
         for old in &self.config.alerts {
             let Some(new) = new.alerts.iter().find(|new| new.name == old.name) else { continue };
-            if let (AlertChannel::Webhook { secret: old, .. }, AlertChannel::Webhook { secret: new, .. }) =
-                (&old.channel, &new.channel)
+            if discriminant(&old.channel) == discriminant(&new.channel)
+                && let (Some(old), Some(new)) = (old.channel.secret(), new.channel.secret())
             {
                 old.replace(new);
             }

@@ -84,13 +84,22 @@ pub(super) async fn read(store: &dyn Store, config: &Config, out: &Out) -> Store
 }
 
 fn sentence(name: &str, waiting: usize, undelivered: &Undelivered, out: &Out) -> String {
+    let next = match undelivered.again_at {
+        Some(at) => {
+            let at = ago(at.max(out.now), out.now);
+            format!("Next attempt {at}. Correct it, then test it: usersync alert test {name}")
+        }
+        None => format!(
+            "It is not retried before the next change. Correct it, test it by usersync alert test {name}, then send it: \
+             systemctl reload usersync"
+        ),
+    };
     format!(
-        "{} since {}, after {}: {}. Next attempt {}. Correct it, then test it: usersync alert test {name}",
+        "{} since {}, after {}: {}. {next}",
         count(waiting, "alert is not delivered", "alerts are not delivered"),
         out.exact(undelivered.since),
         count(undelivered.attempts, "attempt", "attempts"),
         undelivered.why.trim_end_matches('.'),
-        ago(undelivered.again_at.max(out.now), out.now),
     )
 }
 

@@ -562,9 +562,13 @@ fn a_terminal_gets_a_drawing_and_a_pipe_plain_text() {
 fn each_mistake_of_an_alert_has_its_location_and_its_message() {
     let alert = |lines: &str| format!("{SMALL}[[alert]]\nname = \"ops\"\n{lines}\n");
     let webhook = |lines: &str| alert(&format!("webhook = \"https://a.example.org\"\nsecret = \"{HOOK}\"\n{lines}"));
+    let email = |lines: &str| {
+        let smtp = "smtp = \"mail.example.org:587\"\nfrom = \"usersync@example.org\"\nto = [\"ops@example.org\"]";
+        alert(&format!("{smtp}\n{lines}"))
+    };
     let command = "command = [\"/bin/true\"]";
     let cases: Vec<(String, &str)> = vec![
-        (alert(""), "usersync.toml:13:1: alert ops: `webhook` or `command` is missing\n    [[alert]]\n"),
+        (alert(""), "usersync.toml:13:1: alert ops: `webhook`, `smtp` or `command` is missing\n    [[alert]]\n"),
         (format!("{SMALL}[[alert]]\n{command}\n"), "usersync.toml:13:1: alert 1: `name` is missing"),
         (
             alert("webhook = \"https://a.example.org\""),
@@ -582,6 +586,41 @@ fn each_mistake_of_an_alert_has_its_location_and_its_message() {
         (
             alert(&format!("{command}\nproxy = \"http://p.example.org\"")),
             "usersync.toml:16:9: alert ops: proxy: it requires webhook",
+        ),
+        (
+            alert(&format!("{command}\nca_file = \"Cargo.toml\"")).replace("Cargo.toml", "/etc/hostname"),
+            "usersync.toml:16:11: alert ops: ca_file: it requires webhook or smtp",
+        ),
+        (webhook("to = [\"ops@example.org\"]"), "usersync.toml:17:6: alert ops: to: it requires smtp"),
+        (email("command = [\"/bin/true\"]"), "usersync.toml:18:11: alert ops: command: smtp is also set"),
+        (
+            email("").replace(":587", ""),
+            "usersync.toml:15:8: alert ops: smtp: `mail.example.org` is not a mail server with a port",
+        ),
+        (
+            email("").replace("mail.example", "smtp://mail.example"),
+            "usersync.toml:15:8: alert ops: smtp: `smtp://mail.example.org:587` is not a mail server with a port",
+        ),
+        (email("tls = \"ssl\""), "usersync.toml:18:7: alert ops: tls: `ssl` is not known here"),
+        (
+            email("").replace("\"ops@example.org\"", "\"ops@example.org, admin@example.org\""),
+            "usersync.toml:17:7: alert ops: to: `ops@example.org, admin@example.org` is not an e-mail address",
+        ),
+        (
+            email("").replace("usersync@example", "usersync@bücher"),
+            "usersync.toml:16:8: alert ops: from: the address in `usersync@bücher.org` is not ASCII",
+        ),
+        (
+            email("").replace("usersync@example", "usersync\\r\\nBcc: x@example"),
+            "usersync.toml:16:8: alert ops: from: ",
+        ),
+        (email("").replace("from = ", "# "), "usersync.toml:13:1: alert ops: `from` is missing"),
+        (email("").replace("to = [\"ops@example.org\"]", "to = []"), "usersync.toml:13:1: alert ops: `to` is missing"),
+        (email("user = \"u\""), "usersync.toml:18:8: alert ops: user: there is no password"),
+        (email("password = \"p\""), "usersync.toml:18:12: alert ops: password: there is no user"),
+        (
+            email("tls = \"none\"\nuser = \"u\"\npassword = \"p\""),
+            "usersync.toml:18:7: alert ops: tls: the password would be sent without TLS",
         ),
         (alert("command = []"), "usersync.toml:15:11: alert ops: command: it is empty"),
         (

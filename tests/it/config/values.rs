@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use usersync::{
-    config::{AlertChannel, ClientAuth, Config, DEFAULT_SCHEDULE, Env, LogFormat, TargetAuth, find},
+    config::{AlertChannel, ClientAuth, Config, DEFAULT_SCHEDULE, Env, LogFormat, SmtpTls, TargetAuth, find},
     model::{AlertKind, FirstRun, Policy},
 };
 
@@ -330,4 +330,33 @@ fn alerts_have_a_webhook_or_a_command() {
     assert_eq!(pager.connectors, ["acme".into()]);
     let plain = folder.warnings(&text.replace("https://a.", "http://a."));
     assert!(plain.len() == 1 && plain[0].contains("without TLS"), "{plain:?}");
+}
+
+#[test]
+fn alerts_by_email_are_encrypted_unless_the_file_says_otherwise() {
+    let folder = Folder::new();
+    let email = "smtp = \"mail.example.org:587\"\nfrom = \"usersync <usersync@example.org>\"\n\
+                 to = [\"ops@example.org\", \"Night Shift <night@example.org>\"]";
+    let text = format!("{SMALL}[[alert]]\nname = \"ops\"\n{email}\n");
+    let read = |text: &str| {
+        let config = folder.load(text).unwrap_or_else(|errors| panic!("{errors}"));
+        let AlertChannel::Email(email) = config.alerts[0].channel.clone() else { panic!("e-mail") };
+        (email, config.warnings.len())
+    };
+    let (email, warnings) = read(&text);
+    assert_eq!((email.host.as_str(), email.port, email.tls, warnings), ("mail.example.org", 587, SmtpTls::Starttls, 0));
+    assert!(email.sign_in.is_none() && email.ca_file.is_none());
+    assert_eq!(email.from.to_string(), "usersync <usersync@example.org>");
+    let to: Vec<String> = email.to.iter().map(|one| one.email.to_string()).collect();
+    assert_eq!(to, ["ops@example.org", "night@example.org"]);
+    let (email, warnings) = read(&format!("{text}tls = \"implicit\"\nuser = \"u\"\npassword = \"p\"\n"));
+    assert_eq!((email.tls, email.sign_in.map(|(user, _)| user), warnings), (SmtpTls::Implicit, Some("u".into()), 0));
+    let plain = format!("{text}tls = \"none\"\n");
+    assert_eq!(read(&plain).1, 1);
+    assert!(folder.warnings(&plain)[0].contains("alerts are sent there without TLS"));
+    for near in ["localhost:25", "127.0.0.1:25", "[::1]:25"] {
+        let plain = plain.replace("mail.example.org:587", near);
+        let (email, warnings) = read(&format!("{plain}user = \"u\"\npassword = \"p\"\n"));
+        assert_eq!((email.port, warnings, email.host.contains('[')), (25, 0, false), "{near}");
+    }
 }

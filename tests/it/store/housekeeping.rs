@@ -89,7 +89,7 @@ pub async fn the_state_of_an_alert_is_kept(store: World) {
     let mut state = AlertState::default();
     let after = jiff::SignedDuration::ZERO;
     assert!(state.observe(&[report], &mut Settling::default(), after, at(1), || "a".to_owned()));
-    state.failed(&pair(), "HTTP 500".into(), at(2), |_| after);
+    state.failed(&pair(), "HTTP 500".into(), at(2), |_| Some(after));
     store.keep_alert_state("ops", &state).await.unwrap();
     assert_eq!((store.alert_state("ops").await.unwrap(), state.waiting()), (state, 1));
     assert_eq!(store.alert_state("other").await.unwrap().waiting(), 0);

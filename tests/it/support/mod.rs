@@ -3,6 +3,7 @@
 pub mod contract;
 pub mod faulty;
 pub mod jira_contract;
+pub mod smtp;
 
 use usersync::{model::Account, targets::Target};
 

@@ -96,8 +96,8 @@ pub struct Undelivered {
     pub why: String,
     /// Number of failed attempts.
     pub attempts: u32,
-    /// When the next attempt is due.
-    pub again_at: Timestamp,
+    /// When the next attempt is due; `None`: after the next change, reload or start.
+    pub again_at: Option<Timestamp>,
 }
 
 /// A problem that lasts, or that the operator knows of, or that changed in the last hour.
@@ -213,6 +213,9 @@ impl AlertState {
         if !self.pairs.iter().any(Known::waits) {
             self.undelivered = None;
         }
+        if changed && self.undelivered.as_ref().is_some_and(|one| one.again_at.is_none()) {
+            self.try_again(now);
+        }
         changed
     }
 
@@ -252,9 +255,19 @@ impl AlertState {
         self.pairs.iter().filter(|known| known.waits()).min_by_key(|known| known.at).map(Known::alert)
     }
 
-    /// Returns when [`AlertState::next`] is due: now, or after a failed attempt later.
-    pub fn due_at(&self, now: Timestamp) -> Timestamp {
-        self.undelivered.as_ref().map_or(now, |one| one.again_at.max(now))
+    /// Returns when [`AlertState::next`] is due: now, or after a failed attempt later; `None`: it is not retried.
+    pub fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.undelivered {
+            None => Some(now),
+            Some(one) => one.again_at.map(|at| at.max(now)),
+        }
+    }
+
+    /// Makes what is not delivered due now.
+    pub fn try_again(&mut self, now: Timestamp) {
+        if let Some(undelivered) = &mut self.undelivered {
+            undelivered.again_at = Some(now);
+        }
     }
 
     /// Records that the alert about this pair was delivered.
@@ -267,8 +280,15 @@ impl AlertState {
         known.problems.retain(|one| !one.is_over(now));
     }
 
-    /// Records a failed attempt to deliver the alert about this pair; `delay` returns the time before the next one.
-    pub fn failed(&mut self, pair: &Pair, why: String, now: Timestamp, delay: impl FnOnce(u32) -> SignedDuration) {
+    /// Records a failed attempt to deliver the alert about this pair; `delay` returns the time before the next one,
+    /// `None`: it is not retried.
+    pub fn failed(
+        &mut self,
+        pair: &Pair,
+        why: String,
+        now: Timestamp,
+        delay: impl FnOnce(u32) -> Option<SignedDuration>,
+    ) {
         if let Some(known) = self.pairs.iter_mut().find(|known| known.pair == *pair) {
             for entry in known.problems.iter_mut().filter(|entry| entry.lasts != entry.announced) {
                 entry.unsure = true;
@@ -276,7 +296,7 @@ impl AlertState {
         }
         let (since, attempts) =
             self.undelivered.as_ref().map_or((now, 1), |one| (one.since, one.attempts.saturating_add(1)));
-        let again_at = now.checked_add(delay(attempts)).unwrap_or(now);
+        let again_at = delay(attempts).map(|delay| now.checked_add(delay).unwrap_or(now));
         self.undelivered = Some(Undelivered { since, why, attempts, again_at });
     }
 }

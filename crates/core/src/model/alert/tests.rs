@@ -61,7 +61,9 @@ impl Channel {
     }
 
     fn fail(&mut self, second: i64) {
-        self.0.failed(&pair(), "HTTP 500".to_owned(), at(second), |attempt| SignedDuration::from_secs(attempt.into()));
+        self.0.failed(&pair(), "HTTP 500".to_owned(), at(second), |attempt| {
+            Some(SignedDuration::from_secs(attempt.into()))
+        });
     }
 }
 
@@ -194,12 +196,12 @@ fn a_failed_attempt_is_repeated_later_until_one_succeeds() {
     let mut channel = Channel::default();
     channel.observe(0, &["stopped"]);
     channel.observe(60, &["stopped"]);
-    assert_eq!(channel.0.due_at(at(60)), at(60));
+    assert_eq!(channel.0.due_at(at(60)), Some(at(60)));
     channel.fail(60);
     channel.fail(61);
-    let expected = Undelivered { since: at(60), why: "HTTP 500".to_owned(), attempts: 2, again_at: at(63) };
+    let expected = Undelivered { since: at(60), why: "HTTP 500".to_owned(), attempts: 2, again_at: Some(at(63)) };
     assert_eq!(channel.0.undelivered, Some(expected));
-    assert_eq!((channel.0.due_at(at(62)), channel.0.due_at(at(70))), (at(63), at(70)));
+    assert_eq!((channel.0.due_at(at(62)), channel.0.due_at(at(70))), (Some(at(63)), Some(at(70))));
     channel.0.delivered(&pair(), at(70));
     assert_eq!((channel.0.undelivered.is_some(), channel.0.waiting()), (false, 0));
 }
@@ -209,4 +211,22 @@ fn the_time_that_a_change_has_to_last_is_bounded() {
     assert_eq!(lasting(AFTER, 0), AFTER);
     assert_eq!(lasting(AFTER, 4), AFTER * 4);
     assert_eq!(lasting(AFTER, usize::MAX), FLAPPING);
+}
+
+#[test]
+fn a_failure_that_is_not_retried_waits_for_a_change_or_an_order() {
+    let mut channel = Channel::default();
+    channel.observe(0, &["degraded"]);
+    channel.observe(60, &["degraded"]);
+    channel.0.failed(&pair(), "550 unknown".to_owned(), at(60), |_| None);
+    assert_eq!((channel.0.due_at(at(9_999)), channel.0.waiting()), (None, 1));
+    channel.0.try_again(at(100));
+    assert_eq!(channel.0.due_at(at(100)), Some(at(100)));
+    channel.0.failed(&pair(), "550 unknown".to_owned(), at(100), |_| None);
+    assert!(!channel.observe(110, &["degraded"]));
+    assert_eq!(channel.0.due_at(at(110)), None);
+    channel.observe(120, &["degraded", "approval"]);
+    assert!(channel.observe(180, &["degraded", "approval"]));
+    assert_eq!(channel.0.due_at(at(180)), Some(at(180)));
+    assert_eq!(channel.0.undelivered.as_ref().map(|one| one.attempts), Some(2));
 }
