@@ -143,7 +143,7 @@ impl Email {
             server.message(message).await.map_err(refused)?;
         }
         let reached_others = refused.len() < self.config.to.len();
-        match refused.into_iter().reduce(Failed::and) {
+        match refused.into_iter().reduce(|all, one| all.and(&one)) {
             None => Ok(()),
             // A repetition would reach the others again.
             Some(refused) if reached_others => Err(Failed {

@@ -59,7 +59,7 @@ pub struct Failed {
 
 impl Failed {
     /// Combines two reasons. It is retried unless both are final.
-    fn and(self, other: Self) -> Self {
+    fn and(self, other: &Self) -> Self {
         let why = format!("{}; {}", self.why, other.why);
         Self {
             why,

@@ -165,17 +165,17 @@ fn email(table: &Table<'_>, ca_file: Option<PathBuf>) -> Option<AlertChannel> {
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
-    let (sign_in, from, to) = (sign_in?, from?, to?.into_iter().map(|(to, _)| to).collect());
+    let (from, to) = (from?, to?.into_iter().map(|(to, _)| to).collect());
     Some(AlertChannel::Email(EmailConfig { host, port, tls, sign_in, from, to, ca_file }))
 }
 
-/// Reads user and password of the mail server: both or none. `None`: they are invalid.
-fn login(table: &Table<'_>) -> Option<Option<(String, Secret)>> {
+/// Reads user and password of the mail server: both or none.
+fn login(table: &Table<'_>) -> Option<(String, Secret)> {
     let user = table.read("user", values::string);
     let password = secret(table, PASSWORD).map(|(secret, _)| secret);
     match (table.has("user"), written_form(table, PASSWORD)) {
-        (false, None) => Some(None),
-        (true, Some(_)) => Some(Some((user?, password?))),
+        (false, None) => None,
+        (true, Some(_)) => Some((user?, password?)),
         (true, None) => {
             let wrong = Wrong::new("there is no password").help("add password_file, password_env or password");
             table.wrong("user", table.place_of("user"), wrong);
