@@ -8,6 +8,7 @@
 
 mod command;
 mod email;
+mod notice;
 mod text;
 mod webhook;
 
@@ -15,25 +16,27 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::notice::Notice;
 use self::{email::Email, text::Text, webhook::Webhook};
 use crate::{
     backoff::Backoff,
     clock::{Clock, Jitter},
-    config::{AlertChannel, AlertConfig},
+    config::{AlertChannel, AlertConfig, Schedule},
     engine::retry_delay,
     http,
-    model::{Alert, AlertKind, AlertState, ConnectorName, PairReport, Settling},
+    model::{Alert, AlertKind, AlertState, ConnectorName, Digest, PairReport, Settling},
     store::OperatorStore,
     telemetry::{Metrics, logs::Personal},
 };
 
 /// Delays between attempts to deliver an alert.
 const RETRIES: Backoff = Backoff::new(200, 5, Duration::from_mins(10));
+/// The period that a digest covers.
+const DIGEST_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 /// Bounds of the interval at which the states are read.
 const READ_EVERY: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(15)];
 
@@ -42,6 +45,9 @@ const READ_EVERY: [SignedDuration; 2] = [SignedDuration::from_millis(500), Signe
 pub trait Reports: Send + Sync {
     /// Returns the state of each pair, or why it cannot be read.
     async fn read(&self, now: Timestamp) -> Result<Vec<PairReport>, String>;
+
+    /// Returns a digest of the connectors in this period, or why it cannot be read; without connectors, of all.
+    async fn digest(&self, id: String, period: [Timestamp; 2], connectors: &[ConnectorName]) -> Result<Digest, String>;
 }
 
 /// Why an attempt to deliver an alert failed.
@@ -91,6 +97,7 @@ pub struct Channel {
     after: SignedDuration,
     problems: Vec<AlertKind>,
     connectors: Vec<ConnectorName>,
+    digest: Option<Schedule>,
 }
 
 enum Way {
@@ -123,6 +130,7 @@ impl Channel {
             after: config.after,
             problems: config.problems.clone(),
             connectors: config.connectors.clone(),
+            digest: config.digest.clone(),
         })
     }
 
@@ -131,18 +139,18 @@ impl Channel {
         &self.name
     }
 
-    /// Delivers an alert once.
+    /// Delivers a message once.
     ///
     /// # Errors
     /// The reason as a text without secrets.
-    pub async fn deliver(&self, alert: &Alert, clock: &dyn Clock) -> Result<(), Failed> {
-        let body = || document(alert).to_string();
+    pub async fn deliver(&self, notice: Notice<'_>, clock: &dyn Clock) -> Result<(), Failed> {
+        let body = || notice.document().to_string();
         let sent = async {
             match &self.way {
-                Way::Webhook(webhook) => webhook.send(&alert.id, &body(), clock.now()).await,
+                Way::Webhook(webhook) => webhook.send(notice.id(), &body(), clock.now()).await,
                 Way::Email(email) => {
                     let host = host();
-                    email.send(&alert.id, &Text::of_alert(alert, &host), &host, clock).await
+                    email.send(notice.id(), &Text::new(notice, &host), &host, clock).await
                 }
                 Way::Command(command) => command.run(&body()).await.map_err(Failed::from),
             }
@@ -182,12 +190,6 @@ fn host() -> String {
 
 fn new_id() -> String {
     format!("alert_{}", Uuid::new_v4().simple())
-}
-
-/// Returns the document that is sent, in the form that Standard Webhooks recommends.
-fn document(alert: &Alert) -> serde_json::Value {
-    let kind = if alert.pair.is_some() { "state.changed" } else { "alert.test" };
-    json!({ "type": kind, "timestamp": alert.at, "data": alert })
 }
 
 /// What the tasks of all alerts share.
@@ -306,6 +308,7 @@ impl Task {
         self.state.keep(&self.channel.problems);
         self.state.try_again(around.clock.now());
         self.is_stored = false;
+        self.observe_digest();
         loop {
             let now = around.clock.now();
             let due = self.state.due_at(now).filter(|_| self.state.waiting() > 0);
@@ -329,8 +332,21 @@ impl Task {
                     self.is_stored = false;
                 }
             }
+            self.observe_digest();
             self.store().await;
             self.deliver().await;
+        }
+    }
+
+    /// Records whether a digest became due.
+    fn observe_digest(&mut self) {
+        let now = self.around.clock.now();
+        match &self.channel.digest {
+            None => self.state.no_digest(),
+            Some(schedule) => {
+                let changed = self.state.schedule_digest(now, |at| schedule.next_after(at));
+                self.is_stored &= !changed;
+            }
         }
     }
 
@@ -355,18 +371,30 @@ impl Task {
         }
     }
 
-    /// Delivers what is due, until an attempt fails.
+    fn is_due(&self) -> bool {
+        let now = self.around.clock.now();
+        self.state.due_at(now).is_some_and(|at| at <= now)
+    }
+
+    /// Delivers what is due, until an attempt fails that is retried.
     async fn deliver(&mut self) {
+        if !self.is_due() {
+            return;
+        }
+        self.deliver_alerts().await;
+        if self.is_due() || self.state.undelivered.as_ref().is_some_and(|one| one.again_at.is_none()) {
+            self.deliver_digest().await;
+        }
+    }
+
+    /// Delivers the alerts, until an attempt fails.
+    async fn deliver_alerts(&mut self) {
         let around = Arc::clone(&self.around);
         let name = self.channel.name.clone();
-        while let Some(alert) = self.state.next() {
+        while let Some(alert) = self.state.next().filter(|_| self.is_due()) {
             let Some(pair) = &alert.pair else { return };
-            let now = around.clock.now();
-            if self.state.due_at(now).is_none_or(|at| at > now) {
-                return;
-            }
             let had_failed = self.state.undelivered.is_some();
-            let sent = self.channel.deliver(&alert, around.clock.as_ref()).await;
+            let sent = self.channel.deliver(Notice::Alert(&alert), around.clock.as_ref()).await;
             around.metrics.alert_sent(&name, sent.is_ok());
             match sent {
                 Ok(()) => {
@@ -387,5 +415,40 @@ impl Task {
             self.is_stored = false;
             self.store().await;
         }
+    }
+
+    /// Delivers the digest that is due.
+    async fn deliver_digest(&mut self) {
+        let around = Arc::clone(&self.around);
+        let name = self.channel.name.clone();
+        let Some(due) = self.state.take_digest() else { return };
+        self.is_stored = false;
+        self.store().await;
+        if !self.is_stored {
+            // It could be sent again after a restart.
+            return self.state.return_digest(due);
+        }
+        let now = around.clock.now();
+        let period = [now - DIGEST_PERIOD, now];
+        let id = format!("digest_{name}_{}", due.strftime("%Y%m%d"));
+        let sent = match around.reports.digest(id, period, &self.channel.connectors).await {
+            Ok(digest) => self.channel.deliver(Notice::Digest(&digest), around.clock.as_ref()).await,
+            Err(why) => Err(Failed::from(format!("the state cannot be read: {why}"))),
+        };
+        around.metrics.alert_sent(&name, sent.is_ok());
+        match sent {
+            Ok(()) => {
+                self.state.digest_delivered();
+                tracing::info!(alert = name, "digest delivered");
+            }
+            Err(failed) => {
+                tracing::warn!(alert = name, "digest not delivered: {failed}");
+                let Failed { why, asked, is_final, is_personal: _ } = failed;
+                let delay = |attempts| (!is_final).then(|| retry_delay(&RETRIES, attempts, asked, &self.jitter));
+                self.state.digest_failed(due, why, around.clock.now(), delay);
+            }
+        }
+        self.is_stored = false;
+        self.store().await;
     }
 }

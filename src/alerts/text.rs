@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::Alert;
-use crate::model::{AlertKind, AlertProblem, Pair};
+use super::{Alert, Notice};
+use crate::model::{AlertKind, AlertProblem, Digest, Pair, PairDigest, UndeliveredAlert, WaitingApproval};
 
 /// Maximum number of characters of a subject.
 const SUBJECT: usize = 120;
@@ -20,8 +20,43 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Creates the message about an alert that this host sends.
-    pub fn of_alert(alert: &Alert, host: &str) -> Self {
+    /// Creates the text of a message that this host sends.
+    pub fn new(notice: Notice<'_>, host: &str) -> Self {
+        match notice {
+            Notice::Alert(alert) => Self::of_alert(alert, host),
+            Notice::Digest(digest) => Self::of_digest(digest, host),
+        }
+    }
+
+    fn of_digest(digest: &Digest, host: &str) -> Self {
+        let Digest { id, from: _, to, nothing_to_do, pairs, undelivered } = digest;
+        let mut body = String::new();
+        let attention = pairs.iter().filter(|pair| pair.needs_attention).count();
+        let news = match (nothing_to_do, attention) {
+            (true, _) => "nothing to do".to_owned(),
+            (false, 0) => "alerts are not delivered".to_owned(),
+            (false, attention) => format!("{attention} of {} need attention", count(pairs.len() as u64, "connector")),
+        };
+        line(&mut body, &format!("Daily digest: {news}."));
+        body.push('\n');
+        for pair in pairs {
+            pair_digest(&mut body, pair, *to);
+        }
+        for UndeliveredAlert { name, waiting, undelivered } in undelivered {
+            let (since, why) = (utc(undelivered.since), undelivered.why.trim_end_matches('.'));
+            line(
+                &mut body,
+                &format!("Alert {name}: {} not delivered since {since}: {why}.", count(*waiting as u64, "message")),
+            );
+            body.push('\n');
+        }
+        line(&mut body, &format!("The last 24 h until {}, by usersync on {host}", utc(*to)));
+        line(&mut body, "Details: usersync status");
+        line(&mut body, &format!("Id: {id}"));
+        Self { subject: format!("usersync: daily digest, {news}"), body }
+    }
+
+    fn of_alert(alert: &Alert, host: &str) -> Self {
         let Alert { id, at, pair, state: _, sentence, began, ended, remaining } = alert;
         let subject = pair.as_ref().map_or_else(|| "usersync: test alert".to_owned(), |pair| subject(pair, alert));
         let mut body = String::new();
@@ -76,6 +111,46 @@ fn section(body: &mut String, title: &str, problems: &[AlertProblem]) {
         line(body, &format!("- {sentence} (since {})", utc(*since)));
     }
     body.push('\n');
+}
+
+fn pair_digest(body: &mut String, digest: &PairDigest, now: Timestamp) {
+    let PairDigest { pair, state: _, sentence, needs_attention: _, activity, failed_tasks, approvals } = digest;
+    line(body, &format!("Connector {}, target {}: {sentence}", pair.connector, pair.target));
+    line(body, &format!("- {}, {} failed", count(activity.runs, "full reconcile"), activity.failed_runs));
+    let of = |verbs: &[&str]| activity.count(verbs);
+    let accounts = [of(&["create"]), of(&["update", "rename", "activate"]), of(&["deactivate", "delete"])];
+    line(body, &changes("Accounts", accounts));
+    let groups = [of(&["create_group"]), of(&["rename_group"]), of(&["delete_group"])];
+    if groups != [0; 3] {
+        line(body, &changes("Groups", groups));
+    }
+    line(body, &changes("Memberships", [of(&["add_member"]), 0, of(&["remove_member"])]));
+    if *failed_tasks > 0 {
+        line(body, &format!("- {}: usersync dead list", count(*failed_tasks, "failed task")));
+    }
+    for WaitingApproval { id, since, operations } in approvals {
+        let what = match operations {
+            0 => "the first run waits".to_owned(),
+            1 => "1 operation waits".to_owned(),
+            many => format!("{many} operations wait"),
+        };
+        let hours = now.duration_since(*since).as_hours();
+        line(body, &format!("- Approval {id}: {what} since {} ({hours} h): usersync approvals show {id}", utc(*since)));
+    }
+    body.push('\n');
+}
+
+/// Returns numbers of added, updated and removed objects in a line.
+fn changes(of: &str, numbers: [u64; 3]) -> String {
+    let words = ["added", "updated", "removed"];
+    let some: Vec<String> =
+        numbers.iter().zip(words).filter(|(number, _)| **number > 0).map(|(n, w)| format!("{n} {w}")).collect();
+    if some.is_empty() { format!("- {of}: no changes") } else { format!("- {of}: {}", some.join(", ")) }
+}
+
+fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn line(body: &mut String, text: &str) {

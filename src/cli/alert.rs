@@ -13,7 +13,7 @@ use super::{
     words::took,
 };
 use crate::{
-    alerts::{Channel, test_alert},
+    alerts::{Channel, Notice, test_alert},
     config::AlertConfig,
     engine::SystemClock,
 };
@@ -85,5 +85,5 @@ async fn test(context: &Context, name: Option<&str>) -> Outcome {
 
 async fn deliver(context: &Context, alert: &AlertConfig) -> Result<(), String> {
     let test = test_alert(context.out.now);
-    Channel::new(alert)?.deliver(&test, &SystemClock).await.map_err(|failed| failed.why)
+    Channel::new(alert)?.deliver(Notice::Alert(&test), &SystemClock).await.map_err(|failed| failed.why)
 }

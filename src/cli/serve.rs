@@ -95,6 +95,8 @@ impl ServeArgs {
         let mut all = connectors;
         all.extend(removed(&config, store.as_ref()).await?);
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, all);
+        let names: Vec<String> = config.alerts.iter().map(|alert| alert.name.clone()).collect();
+        store.forget_alerts_but(&names).await?;
         let mut alerts = Alerts::start(channels, surroundings(&config, &store, &metrics));
         tracing::info!("at work");
 

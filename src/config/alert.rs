@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use url::Host;
 
 use super::{
-    AlertChannel, AlertConfig, EmailConfig, Secret, SmtpTls,
+    AlertChannel, AlertConfig, EmailConfig, Schedule, Secret, SmtpTls,
     connection::{Forms, is_loopback, secret, warn_without_tls, written_form},
     problem::Place,
     reader::Table,
@@ -54,6 +54,7 @@ pub(super) fn alert(table: &Table<'_>) -> Option<AlertConfig> {
     let after = table.read("after", values::wait);
     let problems = problems(table);
     let connectors = table.list("connectors", values::string);
+    let digest = digest(table);
     Some(AlertConfig {
         name: name?,
         channel: channel?,
@@ -61,7 +62,27 @@ pub(super) fn alert(table: &Table<'_>) -> Option<AlertConfig> {
         after: SignedDuration::try_from(after?).ok()?,
         problems: problems?,
         connectors: connectors?.into_iter().map(|(name, _)| ConnectorName::from(name)).collect(),
+        digest,
     })
+}
+
+/// Reads the time of the daily digest, and its time zone.
+fn digest(table: &Table<'_>) -> Option<Schedule> {
+    let time = table.read("digest", values::time_of_day);
+    let zone = table.read("time_zone", values::time_zone);
+    if table.has("time_zone") && !table.has("digest") {
+        let wrong = Wrong::new("it requires digest, which is missing").help("add digest = \"08:00\", or remove it");
+        table.wrong("time_zone", table.place_of("time_zone"), wrong);
+    }
+    let (time, zone) = (time?, zone?);
+    let daily = format!("0 {} {} * * ?", time.minute(), time.hour());
+    match Schedule::parse(&daily, zone, table.reader.now) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            table.wrong("digest", table.place_of("digest"), Wrong::new(error.to_string()));
+            None
+        }
+    }
 }
 
 fn problems(table: &Table<'_>) -> Option<Vec<AlertKind>> {

@@ -955,6 +955,13 @@ pub(super) const KEYS: &[Key] = &[
         "The problems that are announced.",
     ),
     key("alert.connectors", "list of names", Value("[]"), "The connectors whose problems are announced; empty: all."),
+    key(
+        "alert.digest",
+        "time of day",
+        Words("none"),
+        "When a summary of the connectors is sent each day, such as `08:00`.",
+    ),
+    key("alert.time_zone", "time zone", Value(r#""UTC""#), "The time zone of `digest`, such as `Europe/Berlin`."),
 ];
 
 /// Returns the key at this path.

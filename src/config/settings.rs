@@ -140,6 +140,8 @@ pub struct AlertConfig {
     pub problems: Vec<AlertKind>,
     /// The connectors whose problems are announced; empty: all.
     pub connectors: Vec<ConnectorName>,
+    /// When the daily digest is sent; `None`: there is none.
+    pub digest: Option<Schedule>,
 }
 
 /// The way of an alert to the operator.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
+use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Time, tz::TimeZone};
 use lettre::message::Mailbox;
 use toml::de::DeValue;
 use url::{Host, Url};
@@ -217,6 +217,19 @@ pub(super) fn webhook_url(value: &DeValue<'_>) -> Read<Url> {
         "http" | "https" => Ok(url),
         other => Err(Wrong::new(format!("scheme `{other}` is not supported")).help("write it with https:// in front")),
     }
+}
+
+/// Parses a time of day such as `08:00`.
+pub(super) fn time_of_day(value: &DeValue<'_>) -> Read<Time> {
+    let wrong = |what: String| Wrong::new(what).help("write it as \"08:00\" or \"17:30\"");
+    let DeValue::String(text) = value else {
+        return Err(wrong(format!("this is {}, but a time of day in quotes is expected", kind_of(value))));
+    };
+    let is_form = text.len() == 5 && text.as_bytes()[2] == b':';
+    Time::strptime("%H:%M", text.as_ref())
+        .ok()
+        .filter(|_| is_form)
+        .ok_or_else(|| wrong(format!("{} is not a time of day", quoted(text))))
 }
 
 /// Parses the address of a mail server: a name or an IP address, and a port.

@@ -9,8 +9,8 @@ use super::{
     TaskFilter,
 };
 use crate::model::{
-    About, AccountId, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity, TargetIdentity,
-    TargetName, UserId,
+    About, AccountId, Activity, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity,
+    TargetIdentity, TargetName, UserId,
 };
 
 /// How an operator's order ended.
@@ -211,6 +211,12 @@ pub trait OperatorStore: StoreReads {
 
     /// Stores what an alert has announced and not delivered yet.
     async fn keep_alert_state(&self, name: &str, state: &AlertState) -> StoreResult<()>;
+
+    /// Forgets the alerts with other names than these.
+    async fn forget_alerts_but(&self, names: &[String]) -> StoreResult<()>;
+
+    /// Returns what happened to a pair since this time.
+    async fn activity(&self, pair: &Pair, since: Timestamp) -> StoreResult<Activity>;
 
     /// Checks that the store can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;

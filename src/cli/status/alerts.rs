@@ -14,9 +14,9 @@ use crate::{
         out::{Out, State},
         words::{ago, count},
     },
-    config::Config,
-    model::{PairReport, Undelivered},
-    store::{Store, StoreResult, sqlite::SqliteStore},
+    config::{AlertConfig, Config},
+    model::{ConnectorName, Digest, Pair, PairDigest, PairReport, Undelivered, UndeliveredAlert, WaitingApproval},
+    store::{OperatorStore as _, Store, StoreReads as _, StoreResult, sqlite::SqliteStore},
 };
 
 /// Reads the states that `usersync status` shows, within the server.
@@ -30,12 +30,64 @@ pub(in crate::cli) struct StatusReports {
 #[async_trait]
 impl Reports for StatusReports {
     async fn read(&self, now: Timestamp) -> Result<Vec<PairReport>, String> {
-        self.all(now).await.map_err(|failure| failure.text)
+        let verdicts = self.verdicts(now).await.map_err(|failure| failure.text)?;
+        let report = |(pair, verdict, _)| {
+            let Verdict { standing, sentence, problems, more: _, exit: _ } = verdict;
+            PairReport { pair, state: standing.word(), sentence, problems }
+        };
+        Ok(verdicts.into_iter().map(report).collect())
+    }
+
+    async fn digest(
+        &self,
+        id: String,
+        [from, to]: [Timestamp; 2],
+        connectors: &[ConnectorName],
+    ) -> Result<Digest, String> {
+        let pairs = self.pairs(from, to, connectors).await.map_err(|failure| failure.text)?;
+        let mut undelivered = Vec::new();
+        for AlertConfig { name, .. } in &self.config.alerts {
+            let state = self.store.alert_state(name).await.map_err(|error| error.to_string())?;
+            let waiting = state.waiting();
+            let alert =
+                state.undelivered.map(|undelivered| UndeliveredAlert { name: name.clone(), waiting, undelivered });
+            undelivered.extend(alert);
+        }
+        Ok(Digest::new(id, [from, to], pairs, undelivered))
     }
 }
 
 impl StatusReports {
-    async fn all(&self, now: Timestamp) -> Result<Vec<PairReport>, Failure> {
+    async fn pairs(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        connectors: &[ConnectorName],
+    ) -> Result<Vec<PairDigest>, Failure> {
+        let approvals = self.store.approvals(true).await?;
+        let mut pairs = Vec::new();
+        for (pair, verdict, failed_tasks) in self.verdicts(to).await? {
+            if !connectors.is_empty() && !connectors.contains(&pair.connector) {
+                continue;
+            }
+            let waiting = approvals.iter().filter(|one| one.pair == pair);
+            let waiting =
+                waiting.map(|one| WaitingApproval { id: one.id, since: one.since, operations: one.open_items });
+            pairs.push(PairDigest {
+                state: verdict.standing.word(),
+                sentence: verdict.sentence,
+                needs_attention: !verdict.problems.is_empty(),
+                activity: self.store.activity(&pair, from).await?,
+                failed_tasks,
+                approvals: waiting.collect(),
+                pair,
+            });
+        }
+        Ok(pairs)
+    }
+
+    /// Returns what `usersync status` reports about each pair, with its number of failed tasks.
+    async fn verdicts(&self, now: Timestamp) -> Result<Vec<(Pair, Verdict, u64)>, Failure> {
         let store: &dyn Store = self.store.as_ref();
         let failing = self.store.failing();
         let unwritable = failing.borrow().clone();
@@ -49,13 +101,12 @@ impl StatusReports {
             unwritable,
             now,
         };
-        let mut reports = Vec::new();
+        let mut verdicts = Vec::new();
         for pair in app::all_pairs(&self.config) {
             let facts = facts(&common, &pair).await?;
-            let Verdict { standing, sentence, problems, more: _, exit: _ } = judge(&facts);
-            reports.push(PairReport { pair: pair.clone(), state: standing.word(), sentence, problems });
+            verdicts.push((pair.clone(), judge(&facts), facts.counts.dead));
         }
-        Ok(reports)
+        Ok(verdicts)
     }
 }
 

@@ -14,6 +14,14 @@ impl Tx {
             .await?;
         Ok(())
     }
+
+    pub(super) async fn forget_alerts_but(&mut self, names: &[String]) -> StoreResult<()> {
+        sqlx::query("DELETE FROM alert WHERE name NOT IN (SELECT value FROM json_each(?1))")
+            .bind(codec::to_json(&names)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
 }
 
 /// Returns the stored state of an alert.

@@ -4,6 +4,7 @@
 //! (`memory`): with one process, a lease ends only with that process. Data that another process may write (a command
 //! beside a running server) is never cached in memory.
 
+mod activity;
 mod alerts;
 mod approvals;
 mod changes;

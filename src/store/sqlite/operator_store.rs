@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{SqliteStore, alerts, event_poll, events, hook_refusals, job, links, of_pair, orders, pairs};
+use super::{SqliteStore, activity, alerts, event_poll, events, hook_refusals, job, links, of_pair, orders, pairs};
 use crate::{
     model::{
-        About, AccountId, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity,
+        About, AccountId, Activity, AlertState, ConnectorName, Declared, Link, Pair, Refusals, RunId, SourceIdentity,
         TargetIdentity, TargetName, UserId,
     },
     store::{
@@ -158,6 +158,15 @@ impl OperatorStore for SqliteStore {
     async fn keep_alert_state(&self, name: &str, state: &AlertState) -> StoreResult<()> {
         let name = name.to_owned();
         job!(self, [state], |tx| tx.keep_alert_state(&name, &state))
+    }
+
+    async fn forget_alerts_but(&self, names: &[String]) -> StoreResult<()> {
+        let names = names.to_vec();
+        job!(self, [], |tx| tx.forget_alerts_but(&names))
+    }
+
+    async fn activity(&self, pair: &Pair, since: Timestamp) -> StoreResult<Activity> {
+        of_pair!(self, pair, Activity::default(), |conn, no| activity::read(conn, no, since))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -95,6 +95,49 @@ pub async fn the_state_of_an_alert_is_kept(store: World) {
     assert_eq!(store.alert_state("other").await.unwrap().waiting(), 0);
 }
 
+pub async fn alerts_that_are_gone_are_forgotten(store: World) {
+    let mut state = AlertState::default();
+    state.schedule_digest(at(1), Some);
+    for name in ["ops", "it's", "gone"] {
+        store.keep_alert_state(name, &state).await.unwrap();
+    }
+    store.forget_alerts_but(&["ops".to_owned(), "it's".to_owned()]).await.unwrap();
+    for (name, is_kept) in [("ops", true), ("it's", true), ("gone", false)] {
+        assert_eq!(store.alert_state(name).await.unwrap() == state, is_kept, "{name}");
+    }
+    store.forget_alerts_but(&[]).await.unwrap();
+    assert_eq!(store.alert_state("ops").await.unwrap(), AlertState::default());
+}
+
+pub async fn what_happened_to_a_pair_is_counted(store: World) {
+    assert_eq!(store.activity(&pair(), at(0)).await.unwrap(), Activity::default());
+    let runs = [
+        (RunMode::Apply, 1, RunOutcome::Done),
+        (RunMode::Apply, 5, RunOutcome::Done),
+        (RunMode::Apply, 6, RunOutcome::Failed { why: "503".into(), class: None }),
+        (RunMode::DryRun, 7, RunOutcome::Done),
+    ];
+    for (mode, second, outcome) in runs {
+        let run = store.begin_run(&pair(), RunTrigger::Schedule, mode, at(second)).await.unwrap();
+        store.end_run(run, outcome, serde_json::Value::Null, at(second)).await.unwrap();
+    }
+    let ann = store.work(&user("ann"), at(0)).await;
+    let outcomes = [
+        (2, ChangeOutcome::Done),
+        (5, ChangeOutcome::Done),
+        (6, ChangeOutcome::FoundDone),
+        (7, ChangeOutcome::Refused { why: "no".into(), permanent: false }),
+    ];
+    for (second, outcome) in outcomes {
+        let id = store.intend(ann.token, create("ann"), at(900), at(second)).await;
+        store.resolve(ann.token, id, outcome, at(second)).await;
+    }
+    let activity = store.activity(&pair(), at(5)).await.unwrap();
+    assert_eq!((activity.runs, activity.failed_runs), (2, 1));
+    assert_eq!(activity.changes, [("create".to_owned(), 2)].into());
+    assert_eq!(store.activity(&pair(), at(900)).await.unwrap(), Activity::default());
+}
+
 pub async fn it_reports_that_it_works(store: World) {
     store.check().await.unwrap();
 }

@@ -152,6 +152,8 @@ macro_rules! every_expectation {
                 old_records_are_pruned_and_open_ones_kept,
                 refused_requests_are_counted_until_an_event_is_accepted,
                 the_state_of_an_alert_is_kept,
+                alerts_that_are_gone_are_forgotten,
+                what_happened_to_a_pair_is_counted,
                 it_reports_that_it_works,
             }
         }

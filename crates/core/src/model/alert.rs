@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Pair;
 
+/// How long after its time a digest is still sent.
+const LATE_DIGEST: SignedDuration = SignedDuration::from_hours(24);
 /// Time in which the changes of one problem are counted; also the longest time that a change has to last.
 const FLAPPING: SignedDuration = SignedDuration::from_hours(1);
 
@@ -172,6 +174,17 @@ pub struct AlertState {
     pairs: Vec<Known>,
     /// Why alerts are not delivered; `None`: the last attempt did not fail.
     pub undelivered: Option<Undelivered>,
+    #[serde(default)]
+    digest: DigestState,
+}
+
+/// What a channel remembers of its daily digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct DigestState {
+    /// The time of the last one that was due; at first, when digests were turned on. `None`: they are off.
+    until: Option<Timestamp>,
+    /// The time of the one that is not sent yet.
+    waiting: Option<Timestamp>,
 }
 
 /// Since when a problem differs from what is recorded. It is not stored: after a restart, the time begins again.
@@ -210,11 +223,11 @@ impl AlertState {
             }
             known.problems.retain(|one| !one.is_over(now));
         }
-        if !self.pairs.iter().any(Known::waits) {
+        if self.waiting() == 0 {
             self.undelivered = None;
         }
-        if changed && self.undelivered.as_ref().is_some_and(|one| one.again_at.is_none()) {
-            self.try_again(now);
+        if changed {
+            self.repeat_refused(now);
         }
         changed
     }
@@ -245,9 +258,64 @@ impl AlertState {
         }
     }
 
-    /// Returns the number of alerts that are not delivered yet.
+    /// Returns the number of alerts and digests that are not delivered yet.
     pub fn waiting(&self) -> usize {
-        self.pairs.iter().filter(|known| known.waits()).count()
+        self.pairs.iter().filter(|known| known.waits()).count() + usize::from(self.digest.waiting.is_some())
+    }
+
+    /// Turns digests off.
+    pub fn no_digest(&mut self) {
+        self.digest = DigestState::default();
+    }
+
+    /// Records whether a digest became due. `next` returns the time of the first digest after a time. One that is a
+    /// day late or more is not sent. Returns whether anything changed.
+    pub fn schedule_digest(&mut self, now: Timestamp, next: impl Fn(Timestamp) -> Option<Timestamp>) -> bool {
+        let Some(mut until) = self.digest.until else {
+            self.digest.until = Some(now);
+            return true;
+        };
+        let mut due = None;
+        while let Some(at) = next(until).filter(|at| *at <= now) {
+            (due, until) = (Some(at), at);
+        }
+        let Some(due) = due else { return false };
+        self.digest.until = Some(due);
+        if now.duration_since(due) < LATE_DIGEST {
+            self.digest.waiting = Some(due);
+            self.repeat_refused(now);
+        }
+        true
+    }
+
+    /// Takes the digest that is due, by its time, to store this before it is sent: if the process ends in between, the
+    /// digest is lost, but never sent twice.
+    pub fn take_digest(&mut self) -> Option<Timestamp> {
+        self.digest.waiting.take()
+    }
+
+    /// Puts back a digest that was not sent.
+    pub fn return_digest(&mut self, due: Timestamp) {
+        self.digest.waiting = Some(due);
+    }
+
+    /// Records that a digest was delivered.
+    pub fn digest_delivered(&mut self) {
+        if self.waiting() == 0 {
+            self.undelivered = None;
+        }
+    }
+
+    /// Records a failed attempt to deliver a digest; `delay` as in [`AlertState::failed`].
+    pub fn digest_failed(
+        &mut self,
+        due: Timestamp,
+        why: String,
+        now: Timestamp,
+        delay: impl FnOnce(u32) -> Option<SignedDuration>,
+    ) {
+        self.return_digest(due);
+        self.note_failure(why, now, delay);
     }
 
     /// Returns the oldest alert that is not delivered yet.
@@ -260,6 +328,13 @@ impl AlertState {
         match &self.undelivered {
             None => Some(now),
             Some(one) => one.again_at.map(|at| at.max(now)),
+        }
+    }
+
+    /// Makes what is not retried due now, because there is more to deliver.
+    fn repeat_refused(&mut self, now: Timestamp) {
+        if self.undelivered.as_ref().is_some_and(|one| one.again_at.is_none()) {
+            self.try_again(now);
         }
     }
 
@@ -294,6 +369,10 @@ impl AlertState {
                 entry.unsure = true;
             }
         }
+        self.note_failure(why, now, delay);
+    }
+
+    fn note_failure(&mut self, why: String, now: Timestamp, delay: impl FnOnce(u32) -> Option<SignedDuration>) {
         let (since, attempts) =
             self.undelivered.as_ref().map_or((now, 1), |one| (one.since, one.attempts.saturating_add(1)));
         let again_at = delay(attempts).map(|delay| now.checked_add(delay).unwrap_or(now));

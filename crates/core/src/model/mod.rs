@@ -8,6 +8,7 @@ mod approval;
 mod change;
 mod condition;
 mod declared;
+mod digest;
 mod event;
 mod event_poll;
 mod evidence;
@@ -52,6 +53,7 @@ pub use approval::{
 pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
+pub use digest::{Activity, Digest, PairDigest, UndeliveredAlert, WaitingApproval};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use event_poll::{
     EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,

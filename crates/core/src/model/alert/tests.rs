@@ -230,3 +230,62 @@ fn a_failure_that_is_not_retried_waits_for_a_change_or_an_order() {
     assert_eq!(channel.0.due_at(at(180)), Some(at(180)));
     assert_eq!(channel.0.undelivered.as_ref().map(|one| one.attempts), Some(2));
 }
+
+/// Returns the next full hour of 24.
+fn daily(after: Timestamp) -> Option<Timestamp> {
+    let day = 24 * 60 * 60;
+    Timestamp::from_second((after.as_second() / day + 1) * day).ok()
+}
+
+#[test]
+fn a_digest_is_due_once_a_day_and_only_since_it_was_turned_on() {
+    let day = SignedDuration::from_hours(24);
+    let first = daily(at(0)).unwrap();
+    let mut state = AlertState::default();
+    assert!(state.schedule_digest(at(0), daily));
+    assert_eq!((state.schedule_digest(first - SignedDuration::from_secs(1), daily), state.waiting()), (false, 0));
+    assert!(state.schedule_digest(first, daily));
+    assert_eq!(state.waiting(), 1);
+    assert_eq!((state.take_digest(), state.take_digest(), state.waiting()), (Some(first), None, 0));
+    let mut restarted: AlertState = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
+    assert!(!restarted.schedule_digest(first + day - SignedDuration::from_secs(1), daily));
+    // The server was down for more than two digests: one is sent.
+    assert!(restarted.schedule_digest(first + day * 3 + SignedDuration::from_hours(5), daily));
+    assert_eq!((restarted.take_digest(), restarted.take_digest()), (Some(first + day * 3), None));
+    assert!(!restarted.schedule_digest(first + day * 3 + SignedDuration::from_hours(6), daily));
+    restarted.no_digest();
+    assert_eq!(restarted, AlertState::default());
+}
+
+#[test]
+fn a_digest_that_is_a_day_late_is_not_sent() {
+    let weekly = |after: Timestamp| after.checked_add(SignedDuration::from_hours(24 * 7)).ok();
+    let mut state = AlertState::default();
+    state.schedule_digest(at(0), weekly);
+    let late = at(0) + SignedDuration::from_hours(24 * 8);
+    assert!(state.schedule_digest(late, weekly));
+    assert_eq!(state.take_digest(), None);
+}
+
+#[test]
+fn a_digest_that_failed_waits_with_its_time_and_the_next_one_replaces_it() {
+    let day = SignedDuration::from_hours(24);
+    let first = daily(at(0)).unwrap();
+    let mut state = AlertState::default();
+    state.schedule_digest(at(0), daily);
+    state.schedule_digest(first, daily);
+    let due = state.take_digest().unwrap();
+    state.digest_failed(due, "550 no".to_owned(), first, |_| None);
+    assert_eq!((state.due_at(first), state.waiting()), (None, 1));
+    assert!(state.schedule_digest(first + day, daily));
+    assert_eq!(state.due_at(first + day), Some(first + day));
+    assert_eq!(state.take_digest(), Some(first + day));
+    state.digest_delivered();
+    assert_eq!((state.undelivered.is_none(), state.waiting()), (true, 0));
+}
+
+#[test]
+fn a_state_that_was_stored_before_digests_is_read() {
+    let state: AlertState = serde_json::from_str(r#"{"pairs": [], "undelivered": null}"#).unwrap();
+    assert_eq!(state, AlertState::default());
+}
