@@ -35,6 +35,7 @@ impl Text {
         let news = match (nothing_to_do, attention) {
             (true, _) => "nothing to do".to_owned(),
             (false, 0) => "alerts are not delivered".to_owned(),
+            (false, 1) => format!("1 of {} needs attention", count(pairs.len() as u64, "connector")),
             (false, attention) => format!("{attention} of {} need attention", count(pairs.len() as u64, "connector")),
         };
         line(&mut body, &format!("Daily digest: {news}."));
@@ -170,6 +171,7 @@ fn utc(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Activity, Undelivered};
 
     fn problem(problem: AlertKind, sentence: &str) -> AlertProblem {
         AlertProblem { problem, since: "2026-10-02T11:59:00Z".parse().unwrap(), sentence: sentence.to_owned() }
@@ -227,5 +229,66 @@ mod tests {
         assert!(!text.subject.chars().any(char::is_control), "{:?}", text.subject);
         assert!(!text.body.contains("\nBcc") && !text.body.contains(['\r', '\0']), "{:?}", text.body);
         assert!(text.body.starts_with("Degraded: jira does not answer.\n\nNew:\n"), "{:?}", text.body);
+    }
+
+    #[test]
+    fn a_digest_has_the_state_the_numbers_and_what_waits_of_each_connector() {
+        let to: Timestamp = "2026-10-02T08:00:00Z".parse().unwrap();
+        let since: Timestamp = "2026-10-02T05:00:00Z".parse().unwrap();
+        let quiet = PairDigest {
+            pair: Pair::new("acme", "jira"),
+            state: "in_sync".to_owned(),
+            sentence: "In sync.".to_owned(),
+            needs_attention: false,
+            activity: Activity { runs: 24, failed_runs: 0, changes: std::collections::BTreeMap::new() },
+            failed_tasks: 0,
+            approvals: Vec::new(),
+        };
+        let text = |pairs: Vec<PairDigest>, undelivered: Vec<UndeliveredAlert>| {
+            let from = to - jiff::SignedDuration::from_hours(24);
+            let digest = Digest::new("digest_ops_20261002".to_owned(), [from, to], pairs, undelivered);
+            Text::new(Notice::Digest(&digest), "sync1")
+        };
+        let nothing = text(vec![quiet.clone()], Vec::new());
+        assert_eq!(nothing.subject, "usersync: daily digest, nothing to do");
+        let expected = "Daily digest: nothing to do.\n\
+                        \n\
+                        Connector acme, target jira: In sync.\n\
+                        - 24 full reconciles, 0 failed\n\
+                        - Accounts: no changes\n\
+                        - Memberships: no changes\n\
+                        \n\
+                        The last 24 h until 2026-10-02 08:00:00 UTC, by usersync on sync1\n\
+                        Details: usersync status\n\
+                        Id: digest_ops_20261002\n";
+        assert_eq!(nothing.body, expected);
+        let changes = [("create", 3), ("rename", 1), ("delete", 2), ("add_member", 5), ("create_group", 1)];
+        let busy = PairDigest {
+            sentence: "Degraded: jira\ndoes not answer.".to_owned(),
+            needs_attention: true,
+            activity: Activity {
+                runs: 1,
+                failed_runs: 1,
+                changes: changes.map(|(verb, number)| (verb.to_owned(), number)).into(),
+            },
+            failed_tasks: 2,
+            approvals: vec![WaitingApproval { id: 4, since, operations: 12 }],
+            ..quiet.clone()
+        };
+        let undelivered = Undelivered { since, why: "HTTP 503".to_owned(), attempts: 3, again_at: None };
+        let undelivered = UndeliveredAlert { name: "pager".to_owned(), waiting: 1, undelivered };
+        let body = text(vec![busy, quiet], vec![undelivered]).body;
+        let expected = "Daily digest: 1 of 2 connectors needs attention.\n\
+                        \n\
+                        Connector acme, target jira: Degraded: jira does not answer.\n\
+                        - 1 full reconcile, 1 failed\n\
+                        - Accounts: 3 added, 1 updated, 2 removed\n\
+                        - Groups: 1 added\n\
+                        - Memberships: 5 added\n\
+                        - 2 failed tasks: usersync dead list\n\
+                        - Approval 4: 12 operations wait since 2026-10-02 05:00:00 UTC (3 h): usersync approvals show 4\n";
+        assert!(body.starts_with(expected), "{body}");
+        let alert = "Alert pager: 1 message not delivered since 2026-10-02 05:00:00 UTC: HTTP 503.\n";
+        assert!(body.contains(alert), "{body}");
     }
 }

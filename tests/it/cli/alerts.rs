@@ -7,7 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{AppendHeaders, IntoResponse},
+    routing::post,
+};
+use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -23,7 +30,7 @@ use super::{
 /// The key of `SECRET`.
 const KEY: &[u8] = b"a key of thirty-two bytes length";
 
-fn secret() -> String {
+pub(super) fn secret() -> String {
     format!("whsec_{}", STANDARD.encode(KEY))
 }
 
@@ -36,10 +43,10 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// A request to the receiver of alerts.
 #[derive(Clone)]
-struct Received {
-    id: String,
-    body: Value,
-    status: u16,
+pub(super) struct Received {
+    pub id: String,
+    pub body: Value,
+    pub status: u16,
 }
 
 impl Received {
@@ -63,26 +70,39 @@ struct Inbox {
 
 /// A server that verifies and records alerts.
 #[derive(Clone)]
-struct Receiver {
-    url: String,
+pub(super) struct Receiver {
+    pub url: String,
     inbox: Arc<Mutex<Inbox>>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let url = format!("http://{}/alerts?key=part-of-the-address", listener.local_addr().expect("an address"));
         let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let router = Router::new().route("/alerts", post(receive)).with_state(Arc::clone(&inbox));
+        let router = Router::new().fallback(post(receive)).with_state(Arc::clone(&inbox));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, inbox }
     }
 
-    fn answers(&self, answers: impl IntoIterator<Item = u16>) {
+    /// The same with TLS and this certificate for localhost.
+    async fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let tls = RustlsConfig::from_pem(certificate.into(), key.into()).await.expect("a configuration");
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let router = Router::new().fallback(post(receive)).with_state(Arc::clone(&inbox));
+        let handle = axum_server::Handle::new();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let server = axum_server::bind_rustls(any, tls).handle(handle.clone());
+        tokio::spawn(server.serve(router.into_make_service()));
+        let port = handle.listening().await.expect("a port").port();
+        Self { url: format!("https://localhost:{port}/alerts"), inbox }
+    }
+
+    pub fn answers(&self, answers: impl IntoIterator<Item = u16>) {
         self.inbox.lock().answers = answers.into_iter().collect();
     }
 
-    fn all(&self) -> Vec<Received> {
+    pub fn all(&self) -> Vec<Received> {
         self.inbox.lock().received.clone()
     }
 
@@ -102,13 +122,13 @@ impl Receiver {
     }
 
     /// Returns the configuration of an alert that is sent here.
-    fn alert(&self) -> String {
+    pub fn alert(&self) -> String {
         let (url, secret) = (&self.url, secret());
         format!("\n[[alert]]\nname = \"ops\"\nwebhook = \"{url}\"\nsecret = \"{secret}\"\nafter = \"500ms\"\n")
     }
 }
 
-async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> StatusCode {
+async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> impl IntoResponse {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
     let expected = format!("v1,{}", STANDARD.encode(hmac(KEY, format!("{id}.{timestamp}.{body}").as_bytes())));
@@ -118,7 +138,8 @@ async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, bod
     let status = if is_signed { inbox.answers.pop_front().unwrap_or(204) } else { 401 };
     let body = serde_json::from_str(&body).expect("JSON");
     inbox.received.push(Received { id, body, status });
-    StatusCode::from_u16(status).expect("a status")
+    let asks = (status == 429).then_some([("retry-after", "1800")]);
+    (StatusCode::from_u16(status).expect("a status"), asks.map(AppendHeaders))
 }
 
 #[test]
@@ -204,7 +225,7 @@ async fn an_alert_that_is_not_accepted_is_shown_and_sent_once_it_is_also_after_a
 }
 
 /// Writes a program.
-fn program(place: &Place, name: &str, script: &str) -> String {
+pub(super) fn program(place: &Place, name: &str, script: &str) -> String {
     let file = place.file(name);
     std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("written");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).expect("executable");
@@ -297,4 +318,58 @@ async fn a_test_alert_reports_what_the_receiver_answered() {
     place.run(&["alert", "test", "opps"]).await.ended(2).complains("did you mean ops?");
     place.configure(|text| text.replace(&receiver.url, "http://127.0.0.1:9/"));
     place.run(&["alert", "test"]).await.ended(1).says("The test alert was not delivered: 127.0.0.1: ");
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_time_gets_it_and_a_reload_repeats_at_once_with_the_new_secret() {
+    let receiver = Receiver::start().await;
+    receiver.answers([429]);
+    let alert = receiver.alert();
+    let mut served = Served::configured("hold", |_| {}, |place| place.configure(|text| format!("{text}{alert}"))).await;
+    served.place.secrets.push(secret());
+    served.until(&["status"], 1, "answers HTTP 429. Next attempt in ").await;
+    let (_, document) = served.place.json(&["status"]).await;
+    let undelivered = &document["alerts"][0]["undelivered"];
+    let at = |key: &str| undelivered[key].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok()).expect("a time");
+    let waits = at("again_at").duration_since(at("since")).as_secs();
+    assert!((1_790..=1_810).contains(&waits), "{document}");
+
+    // Another key: the receiver refuses it.
+    let other = format!("whsec_{}", STANDARD.encode([7; 32]));
+    served.place.configure(|text| text.replace(&secret(), &other));
+    served.signal("-HUP");
+    served.until(&["status"], 1, "answers HTTP 401. Next attempt in ").await;
+    assert!(served.log().contains("secrets=\"alert ops.secret\""), "{}", served.log());
+    served.place.configure(|text| text.replace(&other, &secret()));
+    served.signal("-HUP");
+    assert_eq!(receiver.has(1, &served).await, ["first_run_waits began:approval ended:"]);
+    assert!(!served.log().contains(&secret()) && !served.log().contains(&other), "{}", served.log());
+}
+
+#[tokio::test]
+async fn a_webhook_is_reached_through_its_proxy() {
+    let proxy = Receiver::start().await;
+    let port: u16 = proxy.url.split([':', '/']).find_map(|part| part.parse().ok()).expect("a port");
+    let place = Place::nowhere();
+    // Nothing resolves this name: only the proxy is asked.
+    let alert = proxy.alert().replace(&proxy.url, "http://alerts.invalid/hook");
+    place.configure(|text| format!("{text}{alert}"));
+    place.run(&["alert", "test"]).await.ended(1).says("The test alert was not delivered: alerts.invalid: ");
+    place.configure(|text| format!("{text}proxy = \"http://127.0.0.1:{port}\"\n"));
+    place.run(&["alert", "test"]).await.ended(0).says("The test alert was delivered in ");
+    assert_eq!(proxy.all()[0].body["type"], "alert.test");
+}
+
+#[tokio::test]
+async fn a_webhook_with_a_private_certificate_needs_its_ca_file() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let receiver = Receiver::start_with_tls(&made.cert.pem(), &made.signing_key.serialize_pem()).await;
+    let place = Place::nowhere();
+    place.configure(|text| format!("{text}{}", receiver.alert()));
+    let ran = place.run(&["alert", "test"]).await;
+    ran.ended(1).says("The test alert was not delivered: localhost: invalid peer certificate: UnknownIssuer.");
+    std::fs::write(place.file("ca.pem"), made.cert.pem()).expect("written");
+    place.configure(|text| format!("{text}ca_file = \"ca.pem\"\n"));
+    place.run(&["alert", "test"]).await.ended(0).says("The test alert was delivered in ");
+    assert_eq!(receiver.all().len(), 1);
 }

@@ -2,6 +2,7 @@
 //! and against simulated servers.
 
 mod alerts;
+mod alerts_digest;
 mod alerts_email;
 mod beside_server;
 mod demo;

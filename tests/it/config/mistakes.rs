@@ -622,6 +622,14 @@ fn each_mistake_of_an_alert_has_its_location_and_its_message() {
             email("tls = \"none\"\nuser = \"u\"\npassword = \"p\""),
             "usersync.toml:18:7: alert ops: tls: the password would be sent without TLS",
         ),
+        (webhook("digest = \"8:00\""), "usersync.toml:17:10: alert ops: digest: `8:00` is not a time of day"),
+        (webhook("digest = \"24:00\""), "usersync.toml:17:10: alert ops: digest: `24:00` is not a time of day"),
+        (webhook("digest = 8"), "usersync.toml:17:10: alert ops: digest: this is a whole number, but a time of day"),
+        (
+            webhook("digest = \"08:00\"\ntime_zone = \"Berlin\""),
+            "usersync.toml:18:13: alert ops: time_zone: `Berlin` is not a time zone",
+        ),
+        (webhook("time_zone = \"UTC\""), "usersync.toml:17:13: alert ops: time_zone: it requires digest"),
         (alert("command = []"), "usersync.toml:15:11: alert ops: command: it is empty"),
         (
             alert("command = \"/bin/true\""),

@@ -360,3 +360,25 @@ fn alerts_by_email_are_encrypted_unless_the_file_says_otherwise() {
         assert_eq!((email.port, warnings, email.host.contains('[')), (25, 0, false), "{near}");
     }
 }
+
+#[test]
+fn a_digest_has_a_time_of_day_in_a_time_zone() {
+    let folder = Folder::new();
+    let text = format!("{SMALL}[[alert]]\nname = \"ops\"\ncommand = [\"/bin/true\"]\n");
+    let digest = |lines: &str| {
+        let config = folder.load(&format!("{text}{lines}")).unwrap_or_else(|errors| panic!("{errors}"));
+        config.alerts[0].digest.clone()
+    };
+    assert_eq!(digest(""), None);
+    let at = |lines: &str, after: &str| {
+        let after: jiff::Timestamp = after.parse().unwrap();
+        digest(lines).unwrap().next_after(after).unwrap().to_string()
+    };
+    assert_eq!(at("digest = \"08:05\"", "2026-01-15T08:05:00Z"), "2026-01-16T08:05:00Z");
+    let berlin = "digest = \"08:05\"\ntime_zone = \"Europe/Berlin\"";
+    assert_eq!(at(berlin, "2026-01-15T06:00:00Z"), "2026-01-15T07:05:00Z");
+    // In the night in which the clock skips 02:30.
+    let night = berlin.replace("08:05", "02:30");
+    assert_eq!(at(&night, "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00Z");
+    assert_eq!(at(&night, "2026-03-29T01:00:00Z"), "2026-03-30T00:30:00Z");
+}
