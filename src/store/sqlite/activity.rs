@@ -12,7 +12,7 @@ use crate::{
 /// Returns what happened since this time.
 pub(super) async fn read(conn: &mut SqliteConnection, pair: i64, since: Timestamp) -> StoreResult<Activity> {
     let (runs, failed_runs): (i64, i64) = sqlx::query_as(
-        "SELECT count(*), count(*) FILTER (WHERE outcome ->> 'outcome' = 'failed') FROM run \
+        "SELECT count(*), count(*) FILTER (WHERE outcome ->> '$.state' = 'failed') FROM run \
          WHERE pair = ?1 AND started_at >= ?2 AND mode = ?3",
     )
     .bind(pair)

@@ -10,8 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{AppendHeaders, IntoResponse},
+    http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER},
     routing::post,
 };
 use axum_server::tls_rustls::RustlsConfig;
@@ -128,7 +127,7 @@ impl Receiver {
     }
 }
 
-async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> impl IntoResponse {
+async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> (StatusCode, HeaderMap) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
     let expected = format!("v1,{}", STANDARD.encode(hmac(KEY, format!("{id}.{timestamp}.{body}").as_bytes())));
@@ -138,8 +137,8 @@ async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, bod
     let status = if is_signed { inbox.answers.pop_front().unwrap_or(204) } else { 401 };
     let body = serde_json::from_str(&body).expect("JSON");
     inbox.received.push(Received { id, body, status });
-    let asks = (status == 429).then_some([("retry-after", "1800")]);
-    (StatusCode::from_u16(status).expect("a status"), asks.map(AppendHeaders))
+    let asks = (status == 429).then(|| (RETRY_AFTER, HeaderValue::from_static("1800")));
+    (StatusCode::from_u16(status).expect("a status"), asks.into_iter().collect())
 }
 
 #[test]
