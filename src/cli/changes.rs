@@ -117,6 +117,7 @@ pub(super) fn sentence(change: &Change) -> String {
 pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
         ChangeOutcome::Done => "done".to_owned(),
+        ChangeOutcome::DoneWith { also } => format!("done; {also}"),
         ChangeOutcome::Refused { why, .. } => format!("refused: {why}"),
         ChangeOutcome::FoundDone => "done; no answer was received, confirmed by reading the target".to_owned(),
         ChangeOutcome::FoundNotDone => "not done; no answer was received, confirmed by reading the target".to_owned(),

@@ -168,6 +168,7 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
     print_finding(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
     print_finding(out, State::No, "repeated", &report.repeated, all);
+    print_finding(out, State::Note, "also done", &report.also_done, all);
     print_finding(out, State::No, "failed", &report.errors, all);
 }
 

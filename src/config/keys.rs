@@ -208,6 +208,14 @@ pub(super) const KEYS: &[Key] = &[
         "Jira: the applications that new accounts get access to.",
     ),
     key(
+        "target.new_lead",
+        "login",
+        Absent,
+        "Jira: the account that becomes the lead of the projects and components of a leaver whose account Jira refuses to \
+         deactivate or delete because of them. Without it, the account stays active, and `usersync status` names what it \
+         leads.",
+    ),
+    key(
         "target.default_group",
         "true or false",
         Value("true"),

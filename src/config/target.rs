@@ -35,6 +35,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let (applications, users) = (texts("applications"), texts("protected_users"));
     let (groups, frozen_groups) = (texts("protected_groups"), texts("frozen_groups"));
     let access_groups = texts("managed_access_groups");
+    let new_lead = table.read("new_lead", values::string);
     let default_group = table.read("default_group", values::flag);
     Some(TargetConfig {
         name: name?.into(),
@@ -43,6 +44,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         auth: auth?,
         reach: reach?,
         applications: applications?,
+        new_lead,
         default_group: default_group?,
         protection: ProtectionSettings {
             protected_groups: groups?,

@@ -52,6 +52,8 @@ pub struct StackOptions {
     pub jira: JiraOptions,
     /// The connector's policy; by default, the first run is applied at once.
     pub policy: Policy,
+    /// The account that takes over projects and components from leavers; `None`: nobody does.
+    pub new_lead: Option<String>,
     /// The store's file; `None`: a temporary one.
     pub store: Option<PathBuf>,
     /// The schedule of runs; `None`: no scheduled runs.
@@ -80,6 +82,7 @@ impl Default for StackOptions {
             keycloak: KeycloakOptions::default(),
             jira: JiraOptions::default(),
             policy: Policy { first_run: FirstRun::Apply, ..Policy::default() },
+            new_lead: None,
             store: None,
             schedule: None,
             poll_events: None,
@@ -219,6 +222,7 @@ impl Place {
         let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
         target.http.call_timeout = self.options.timeout;
         target.http.clock = Arc::clone(&self.options.clock);
+        target.new_lead.clone_from(&self.options.new_lead);
         Ok(Site {
             source,
             target,

@@ -707,6 +707,7 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.undecided = findings.undecided.or(more.undecided);
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
+    findings.also_done.extend(more.also_done);
     findings.kept.extend(more.kept);
     findings.left = findings.left.or(more.left);
     findings

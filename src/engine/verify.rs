@@ -3,7 +3,7 @@
 
 use super::{case::Case, error::WorkError, recover::shows};
 use crate::{
-    model::{ChangeOutcome, ErrorClass, Operation},
+    model::{ErrorClass, Operation},
     store::ChangeFilter,
     targets::{Applied, TargetError, TargetErrorKind},
 };
@@ -97,7 +97,7 @@ impl Case<'_> {
             (done == *operation || undoes(&done, operation)).then_some((change, done))
         });
         let Some((change, done)) = last else { return Ok(()) };
-        let was_done = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        let was_done = change.outcome.took_effect();
         if done == *operation && was_done {
             self.port.distrust(operation.verb());
             let text = format!(

@@ -179,7 +179,7 @@ impl Trial<'_> {
     async fn make_group(&mut self, name: &str) -> Option<TargetGroup> {
         match self.step("create group", &Operation::CreateGroup { name: name.to_owned() }).await? {
             Applied::Group(group) => Some(group),
-            Applied::Account(_) | Applied::Done | Applied::Undocumented => None,
+            Applied::Account(_) | Applied::Done | Applied::DoneWith(_) | Applied::Undocumented => None,
         }
     }
 
@@ -203,7 +203,7 @@ impl Trial<'_> {
         let fields = UserFields { display_name: name, email, ..UserFields::default() };
         match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields, external_id: None }).await? {
             Applied::Account(account) => Some(account),
-            Applied::Group(_) | Applied::Done | Applied::Undocumented => None,
+            Applied::Group(_) | Applied::Done | Applied::DoneWith(_) | Applied::Undocumented => None,
         }
     }
 

@@ -240,6 +240,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     for change in &worked.changes {
         let refused = match &change.outcome {
             ChangeOutcome::Refused { why, .. } => format!(": refused: {why}"),
+            ChangeOutcome::DoneWith { also } => format!("; {also}"),
             _ => String::new(),
         };
         out.prose(2, format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));

@@ -113,6 +113,9 @@ pub struct Report {
     pub kept: BTreeMap<String, usize>,
     /// Operations that were planned again although they were done last time.
     pub repeated: Listed<String>,
+    /// What else was changed at the target because it stood in the way of an operation.
+    #[serde(default)]
+    pub also_done: Listed<String>,
     /// Subjects that failed, with the reason; their tasks continue.
     pub errors: Listed<String>,
     /// The planned operations.
@@ -146,6 +149,7 @@ impl Report {
             conflicts: Listed::keeping(keep),
             unconfirmed: Listed::keeping(keep),
             repeated: Listed::keeping(keep),
+            also_done: Listed::keeping(keep),
             errors: Listed::keeping(keep),
             lines: Listed::keeping(keep),
             did: Listed::keeping(keep),
@@ -218,6 +222,7 @@ impl Report {
         self.unsupported.extend_once(worked.findings.unsupported);
         self.unconfirmed.extend_once(worked.findings.unconfirmed);
         self.repeated.extend_once(worked.findings.repeated);
+        self.also_done.extend_once(worked.findings.also_done);
         self.conflicts.extend_once(worked.conflict);
         if worked.account_by_id.asked > 0 {
             self.evidence.target.by_id(ObjectKind::Accounts).add(worked.account_by_id);
@@ -260,7 +265,7 @@ impl Report {
     }
 
     /// Returns the lists of sentences.
-    fn texts(&mut self) -> [&mut Listed<String>; 7] {
+    fn texts(&mut self) -> [&mut Listed<String>; 8] {
         [
             &mut self.not_changed,
             &mut self.leaving,
@@ -268,6 +273,7 @@ impl Report {
             &mut self.conflicts,
             &mut self.unconfirmed,
             &mut self.repeated,
+            &mut self.also_done,
             &mut self.errors,
         ]
     }

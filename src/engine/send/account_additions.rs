@@ -12,7 +12,7 @@ use crate::{
         error::WorkError,
     },
     gate::for_operation,
-    model::{Account, ErrorClass, Operation, TargetGroupId},
+    model::{Account, ChangeOutcome, ErrorClass, Operation, TargetGroupId},
     store::{IntentOutcome, StoreError},
     targets::{Applied, TargetError, TargetErrorKind},
 };
@@ -123,7 +123,7 @@ impl Case<'_> {
                 match reported {
                     AdditionResult::Done => {
                         done = true;
-                        self.took_effect(now[number], written.intents[number]);
+                        self.took_effect(now[number], written.intents[number], ChangeOutcome::Done);
                         if let Some(account) = account.as_deref_mut() {
                             account.apply(now[number]);
                         }
@@ -291,7 +291,7 @@ impl Case<'_> {
                 alone.push(number);
                 continue;
             }
-            self.took_effect(add, written.intents[number]);
+            self.took_effect(add, written.intents[number], ChangeOutcome::Done);
             if let Some(account) = account.as_deref_mut() {
                 account.apply(add);
             }

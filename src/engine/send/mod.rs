@@ -250,7 +250,7 @@ impl Case<'_> {
         let intent = written.intents[number];
         let error = match answer {
             Ok(applied) => {
-                self.took_effect(operation, intent);
+                self.took_effect(operation, intent, done(&applied));
                 return Ok(Sent::Done(applied));
             }
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
@@ -305,13 +305,16 @@ impl Case<'_> {
         }
     }
 
-    fn took_effect(&mut self, operation: &Operation, intent: IntentId) {
+    fn took_effect(&mut self, operation: &Operation, intent: IntentId, outcome: ChangeOutcome) {
         self.engine.target_answered(&self.port);
         tracing::debug!(
             pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
             detail = %Personal(operation), "written"
         );
-        self.step.resolved.push(IntentOutcome { intent, outcome: ChangeOutcome::Done });
+        if let ChangeOutcome::DoneWith { also } = &outcome {
+            self.worked.findings.also_done.push(format!("{operation}: {also}"));
+        }
+        self.step.resolved.push(IntentOutcome { intent, outcome });
         self.learn(operation);
         self.worked.ledger.end(operation.clone().into(), Fate::Done);
         self.worked.done.push(operation.clone());
@@ -355,6 +358,14 @@ fn concerns_it_alone(error: &TargetError) -> bool {
 /// Returns whether nothing was done because calls are rate limited.
 fn is_throttled(error: &TargetError) -> bool {
     error.kind == TargetErrorKind::NotDone(ErrorClass::Throttled)
+}
+
+/// Returns the outcome of an operation that the target did.
+fn done(applied: &Applied) -> ChangeOutcome {
+    match applied {
+        Applied::DoneWith(also) => ChangeOutcome::DoneWith { also: also.clone() },
+        _ => ChangeOutcome::Done,
+    }
 }
 
 /// Returns the outcome of an operation that the target refused.

@@ -173,7 +173,9 @@ impl Tx {
     /// again.
     pub(super) async fn use_up(&mut self, id: i64, outcome: &ChangeOutcome) -> StoreResult<()> {
         match outcome {
-            ChangeOutcome::Done | ChangeOutcome::FoundDone => self.set_item_state(id, ApprovalItemState::Done).await,
+            ChangeOutcome::Done | ChangeOutcome::DoneWith { .. } | ChangeOutcome::FoundDone => {
+                self.set_item_state(id, ApprovalItemState::Done).await
+            }
             ChangeOutcome::Refused { permanent: true, .. } => self.set_item_state(id, ApprovalItemState::Refused).await,
             ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone | ChangeOutcome::NotSeen => Ok(()),
         }

@@ -152,7 +152,7 @@ impl<'c> NewChange<'c, Operation> {
 
 impl<A: Serialize> NewChange<'_, A> {
     fn row(&self) -> StoreResult<ChangeRow> {
-        let done = matches!(self.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        let done = self.outcome.took_effect();
         let run = match self.cause {
             Cause::Run { id } => Some(id.0),
             _ => None,

@@ -58,7 +58,7 @@ impl Tx {
         let ended: Vec<_> = resolved.iter().map(|((intent, _), outcome)| (intent, *outcome)).collect();
         self.resolve_intents(&ended, Some(&claim), now).await?;
         for (intent, outcome) in ended {
-            if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
+            if outcome.took_effect() {
                 let no = self.pair(&intent.pair).await?;
                 match &intent.operation {
                     // The login is free now.

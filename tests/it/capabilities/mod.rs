@@ -20,6 +20,7 @@ mod group_templates;
 mod groups;
 mod hook;
 mod hostile;
+mod leads;
 mod leavers;
 mod link_orders;
 mod matching;

@@ -471,7 +471,7 @@ async fn a_shadowed_account_is_unsupported_and_not_changed() {
 #[tokio::test]
 async fn a_project_lead_cannot_be_deactivated_which_is_reported_until_an_operator_corrects_it() {
     let w = world().await;
-    w.jira().set_lead("staff1", true);
+    w.jira().set_project_lead("ALPHA", "staff1");
     w.realm().delete_user(&w.id("staff1")).await.unwrap();
     w.settled().await;
     assert!(w.account("staff1").active);
@@ -480,7 +480,7 @@ async fn a_project_lead_cannot_be_deactivated_which_is_reported_until_an_operato
         assert!(report.unsupported.iter().any(|why| why.contains("staff1")), "{report:?}");
     });
     assert_eq!(written.await, Vec::<String>::new());
-    w.jira().set_lead("staff1", false);
+    w.jira().set_project_lead("ALPHA", "admin");
     w.replay_dead().await;
     assert!(!w.account("staff1").active);
     w.agrees();

@@ -161,8 +161,8 @@ async fn an_approval_outlasts_a_target_that_refuses_for_a_while() {
 async fn an_approval_is_used_up_by_a_refusal_for_good() {
     let w = world().await;
     w.realm().switch_webhook(false);
+    w.jira().set_project_lead("ALPHA", "staff3");
     for number in 0..6 {
-        w.jira().set_lead(&format!("staff{number}"), number == 3);
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;

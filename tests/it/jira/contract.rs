@@ -308,7 +308,7 @@ async fn forbidden_changes_are_refused() {
     jira.simulator.set_content("ada", true);
     jira.expect("DELETE", "/user?username=ada", None, 400, "issues").await;
     jira.simulator.set_content("ada", false);
-    jira.simulator.set_lead("ada", true);
+    jira.simulator.set_project_lead("ALPHA", "ada");
     jira.expect("PUT", "/user?username=ada", Some(json!({ "active": false })), 400, "lead").await;
     jira.expect("DELETE", "/user?username=admin", None, 400, "yourself").await;
     jira.expect("DELETE", "/group?groupname=jira-administrators", None, 400, "last").await;

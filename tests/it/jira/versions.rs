@@ -175,11 +175,12 @@ async fn errors_are_reported_by_their_cause() {
     let Applied::Account(ada) = apply(&jira, create("ada")).await.expect("made") else { panic!("an account") };
     let (id, name) = (ada.id, || "ada".to_owned());
 
-    server.set_lead("ada", true);
+    server.set_project_lead("ALPHA", "ada");
     let off = Operation::DeactivateUser { account: id.clone(), name: name(), takes: Vec::new() };
     let error = apply(&jira, off).await.expect_err("a lead");
     assert_eq!(error.kind, Unsupported, "{}", error.text);
 
+    server.set_project_lead("ALPHA", "admin");
     server.set_content("ada", true);
     let delete = Operation::DeleteUser { account: id.clone(), name: name() };
     let error = apply(&jira, delete).await.expect_err("it has content");

@@ -63,6 +63,8 @@ pub struct TargetConfig {
     pub reach: Reach,
     /// Applications to which new accounts get access.
     pub applications: Vec<String>,
+    /// Login of the account that takes over projects and components from leavers.
+    pub new_lead: Option<String>,
     /// Whether new accounts are added to Bitbucket's default group.
     pub default_group: bool,
     /// Groups and accounts that are not changed.

@@ -112,6 +112,9 @@ pub enum Applied {
     Group(TargetGroup),
     /// Done, without further data.
     Done,
+    /// Done, after something else was changed at the target that stood in its way: what, as the second half of a
+    /// sentence.
+    DoneWith(String),
     /// A success status that the vendor does not document for this call; a proxy may have sent it. The change counts
     /// only if a read confirms it.
     Undocumented,

@@ -32,6 +32,11 @@ pub enum Cause {
 pub enum ChangeOutcome {
     /// The target did it.
     Done,
+    /// The target did it, after usersync changed something else there that stood in its way.
+    DoneWith {
+        /// What else was changed, as the second half of a sentence.
+        also: String,
+    },
     /// The target refused it.
     Refused {
         /// The reason.
@@ -46,6 +51,13 @@ pub enum ChangeOutcome {
     FoundNotDone,
     /// No answer was received, and the target does not show whether it was done.
     NotSeen,
+}
+
+impl ChangeOutcome {
+    /// Returns whether the operation was done, as far as known.
+    pub fn took_effect(&self) -> bool {
+        matches!(self, Self::Done | Self::DoneWith { .. } | Self::FoundDone)
+    }
 }
 
 /// One write to a target, or its refusal.

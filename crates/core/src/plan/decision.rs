@@ -174,6 +174,8 @@ pub struct Findings {
     pub left: Option<String>,
     /// Operations that are planned again although they were done last time.
     pub repeated: Vec<String>,
+    /// What else was changed at the target because it stood in the way of an operation.
+    pub also_done: Vec<String>,
 }
 
 /// An operation that always waits for approval, whatever the limits are.

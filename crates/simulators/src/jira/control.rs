@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::JiraOptions;
 use super::auth::Bucket;
 use super::instance::Jira;
-use super::state::{AccountData, Application, Directory, GroupData, Profile, World};
+use super::state::{AccountData, Application, Component, Directory, GroupData, Profile, Project, World};
 use super::switches::{RateLimit, ShownGroups, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
 use crate::fault::Faults;
 use crate::front;
 use crate::identities::fold;
 use crate::journal::Journal;
+use crate::roster::Id;
 use crate::server::Server;
 
 /// An account to seed.
@@ -250,9 +251,50 @@ impl SimulatedJira {
         self.jira.versions.read(None, |world| world.identities.named(name).map_or(0, |account| account.sessions))
     }
 
-    /// Marks an account as a project lead, which cannot be deactivated.
-    pub fn set_lead(&self, name: &str, lead: bool) {
-        self.account(name, |account| account.lead = lead);
+    /// Adds a project, or gives it another lead. An account that leads a project cannot be deactivated.
+    pub fn set_project_lead(&self, project: &str, lead: &str) {
+        self.change(|world| {
+            let (lead, id) = (world.identities.id_of(lead), format!("{}", 10_000 + world.projects.len()));
+            world.projects.entry(project.into()).or_insert_with(|| Project { id, ..Project::default() }).lead = lead;
+        });
+    }
+
+    /// Adds a component with this lead to a project.
+    pub fn add_component(&self, project: &str, name: &str, lead: &str) {
+        self.change(|world| {
+            let lead = world.identities.id_of(lead);
+            let number: usize = world.projects.values().map(|project| project.components.len()).sum();
+            let component = Component { id: format!("{}", 20_000 + number), name: name.into(), lead };
+            world.projects.entry(project.into()).or_default().components.push(component);
+        });
+    }
+
+    /// Returns the logins of the leads of a project and its components: `ALPHA`, `ALPHA/web`.
+    pub fn leads(&self) -> BTreeMap<String, String> {
+        self.jira.versions.read(None, |world| {
+            let name = |lead: &Option<Id>| {
+                let account = lead.as_ref().and_then(|id| world.identities.get(id));
+                account.map(|account| account.name.clone()).unwrap_or_default()
+            };
+            let one = |(key, project): (&String, &Project)| {
+                let components = project.components.iter();
+                let components = components.map(|one| (format!("{key}/{}", one.name), name(&one.lead)));
+                std::iter::once((key.clone(), name(&project.lead))).chain(components).collect::<Vec<_>>()
+            };
+            world.projects.iter().flat_map(one).collect()
+        })
+    }
+
+    /// Refuses to deactivate or delete accounts that lead projects (default: on) or components (default: off).
+    pub fn refuse_leads(&self, of_projects: bool, of_components: bool) {
+        self.set(|switches| {
+            (switches.refuse_project_leads, switches.refuse_component_leads) = (of_projects, of_components);
+        });
+    }
+
+    /// Shows all projects to every user, or none to any ("Browse Projects").
+    pub fn set_browse_projects(&self, on: bool) {
+        self.set(|switches| switches.browse_projects = on);
     }
 
     /// Marks a group as used in restrictions; it can be deleted only with a replacement group.

@@ -7,7 +7,7 @@ use super::errors::Refused;
 use super::instance::{Call, Jira};
 use super::state::{Account, World};
 use super::switches::ShownGroups;
-use super::{groups, render, users};
+use super::{groups, projects, render, users};
 use crate::fault::Stale;
 use crate::front::{App, Reply, Request};
 
@@ -74,6 +74,8 @@ impl Jira {
                 empty_answer(rest, call).ok_or_else(|| Refused::no_path(&call.request.path))
             }
             ["groups", "picker"] => groups::picker(self, world, call),
+            ["project"] => projects::list(self, world, call),
+            ["project", key, "components"] => projects::components(world, call, key),
             ["user" | "group", ..] => {
                 call.demand_user(world)?;
                 match rest {
@@ -95,7 +97,7 @@ impl Jira {
         match (call.request.method.as_str(), rest) {
             ("POST", ["user"]) => users::create(self, world, call),
             ("PUT", ["user"]) => users::update(self, world, call),
-            ("DELETE", ["user"]) => users::delete(world, call),
+            ("DELETE", ["user"]) => users::delete(self, world, call),
             ("PUT", ["user", "password"]) => users::password(self, world, call),
             ("POST", ["user", "application"]) => users::access(world, call, true),
             ("DELETE", ["user", "application"]) => users::access(world, call, false),
@@ -107,6 +109,8 @@ impl Jira {
                 }
                 Ok(Reply::json_utf8(200, &json!([])))
             }
+            ("PUT", ["project", key]) => projects::update(world, call, key),
+            ("PUT", ["component", id]) => projects::update_component(world, call, id),
             ("POST", ["group"]) => groups::create(self, world, call),
             ("DELETE", ["group"]) => groups::delete(world, call),
             ("POST", ["group", "user"]) => groups::add_member(world, call),

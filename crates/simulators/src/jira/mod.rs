@@ -6,6 +6,7 @@ mod errors;
 mod groups;
 mod http;
 mod instance;
+mod projects;
 mod render;
 mod state;
 mod switches;

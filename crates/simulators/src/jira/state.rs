@@ -37,8 +37,6 @@ pub(crate) struct AccountData {
     pub(crate) profiles: Vec<Profile>,
     /// Whether it has reported issues, comments or similar, which prevent deletion.
     pub(crate) content: bool,
-    /// Whether it leads a project, which prevents deactivation.
-    pub(crate) lead: bool,
     /// Number of open sessions; deactivation ends none of them.
     pub(crate) sessions: usize,
     pub(crate) deleted: bool,
@@ -64,6 +62,24 @@ pub(crate) struct GroupData {
     pub(crate) read_only: bool,
 }
 
+/// A project.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Project {
+    pub(crate) id: String,
+    /// Key of the account that leads it.
+    pub(crate) lead: Option<Id>,
+    pub(crate) components: Vec<Component>,
+}
+
+/// A component of a project.
+#[derive(Clone, Debug)]
+pub(crate) struct Component {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Key of the account that leads it.
+    pub(crate) lead: Option<Id>,
+}
+
 /// An application and its licence.
 #[derive(Clone, Debug)]
 pub(crate) struct Application {
@@ -87,6 +103,8 @@ pub(crate) struct World {
     pub(crate) by_number: BTreeMap<u64, Id>,
     pub(crate) applications: Vec<Application>,
     pub(crate) directories: Vec<Directory>,
+    /// Projects by key.
+    pub(crate) projects: BTreeMap<String, Project>,
     pub(crate) next_number: u64,
     /// Folded names of the groups of Jira administrators; the next field has those of system administrators.
     pub(crate) admin_groups: BTreeSet<String>,
@@ -128,6 +146,13 @@ impl World {
     /// Returns whether the account has access to the application.
     pub(crate) fn uses(account: &Account, application: &Application) -> bool {
         account.groups.iter().any(|group| application.groups.contains(group))
+    }
+
+    /// Returns a component with the key of its project, by the component's id.
+    pub(crate) fn component_mut(&mut self, id: &str) -> Option<(&String, &mut Component)> {
+        self.projects.iter_mut().find_map(|(key, project)| {
+            project.components.iter_mut().find(|component| component.id == id).map(|component| (key, component))
+        })
     }
 
     /// Adds an account with one profile; returns its key.

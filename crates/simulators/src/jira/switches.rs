@@ -57,6 +57,12 @@ pub(crate) struct Switches {
     pub(crate) browse_users: bool,
     /// What an account's own bean shows of its groups.
     pub(crate) shown_groups: ShownGroups,
+    /// Every user may browse every project.
+    pub(crate) browse_projects: bool,
+    /// An account that leads a project is neither deactivated nor deleted.
+    pub(crate) refuse_project_leads: bool,
+    /// The same for an account that leads a component.
+    pub(crate) refuse_component_leads: bool,
 }
 
 impl Switches {
@@ -77,6 +83,9 @@ impl Switches {
             picker_cap: 1000,
             browse_users: true,
             shown_groups: ShownGroups::All,
+            browse_projects: true,
+            refuse_project_leads: true,
+            refuse_component_leads: false,
         }
     }
 }

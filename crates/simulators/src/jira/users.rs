@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::errors::Refused;
 use super::instance::{Call, Jira};
-use super::render;
 use super::state::{Account, Application, Profile, World};
+use super::{projects, render};
 use crate::front::Reply;
 use crate::identities::fold;
 
@@ -233,8 +233,8 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if sent.display_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
         return Err(Refused::field("fullname", "You must specify a full name."));
     }
-    if sent.active == Some(false) && account.lead {
-        return Err(Refused::message(400, "You cannot deactivate this user: it is a project lead."));
+    if let Some(why) = (sent.active == Some(false)).then(|| projects::why_kept(jira, world, &account)).flatten() {
+        return Err(Refused::message(400, why));
     }
     if sent.active == Some(true) && !account.active() {
         let held = world.applications.iter().find(|one| World::uses(&account, one) && world.is_full(one));
@@ -259,7 +259,7 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
 }
 
 /// `DELETE /user`
-pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn delete(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let account = Arc::clone(find(world, call, false)?);
     call.demand_over(world, &account)?;
@@ -268,6 +268,9 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     }
     if world.is_read_only(&account) {
         return Err(Refused::read_only());
+    }
+    if let Some(why) = projects::why_kept(jira, world, &account) {
+        return Err(Refused::message(400, why));
     }
     // Content stays with the name if another directory has it.
     if account.content && account.profiles.len() == 1 {

@@ -3,6 +3,7 @@
 mod administrators;
 mod errors;
 mod groups;
+mod leads;
 mod listing;
 mod members;
 mod probe;
@@ -28,7 +29,7 @@ pub use settings::JiraSettings;
 /// The kind of target for a Jira Data Center or Server.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "jira",
-    keys: &["applications"],
+    keys: &["applications", "new_lead"],
     no_token: None,
     client_credentials: false,
     attribute: None,

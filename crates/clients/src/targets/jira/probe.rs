@@ -137,6 +137,7 @@ impl JiraTarget {
                 notes.push(note(NoteState::Note, "protected", text));
             }
         }
+        notes.extend(self.new_lead_note().await?);
         let access_groups = self.access_groups().await?;
         notes.extend(access_note(&access_groups));
         notes.extend(self.duplicates_note().await?);

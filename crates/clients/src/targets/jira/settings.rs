@@ -16,6 +16,9 @@ pub struct JiraSettings {
     /// Applications (`jira-software`) that a new account gets access to. `None`: the instance's default; an empty list:
     /// none.
     pub applications: Option<Vec<String>>,
+    /// Login of the account that takes over projects and components from an account that Jira refuses to deactivate or
+    /// delete; `None`: nobody does.
+    pub new_lead: Option<String>,
     /// Groups and accounts that usersync does not change.
     pub protection: ProtectionSettings,
     /// HTTP settings of the connection to the server.
@@ -35,6 +38,7 @@ impl JiraSettings {
             base_url,
             credentials,
             applications: None,
+            new_lead: None,
             protection: ProtectionSettings {
                 frozen_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
                 ..ProtectionSettings::default()
@@ -48,6 +52,7 @@ impl From<&TargetConfig> for JiraSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.applications = Some(config.applications.clone());
+        settings.new_lead.clone_from(&config.new_lead);
         settings.protection.add(&config.protection);
         settings.http = HttpSettings::from(&config.reach);
         settings

@@ -21,6 +21,12 @@ use crate::{
     },
 };
 
+/// Advice for a deactivation that Jira refuses although usersync sees nothing that the account leads.
+const DEACTIVATE_ADVICE: &str = "If it leads projects or components that usersync's account may not browse, set another \
+                                 lead in Jira, then: usersync dead replay --all";
+/// Advice for a deletion that Jira refuses.
+const DELETE_ADVICE: &str = "Deactivate the account instead (leavers: deactivate), or remove in Jira what it names.";
+
 impl User {
     /// Converts to an account; `None` if a field is missing that every account has.
     pub(super) fn into_account(self, protection: &Protection) -> Option<Account> {
@@ -113,7 +119,12 @@ impl JiraTarget {
     }
 
     /// Writes the active status, and confirms it.
-    async fn set_active(&self, account: AccountRef<'_>, active: bool, deadline: Timestamp) -> WriteResult {
+    async fn set_active(
+        &self,
+        account: AccountRef<'_>,
+        active: bool,
+        deadline: Timestamp,
+    ) -> Result<Applied, NotWritten> {
         let what = format!("{} {}", if active { "activating" } else { "deactivating" }, account.name);
         let body = UserWrite { active: Some(active), ..UserWrite::default() };
         let reported =
@@ -129,7 +140,8 @@ impl JiraTarget {
         if now == Some(active) {
             return Ok(Applied::Done);
         }
-        Err(self.rest.still(&what, !active, MANUALLY))
+        let still = self.rest.still(&what, !active, MANUALLY);
+        Err(if active { NotWritten::Failed(still) } else { NotWritten::Refused(still) })
     }
 
     /// Writes to an account, addressed by its key. Returns the user from the answer; `None` if the answer is empty.
@@ -140,7 +152,7 @@ impl JiraTarget {
         what: &str,
         body: &UserWrite<'_>,
         deadline: Timestamp,
-    ) -> Result<Option<User>, TargetError> {
+    ) -> Result<Option<User>, NotWritten> {
         let ask = Ask::new(Method::PUT, "/user", what)
             .query("key", account.as_str())
             .login(login)
@@ -149,31 +161,77 @@ impl JiraTarget {
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let empty = answer.body.trim_ascii().is_empty();
-            return if empty { Ok(None) } else { self.rest.parse(&ask, &answer).map(Some) };
+            return if empty { Ok(None) } else { Ok(Some(self.rest.parse(&ask, &answer)?)) };
         }
         let said = self.rest.said(&answer, Some(login));
         if answer.status == StatusCode::BAD_REQUEST {
             // The message is in the language of usersync's account; whatever it says, the same call is refused again.
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
-                let advice = "If the account leads projects or components, set another lead in Jira, then: usersync \
-                              dead replay --all";
-                return Err(self.rest.refuses(what, &said, advice));
+                return Err(NotWritten::Refused(self.rest.refuses(what, &said, "")));
             }
             if body.active == Some(true) && said.licence_full() {
-                return Err(self.rest.no_seat(what, &said));
+                return Err(self.rest.no_seat(what, &said).into());
             }
             if let Some(to) = body.name {
                 let complaint = said.about("username").or_else(|| said.about("name")).is_some();
                 let holder = self.account_by_login(to, Some(deadline)).await?;
                 if (complaint && said.taken()) || holder.is_some_and(|holder| holder.id != *account) {
-                    return Err(login_taken(what, &said));
+                    return Err(login_taken(what, &said).into());
                 }
                 if complaint {
-                    return Err(self.rest.rejects(what, "login", &said));
+                    return Err(self.rest.rejects(what, "login", &said).into());
                 }
             }
         }
-        Err(self.refused_write(&ask, &answer, deadline).await)
+        Err(self.refused_write(&ask, &answer, deadline).await.into())
+    }
+
+    /// Deletes an account that nothing refers to.
+    async fn try_delete(
+        &self,
+        account: AccountRef<'_>,
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, NotWritten> {
+        let ask = Ask::new(Method::DELETE, "/user", what)
+            .query("key", account.id.as_str())
+            .login(account.name)
+            .deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(account.name));
+        match answer.status {
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if said.is_empty() => {
+                Err(unanswered(what, "Jira answered 400 without a reason.").into())
+            }
+            StatusCode::BAD_REQUEST if !said.read_only() => {
+                Err(NotWritten::Refused(self.rest.refuses(what, &said, "")))
+            }
+            _ => Err(self.refused_write(&ask, &answer, deadline).await.into()),
+        }
+    }
+}
+
+/// Why a write did not take effect.
+enum NotWritten {
+    /// Jira refuses to deactivate or delete the account; the error has no advice yet.
+    Refused(TargetError),
+    /// Any other reason.
+    Failed(TargetError),
+}
+
+impl From<TargetError> for NotWritten {
+    fn from(error: TargetError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl NotWritten {
+    fn into_error(self) -> TargetError {
+        match self {
+            Self::Refused(error) | Self::Failed(error) => error,
+        }
     }
 }
 
@@ -235,14 +293,15 @@ impl UserWrites for JiraTarget {
             email_address: fields.email.as_deref(),
             ..UserWrite::default()
         };
-        let reported = self.put_user(account.id, account.name, &what, &body, deadline).await?;
+        let reported = self.put_user(account.id, account.name, &what, &body, deadline).await;
+        let reported = reported.map_err(NotWritten::into_error)?;
         Ok(if reported.is_some() { Applied::Done } else { Applied::Undocumented })
     }
 
     async fn rename_user(&self, account: AccountRef<'_>, to: &str, deadline: Timestamp) -> WriteResult {
         let what = format!("renaming {} to {to}", account.name);
         let body = UserWrite { name: Some(to), ..UserWrite::default() };
-        let user = self.put_user(account.id, to, &what, &body, deadline).await?;
+        let user = self.put_user(account.id, to, &what, &body, deadline).await.map_err(NotWritten::into_error)?;
         match user.and_then(|user| user.name) {
             Some(now) if fold(&now) != fold(to) => Err(self.rest.named_otherwise(&what, "login", &now)),
             Some(_) => Ok(Applied::Done),
@@ -251,32 +310,44 @@ impl UserWrites for JiraTarget {
     }
 
     async fn activate_user(&self, account: AccountRef<'_>, _gives: &[String], deadline: Timestamp) -> WriteResult {
-        self.set_active(account, true, deadline).await
+        self.set_active(account, true, deadline).await.map_err(NotWritten::into_error)
     }
 
     async fn deactivate_user(&self, account: AccountRef<'_>, _takes: &[String], deadline: Timestamp) -> WriteResult {
-        self.set_active(account, false, deadline).await
+        let what = format!("deactivating {}", account.name);
+        let again = || self.set_active(account, false, deadline);
+        match again().await {
+            Err(NotWritten::Refused(refusal)) => {
+                let also = self.hand_over_leads(account, &what, refusal, DEACTIVATE_ADVICE, deadline).await?;
+                after_hand_over(again().await, also, DEACTIVATE_ADVICE)
+            }
+            written => written.map_err(NotWritten::into_error),
+        }
     }
 
-    /// Deletes an account that nothing refers to.
     async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
         let what = format!("deleting {}", account.name);
-        let ask = Ask::new(Method::DELETE, "/user", &what)
-            .query("key", account.id.as_str())
-            .login(account.name)
-            .deadline(Some(deadline));
-        let answer = self.rest.ask(&ask).await?;
-        let said = self.rest.said(&answer, Some(account.name));
-        match answer.status {
-            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
-            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if said.is_empty() => Err(unanswered(&what, "Jira answered 400 without a reason.")),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(self.rest.refuses(
-                &what,
-                &said,
-                "Deactivate the account instead (leavers: deactivate), or remove in Jira what it names.",
-            )),
-            _ => Err(self.refused_write(&ask, &answer, deadline).await),
+        let again = || self.try_delete(account, &what, deadline);
+        match again().await {
+            Err(NotWritten::Refused(refusal)) => {
+                let also = self.hand_over_leads(account, &what, refusal, DELETE_ADVICE, deadline).await?;
+                after_hand_over(again().await, also, DELETE_ADVICE)
+            }
+            written => written.map_err(NotWritten::into_error),
         }
+    }
+}
+
+/// Returns the result of a call that was sent again after leads were handed over; `also` is the second half of a
+/// sentence.
+fn after_hand_over(written: Result<Applied, NotWritten>, also: String, advice: &str) -> WriteResult {
+    match written {
+        Ok(Applied::Done) => Ok(Applied::DoneWith(also)),
+        Ok(applied) => Ok(applied),
+        Err(NotWritten::Refused(error)) => {
+            let text = format!("{} {advice} Before, {also}.", error.text.trim_end());
+            Err(TargetError { text, ..error })
+        }
+        Err(NotWritten::Failed(error)) => Err(error),
     }
 }

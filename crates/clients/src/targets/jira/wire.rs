@@ -272,6 +272,39 @@ impl Duplicates {
     }
 }
 
+/// One project of `GET /project`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Project {
+    #[serde(default, deserialize_with = "maybe")]
+    pub key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub lead: Option<User>,
+}
+
+/// One component of `GET /project/{key}/components`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Component {
+    #[serde(default, deserialize_with = "maybe")]
+    pub id: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub lead: Option<User>,
+}
+
+/// The body that gives a project another lead.
+#[derive(Debug, Serialize)]
+pub(super) struct ProjectLead<'a> {
+    pub lead: &'a str,
+}
+
+/// The body that gives a component another lead.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ComponentLead<'a> {
+    pub lead_user_name: &'a str,
+}
+
 /// The body of a refusal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
