@@ -176,7 +176,8 @@ async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, repor
 }
 
 fn exit_of(report: &Report) -> Exit {
-    if report.has_problems() {
+    let lacks_seats = report.seats.is_some_and(|seats| seats.missing() > 0);
+    if report.has_problems() || lacks_seats {
         Exit::Problems
     } else if report.held > 0 {
         Exit::Held

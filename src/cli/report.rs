@@ -152,8 +152,33 @@ fn short(action: &Action) -> String {
     }
 }
 
+/// Describes whether the target's licence has seats for a plan; `None`: that is not known, or the plan takes none.
+fn seats(report: &Report) -> Option<(State, String)> {
+    let seats = report.seats?;
+    let remain = count(seats.remaining, "seat remains", "seats remain");
+    let users = count(seats.needed, "user", "users");
+    if seats.missing() == 0 {
+        return Some((State::Note, format!("{remain}; the plan creates or activates {users}")));
+    }
+    let freed = report.planned.get("deactivate").copied().unwrap_or_default();
+    let freed = match freed {
+        0 => String::new(),
+        freed => format!(" Some may become free: it deactivates {}.", count(freed, "user", "users")),
+    };
+    let have = if seats.missing() == 1 { "has" } else { "have" };
+    let text = format!(
+        "{remain}, but the plan creates or activates {users}: {} {have} no seat.{freed} Enlarge the licence, free seats \
+         or narrow the scope",
+        thin(seats.missing())
+    );
+    Some((State::No, text))
+}
+
 /// Prints the findings that an operator should know or decide.
 pub(super) fn findings(out: &Out, report: &Report, all: bool) {
+    if let Some((state, text)) = seats(report) {
+        out.lines(out.noted(state, "seats", &text));
+    }
     if let Some(incomplete) = &report.incomplete {
         let text = format!("{} Users and groups that were not read are left as they are.", sentence(incomplete));
         out.lines(out.noted(State::No, "incomplete read", &text));
@@ -273,6 +298,7 @@ pub(super) fn safety_limits(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Seats;
 
     #[test]
     fn the_gate_says_what_is_held_and_what_is_within() {
@@ -287,6 +313,29 @@ mod tests {
             "Above the safety limit, waiting for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \
              519 deactivations)."
         );
+    }
+
+    #[test]
+    fn a_plan_says_how_many_users_find_no_seat() {
+        let mut report = Report::default();
+        assert_eq!(seats(&report), None);
+        let told = |remaining, needed| {
+            let report = Report { seats: Some(Seats { remaining, needed }), ..Report::default() };
+            seats(&report).expect("known")
+        };
+        assert_eq!(told(40, 40), (State::Note, "40 seats remain; the plan creates or activates 40 users".to_owned()));
+        let advice = "Enlarge the licence, free seats or narrow the scope";
+        for (remaining, needed, text) in [
+            (12, 40, "12 seats remain, but the plan creates or activates 40 users: 28 have no seat."),
+            (1, 2, "1 seat remains, but the plan creates or activates 2 users: 1 has no seat."),
+            (0, 1, "0 seats remain, but the plan creates or activates 1 user: 1 has no seat."),
+        ] {
+            assert_eq!(told(remaining, needed), (State::No, format!("{text} {advice}")));
+        }
+        report.seats = Some(Seats { remaining: 0, needed: 1 });
+        report.planned.insert("deactivate".to_owned(), 5);
+        let (_, text) = seats(&report).expect("known");
+        assert!(text.contains("no seat. Some may become free: it deactivates 5 users. Enlarge"), "{text}");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use matching::search_accounts;
 pub use ports::{Connector, Engine, TargetPort};
 pub use retry::{ATTEMPTS, wait as retry_delay};
 pub use ruled_groups::with_policy;
-pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, WaitingLine};
+pub use run::{Counts, Line, Listed, Progress, Report, RunOptions, Seats, WaitingLine};
 pub use scope::judge;
 pub use service::{Schedule, Service, ServiceOptions};
 pub use subgroups::with_groups_below;

@@ -23,6 +23,7 @@ mod report;
 mod same_accounts;
 mod same_logins;
 mod scope_walk;
+mod seats;
 mod undecided;
 mod unmanaged;
 mod users;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use listed::Listed;
 pub use report::{Counts, Line, Report, WaitingLine};
+pub use seats::Seats;
 
 use self::{
     evidence::LastGood,
@@ -424,6 +426,7 @@ impl Run<'_> {
         self.report_failed(&source).await?;
         self.recheck_undecided(&source, &target).await?;
         let rules = self.check_limits(rules).await?;
+        self.forecast_seats().await;
         if self.options.mode == RunMode::DryRun {
             return Ok(());
         }

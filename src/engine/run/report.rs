@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::listed::{KEPT, Listed};
+use super::{
+    listed::{KEPT, Listed},
+    seats::Seats,
+};
 use crate::{
     engine::{
         case::Worked,
@@ -97,6 +100,10 @@ pub struct Report {
     /// Links that are no longer valid after another server was confirmed, each with the reason; they are dropped.
     #[serde(default)]
     pub dropped_links: Listed<String>,
+    /// The seats of the target's licence; `None`: the plan takes none, or the target does not show them, or the run is
+    /// no dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Seats>,
     /// Number of subjects with a task raised because of a newer observation.
     pub raised: usize,
     /// Operations that the target does not support: why, and what to do.

@@ -47,6 +47,7 @@ mod scim;
 mod scim_cost;
 mod scope;
 mod scope_walk;
+mod seats;
 mod sessions;
 mod short_lists;
 mod support;

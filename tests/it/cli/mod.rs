@@ -10,6 +10,7 @@ mod evidence;
 mod explained_groups;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod leads;
 mod leavers;
 mod matching;
 mod named;

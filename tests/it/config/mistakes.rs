@@ -52,6 +52,11 @@ fn a_key_of_one_kind_is_accepted_for_that_kind_only() {
     let jira = SMALL.replace("kind = \"jira\"", "kind = \"jira\"\ndefault_group = false");
     let errors = Folder::new().errors(&jira);
     assert!(errors.contains("this is for kind bitbucket, and the target is a jira"), "{errors}");
+    let lead = SMALL.replace("kind = \"jira\"", "kind = \"jira\"\nnew_lead = \"admin\"");
+    assert_eq!(Folder::new().load(&lead).unwrap().targets[0].new_lead.as_deref(), Some("admin"));
+    let wiki = SMALL.replace("kind = \"jira\"", "kind = \"confluence\"\nnew_lead = \"admin\"");
+    let errors = Folder::new().errors(&wiki);
+    assert!(errors.contains("this is for kind jira, and the target is a confluence"), "{errors}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ impl JiraTarget {
             ..Led::default()
         };
         // Time has to remain to hand them over and to send the call again.
-        let now = Timestamp::now();
+        let now = self.settings.http.clock.now();
         let half = now.checked_add(deadline.duration_since(now) / 2).unwrap_or(deadline);
         let keys: Vec<String> = projects.iter().filter_map(|project| project.key.clone()).collect();
         let read = |project: String| async move { self.components_led_by(&project, account, half).await };
