@@ -72,7 +72,7 @@ impl Engine {
         let kept = claim.clone();
         let work = Box::pin(async {
             match claim.subject.clone() {
-                Subject::User(user) => self.work_user(claim, user, walked, rules).await,
+                Subject::User(user) => Box::pin(self.work_user(claim, user, walked, rules)).await,
                 Subject::Group(group) => self.work_group(claim, group, walked.group_work, rules).await,
             }
         });

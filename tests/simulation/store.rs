@@ -172,17 +172,6 @@ fn unavailable() -> StoreError {
     StoreError::Unavailable("on purpose".to_owned())
 }
 
-/// Whether an outcome means that the write took effect.
-trait TookEffect {
-    fn took_effect(&self) -> bool;
-}
-
-impl TookEffect for usersync::model::ChangeOutcome {
-    fn took_effect(&self) -> bool {
-        matches!(self, Self::Done | Self::FoundDone)
-    }
-}
-
 #[async_trait]
 impl StoreReads for WatchedStore {
     async fn conditions(&self) -> StoreResult<Vec<Condition>> {

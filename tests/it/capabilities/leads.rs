@@ -1,14 +1,15 @@
 //! Leavers who lead projects or components in Jira, which refuses to deactivate or delete them.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{Stack, StackOptions},
-    model::{ChangeOutcome, ErrorClass, LeaverAction, Policy},
+    model::{ChangeOutcome, ErrorClass, Operation},
     store::StoreReads,
+    targets::{Applied, Target, TargetErrorKind},
 };
 use usersync_simulators::{Fault, jira::NewAccount, keycloak::UserChange};
 
-use super::support::{World, options, policy, world, world_with};
+use super::support::{World, options, world, world_with};
 
 /// Options with this account as the new lead.
 fn handing_over(new_lead: &str) -> StackOptions {
@@ -152,7 +153,12 @@ async fn a_missing_right_is_reported_with_what_was_handed_over_before() {
     let dead = w.dead().await;
     let [text] = dead.as_slice() else { panic!("{dead:?}") };
     assert!(text.contains("giving project BETA the lead admin: Jira answered 403"), "{text}");
-    assert!(text.contains("lacks the permission") && text.contains("Handed over before: project ALPHA."), "{text}");
+    assert!(text.contains("lacks the permission"), "{text}");
+    let refusals = w.changes_of(&w.id("staff1")).await.into_iter().filter_map(|change| match change.outcome {
+        ChangeOutcome::Refused { why, .. } => Some(why),
+        _ => None,
+    });
+    assert!(refusals.into_iter().any(|why| why.contains("Handed over before: project ALPHA.")), "the first attempt");
     w.jira().faults.remove(fault);
     w.replay_dead().await;
     assert_eq!((w.account("staff1").active, w.lead("BETA").as_str()), (false, "admin"));
@@ -209,28 +215,24 @@ async fn a_lead_of_components_alone_is_handled_where_jira_refuses_it() {
 }
 
 #[tokio::test]
-async fn a_deletion_hands_over_what_became_the_accounts_since() {
-    let deletes = |policy: &mut Policy| {
-        policy.leavers.disabled = LeaverAction::Delete;
-        policy.leavers.grace = SignedDuration::from_millis(1);
+async fn a_deletion_hands_over_and_says_so_if_it_is_refused_for_another_reason() {
+    let w = world_with(handing_over("admin")).await;
+    let target = w.servers.place().target().expect("good settings");
+    let delete = |login: &str| {
+        let account = w.account(login);
+        Operation::DeleteUser { account: account.key.into(), name: account.name }
     };
-    let w = world_with(StackOptions { new_lead: Some("admin".into()), ..policy(deletes) }).await;
-    w.jira().refuse_leads(false, false);
+    let soon = || Timestamp::now() + SignedDuration::from_secs(10);
     w.jira().set_project_lead("ALPHA", "staff1");
-    w.jira().faults.add(
-        Fault::status(400, r#"{"errorMessages": ["It leads ALPHA."], "errors": {}}"#)
-            .method("DELETE")
-            .path("/user")
-            .once(),
-    );
-    w.leaves("staff1").await;
-    w.run().await;
-    assert!(!w.has_account("staff1"));
-    assert_eq!(w.lead("ALPHA"), "admin");
-    let changes = w.changes_of(&w.id("staff1")).await;
-    let last = changes.last().expect("a change");
     let also = "admin was made the lead of project ALPHA".to_owned();
-    assert_eq!((last.verb.as_str(), &last.outcome), ("delete", &ChangeOutcome::DoneWith { also }));
+    assert_eq!(target.apply(&delete("staff1"), soon()).await, Ok(Applied::DoneWith(also)));
+    assert!(!w.has_account("staff1"));
+    w.jira().set_project_lead("BETA", "staff2");
+    w.jira().set_content("staff2", true);
+    let error = target.apply(&delete("staff2"), soon()).await.expect_err("it has content");
+    assert_eq!((error.kind, w.lead("BETA").as_str()), (TargetErrorKind::Unsupported, "admin"));
+    assert!(error.text.starts_with("deleting staff2: Jira refuses, saying \"Cannot delete user"), "{}", error.text);
+    assert!(error.text.ends_with("Before, admin was made the lead of project BETA."), "{}", error.text);
 }
 
 #[tokio::test]

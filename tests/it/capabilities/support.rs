@@ -48,7 +48,7 @@ pub async fn servers(options: StackOptions) -> SimulatedServers {
 
 /// Starts a stack on these servers.
 pub async fn on(servers: SimulatedServers) -> World {
-    let stack = servers.build().await.expect("the stack stands");
+    let stack = Box::pin(servers.build()).await.expect("the stack stands");
     stack.in_service().await.expect("the first run ends");
     World { servers, stack }
 }

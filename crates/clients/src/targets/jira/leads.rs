@@ -114,7 +114,9 @@ impl JiraTarget {
             tracing::info!(account = %account.id, component = component.name, "the component has another lead");
             done.components.push(component);
         }
-        Ok(format!("{new_lead} was made the lead of {}.{}", done.names(), done.unread()))
+        let unread = done.unread();
+        let end = if unread.is_empty() { "" } else { "." };
+        Ok(format!("{new_lead} was made the lead of {}{end}{}", done.names(), unread.trim_end_matches('.')))
     }
 
     /// Adds what an account leads to a refusal, and what to do.
