@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{Config, ConnectorConfig, TargetConfig},
     keycloak::KeycloakSource,
-    model::{About, Condition, ConnectorName, ErrorClass, EventPoll, TargetIdentity},
+    model::{About, Condition, ConnectorName, ErrorClass, EventPoll, LeaverAction, TargetIdentity},
     store::sqlite::{OpenOptions, SqliteStore},
     store::{EventCounts, OperatorStore, PolledEvents, StoreError, StoreReads},
     targets::{Capabilities, Note, NoteState, Target},
@@ -111,7 +111,9 @@ impl CheckArgs {
         let stop = self.write_test.then(|| stop::on_signal(&context.out));
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
-        parts.extend(one_server_twice(probed));
+        let mut probed = one_server_twice(probed);
+        probed.iter_mut().for_each(|part| part.notes.extend(cannot_anonymize(&connectors, part)));
+        parts.extend(probed);
         if self.pair.target.is_none() {
             refused(&config, self.pair.connector.as_ref(), &context.out, &mut parts).await;
         }
@@ -396,6 +398,22 @@ fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
         part
     };
     probed.into_iter().map(reported).collect()
+}
+
+/// Returns a problem if a policy anonymizes accounts of a target that does not support it as it is set up.
+fn cannot_anonymize(connectors: &[&ConnectorConfig], part: &Part) -> Option<Note> {
+    let cannot = part.capabilities.as_ref().is_some_and(|capabilities| !capabilities.anonymize);
+    let anonymizes = |connector: &&&ConnectorConfig| {
+        connector.policy.leavers.strictest() == LeaverAction::Anonymize
+            && connector.targets.iter().any(|name| name.as_str() == part.name)
+    };
+    let connector = connectors.iter().find(anonymizes).filter(|_| cannot)?;
+    let text = format!(
+        "the policy of {} anonymizes accounts, which needs Jira 8.7 or later and a system administrator. Make usersync's \
+         account one",
+        connector.name
+    );
+    Some(note(NoteState::No, "leavers", text))
 }
 
 async fn probe(config: &TargetConfig, client: &dyn Target, write: bool) -> (Part, Option<TargetIdentity>) {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Verbs in display order, each with the singular and the plural of what is counted.
-const VERBS: [(&str, &str, &str); 15] = [
+const VERBS: [(&str, &str, &str); 16] = [
     ("create_group", "group", "groups"),
     ("adopt_group", "group", "groups"),
     ("rename_group", "group", "groups"),
@@ -26,6 +26,7 @@ const VERBS: [(&str, &str, &str); 15] = [
     ("activate", "user", "users"),
     ("deactivate", "user", "users"),
     ("delete", "user", "users"),
+    ("anonymize", "user", "users"),
     ("add_member", "membership", "memberships"),
     ("remove_member", "membership", "memberships"),
 ];
@@ -147,6 +148,7 @@ fn short(action: &Action) -> String {
         | Operation::ActivateUser { name, .. }
         | Operation::DeactivateUser { name, .. }
         | Operation::DeleteUser { name, .. }
+        | Operation::AnonymizeUser { name, .. }
         | Operation::CreateGroup { name }
         | Operation::DeleteGroup { name, .. } => name.clone(),
     }
@@ -353,6 +355,7 @@ mod tests {
             Operation::ActivateUser { account: account.clone(), name: login.clone(), gives: vec![] },
             Operation::DeactivateUser { account: account.clone(), name: login.clone(), takes: vec![] },
             Operation::DeleteUser { account: account.clone(), name: login.clone() },
+            Operation::AnonymizeUser { account: account.clone(), name: login.clone() },
             Operation::AddMember {
                 group: group.clone(),
                 group_name: name.clone(),

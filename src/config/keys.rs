@@ -754,21 +754,22 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "connector.policy.leavers.disabled",
-        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        "`nothing`, `remove_groups`, `deactivate`, `delete` or `anonymize`",
         Value(r#""deactivate""#),
         "What happens to the account of a user that is disabled in Keycloak: nothing, its removal from all managed groups, \
-         its deactivation, which keeps its groups, or its deactivation at once and its deletion after `grace`. If two of these \
-         keys apply to a user, the stricter action is taken.",
+         its deactivation, which keeps its groups, or its deactivation at once and its deletion after `grace`. `anonymize`, \
+         for kind jira only, removes its personal data in place of the deletion, and cannot be undone. If two of these keys \
+         apply to a user, the stricter action is taken.",
     ),
     key(
         "connector.policy.leavers.deleted",
-        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        "`nothing`, `remove_groups`, `deactivate`, `delete` or `anonymize`",
         Value(r#""deactivate""#),
         "The same for a user that is deleted in Keycloak.",
     ),
     key(
         "connector.policy.leavers.out_of_scope",
-        "`nothing`, `remove_groups`, `deactivate` or `delete`",
+        "`nothing`, `remove_groups`, `deactivate`, `delete` or `anonymize`",
         Value(r#""deactivate""#),
         "The same for a linked user that is no longer in scope.",
     ),
@@ -783,8 +784,8 @@ pub(super) const KEYS: &[Key] = &[
         "duration",
         Value(r#""0s""#),
         "Time between the first read that shows that a user has left and the action, such as `\"7d\"`. If the user returns in \
-         time, the action is cancelled. `delete` requires it: the account is deactivated at once, deleted this long after \
-         its deactivation, and activated again if the user returns earlier.",
+         time, the action is cancelled. `delete` and `anonymize` require it: the account is deactivated at once, deleted or \
+         anonymized this long after its deactivation, and activated again if the user returns earlier.",
     ),
     key(
         "connector.policy.safety.count",

@@ -72,8 +72,9 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         fine = false;
     }
     let actions = [leavers.disabled, leavers.deleted, leavers.out_of_scope];
-    if leavers.grace.is_zero() && actions.contains(&LeaverAction::Delete) {
-        let wrong = Wrong::new("accounts are deleted only after a grace period");
+    if let Some(action) = actions.into_iter().filter(|action| leavers.grace.is_zero() && action.ends_account()).max() {
+        let done = if action == LeaverAction::Anonymize { "anonymized" } else { "deleted" };
+        let wrong = Wrong::new(format!("accounts are {done} only after a grace period"));
         let place = place_in_policy(connector, &["leavers"]);
         connector.wrong("policy.leavers", place, wrong.help("add grace = \"30d\" to [connector.policy.leavers]"));
         fine = false;

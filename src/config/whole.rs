@@ -19,7 +19,7 @@ use super::{
     target,
     values::{Wrong, quoted},
 };
-use crate::model::TargetName;
+use crate::model::{LeaverAction, TargetName};
 
 /// Creates an error about the file as a whole.
 pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> ConfigErrors {
@@ -62,6 +62,7 @@ fn parse_with(text: &str, reader: Reader<'_>, path: &Path) -> Result<Config, Con
     for (table, connector) in connector_tables.iter().zip(connectors.iter().map(|written| &written.connector)) {
         if let Some(connector) = connector {
             attributes(table, connector, &mut targets);
+            anonymization(table, connector, &targets);
             matching(table, connector, &mut targets);
         }
     }
@@ -204,6 +205,19 @@ fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Opt
                 None => drop(target.attributes.insert(attribute.clone())),
             }
         }
+    }
+}
+
+/// Checks that each target of the connector can anonymize accounts if the policy says so.
+fn anonymization(table: &Table<'_>, connector: &ConnectorConfig, targets: &[Option<TargetConfig>]) {
+    if connector.policy.leavers.strictest() != LeaverAction::Anonymize {
+        return;
+    }
+    let filled = targets.iter().flatten().filter(|target| connector.targets.contains(&target.name));
+    for target in filled.filter(|target| !target.expected_capabilities().anonymize) {
+        let wrong = Wrong::new(format!("a target of kind {} cannot anonymize accounts: {}", target.kind.name, target.name))
+            .help("use \"delete\" or \"deactivate\", or fill this target by another connector");
+        table.wrong("policy.leavers", place_in_policy(table, &["leavers"]), wrong);
     }
 }
 

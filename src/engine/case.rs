@@ -276,7 +276,7 @@ impl<'e> Case<'e> {
     pub fn learn(&mut self, operation: &Operation) {
         self.changed_group |= matches!(operation, Operation::RenameGroup { .. } | Operation::DeleteGroup { .. });
         let is_linked = self.link.as_ref().is_some_and(|link| operation.account() == Some(&link.account));
-        if is_linked && matches!(operation, Operation::DeleteUser { .. }) {
+        if is_linked && operation.ends_account() {
             self.link = None;
             self.step.link = Some(LinkWrite::Remove);
         }

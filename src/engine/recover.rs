@@ -113,7 +113,7 @@ impl Case<'_> {
 /// Returns whether an account shows the effect of the operation; `None`: the target does not show it, or does not find
 /// the account.
 pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
-    let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }).then_some(true) };
+    let Some(account) = account else { return operation.ends_account().then_some(true) };
     let member = |group| account.groups.as_ref().map(|groups| groups.contains(group));
     match operation {
         Operation::UpdateUser { fields, .. } => {
@@ -142,6 +142,7 @@ pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_emai
         Operation::RemoveMember { group, .. } => member(group).map(|member| !member),
         Operation::CreateUser { .. }
         | Operation::DeleteUser { .. }
+        | Operation::AnonymizeUser { .. }
         | Operation::CreateGroup { .. }
         | Operation::RenameGroup { .. }
         | Operation::DeleteGroup { .. } => Some(false),

@@ -562,7 +562,7 @@ impl Case<'_> {
                 }
                 Sent::Done(_) => {
                     progressed = true;
-                    if matches!(operation, Operation::DeleteUser { .. }) {
+                    if operation.ends_account() {
                         view.account = None;
                         return Ok(Round::Again);
                     }

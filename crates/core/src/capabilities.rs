@@ -72,6 +72,9 @@ pub struct Capabilities {
     pub deactivate: Deactivation,
     /// An account can be deleted.
     pub delete: bool,
+    /// The personal data of an account can be removed.
+    #[serde(default)]
+    pub anonymize: bool,
     /// A group's name can be changed.
     pub rename_group: bool,
     /// Maximum number of groups to which one call adds an account, by `Target::add_to_groups`.
@@ -167,6 +170,7 @@ impl Capabilities {
             rename: true,
             deactivate: Deactivation::Switch,
             delete: true,
+            anonymize: false,
             rename_group: false,
             groups_at_once: 1,
             keeps_external_id: false,
@@ -195,6 +199,7 @@ impl Capabilities {
             ("change logins", yes(self.rename)),
             ("deactivate", self.deactivate.to_string()),
             ("delete", yes(self.delete)),
+            ("anonymize", yes(self.anonymize)),
             ("rename groups", yes(self.rename_group)),
             ("groups per call", self.groups_at_once.to_string()),
             ("stores the Keycloak id", yes(self.keeps_external_id)),
@@ -298,6 +303,7 @@ mod tests {
         let mut stored = serde_json::to_value(Capabilities::base()).unwrap();
         for added in [
             "update",
+            "anonymize",
             "groups_at_once",
             "keeps_external_id",
             "attributes",
@@ -322,6 +328,7 @@ mod tests {
             ("change logins", "yes"),
             ("deactivate", "yes"),
             ("delete", "yes"),
+            ("anonymize", "no"),
             ("rename groups", "no"),
             ("groups per call", "1"),
             ("stores the Keycloak id", "no"),

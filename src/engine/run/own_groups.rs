@@ -189,7 +189,7 @@ pub(super) fn loses(account: &Account, action: LeaverAction) -> bool {
         || match action {
             LeaverAction::Nothing | LeaverAction::Deactivate => false,
             LeaverAction::RemoveGroups => has_groups(),
-            LeaverAction::Delete => true,
+            LeaverAction::Delete | LeaverAction::Anonymize => true,
         }
 }
 

@@ -139,10 +139,10 @@ impl Engine {
         connector: &Connector,
         users: &FullListing<UserId, Packed<UserState>>,
     ) -> Result<usize, WorkError> {
-        let deletes = connector.policy.leavers.strictest() == LeaverAction::Delete;
+        let ends = connector.policy.leavers.strictest().ends_account();
         let links = self.store.links(pair).await?;
         let read_by_id = links.iter().filter(|link| {
-            (deletes || !link.deactivated_by_us)
+            (ends || !link.deactivated_by_us)
                 && users.items.place(link.user.as_str()).is_none()
                 && users.unreadable.iter().all(|(id, _)| *id != link.user)
         });

@@ -394,6 +394,8 @@ fn before(operation: &Operation, account: Option<&Account>) -> Value {
         Operation::DeleteUser { .. } => {
             json!({ "name": account.name, "display_name": account.display_name, "email": account.email, "active": account.active })
         }
+        // Its personal data is removed, so it is not recorded.
+        Operation::AnonymizeUser { .. } => json!({ "active": account.active }),
         Operation::AddMember { .. } => json!({ "member": false }),
         Operation::RemoveMember { .. } => json!({ "member": true }),
         Operation::CreateUser { .. }

@@ -88,6 +88,7 @@ fn name(operation: &Operation) -> &str {
         | Operation::ActivateUser { name, .. }
         | Operation::DeactivateUser { name, .. }
         | Operation::DeleteUser { name, .. }
+        | Operation::AnonymizeUser { name, .. }
         | Operation::CreateGroup { name }
         | Operation::RenameGroup { name, .. }
         | Operation::DeleteGroup { name, .. }

@@ -43,7 +43,7 @@ impl Tx {
     pub(super) async fn forget_members_read(&mut self, target: i64, operation: &Operation) -> StoreResult<()> {
         let (group, account) = match operation {
             Operation::RemoveMember { group, account, .. } => (Some(group.as_str()), account),
-            Operation::DeleteUser { account, .. } => (None, account),
+            Operation::DeleteUser { account, .. } | Operation::AnonymizeUser { account, .. } => (None, account),
             _ => return Ok(()),
         };
         sqlx::query(

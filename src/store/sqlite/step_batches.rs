@@ -110,6 +110,7 @@ fn leaves_only_a_change(operation: &Operation) -> bool {
         // They free a name, change the groups, or change what is stored of a group's members.
         Operation::RenameUser { .. }
         | Operation::DeleteUser { .. }
+        | Operation::AnonymizeUser { .. }
         | Operation::RemoveMember { .. }
         | Operation::CreateGroup { .. }
         | Operation::RenameGroup { .. }

@@ -62,7 +62,7 @@ impl Tx {
                 let no = self.pair(&intent.pair).await?;
                 match &intent.operation {
                     // The login is free now.
-                    Operation::RenameUser { .. } | Operation::DeleteUser { .. } => {
+                    Operation::RenameUser { .. } | Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. } => {
                         self.wake_waiting(no, &intent.subject, now).await?;
                     }
                     Operation::RenameGroup { group, name, to } => {

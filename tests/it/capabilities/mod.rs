@@ -3,6 +3,7 @@
 mod access;
 mod accounting;
 mod additions;
+mod anonymize;
 mod answers;
 mod attributes;
 mod calls;

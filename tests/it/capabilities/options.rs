@@ -122,6 +122,7 @@ fn rows() -> Vec<Row> {
         is_active(held, "bob") == Some(true) && !is_in(held, "bob", "eng")
     });
     after("`leavers` = `delete`", leavers("delete"), bob, |held| is_active(held, "bob").is_none());
+    after("`leavers` = `anonymize`", leavers("anonymize"), bob, |held| is_active(held, "bob").is_none());
     let scope = json!({ "scope": { "required_groups": ["/eng"] } });
     after("a user leaves the scope", scope, Change::Left("bob", "/eng"), |held| is_active(held, "bob") == Some(false));
     after("a login changes", json!({}), Change::Renamed("bob", "robert"), |held| {

@@ -44,6 +44,19 @@ async fn a_new_lead_that_does_not_exist_is_a_problem_of_check() {
 }
 
 #[tokio::test]
+async fn check_reports_an_anonymization_that_usersync_may_not_do() {
+    let (servers, place) = started("admin").await;
+    let anonymizes = "\n[connector.policy.leavers]\ndeleted = \"anonymize\"\ngrace = \"30d\"\n";
+    place.configure(|text| text.to_owned() + anonymizes);
+    place.run(&["config", "check"]).await.ended(0);
+    let problem = "the policy of acme anonymizes accounts, which needs Jira 8.7 or later and a system administrator";
+    assert!(!place.run(&["check"]).await.out.contains(problem));
+    servers.jira.set_admin_group("jira-administrators", false, true);
+    servers.jira.set_admin_group("jira-administrators", true, false);
+    place.run(&["check"]).await.ended(1).says(problem);
+}
+
+#[tokio::test]
 async fn a_plan_with_too_few_seats_says_so_and_ends_with_a_problem() {
     let (servers, place) = started("admin").await;
     servers.realm.import_users((0..3).map(|number| NewUser::named(format!("new{number}")))).expect("imported");

@@ -351,6 +351,16 @@ fn each_mistake_has_its_location_and_its_message() {
             "usersync.toml:13:8: connector acme: policy.leavers: accounts are deleted only after a grace period",
         ),
         (
+            with_connector("policy.leavers.deleted = \"anonymize\""),
+            "usersync.toml:13:8: connector acme: policy.leavers: accounts are anonymized only after a grace period",
+        ),
+        (
+            with_connector("policy.leavers = { deleted = \"anonymize\", grace = \"30d\" }")
+                .replace("kind = \"jira\"", "kind = \"confluence\""),
+            "usersync.toml:13:8: connector acme: policy.leavers: a target of kind confluence cannot anonymize accounts: \
+             jira-prod",
+        ),
+        (
             with_connector("policy.leavers.kept_groups = [\"a[\"]"),
             "usersync.toml:13:30: connector acme: policy.leavers.kept_groups: this pattern is invalid: a[: unclosed \
              character class; missing ']'",

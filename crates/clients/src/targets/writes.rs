@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Applied, TargetError};
+use super::{Applied, TargetError, rest::unsupported};
 use crate::model::{AccountId, Operation, TargetGroupId, UserFields, UserId};
 
 /// An existing account.
@@ -54,6 +54,13 @@ pub trait UserWrites: Send + Sync {
 
     /// Deletes the account.
     async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult;
+
+    /// Removes the personal data of the account, which is gone afterwards. Only for targets with
+    /// [`Capabilities::anonymize`](super::Capabilities::anonymize).
+    async fn anonymize_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        let _ = deadline;
+        Err(unsupported(format!("anonymizing {}: the target has no such call.", account.name)))
+    }
 }
 
 /// Writes to groups. Each is idempotent, and sends nothing after its deadline.
@@ -108,6 +115,9 @@ pub trait Writes: UserWrites + GroupWrites + MemberWrites {
                 self.deactivate_user(AccountRef { id, name }, takes, deadline).await
             }
             Operation::DeleteUser { account: id, name } => self.delete_user(AccountRef { id, name }, deadline).await,
+            Operation::AnonymizeUser { account: id, name } => {
+                self.anonymize_user(AccountRef { id, name }, deadline).await
+            }
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
             Operation::RenameGroup { group: id, name, to } => {
                 self.rename_group(GroupRef { id, name }, to, deadline).await

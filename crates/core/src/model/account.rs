@@ -155,6 +155,7 @@ impl Account {
             }
             Operation::CreateUser { .. }
             | Operation::DeleteUser { .. }
+            | Operation::AnonymizeUser { .. }
             | Operation::CreateGroup { .. }
             | Operation::RenameGroup { .. }
             | Operation::DeleteGroup { .. } => {}

@@ -17,6 +17,15 @@ pub enum LeaverAction {
     Deactivate,
     /// It is deactivated at once, and deleted after the grace period.
     Delete,
+    /// It is deactivated at once, and anonymized after the grace period, which cannot be undone.
+    Anonymize,
+}
+
+impl LeaverAction {
+    /// Returns whether the account is gone in the end: it is deleted, or has no name.
+    pub fn ends_account(self) -> bool {
+        matches!(self, Self::Delete | Self::Anonymize)
+    }
 }
 
 /// How a user has left.

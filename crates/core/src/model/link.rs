@@ -267,6 +267,7 @@ impl Link {
             }
             Operation::CreateUser { .. }
             | Operation::DeleteUser { .. }
+            | Operation::AnonymizeUser { .. }
             | Operation::CreateGroup { .. }
             | Operation::RenameGroup { .. }
             | Operation::DeleteGroup { .. } => return false,

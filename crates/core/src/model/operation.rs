@@ -99,6 +99,13 @@ pub enum Operation {
         /// The login as last seen.
         name: String,
     },
+    /// Remove the personal data of an account, which cannot be undone. The account is gone afterwards.
+    AnonymizeUser {
+        /// The account.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
     /// Create a group.
     CreateGroup {
         /// Its name.
@@ -154,6 +161,7 @@ impl Operation {
             Self::ActivateUser { .. } => "activate",
             Self::DeactivateUser { .. } => "deactivate",
             Self::DeleteUser { .. } => "delete",
+            Self::AnonymizeUser { .. } => "anonymize",
             Self::CreateGroup { .. } => "create_group",
             Self::RenameGroup { .. } => "rename_group",
             Self::DeleteGroup { .. } => "delete_group",
@@ -166,7 +174,7 @@ impl Operation {
     pub fn limited(&self) -> Option<Limited> {
         match self {
             Self::DeactivateUser { .. } => Some(Limited::Deactivate),
-            Self::DeleteUser { .. } => Some(Limited::Delete),
+            Self::DeleteUser { .. } | Self::AnonymizeUser { .. } => Some(Limited::Delete),
             Self::RenameUser { .. } => Some(Limited::Rename),
             Self::UpdateUser { fields, .. } if fields.email.is_some() => Some(Limited::ChangeEmail),
             Self::UpdateUser { fields, .. } if fields.clears() => Some(Limited::ClearAttributes),
@@ -183,10 +191,16 @@ impl Operation {
             Self::UpdateUser { fields, .. } => fields.clears(),
             Self::DeactivateUser { .. }
             | Self::DeleteUser { .. }
+            | Self::AnonymizeUser { .. }
             | Self::DeleteGroup { .. }
             | Self::RemoveMember { .. } => true,
             _ => false,
         }
+    }
+
+    /// Returns whether the account is gone afterwards.
+    pub fn ends_account(&self) -> bool {
+        matches!(self, Self::DeleteUser { .. } | Self::AnonymizeUser { .. })
     }
 
     /// Returns the existing account that the operation changes, if any.
@@ -197,6 +211,7 @@ impl Operation {
             | Self::ActivateUser { account, .. }
             | Self::DeactivateUser { account, .. }
             | Self::DeleteUser { account, .. }
+            | Self::AnonymizeUser { account, .. }
             | Self::AddMember { account, .. }
             | Self::RemoveMember { account, .. } => Some(account),
             Self::CreateUser { .. }
@@ -228,6 +243,7 @@ impl fmt::Display for Operation {
             Self::ActivateUser { name, gives, .. } => write!(f, "activate {name}{}", listed(": grant", gives)),
             Self::DeactivateUser { name, takes, .. } => write!(f, "deactivate {name}{}", listed(": revoke", takes)),
             Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
+            Self::AnonymizeUser { name, .. } => write!(f, "anonymize {name}"),
             Self::CreateGroup { name } => write!(f, "create group {name}"),
             Self::RenameGroup { name, to, .. } => write!(f, "rename group {name} → {to}"),
             Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),
@@ -254,7 +270,7 @@ mod tests {
     }
 
     /// One operation of each kind, with grants and revocations where they exist.
-    fn all() -> [Operation; 11] {
+    fn all() -> [Operation; 12] {
         let (account, group): (AccountId, TargetGroupId) = ("7".into(), "g1".into());
         let (name, group_name) = ("alice".to_owned(), "Engineers".to_owned());
         let both = || vec!["jira-users".to_owned(), "jira-admins".to_owned()];
@@ -265,6 +281,7 @@ mod tests {
             Operation::ActivateUser { account: account.clone(), name: name.clone(), gives: both() },
             Operation::DeactivateUser { account: account.clone(), name: name.clone(), takes: both() },
             Operation::DeleteUser { account: account.clone(), name: name.clone() },
+            Operation::AnonymizeUser { account: account.clone(), name: name.clone() },
             Operation::CreateGroup { name: group_name.clone() },
             Operation::RenameGroup { group: group.clone(), name: group_name.clone(), to: "Makers".to_owned() },
             Operation::DeleteGroup { group: group.clone(), name: group_name.clone() },
@@ -314,6 +331,7 @@ mod tests {
             ("activate", "activate alice: grant jira-users, jira-admins"),
             ("deactivate", "deactivate alice: revoke jira-users, jira-admins"),
             ("delete", "delete alice"),
+            ("anonymize", "anonymize alice"),
             ("create_group", "create group Engineers"),
             ("rename_group", "rename group Engineers → Makers"),
             ("delete_group", "delete group Engineers"),
@@ -360,6 +378,7 @@ mod tests {
             None,
             Some(Limited::Deactivate),
             Some(Limited::Delete),
+            Some(Limited::Delete),
             None,
             Some(Limited::RenameGroup),
             Some(Limited::DeleteGroup),
@@ -384,7 +403,9 @@ mod tests {
     #[test]
     fn operations_that_remove_access_or_data_are_known() {
         let removing: Vec<_> = all().iter().filter(|operation| operation.removes()).map(Operation::verb).collect();
-        assert_eq!(removing, ["deactivate", "delete", "delete_group", "remove_member"]);
+        assert_eq!(removing, ["deactivate", "delete", "anonymize", "delete_group", "remove_member"]);
+        let ending: Vec<_> = all().iter().filter(|operation| operation.ends_account()).map(Operation::verb).collect();
+        assert_eq!(ending, ["delete", "anonymize"]);
         assert!(update(fields(None, None, &[("dept", "")])).removes());
         assert!(!update(fields(None, Some("a@example.org"), &[("dept", "R&D")])).removes());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Situation,
-    leaver::{deleted_at, leaving},
+    leaver::{ended_at, leaving},
     user::own_login,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
         Operation::DeactivateUser { .. } => deactivated(situation),
-        Operation::DeleteUser { .. } => left.unwrap_or("no longer wanted").to_owned(),
+        Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. } => left.unwrap_or("no longer wanted").to_owned(),
         Operation::AddMember { group, .. } if given(group) => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
@@ -52,12 +52,12 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     }
 }
 
-/// Returns why an account is deactivated, and when it is deleted afterwards.
+/// Returns why an account is deactivated, and when it is deleted or anonymized afterwards.
 fn deactivated(situation: &Situation<'_>) -> String {
     let Some(leaving) = leaving(situation) else { return "no longer wanted".to_owned() };
-    match deleted_at(situation, leaving) {
-        Some(at) => {
-            format!("{}; the account is deleted on {} unless the user returns", leaving.why, at.strftime("%Y-%m-%d"))
+    match ended_at(situation, leaving) {
+        Some((how, at)) => {
+            format!("{}; the account is {how} on {} unless the user returns", leaving.why, at.strftime("%Y-%m-%d"))
         }
         None => leaving.why.to_owned(),
     }
@@ -244,6 +244,10 @@ mod tests {
         let deleted = OwnedSituation::deleted(account());
         let mut deletes = OwnedSituation::deleted(account());
         deletes.leavers = serde_json::from_str(r#"{"deleted": "delete", "grace": "30d"}"#).expect("rules");
+        let mut anonymizes = deletes.clone();
+        anonymizes.leavers.deleted = LeaverAction::Anonymize;
+        anonymizes.capabilities.anonymize = true;
+        let anonymize = Operation::AnonymizeUser { account: account_id(), name: name() };
         let mut kept = deletes.clone();
         kept.capabilities.delete = false;
         let table = [
@@ -252,7 +256,13 @@ mod tests {
                 &deletes,
                 "deleted in Keycloak; the account is deleted on 1970-01-31 unless the user returns",
             ),
+            (
+                &deactivate,
+                &anonymizes,
+                "deleted in Keycloak; the account is anonymized on 1970-01-31 unless the user returns",
+            ),
             (&deactivate, &kept, "deleted in Keycloak"),
+            (&anonymize, &anonymizes, "deleted in Keycloak"),
             (&delete, &deletes, "deleted in Keycloak"),
             (&create, &enabled, "no account yet"),
             (&rename("Alicia"), &enabled, "its login in Keycloak differs"),

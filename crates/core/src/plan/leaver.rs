@@ -80,10 +80,14 @@ fn acts(planned: &Planned) -> bool {
     !nothing || planned.groups_unread
 }
 
-/// Returns when an account that is deactivated now is deleted, according to the rules; `None`: it is not.
-pub(super) fn deleted_at(situation: &Situation<'_>, leaving: Leaving<'_>) -> Option<Timestamp> {
-    let deletes = leaving.action == LeaverAction::Delete && situation.capabilities.delete;
-    deletes.then(|| situation.now.checked_add(situation.leavers.grace).unwrap_or(Timestamp::MAX))
+/// Returns how and when an account that is deactivated now ends, according to the rules; `None`: it does not.
+pub(super) fn ended_at(situation: &Situation<'_>, leaving: Leaving<'_>) -> Option<(&'static str, Timestamp)> {
+    let how = match leaving.action {
+        LeaverAction::Delete if situation.capabilities.delete => "deleted",
+        LeaverAction::Anonymize if situation.capabilities.anonymize => "anonymized",
+        _ => return None,
+    };
+    Some((how, situation.now.checked_add(situation.leavers.grace).unwrap_or(Timestamp::MAX)))
 }
 
 /// Returns when the grace period of a leaver ends; `None`: it has ended, or there is none.
@@ -108,19 +112,20 @@ pub(super) fn decide_leaver(
         LeaverAction::RemoveGroups => {
             plan_group_removals(situation, link, account, leaving.why, &mut planned);
         }
-        LeaverAction::Delete if !account.active => {
-            plan_deletion(situation, link, account, leaving.why, &mut planned);
+        LeaverAction::Delete | LeaverAction::Anonymize if !account.active => {
+            plan_end(situation, link, account, leaving, &mut planned);
         }
-        LeaverAction::Deactivate | LeaverAction::Delete => {
+        LeaverAction::Deactivate | LeaverAction::Delete | LeaverAction::Anonymize => {
             plan_deactivation(situation, account, leaving.why, &mut planned);
         }
     }
-    // The grace period of a deletion is the one of the deactivated account.
-    let waits = acts(&planned) && !(leaving.action == LeaverAction::Delete && account.active);
+    // The grace period of a deletion or anonymization is the one of the deactivated account.
+    let waits = acts(&planned) && !(leaving.action.ends_account() && account.active);
     if let Some(ends) = grace_ends(situation, link).filter(|_| waits) {
         planned = Planned { leaves_at: Some(ends), ..Planned::default() };
         let what = match leaving.action {
             LeaverAction::Delete => "its account is deleted",
+            LeaverAction::Anonymize => "its account is anonymized",
             LeaverAction::RemoveGroups => "its account is removed from its groups",
             LeaverAction::Deactivate | LeaverAction::Nothing => "its account is deactivated",
         };
@@ -161,22 +166,36 @@ fn plan_deactivation(situation: &Situation<'_>, account: &Account, why: &str, pl
     }
 }
 
-/// Plans the deletion of a leaver's account that usersync deactivated.
-fn plan_deletion(situation: &Situation<'_>, link: &Link, account: &Account, why: &str, planned: &mut Planned) {
-    let findings = &mut planned.findings;
+/// Plans the deletion or anonymization of a leaver's account that usersync deactivated.
+fn plan_end(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    leaving: Leaving<'_>,
+    planned: &mut Planned,
+) {
+    let anonymizes = leaving.action == LeaverAction::Anonymize;
+    let (verb, done) = if anonymizes { ("anonymize", "anonymized") } else { ("delete", "deleted") };
+    let can = if anonymizes { situation.capabilities.anonymize } else { situation.capabilities.delete };
+    let (findings, why) = (&mut planned.findings, leaving.why);
     if let Some(why) = &account.protected {
-        findings.protected = Some(format!("{}: {why}; never deleted", account.name));
+        findings.protected = Some(format!("{}: {why}; never {done}", account.name));
     } else if !link.deactivated_by_us {
-        findings.left = Some("left: usersync did not deactivate the account, so it does not delete it".to_owned());
+        findings.left = Some(format!("left: usersync did not deactivate the account, so it does not {verb} it"));
     } else if let Some(reason) = &account.immutable {
         findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
-    } else if !situation.capabilities.delete {
+    } else if !can {
         findings
             .unsupported
-            .push(format!("{}: {why}, but the target cannot delete accounts; delete it there manually", account.name));
+            .push(format!("{}: {why}, but the target cannot {verb} accounts; {verb} it there manually", account.name));
     } else {
-        let delete = Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() };
-        planned.remove_if_confirmed(delete, account, why, situation.doubt());
+        let (id, name) = (account.id.clone(), account.name.clone());
+        let end = if anonymizes {
+            Operation::AnonymizeUser { account: id, name }
+        } else {
+            Operation::DeleteUser { account: id, name }
+        };
+        planned.remove_if_confirmed(end, account, why, situation.doubt());
     }
 }
 
@@ -208,10 +227,10 @@ fn plan_group_removals(situation: &Situation<'_>, link: &Link, account: &Account
 
 /// Plans the login of a leaver's account: the user's new one, or a temporary one if another user waits for it.
 fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction, mut planned: Planned) -> Decision {
-    let deletes = planned.operations.iter().any(|one| matches!(one, Operation::DeleteUser { .. }));
+    let ends = planned.operations.iter().any(Operation::ends_account);
     match situation.presence {
         Presence::Present(user, Verdict::In)
-            if !deletes && action > LeaverAction::Nothing && planned.leaves_at.is_none() =>
+            if !ends && action > LeaverAction::Nothing && planned.leaves_at.is_none() =>
         {
             let login = own_login(user, account, situation.capabilities, situation.rules).ok().flatten();
             match rename(situation, account, login.as_deref()) {
@@ -224,7 +243,7 @@ fn plan_login(situation: &Situation<'_>, account: &Account, action: LeaverAction
                 Rename::None | Rename::Instead(_) => {}
             }
         }
-        // After a deletion, this is reached only if that is held or refused.
+        // After a deletion or anonymization, this is reached only if that is held or refused.
         _ if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
             planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
         }

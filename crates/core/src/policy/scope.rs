@@ -108,7 +108,7 @@ pub fn verdict(user: &UserState, scope: &Scope) -> Verdict {
 /// Returns whether a full reconcile may read the members of the required groups in place of all users. Then no other user
 /// is in scope, and users out of scope have inactive accounts, so that few have to be read by their ids.
 pub fn members_suffice(policy: &Policy) -> bool {
-    let ends = matches!(policy.leavers.out_of_scope, LeaverAction::Deactivate | LeaverAction::Delete);
+    let ends = policy.leavers.out_of_scope >= LeaverAction::Deactivate;
     ends && !policy.scope.required_groups.is_empty()
 }
 

@@ -7,7 +7,7 @@ use super::errors::Refused;
 use super::instance::{Call, Jira};
 use super::state::{Account, World};
 use super::switches::ShownGroups;
-use super::{groups, projects, render, users};
+use super::{anonymize, groups, projects, render, users};
 use crate::fault::Stale;
 use crate::front::{App, Reply, Request};
 
@@ -81,6 +81,7 @@ impl Jira {
                 match rest {
                     ["user"] => users::get(self, world, call),
                     ["user", "search"] => users::search(self, world, call),
+                    ["user", "anonymization", "progress"] => anonymize::progress(self, world, call),
                     ["user", "list"] => users::list(self, world, call),
                     ["user", "duplicated", "count"] => users::duplicated(world, call, true),
                     ["user", "duplicated", "list"] => users::duplicated(world, call, false),
@@ -109,6 +110,7 @@ impl Jira {
                 }
                 Ok(Reply::json_utf8(200, &json!([])))
             }
+            ("POST", ["user", "anonymization"]) => anonymize::start(self, world, call),
             ("PUT", ["project", key]) => projects::update(world, call, key),
             ("PUT", ["component", id]) => projects::update_component(world, call, id),
             ("POST", ["group"]) => groups::create(self, world, call),

@@ -1,5 +1,6 @@
 //! A simulator of Jira Data Center's REST API for users and groups.
 
+mod anonymize;
 mod auth;
 mod control;
 mod errors;

@@ -105,6 +105,8 @@ pub(crate) struct World {
     pub(crate) directories: Vec<Directory>,
     /// Projects by key.
     pub(crate) projects: BTreeMap<String, Project>,
+    /// Key and former login of the account that was anonymized last.
+    pub(crate) anonymized: Option<(String, String)>,
     pub(crate) next_number: u64,
     /// Folded names of the groups of Jira administrators; the next field has those of system administrators.
     pub(crate) admin_groups: BTreeSet<String>,

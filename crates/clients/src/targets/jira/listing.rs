@@ -94,8 +94,8 @@ impl JiraTarget {
         if !page.values.reported {
             unconfirmed.push(NO_LIST.to_owned());
         }
+        place.seen_inactive |= page.values.iter().any(|user| user.active == Some(false));
         let items = self.accounts_of(page.values, &protection, &mut unconfirmed).await?;
-        place.seen_inactive |= items.iter().any(|account| !account.active);
         if place.at.is_none() && !place.seen_inactive {
             unconfirmed.extend(self.hidden_inactive().await?);
         }
@@ -111,7 +111,7 @@ impl JiraTarget {
     ) -> Result<Vec<Account>, TargetError> {
         let mut listed = ListedAccounts::default();
         for user in users {
-            if user.deleted == Some(true) {
+            if user.is_gone() {
                 continue;
             }
             let (key, name) = (some(user.key.clone()), some(user.name.clone()));

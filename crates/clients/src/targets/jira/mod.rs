@@ -1,6 +1,7 @@
 //! Jira Data Center 8.3 to 11, through `/rest/api/2`.
 
 mod administrators;
+mod anonymize;
 mod errors;
 mod groups;
 mod leads;

@@ -35,6 +35,7 @@ fn version_of(info: &ServerInfo) -> Option<Version> {
 pub(super) fn expected() -> Capabilities {
     Capabilities {
         email_required: true,
+        anonymize: true,
         finds_by_email: true,
         // Lower-case logins stay the same whether or not a version preserves the case.
         login_case: CaseRule::Lower,
@@ -157,6 +158,7 @@ impl JiraTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all,
+                anonymize: system && version.at_least(8, 7),
                 reads_email,
                 finds_by_email: reads_email,
                 access_groups,

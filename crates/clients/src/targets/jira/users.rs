@@ -81,7 +81,7 @@ impl JiraTarget {
     async fn one_account(&self, ask: &Ask<'_>) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(None).await?;
         let Some(user) = self.rest.find::<User>(ask).await? else { return Ok(None) };
-        if user.deleted == Some(true) {
+        if user.is_gone() {
             return Ok(None);
         }
         let account = user.into_account(&protection);
@@ -323,6 +323,10 @@ impl UserWrites for JiraTarget {
             }
             written => written.map_err(NotWritten::into_error),
         }
+    }
+
+    async fn anonymize_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {
+        self.anonymize(account, deadline).await
     }
 
     async fn delete_user(&self, account: AccountRef<'_>, deadline: Timestamp) -> WriteResult {

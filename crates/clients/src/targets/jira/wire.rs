@@ -1,6 +1,6 @@
 //! Jira's JSON. Every field may be missing; unknown fields are ignored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -269,6 +269,47 @@ impl Duplicates {
             Self::Map(map) => map,
             Self::List(list) => list.into_iter().map(|one| (one.user_name, one.directories)).collect(),
         }
+    }
+}
+
+/// The body that starts an anonymization.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AnonymizationStart<'a> {
+    pub user_key: &'a str,
+    /// Key of the account that takes over what the account leads.
+    pub new_owner_key: &'a str,
+}
+
+/// The answer of `POST /user/anonymization` and of its progress.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Anonymization {
+    /// `IN_PROGRESS`, `COMPLETED`, `INTERRUPTED` or `VALIDATION_FAILED`.
+    #[serde(default, deserialize_with = "maybe")]
+    pub status: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub user_key: Option<String>,
+    /// Path with the number of the task: `…/progress?taskId=10100`.
+    #[serde(default, deserialize_with = "maybe")]
+    pub progress_url: Option<String>,
+    /// Refusals by the name of the step that failed.
+    #[serde(default, deserialize_with = "maybe")]
+    pub errors: Option<BTreeMap<String, Refusal>>,
+}
+
+impl Anonymization {
+    /// Returns why steps failed, as the second half of a sentence; `None`: none did.
+    pub(super) fn failure(&self) -> Option<String> {
+        let errors = self.errors.as_ref()?;
+        let texts: Vec<&str> =
+            errors.values().flat_map(|one| one.error_messages.iter().flatten()).map(String::as_str).collect();
+        (!errors.is_empty()).then(|| if texts.is_empty() { String::new() } else { format!(", saying \"{}\"", texts.join(" ").trim_end_matches('.')) })
+    }
+
+    /// Returns the number of the task.
+    pub(super) fn task(&self) -> Option<&str> {
+        self.progress_url.as_deref()?.split_once("taskId=").map(|(_, task)| task)
     }
 }
 

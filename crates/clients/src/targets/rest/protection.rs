@@ -200,7 +200,9 @@ impl Protection {
 /// Returns the account that an operation deactivates or deletes.
 pub fn ended(operation: &Operation) -> Option<&AccountId> {
     match operation {
-        Operation::DeactivateUser { account, .. } | Operation::DeleteUser { account, .. } => Some(account),
+        Operation::DeactivateUser { account, .. }
+        | Operation::DeleteUser { account, .. }
+        | Operation::AnonymizeUser { account, .. } => Some(account),
         _ => None,
     }
 }
