@@ -112,7 +112,9 @@ impl CheckArgs {
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
         let mut probed = one_server_twice(probed);
-        probed.iter_mut().for_each(|part| part.notes.extend(cannot_anonymize(&connectors, part)));
+        for part in &mut probed {
+            part.notes.extend(cannot_anonymize(&connectors, part));
+        }
         parts.extend(probed);
         if self.pair.target.is_none() {
             refused(&config, self.pair.connector.as_ref(), &context.out, &mut parts).await;

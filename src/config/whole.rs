@@ -215,8 +215,9 @@ fn anonymization(table: &Table<'_>, connector: &ConnectorConfig, targets: &[Opti
     }
     let filled = targets.iter().flatten().filter(|target| connector.targets.contains(&target.name));
     for target in filled.filter(|target| !target.expected_capabilities().anonymize) {
-        let wrong = Wrong::new(format!("a target of kind {} cannot anonymize accounts: {}", target.kind.name, target.name))
-            .help("use \"delete\" or \"deactivate\", or fill this target by another connector");
+        let wrong =
+            Wrong::new(format!("a target of kind {} cannot anonymize accounts: {}", target.kind.name, target.name))
+                .help("use \"delete\" or \"deactivate\", or fill this target by another connector");
         table.wrong("policy.leavers", place_in_policy(table, &["leavers"]), wrong);
     }
 }

@@ -190,7 +190,9 @@ fn wrong_leaver(world: &World, account: &Account, action: LeaverAction) -> Optio
             let groups = managed_groups(world, account);
             (!groups.is_empty()).then(|| format!("is in {groups:?}"))
         }
-        LeaverAction::Deactivate | LeaverAction::Delete => account.active.then(|| "is active".to_owned()),
+        LeaverAction::Deactivate | LeaverAction::Delete | LeaverAction::Anonymize => {
+            account.active.then(|| "is active".to_owned())
+        }
     }
 }
 

@@ -570,7 +570,7 @@ impl World {
                     self.deactivated_at.push(self.now);
                 }
             }
-            (Operation::DeleteUser { .. }, Some(id)) => {
+            (Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. }, Some(id)) => {
                 self.accounts.remove(&id);
                 for (_, members) in self.groups.values_mut() {
                     members.remove(&id);

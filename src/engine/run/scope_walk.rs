@@ -9,9 +9,7 @@ use crate::{
         scope::absent_groups,
     },
     keycloak::FullListing,
-    model::{
-        ErrorClass, GroupId, GroupState, IdMap, LeaverAction, Packed, Pair, ReadEvidence, UserId, UserState, number,
-    },
+    model::{ErrorClass, GroupId, GroupState, IdMap, Packed, Pair, ReadEvidence, UserId, UserState, number},
     policy,
 };
 

@@ -73,7 +73,7 @@ async fn every_operation_succeeds_and_sends_what_it_should() {
             Operation::RenameUser { .. } => assert_eq!(body, json!({"name": "ada.l"})),
             Operation::ActivateUser { .. } => assert_eq!(body, json!({"active": true})),
             Operation::DeactivateUser { .. } => assert_eq!(body, json!({"active": false})),
-            Operation::DeleteUser { .. } => assert_eq!(query("key"), "JIRAUSER10"),
+            Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. } => assert_eq!(query("key"), "JIRAUSER10"),
             Operation::CreateGroup { .. } => {
                 let Applied::Group(group) = applied else { panic!("a group") };
                 assert_eq!((group.id.as_str(), group.name.as_str()), ("new", "new"));

@@ -125,7 +125,7 @@ async fn is_so(place: &Place, operation: &Operation) -> bool {
             account.is_some_and(|account| account.active && gives.iter().all(|one| account.access.contains(one)))
         }
         Operation::DeactivateUser { .. } => account.is_some_and(|account| !account.active),
-        Operation::DeleteUser { .. } => account.is_none(),
+        Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. } => account.is_none(),
         Operation::CreateGroup { name } => place.target.group_named(name).await.expect("a look").is_some(),
         Operation::RenameGroup { group, to, .. } => {
             place.target.group_named(to).await.expect("a look").is_some_and(|found| found.id == *group)

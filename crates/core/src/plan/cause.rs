@@ -245,7 +245,7 @@ mod tests {
         let mut deletes = OwnedSituation::deleted(account());
         deletes.leavers = serde_json::from_str(r#"{"deleted": "delete", "grace": "30d"}"#).expect("rules");
         let mut anonymizes = deletes.clone();
-        anonymizes.leavers.deleted = LeaverAction::Anonymize;
+        anonymizes.leavers.deleted = crate::model::LeaverAction::Anonymize;
         anonymizes.capabilities.anonymize = true;
         let anonymize = Operation::AnonymizeUser { account: account_id(), name: name() };
         let mut kept = deletes.clone();

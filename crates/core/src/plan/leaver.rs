@@ -167,13 +167,7 @@ fn plan_deactivation(situation: &Situation<'_>, account: &Account, why: &str, pl
 }
 
 /// Plans the deletion or anonymization of a leaver's account that usersync deactivated.
-fn plan_end(
-    situation: &Situation<'_>,
-    link: &Link,
-    account: &Account,
-    leaving: Leaving<'_>,
-    planned: &mut Planned,
-) {
+fn plan_end(situation: &Situation<'_>, link: &Link, account: &Account, leaving: Leaving<'_>, planned: &mut Planned) {
     let anonymizes = leaving.action == LeaverAction::Anonymize;
     let (verb, done) = if anonymizes { ("anonymize", "anonymized") } else { ("delete", "deleted") };
     let can = if anonymizes { situation.capabilities.anonymize } else { situation.capabilities.delete };

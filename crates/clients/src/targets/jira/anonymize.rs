@@ -100,6 +100,7 @@ impl JiraTarget {
     ) -> WriteResult {
         let mut delays = DELAYS.into_iter();
         let mut delay = Duration::ZERO;
+        let task = started.task().map(str::to_owned);
         let mut now = started;
         while now.status.as_deref() == Some("IN_PROGRESS") {
             delay = delays.next().map_or(delay, Duration::from_millis);
@@ -108,11 +109,12 @@ impl JiraTarget {
                 return Err(unanswered(what, "Jira has not ended it in time."));
             }
             clock.sleep_real(delay).await;
-            let mut ask = Ask::get("/user/anonymization/progress", what).login(account.name).deadline(Some(deadline));
-            let task = now.task().map(str::to_owned);
-            if let Some(task) = &task {
-                ask = ask.query("taskId", task);
-            }
+            // Without its number, Jira reports the last task, which may be that of another account.
+            let Some(task) = &task else { return Err(unanswered(what, "Jira does not name the task.")) };
+            let ask = Ask::get("/user/anonymization/progress", what)
+                .query("taskId", task)
+                .login(account.name)
+                .deadline(Some(deadline));
             // The anonymization goes on, whatever happens to this read.
             now = self.rest.read(&ask).await.map_err(|error| unanswered(what, &error.text))?;
         }
@@ -144,11 +146,17 @@ mod tests {
     #[test]
     fn an_anonymized_account_counts_as_gone() {
         for (user, gone) in [
-            (json!({"key": "JIRAUSER1", "name": "jirauser1", "emailAddress": "user-1a@jira.invalid", "active": false}), true),
+            (
+                json!({"key": "JIRAUSER1", "name": "jirauser1", "emailAddress": "user-1a@jira.invalid", "active": false}),
+                true,
+            ),
             (json!({"key": "ada", "name": "jirauser1", "emailAddress": "user-1a@jira.invalid", "active": false}), true),
             (json!({"key": "JIRAUSER1", "name": "jirauser1", "active": false}), true),
             (json!({"key": "JIRAUSER1", "name": "ada", "active": false, "deleted": true}), true),
-            (json!({"key": "JIRAUSER1", "name": "jirauser1", "emailAddress": "user-1a@jira.invalid", "active": true}), false),
+            (
+                json!({"key": "JIRAUSER1", "name": "jirauser1", "emailAddress": "user-1a@jira.invalid", "active": true}),
+                false,
+            ),
             (json!({"key": "JIRAUSER1", "name": "ada", "emailAddress": "ada@example.org", "active": false}), false),
             (json!({"key": "ada", "name": "ada", "active": false}), false),
             (json!({"active": false}), false),

@@ -288,8 +288,6 @@ pub(super) struct Anonymization {
     /// `IN_PROGRESS`, `COMPLETED`, `INTERRUPTED` or `VALIDATION_FAILED`.
     #[serde(default, deserialize_with = "maybe")]
     pub status: Option<String>,
-    #[serde(default, deserialize_with = "maybe")]
-    pub user_key: Option<String>,
     /// Path with the number of the task: `…/progress?taskId=10100`.
     #[serde(default, deserialize_with = "maybe")]
     pub progress_url: Option<String>,
@@ -304,7 +302,13 @@ impl Anonymization {
         let errors = self.errors.as_ref()?;
         let texts: Vec<&str> =
             errors.values().flat_map(|one| one.error_messages.iter().flatten()).map(String::as_str).collect();
-        (!errors.is_empty()).then(|| if texts.is_empty() { String::new() } else { format!(", saying \"{}\"", texts.join(" ").trim_end_matches('.')) })
+        (!errors.is_empty()).then(|| {
+            if texts.is_empty() {
+                String::new()
+            } else {
+                format!(", saying \"{}\"", texts.join(" ").trim_end_matches('.'))
+            }
+        })
     }
 
     /// Returns the number of the task.
