@@ -240,9 +240,10 @@ fn the_documentation_is_the_table_of_this_version() {
 
 /// Words in the tables of the migration guide that are no keys: values, filters of templates, parts of a template rule,
 /// a field of Keycloak.
-const NO_KEYS: [&str; 8] = [
+const NO_KEYS: [&str; 9] = [
     "nothing",
     "delete",
+    "anonymize",
     "remove_groups",
     "default",
     "regex_replace",
