@@ -321,18 +321,18 @@ mod tests {
     fn a_plan_says_how_many_users_find_no_seat() {
         let mut report = Report::default();
         assert_eq!(seats(&report), None);
-        let told = |remaining, needed| {
+        let shown = |remaining, needed| {
             let report = Report { seats: Some(Seats { remaining, needed }), ..Report::default() };
             seats(&report).expect("known")
         };
-        assert_eq!(told(40, 40), (State::Note, "40 seats remain; the plan creates or activates 40 users".to_owned()));
+        assert_eq!(shown(40, 40), (State::Note, "40 seats remain; the plan creates or activates 40 users".to_owned()));
         let advice = "Enlarge the licence, free seats or narrow the scope";
         for (remaining, needed, text) in [
             (12, 40, "12 seats remain, but the plan creates or activates 40 users: 28 have no seat."),
             (1, 2, "1 seat remains, but the plan creates or activates 2 users: 1 has no seat."),
             (0, 1, "0 seats remain, but the plan creates or activates 1 user: 1 has no seat."),
         ] {
-            assert_eq!(told(remaining, needed), (State::No, format!("{text} {advice}")));
+            assert_eq!(shown(remaining, needed), (State::No, format!("{text} {advice}")));
         }
         report.seats = Some(Seats { remaining: 0, needed: 1 });
         report.planned.insert("deactivate".to_owned(), 5);

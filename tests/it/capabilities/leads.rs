@@ -98,8 +98,8 @@ async fn a_run_does_the_same_and_reports_it_and_a_plan_sends_nothing() {
     });
     assert_eq!((written.await, w.lead("ALPHA").as_str()), (vec![], "staff1"));
     let report = w.run().await;
-    let told: Vec<&str> = report.also_done.iter().map(String::as_str).collect();
-    assert_eq!(told, ["deactivate staff1: admin was made the lead of project ALPHA"]);
+    let also: Vec<&str> = report.also_done.iter().map(String::as_str).collect();
+    assert_eq!(also, ["deactivate staff1: admin was made the lead of project ALPHA"]);
     assert!(!report.has_problems() && !w.account("staff1").active, "{report:?}");
     w.agrees();
 }
