@@ -377,6 +377,7 @@ mod tests {
                 "no",
                 "by revoking access",
                 "no",
+                "no",
                 "yes",
                 "20",
                 "yes",
