@@ -18,6 +18,7 @@ fn every_way_to_be_misled_has_its_test() {
         include_str!("../capabilities/misleading.rs"),
         include_str!("../capabilities/faults.rs"),
         include_str!("../capabilities/federation.rs"),
+        include_str!("../capabilities/misled_targets.rs"),
         include_str!("../capabilities/missing.rs"),
         include_str!("../capabilities/odd_answers.rs"),
         include_str!("../capabilities/organizations.rs"),
