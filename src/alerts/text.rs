@@ -119,7 +119,7 @@ fn pair_digest(body: &mut String, digest: &PairDigest, now: Timestamp) {
     line(body, &format!("Connector {}, target {}: {sentence}", pair.connector, pair.target));
     line(body, &format!("- {}, {} failed", count(activity.runs, "full reconcile"), activity.failed_runs));
     let of = |verbs: &[&str]| activity.count(verbs);
-    let accounts = [of(&["create"]), of(&["update", "rename", "activate"]), of(&["deactivate", "delete"])];
+    let accounts = [of(&["create"]), of(&["update", "rename", "activate"]), of(&["deactivate", "delete", "anonymize"])];
     line(body, &changes("Accounts", accounts));
     let groups = [of(&["create_group"]), of(&["rename_group"]), of(&["delete_group"])];
     if groups != [0; 3] {
@@ -262,7 +262,8 @@ mod tests {
                         Details: usersync status\n\
                         Id: digest_ops_20261002\n";
         assert_eq!(nothing.body, expected);
-        let changes = [("create", 3), ("rename", 1), ("delete", 2), ("add_member", 5), ("create_group", 1)];
+        let changes =
+            [("create", 3), ("rename", 1), ("delete", 2), ("anonymize", 1), ("add_member", 5), ("create_group", 1)];
         let busy = PairDigest {
             sentence: "Degraded: jira\ndoes not answer.".to_owned(),
             needs_attention: true,
@@ -282,7 +283,7 @@ mod tests {
                         \n\
                         Connector acme, target jira: Degraded: jira does not answer.\n\
                         - 1 full reconcile, 1 failed\n\
-                        - Accounts: 3 added, 1 updated, 2 removed\n\
+                        - Accounts: 3 added, 1 updated, 3 removed\n\
                         - Groups: 1 added\n\
                         - Memberships: 5 added\n\
                         - 2 failed tasks: usersync dead list\n\

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis};
 use crate::{
-    model::{Activity, ChangeOutcome, RunMode},
+    model::{Activity, RunMode},
     store::StoreResult,
 };
 
@@ -21,12 +21,12 @@ pub(super) async fn read(conn: &mut SqliteConnection, pair: i64, since: Timestam
     .fetch_one(&mut *conn)
     .await?;
     let changes: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT verb, count(*) FROM change WHERE pair = ?1 AND at >= ?2 AND outcome IN (?3, ?4) GROUP BY verb",
+        // The outcomes of which `ChangeOutcome::took_effect` is true.
+        "SELECT verb, count(*) FROM change WHERE pair = ?1 AND at >= ?2 \
+         AND outcome ->> '$.outcome' IN ('done', 'done_with', 'found_done') GROUP BY verb",
     )
     .bind(pair)
     .bind(millis(since))
-    .bind(codec::to_json(&ChangeOutcome::Done)?)
-    .bind(codec::to_json(&ChangeOutcome::FoundDone)?)
     .fetch_all(conn)
     .await?;
     let number = |count: i64| u64::try_from(count).unwrap_or_default();

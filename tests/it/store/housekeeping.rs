@@ -126,15 +126,19 @@ pub async fn what_happened_to_a_pair_is_counted(store: World) {
         (2, ChangeOutcome::Done),
         (5, ChangeOutcome::Done),
         (6, ChangeOutcome::FoundDone),
+        (6, ChangeOutcome::DoneWith { also: "boss leads the project KEY now".into() }),
         (7, ChangeOutcome::Refused { why: "no".into(), permanent: false }),
+        (8, ChangeOutcome::FoundNotDone),
+        (9, ChangeOutcome::NotSeen),
     ];
+    let took_effect = outcomes.iter().filter(|(second, outcome)| *second >= 5 && outcome.took_effect()).count();
     for (second, outcome) in outcomes {
         let id = store.intend(ann.token, create("ann"), at(900), at(second)).await;
         store.resolve(ann.token, id, outcome, at(second)).await;
     }
     let activity = store.activity(&pair(), at(5)).await.unwrap();
     assert_eq!((activity.runs, activity.failed_runs), (2, 1));
-    assert_eq!(activity.changes, [("create".to_owned(), 2)].into());
+    assert_eq!((took_effect, activity.changes), (3, [("create".to_owned(), 3)].into()));
     assert_eq!(store.activity(&pair(), at(900)).await.unwrap(), Activity::default());
 }
 
