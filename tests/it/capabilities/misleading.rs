@@ -4,7 +4,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-use usersync::engine::{Report, WorkError};
 use usersync_simulators::{
     Fault,
     keycloak::{NewUser, UserChange},
@@ -37,7 +36,7 @@ impl Misled {
             }
         };
         let ids: Vec<_> = ids.into_iter().map(|fault| faults.add(fault)).collect();
-        let reported = texts(w, w.try_run().await);
+        let reported = w.reported(w.try_run().await);
         assert!(ids.is_empty() || ids.iter().any(|id| faults.hits(*id) > 0), "no fault was met: {reported:#?}");
         for login in ["staff1", "other"] {
             w.realm().user_action(&w.id(login), "logout").await.unwrap();
@@ -55,22 +54,6 @@ impl Misled {
             off(w);
         }
     }
-}
-
-/// Returns every sentence that a run and the state of the server report.
-fn texts(w: &World, outcome: Result<Report, WorkError>) -> Vec<String> {
-    let mut texts: Vec<String> = w.stack.engine.conditions().all().into_iter().map(|one| one.text).collect();
-    match outcome {
-        Err(error) => texts.push(error.to_string()),
-        Ok(report) => {
-            texts.extend(report.incomplete.clone());
-            texts.extend(report.limits_reached.iter().map(|limited| format!("safety limit reached: {limited:?}")));
-            let lists = [&report.unconfirmed, &report.errors, &report.conflicts, &report.unsupported];
-            texts.extend(lists.into_iter().flat_map(|list| list.iter().cloned()));
-            texts.extend(report.waiting.iter().map(|line| format!("waits for approval: {}", line.what)));
-        }
-    }
-    texts
 }
 
 /// Returns what the users have in Jira: active accounts, groups and memberships, without those of one login.
@@ -135,7 +118,7 @@ fn refused(status: u16, error: &str) -> Fault {
     Fault::status(status, json!({ "error": error }).to_string()).header("content-type", "application/json")
 }
 
-fn sign_in() -> Fault {
+pub fn sign_in() -> Fault {
     Fault::html(200, "<html><body>Sign in</body></html>")
 }
 
@@ -178,7 +161,7 @@ fn values(change: fn(&mut Vec<Value>)) -> Fault {
     })
 }
 
-fn half(entries: &mut Vec<Value>) {
+pub fn half(entries: &mut Vec<Value>) {
     entries.truncate(entries.len() / 2);
 }
 

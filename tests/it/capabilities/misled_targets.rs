@@ -15,7 +15,10 @@ use usersync::{
 };
 use usersync_simulators::{Fault, keycloak::NewUser};
 
-use super::support::{World, on, options, servers, until};
+use super::{
+    misleading::{half, sign_in},
+    support::{World, on, options, servers, until},
+};
 
 /// The lists of a page, by product: Confluence, Bitbucket, Crowd, SCIM.
 const LISTS: [&str; 5] = ["results", "values", "users", "groups", "Resources"];
@@ -54,7 +57,7 @@ impl Misled {
     async fn during(&self) -> Vec<String> {
         let faults = &self.target.faults;
         let ids: Vec<_> = self.faults.iter().cloned().map(|fault| faults.add(fault)).collect();
-        let reported = self.texts(self.run().await);
+        let reported = self.w.reported(self.run().await);
         assert!(ids.iter().any(|id| faults.hits(*id) > 0), "no fault was met: {reported:#?}");
         for login in ["staff1", "other"] {
             self.w.realm().user_action(&self.w.id(login), "logout").await.expect("an event");
@@ -63,24 +66,6 @@ impl Misled {
         tokio::time::sleep(Duration::from_millis(100)).await;
         faults.clear();
         reported
-    }
-
-    /// Returns every sentence that a run and the state of the target report.
-    fn texts(&self, outcome: Result<Report, WorkError>) -> Vec<String> {
-        let mut texts: Vec<String> =
-            self.w.stack.engine.conditions().all().into_iter().map(|condition| condition.text).collect();
-        match outcome {
-            Err(error) => texts.push(error.to_string()),
-            Ok(report) => {
-                texts.extend(report.incomplete.clone());
-                texts.extend(report.limits_reached.iter().map(|limited| format!("safety limit reached: {limited:?}")));
-                let Report { unconfirmed, errors, conflicts, unsupported, repeated, .. } = &report;
-                let lists = [unconfirmed, errors, conflicts, unsupported, repeated];
-                texts.extend(lists.into_iter().flat_map(|list| list.iter().cloned()));
-                texts.extend(report.waiting.iter().map(|line| format!("waits for approval: {}", line.what)));
-            }
-        }
-        texts
     }
 
     /// Returns what the users have at the target: active accounts, groups and memberships, without those of one login.
@@ -152,16 +137,8 @@ fn counted_lists(change: fn(&mut Vec<Value>)) -> Fault {
     })
 }
 
-fn half(entries: &mut Vec<Value>) {
-    entries.truncate(entries.len() / 2);
-}
-
 fn twice(entries: &mut Vec<Value>) {
     entries.extend(entries.clone());
-}
-
-fn sign_in() -> Fault {
-    Fault::html(200, "<html><body>Sign in</body></html>")
 }
 
 macro_rules! rows {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_except},
-    engine::{EngineTimes, Report, RunOptions},
+    engine::{EngineTimes, Report, RunOptions, WorkError},
     model::{Approval, ApprovalItem, ApprovalKind, Change, Pair, Policy, RunRecord, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, OperatorStore, StoreReads, TaskFilter},
 };
@@ -155,9 +155,26 @@ impl World {
         panic!("the changed policy caused no full reconcile");
     }
 
-    pub async fn try_run(&self) -> Result<Report, usersync::engine::WorkError> {
+    pub async fn try_run(&self) -> Result<Report, WorkError> {
         let options = RunOptions::apply(RunTrigger::Schedule);
         Box::pin(self.stack.engine.run(&Stack::pair(), &options)).await.map(|(_, report)| report)
+    }
+
+    /// Returns every sentence that a run and the conditions of connectors and targets report.
+    pub fn reported(&self, outcome: Result<Report, WorkError>) -> Vec<String> {
+        let conditions = self.stack.engine.conditions().all();
+        let mut texts: Vec<String> = conditions.into_iter().map(|condition| condition.text).collect();
+        match outcome {
+            Err(error) => texts.push(error.to_string()),
+            Ok(report) => {
+                texts.extend(report.incomplete.clone());
+                texts.extend(report.limits_reached.iter().map(|limited| format!("safety limit reached: {limited:?}")));
+                let lists = [&report.unconfirmed, &report.errors, &report.conflicts, &report.unsupported];
+                texts.extend(lists.into_iter().flat_map(|list| list.iter().cloned()));
+                texts.extend(report.waiting.iter().map(|line| format!("waits for approval: {}", line.what)));
+            }
+        }
+        texts
     }
 
     pub async fn dry_run(&self) -> Report {
