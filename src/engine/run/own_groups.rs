@@ -175,11 +175,12 @@ fn is_contradicted(
         _ => return false,
     }
     let Some(link) = target.link(&user.id) else { return false };
-    let held = target.account(&link.account).and_then(|account| account.groups);
+    let place = target.accounts().place(link.account.as_str());
+    let held = place.into_iter().flat_map(|place| target.groups_at(place));
     let resolved = groups.resolve(user, &policy.groups, link.written.is_new);
     let lacks = |group: &&TargetGroupId| !resolved.wanted.contains(*group) && !resolved.keep.contains(*group);
     let granted_by_role = link.given.iter().filter(lacks).any(|group| by_role.contains(group));
-    granted_by_role || link.given.iter().chain(held.iter().flatten()).filter(lacks).any(|group| fed.contains(group))
+    granted_by_role || link.given.iter().chain(held).filter(lacks).any(|group| fed.contains(group))
 }
 
 /// Returns whether an account has anything that this action removes, or is active.

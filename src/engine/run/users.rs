@@ -62,9 +62,10 @@ impl Pending {
         let planned = planned(&user.id, source.observation.min(target.observation), link.as_ref());
         let presence = judged(user, &policy.scope, &source.absent_groups);
         let rules = policy.account_rules(&pair.target);
-        let (_, holder) = holder(&presence, link.as_ref(), target, capabilities, rules);
+        let account = link.as_ref().and_then(|link| target.account(&link.account));
+        let linked = link.as_ref().map(|link| (link, account.as_ref()));
+        let (_, holder) = holder(&presence, linked, target, capabilities, rules);
         let matched = matched(&presence, link.as_ref(), &holder, (source, target), capabilities, rules);
-        let account = link.and_then(|link| target.account(&link.account));
         let provider = ProviderAnswer::NotAsked;
         let view = View { presence, account, holder, matched, provider, walked: Some(target.began) };
         Item { planned, walked: Walked { view: Some(view), ..Walked::default() }, operations }
@@ -76,16 +77,17 @@ pub(super) fn planned(user: &UserId, observation: ObservationSeq, link: Option<&
     Planned { subject: Subject::User(user.clone()), observation, account: link.map(|link| link.account.clone()) }
 }
 
-/// Returns the login that a user should have, if it has to be looked up, and its holder.
+/// Returns the login that a user should have, if it has to be looked up, and its holder. `linked`: the user's link, and
+/// its account if that was read.
 pub(super) fn holder(
     presence: &Presence,
-    link: Option<&Link>,
+    linked: Option<(&Link, Option<&Account>)>,
     target: &TargetWalk,
     capabilities: &Capabilities,
     rules: AccountRules<'_>,
 ) -> (Option<String>, NameHolder) {
-    let account = link.and_then(|link| target.account(&link.account));
-    let wanted = plan::wanted_name(presence, link, account.as_ref(), capabilities, rules);
+    let (link, account) = linked.map_or((None, None), |(link, account)| (Some(link), account));
+    let wanted = plan::wanted_name(presence, link, account, capabilities, rules);
     let holder = wanted.as_ref().map_or(NameHolder::NotAsked, |login| target.holder(login, link));
     (wanted, holder)
 }
@@ -311,7 +313,8 @@ impl Run<'_> {
         let account = account.as_ref();
         let capabilities = &self.info.capabilities;
         let rules = self.connector.policy.account_rules(&self.pair.target);
-        let (wanted, mut holder) = holder(presence, link, target, capabilities, rules);
+        let linked = link.map(|link| (link, account));
+        let (wanted, mut holder) = holder(presence, linked, target, capabilities, rules);
         let matched = matched(presence, link, &holder, (source, target), capabilities, rules);
         // An existing user releases the login of a new one first.
         if link.is_none() && matches!(&holder, NameHolder::Ours { user, .. } if source.holds(user)) {
