@@ -48,7 +48,7 @@ impl Run<'_> {
             if may_lose(link) {
                 absent.push(link.clone());
             } else if !incomplete {
-                self.in_sync.others.push(planned(&link.user, target.observation, None));
+                self.in_sync.others.push(planned(link.user.clone(), target.observation, None));
             }
         }
         absent.sort_by(|one, other| one.user.cmp(&other.user));
@@ -96,7 +96,8 @@ impl Run<'_> {
                     lacking.entry(group.path.clone()).or_default().push(user.username.clone());
                 }
             }
-            let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
+            let account = target.grants_of(&link.user).map(|grants| grants.account);
+            let planned = planned(link.user.clone(), target.observation, account);
             // A user that is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
                 WalkDecision::InSync => {

@@ -25,7 +25,7 @@ use crate::{
         error::WorkError,
         group::wanted_rename,
     },
-    model::{Federated, GroupState, Subject, UserId, number},
+    model::{Federated, Grants, GroupState, Subject, UserId, number},
     store::{MovedGroup, StoreError},
 };
 
@@ -246,12 +246,13 @@ impl Run<'_> {
         let store = &engine.store;
         let observation = source.observation.min(target.observation);
         let read = users.into_iter().map(|place| {
-            let user = source.user(place as usize).id;
-            planned(&user, observation, target.link(&user).as_ref())
+            let user = source.id(place as usize);
+            let account = target.grants_of(&user).map(|grants| grants.account);
+            planned(user, observation, account)
         });
         let absent = absent.into_iter().map(|place| {
-            let link = target.link_at(place as usize);
-            planned(&link.user, target.observation, Some(&link))
+            let Grants { user, account, .. } = target.grants_at(place as usize);
+            planned(user, target.observation, Some(account))
         });
         let (pair, run) = (self.pair, self.id);
         // The next verdicts are prepared while the store writes a transaction.

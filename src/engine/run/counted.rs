@@ -10,7 +10,7 @@ use super::{
     walk::TargetWalk,
 };
 use crate::{
-    model::{Account, AccountId, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
+    model::{Account, AccountId, Grants, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
     store::{EngineStore, MembersRead, StoreResult},
     targets::Page,
 };
@@ -41,7 +41,7 @@ pub(super) async fn recorded(
 ) -> StoreResult<IdMap<TargetGroupId, Recorded>> {
     let accounts = target.accounts();
     let mut given: IdMap<TargetGroupId, usize> = IdMap::default();
-    for group in target.linked().flat_map(|link| link.given) {
+    for group in target.grants().flat_map(|grants| grants.given) {
         *given.entry(group).or_default() += 1;
     }
     let mut groups: IdMap<TargetGroupId, MembersBuilder> = IdMap::default();
@@ -62,10 +62,10 @@ pub(super) async fn recorded(
     if groups.is_empty() {
         return Ok(IdMap::default());
     }
-    for link in target.linked() {
-        for group in &link.given {
+    for grants in target.grants() {
+        for group in &grants.given {
             if let Some(members) = groups.get_mut(group) {
-                members.add(link.account.clone(), accounts);
+                members.add(grants.account.clone(), accounts);
             }
         }
     }
@@ -98,17 +98,17 @@ pub(super) fn others(whole: Vec<Whole>, target: &TargetWalk) -> Vec<Others> {
         others.insert(group.clone(), Others { group, places: Vec::new(), unlisted });
     }
     let mut is_linked = vec![false; target.accounts().len()];
-    for link in target.linked() {
-        let Some(place) = target.accounts().place(link.account.as_str()) else {
-            for group in &link.given {
+    for Grants { account, given, .. } in target.grants() {
+        let Some(place) = target.accounts().place(account.as_str()) else {
+            for group in &given {
                 if let Some(others) = others.get_mut(group) {
-                    others.unlisted.remove(&link.account);
+                    others.unlisted.remove(&account);
                 }
             }
             continue;
         };
         is_linked[place] = true;
-        for group in target.groups_at(place).filter(|group| !link.given.contains(*group)) {
+        for group in target.groups_at(place).filter(|group| !given.contains(group)) {
             if let Some(others) = others.get_mut(group) {
                 others.places.push(number(place));
             }

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     engine::{error::WorkError, unlisted::UnlistedLogins},
     model::{
-        Account, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, ObjectKind, Policy, RoleName, TargetGroupId,
-        UserId, UserState,
+        Account, Grants, GroupId, GroupMapping, GroupState, IdSet, LeaverAction, ObjectKind, Policy, RoleName,
+        TargetGroupId, UserId, UserState,
     },
     plan::GroupTable,
     policy::{self, Verdict},
@@ -168,19 +168,19 @@ fn is_contradicted(
             if (lacks_group || lacks_role || lacks_organization)
                 && (user.enabled || leavers.out_of_scope > leavers.disabled) =>
         {
-            let account = target.link(&user.id).and_then(|link| target.account(&link.account));
+            let account = target.grants_of(&user.id).and_then(|grants| target.account(&grants.account));
             return account.is_some_and(|account| loses(&account, leavers.out_of_scope));
         }
         Verdict::In if user.enabled => {}
         _ => return false,
     }
-    let Some(link) = target.link(&user.id) else { return false };
-    let place = target.accounts().place(link.account.as_str());
+    let Some(Grants { account, given, is_new, .. }) = target.grants_of(&user.id) else { return false };
+    let place = target.accounts().place(account.as_str());
     let held = place.into_iter().flat_map(|place| target.groups_at(place));
-    let resolved = groups.resolve(user, &policy.groups, link.written.is_new);
+    let resolved = groups.resolve(user, &policy.groups, is_new);
     let lacks = |group: &&TargetGroupId| !resolved.wanted.contains(*group) && !resolved.keep.contains(*group);
-    let granted_by_role = link.given.iter().filter(lacks).any(|group| by_role.contains(group));
-    granted_by_role || link.given.iter().chain(held).filter(lacks).any(|group| fed.contains(group))
+    let granted_by_role = given.iter().filter(lacks).any(|group| by_role.contains(group));
+    granted_by_role || given.iter().chain(held).filter(lacks).any(|group| fed.contains(group))
 }
 
 /// Returns whether an account has anything that this action removes, or is active.

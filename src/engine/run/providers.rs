@@ -54,7 +54,8 @@ impl Run<'_> {
             let exists = evidence::confirmed(&presence, &answer);
             self.report.evidence.source.by_id(ObjectKind::FederatedUsers).answered(exists);
             self.answers.insert(link.user.clone(), answer);
-            let planned = planned(&link.user, source.observation.min(target.observation), Some(&link));
+            let observation = source.observation.min(target.observation);
+            let planned = planned(link.user.clone(), observation, Some(link.account.clone()));
             match self.plan_user(&presence, Some(&link), (source, target), groups, &planned.subject) {
                 WalkDecision::InSync => self.in_sync.others.push(planned),
                 WalkDecision::Nothing | WalkDecision::AskProvider => {}

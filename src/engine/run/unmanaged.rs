@@ -139,7 +139,7 @@ impl Run<'_> {
         if settings.is_empty() {
             return by_group;
         }
-        let linked: IdSet<AccountId> = target.linked().map(|link| link.account).collect();
+        let linked: IdSet<AccountId> = target.grants().map(|grants| grants.account).collect();
         let accounts = target.accounts();
         let is_fed = |group: &&TargetGroupId| {
             settings.contains_key(*group) && groups.managed(group).is_some_and(|managed| managed.fed_by(self.pair))

@@ -18,8 +18,8 @@ use crate::{
         user::{View, Walked, adoption},
     },
     model::{
-        Account, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, Link, Linking, MatchedBy, ObservationSeq,
-        Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
+        Account, AccountId, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, Link, Linking, MatchedBy,
+        ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, Then},
     policy::{self, Verdict},
@@ -59,7 +59,8 @@ impl Pending {
         };
         let user = source.user(place);
         let link = target.link(&user.id);
-        let planned = planned(&user.id, source.observation.min(target.observation), link.as_ref());
+        let account = link.as_ref().map(|link| link.account.clone());
+        let planned = planned(user.id.clone(), source.observation.min(target.observation), account);
         let presence = judged(user, &policy.scope, &source.absent_groups);
         let rules = policy.account_rules(&pair.target);
         let account = link.as_ref().and_then(|link| target.account(&link.account));
@@ -73,8 +74,8 @@ impl Pending {
 }
 
 /// Returns a user's plan, which stands until a newer observation exists.
-pub(super) fn planned(user: &UserId, observation: ObservationSeq, link: Option<&Link>) -> Planned {
-    Planned { subject: Subject::User(user.clone()), observation, account: link.map(|link| link.account.clone()) }
+pub(super) fn planned(user: UserId, observation: ObservationSeq, account: Option<AccountId>) -> Planned {
+    Planned { subject: Subject::User(user), observation, account }
 }
 
 /// Returns the login that a user should have, if it has to be looked up, and its holder. `linked`: the user's link, and
@@ -134,7 +135,8 @@ impl Run<'_> {
             if let (Some(link), Some(returned)) = (&linked, returned) {
                 self.report_beside_replacement(link, returned);
             }
-            let planned = planned(&user.id, source.observation.min(target.observation), linked.as_ref());
+            let account = linked.as_ref().map(|link| link.account.clone());
+            let planned = planned(user.id.clone(), source.observation.min(target.observation), account);
             let user_id = user.id.clone();
             let presence = judged(user, &self.connector.policy.scope, &source.absent_groups);
             self.report.in_scope += usize::from(matches!(presence, Presence::Present(_, Verdict::In)));

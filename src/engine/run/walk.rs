@@ -28,7 +28,7 @@ use crate::{
     },
     keycloak::{FullListing, SourceError},
     model::{
-        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupRules,
+        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, Grants, GroupId, GroupRules,
         GroupState, IdMap, IdSet, Link, MatchedBy, NewApprovalItem, ObjectKind, ObservationSeq, Operation,
         OrganizationName, Packed, Pair, ReadEvidence, RoleName, SideEvidence, Subject, TargetGroupId, Unsupported,
         UserId, UserState, number,
@@ -389,8 +389,8 @@ impl Engine {
         groups: &GroupTable,
     ) -> Result<(), WorkError> {
         let mut matter: BTreeSet<TargetGroupId> = groups.fed_by(pair).map(|group| group.id.clone()).collect();
-        for link in walk.linked() {
-            matter.extend(link.given);
+        for grants in walk.grants() {
+            matter.extend(grants.given);
         }
         matter.retain(|group| walk.asked.insert(group.clone()));
         let (mut reported, mut evidence) = members::bulk_members(port, &matter, walk).await?;
@@ -451,9 +451,9 @@ fn above(joined: &[Arc<GroupState>], groups: &[GroupState], rules: &GroupRules) 
 /// Adds the memberships that usersync granted to incomplete member lists.
 fn given_count(walk: &TargetWalk, partly: &IdSet<TargetGroupId>, joined: &[TargetGroupId], lists: &mut [(u32, Rows)]) {
     let mut given: IdMap<TargetGroupId, Vec<u32>> = IdMap::default();
-    for link in walk.linked() {
-        let Some(account) = walk.accounts.place(link.account.as_str()) else { continue };
-        for group in link.given.into_iter().filter(|group| partly.contains(group)) {
+    for grants in walk.grants() {
+        let Some(account) = walk.accounts.place(grants.account.as_str()) else { continue };
+        for group in grants.given.into_iter().filter(|group| partly.contains(group)) {
             given.entry(group).or_default().push(number(account));
         }
     }
@@ -474,9 +474,21 @@ impl TargetWalk {
         self.links.find(user.as_str()).filter(|_| !self.unlinked.contains(user))
     }
 
-    /// Returns the links of all users.
-    pub fn linked(&self) -> impl Iterator<Item = Link> + '_ {
-        self.links.iter().filter(|link| !self.unlinked.contains(&link.user))
+    /// Returns what usersync granted to each linked user.
+    pub fn grants(&self) -> impl Iterator<Item = Grants> + '_ {
+        let all = (0..self.links.len()).map(|place| self.links.grants(place));
+        all.filter(|grants| !self.unlinked.contains(&grants.user))
+    }
+
+    /// Returns what usersync granted to a linked user.
+    pub fn grants_of(&self, user: &UserId) -> Option<Grants> {
+        let place = self.links.place(user.as_str()).filter(|_| !self.unlinked.contains(user))?;
+        Some(self.links.grants(place))
+    }
+
+    /// Returns what the link at an index granted.
+    pub fn grants_at(&self, place: usize) -> Grants {
+        self.links.grants(place)
     }
 
     /// Returns whether a user is linked.
@@ -664,6 +676,11 @@ impl SourceWalk {
     /// Returns all users in the order of their indexes, with the groups that had their members read.
     pub fn iter(&self) -> impl Iterator<Item = UserState> {
         self.users.iter().enumerate().map(|(place, user)| self.completed(place, user))
+    }
+
+    /// Returns the id of the user at an index.
+    pub fn id(&self, place: usize) -> UserId {
+        self.users.key(place).into()
     }
 
     /// Returns the user at an index, with the groups that had their members read.

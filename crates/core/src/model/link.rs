@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, ConnectorName, Federated, GroupId, MatchedBy, Operation, Pair, TargetGroupId, UserFields, UserId,
-    packed::{self, Compact, Names, Packable},
+    packed::{self, Compact, Names, Packable, Packed},
 };
 
 /// What was last written to an account, to distinguish drift from a change at the source.
@@ -168,37 +168,34 @@ impl Packable for Link {
         let given: Vec<u32> = self.given.iter().map(|group| names.number(group.as_str())).collect();
         let times =
             [self.seen_alive, self.missing_since, self.leaving_since].map(|at| at.map(Timestamp::as_microsecond));
-        let flags = (self.deactivated_by_us, self.adopted, self.written.is_new, &self.matched_by);
-        packed::write(&(account, &self.name, federated, written, (taken, given), times, flags), out);
+        let flags = (self.deactivated_by_us, self.adopted, &self.matched_by);
+        // Grants are read by the million, without what follows them.
+        packed::write(
+            &((account, given, self.written.is_new), &self.name, federated, written, taken, times, flags),
+            out,
+        );
     }
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
-        type Packed<'a> = (
-            Compact<'a>,
+        type Row<'a> = (
+            (Compact<'a>, Vec<u32>, bool),
             String,
             Option<(u32, Option<String>, Option<String>)>,
             PackedWritten,
-            (Vec<u32>, Vec<u32>),
+            Vec<u32>,
             [Option<i64>; 3],
-            (bool, bool, bool, Option<MatchedBy>),
+            (bool, bool, Option<MatchedBy>),
         );
         type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
-        let (
-            account,
-            name,
-            federated,
-            written,
-            (taken, given),
-            times,
-            (deactivated_by_us, adopted, is_new, matched_by),
-        ): Packed<'_> = packed::read(bytes);
+        let ((account, given, is_new), name, federated, written, taken, times, flags): Row<'_> = packed::read(bytes);
+        let (deactivated_by_us, adopted, matched_by) = flags;
         let (written_name, display_name, email, attributes) = written;
         let text = |number: u32| names.name(number).to_string();
         let [seen_alive, missing_since, leaving_since] =
             times.map(|at| at.and_then(|at| Timestamp::from_microsecond(at).ok()));
         Self {
             user: key.into(),
-            account: account.to_string().into(),
+            account: String::from(account).into(),
             federated: federated.map(|(component, login, ldap_id)| Federated {
                 component: text(component),
                 login,
@@ -221,6 +218,33 @@ impl Packable for Link {
             missing_since,
             leaving_since,
         }
+    }
+}
+
+/// What usersync granted to a user: the part of a link that a full reconcile reads most often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// The user's id.
+    pub user: UserId,
+    /// The account's stable id.
+    pub account: AccountId,
+    /// The memberships that usersync granted.
+    pub given: Vec<TargetGroupId>,
+    /// Whether usersync has not added the account to all groups of new accounts yet.
+    pub is_new: bool,
+}
+
+impl Packed<Link> {
+    /// Returns what was granted by the link at an index, which is read in a fraction of the time of the whole link.
+    ///
+    /// # Panics
+    /// If there is no such link.
+    pub fn grants(&self, place: usize) -> Grants {
+        self.read(place, |user, mut rest, names| {
+            let (account, given, is_new): (Compact<'_>, Vec<u32>, bool) = packed::take(&mut rest);
+            let given = given.into_iter().map(|group| names.name(group).into()).collect();
+            Grants { user: user.into(), account: String::from(account).into(), given, is_new }
+        })
     }
 }
 
@@ -364,9 +388,13 @@ mod tests {
         let matched_by = Some(MatchedBy::Attribute("externalId".to_owned()));
         let other = Link { user: "u2".into(), written: renamed, adopted: true, matched_by, ..link() };
         let links = [whole, other, link()];
-        let packed: packed::Packed<Link> = links.iter().cloned().collect();
+        let packed: Packed<Link> = links.iter().cloned().collect();
         assert_eq!(packed.iter().collect::<Vec<_>>(), links);
-        for expected in links {
+        for (place, expected) in links.into_iter().enumerate() {
+            let grants = packed.grants(place);
+            let of_link = (&expected.user, &expected.account, expected.written.is_new);
+            assert_eq!((&grants.user, &grants.account, grants.is_new), of_link);
+            assert_eq!(grants.given, expected.given.iter().cloned().collect::<Vec<_>>());
             assert_eq!(packed.find(expected.user.as_str()), Some(expected));
         }
     }

@@ -72,7 +72,7 @@ pub use ids::{
 };
 pub use leaver_rules::{Departure, LeaverAction, LeaverRules};
 pub use limited::Limited;
-pub use link::{GroupMapping, Link, ManagedGroup, Written};
+pub use link::{Grants, GroupMapping, Link, ManagedGroup, Written};
 pub use matching::{MatchKey, MatchRules, MatchedBy, Matching, TargetMatching};
 pub use operation::{Operation, UserFields};
 pub use organization::{OrganizationName, OrganizationNameError, UserOrganizations};

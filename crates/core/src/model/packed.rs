@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::UserId;
 
-/// Number of rows in one block. A larger block takes less memory and more time for a lookup.
-const BLOCK: usize = 32;
+/// Number of rows in one block. One allocation for all rows would be copied each time it grows.
+const BLOCK: usize = 256;
 
 /// A value that can be kept as bytes.
 pub trait Packable: Sized {
@@ -97,11 +97,14 @@ impl<'a> From<&'a str> for Compact<'a> {
     }
 }
 
-impl fmt::Display for Compact<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().fmt(f),
-            Self::Text(text) => f.write_str(text),
+impl From<Compact<'_>> for String {
+    fn from(compact: Compact<'_>) -> Self {
+        match compact {
+            Compact::Uuid(bytes) => {
+                let mut buffer = Uuid::encode_buffer();
+                Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut buffer).to_owned()
+            }
+            Compact::Text(text) => text.into_owned(),
         }
     }
 }
@@ -109,11 +112,12 @@ impl fmt::Display for Compact<'_> {
 /// Values in insertion order, with unique keys. A value is identified by its index.
 #[derive(Clone)]
 pub struct Packed<T> {
-    /// Blocks of rows. A row consists of the lengths of its key and of the rest, then both.
+    /// Blocks of rows. A row consists of its key and the rest.
     blocks: Vec<Box<[u8]>>,
     /// The block being filled.
     open: Vec<u8>,
-    len: usize,
+    /// Where each row starts in its block.
+    starts: Vec<u32>,
     /// Indexes, by key.
     places: HashTable<u32>,
     hasher: RandomState,
@@ -134,7 +138,7 @@ impl<T> Default for Packed<T> {
         Self {
             blocks: Vec::new(),
             open: Vec::new(),
-            len: 0,
+            starts: Vec::new(),
             places: HashTable::new(),
             hasher: RandomState::default(),
             names: Names::default(),
@@ -143,63 +147,34 @@ impl<T> Default for Packed<T> {
     }
 }
 
-/// Splits off the first row: its key, its rest, and the bytes after the row.
-fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let (key, rest, bytes) = lengths(bytes);
-    let (key, bytes) = bytes.split_at(key);
-    let (rest, after) = bytes.split_at(rest);
-    (key, rest, after)
-}
-
-/// Splits off the lengths of a row's key and of its rest. Most searches read several of them.
-fn lengths(mut bytes: &[u8]) -> (usize, usize, &[u8]) {
-    // The usual sizes, without the general decoder: each byte has seven bits, the highest one says that more follow.
-    match bytes {
-        [key @ ..128, rest @ ..128, bytes @ ..] => (usize::from(*key), usize::from(*rest), bytes),
-        [key @ ..128, low, high @ ..128, bytes @ ..] => {
-            (usize::from(*key), usize::from(low & 127) | usize::from(*high) << 7, bytes)
-        }
-        _ => {
-            let (key, rest): (u32, u32) = take(&mut bytes);
-            (key as usize, rest as usize, bytes)
-        }
-    }
+/// Splits a row after its key.
+fn split(row: &[u8]) -> (&[u8], &[u8]) {
+    let mut rest = row;
+    let _: Compact<'_> = take(&mut rest);
+    row.split_at(row.len() - rest.len())
 }
 
 impl<T> Packed<T> {
     /// Returns the number of values.
     pub fn len(&self) -> usize {
-        self.len
+        self.starts.len()
     }
 
     /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.starts.is_empty()
     }
 
-    fn row(&self, place: usize) -> (&[u8], &[u8]) {
-        let mut bytes = self.blocks.get(place / BLOCK).map_or(self.open.as_slice(), |block| block);
-        for _ in 0..place % BLOCK {
-            bytes = split(bytes).2;
-        }
-        let (key, rest, _) = split(bytes);
-        (key, rest)
-    }
-
-    /// Returns all rows in insertion order, without a search in a block for each of them.
-    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let blocks = self.blocks.iter().map(AsRef::as_ref).chain([self.open.as_slice()]);
-        blocks.flat_map(|mut rows: &[u8]| {
-            std::iter::from_fn(move || {
-                let (key, rest, after) = (!rows.is_empty()).then(|| split(rows))?;
-                rows = after;
-                Some((key, rest))
-            })
-        })
+    fn row(&self, place: usize) -> &[u8] {
+        let block = self.blocks.get(place / BLOCK).map_or(self.open.as_slice(), |block| block);
+        let is_last = (place + 1).is_multiple_of(BLOCK);
+        let end = self.starts.get(place + 1).filter(|_| !is_last).map_or(block.len(), |end| *end as usize);
+        &block[self.starts[place] as usize..end]
     }
 
     fn place_of(&self, key: &[u8]) -> Option<usize> {
-        let is_it = |place: &u32| self.row(*place as usize).0 == key;
+        // No key is the beginning of another one, because it contains its length.
+        let is_it = |place: &u32| self.row(*place as usize).starts_with(key);
         self.places.find(self.hasher.hash_one(key), is_it).map(|place| *place as usize)
     }
 
@@ -212,7 +187,7 @@ impl<T> Packed<T> {
 
     /// Returns the indexes that the keys of these values have in another collection, without those that it lacks.
     pub fn places_in<U>(&self, other: &Packed<U>) -> impl Iterator<Item = usize> {
-        self.rows().filter_map(|(key, _)| other.place_of(key))
+        (0..self.len()).filter_map(|place| other.place_of(split(self.row(place)).0))
     }
 
     /// Returns whether there is a value with this key.
@@ -225,36 +200,35 @@ impl<T> Packed<T> {
     /// # Panics
     /// If there is no such value.
     pub fn key(&self, place: usize) -> String {
-        read_key(self.row(place).0)
+        take::<Compact<'_>>(&mut self.row(place)).into()
     }
-}
 
-fn read_key(bytes: &[u8]) -> String {
-    postcard::from_bytes::<Compact<'_>>(bytes).expect("it was written as a key").to_string()
+    /// Returns what a function reads from the key and the rest of a row.
+    pub(super) fn read<R>(&self, place: usize, read: impl Fn(&str, &[u8], &Names) -> R) -> R {
+        let mut row = self.row(place);
+        let key = String::from(take::<Compact<'_>>(&mut row));
+        read(&key, row, &self.names)
+    }
 }
 
 impl<T: Packable> Packed<T> {
     /// Adds a value. Returns `false`, and adds nothing, if the key exists.
     pub fn push(&mut self, value: &T) -> bool {
-        let mut key = Vec::with_capacity(value.key().len() + 2);
-        write(&Compact::from(value.key()), &mut key);
-        if self.place_of(&key).is_some() {
+        let mut row = Vec::with_capacity(128);
+        write(&Compact::from(value.key()), &mut row);
+        if self.place_of(&row).is_some() {
             return false;
         }
-        let mut rest = Vec::with_capacity(128);
-        value.pack(&mut self.names, &mut rest);
-        write(&(number(key.len()), number(rest.len())), &mut self.open);
-        self.open.extend_from_slice(&key);
-        self.open.extend_from_slice(&rest);
-        let at = number(self.len);
-        self.len += 1;
-        if self.len.is_multiple_of(BLOCK) {
+        let (hash, at) = (self.hasher.hash_one(row.as_slice()), number(self.len()));
+        value.pack(&mut self.names, &mut row);
+        self.starts.push(number(self.open.len()));
+        self.open.extend_from_slice(&row);
+        if self.len().is_multiple_of(BLOCK) {
             self.blocks.push(self.open.as_slice().into());
             self.open.clear();
         }
         let mut places = std::mem::take(&mut self.places);
-        let hash = |place: &u32| self.hasher.hash_one(self.row(*place as usize).0);
-        places.insert_unique(self.hasher.hash_one(key.as_slice()), at, hash);
+        places.insert_unique(hash, at, |place| self.hasher.hash_one(split(self.row(*place as usize)).0));
         self.places = places;
         true
     }
@@ -264,8 +238,7 @@ impl<T: Packable> Packed<T> {
     /// # Panics
     /// If there is no such value.
     pub fn get(&self, place: usize) -> T {
-        let (key, rest) = self.row(place);
-        T::unpack(&read_key(key), rest, &self.names)
+        self.read(place, T::unpack)
     }
 
     /// Returns the value with this key.
@@ -275,7 +248,7 @@ impl<T: Packable> Packed<T> {
 
     /// Returns all values in insertion order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        self.rows().map(|(key, rest)| T::unpack(&read_key(key), rest, &self.names))
+        (0..self.len()).map(|place| self.get(place))
     }
 }
 
@@ -303,7 +276,7 @@ impl<T: Packable + fmt::Debug> fmt::Debug for Packed<T> {
 
 impl<T: Packable + PartialEq> PartialEq for Packed<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
@@ -410,7 +383,7 @@ mod tests {
         let ids: Packed<UserId> = keys.map(UserId::from).into_iter().collect();
         assert_eq!(ids.iter().collect::<Vec<_>>(), keys.map(UserId::from));
         for (place, key) in keys.into_iter().enumerate() {
-            assert_eq!(Compact::from(key).to_string(), key);
+            assert_eq!(String::from(Compact::from(key)), key);
             assert_eq!((ids.key(place).as_str(), ids.get(place).as_str()), (key, key));
             assert_eq!((ids.place(key), ids.contains(key)), (Some(place), true), "{key}");
         }
@@ -443,17 +416,6 @@ mod tests {
                 assert_eq!(packed.find(&row.id), Some(row));
             }
             assert_eq!(packed.find(&numbered(len).id), None);
-        }
-    }
-
-    #[test]
-    fn the_lengths_of_a_row_are_read_as_they_were_written() {
-        let sizes = [0, 1, 127, 128, 129, 255, 256, 16_383, 16_384, 2_097_151, 2_097_152, u32::MAX];
-        for (key, rest) in sizes.into_iter().flat_map(|key| sizes.map(|rest| (key, rest))) {
-            let mut bytes = Vec::new();
-            write(&(key, rest), &mut bytes);
-            bytes.extend(b"row");
-            assert_eq!(lengths(&bytes), (key as usize, rest as usize, &b"row"[..]));
         }
     }
 
