@@ -120,6 +120,7 @@ impl Realm {
                 in_ring: false,
                 own_login: "usersync",
                 provider: &ProviderAnswer::NotAsked,
+                drift: DriftRule::Mend,
             });
             let Decision::Plan(plan) = decision else { panic!("{decision:?}") };
             plan.operations.len() + plan.holds.len() + plan.missing_groups.len()

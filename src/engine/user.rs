@@ -181,6 +181,7 @@ impl Case<'_> {
                 in_ring,
                 own_login: &self.info.signed_in_as,
                 provider: &view.provider,
+                drift: self.connector.policy.drift_in(&self.claim.pair.target),
             };
             let decision = plan::decide(&situation);
             let leaving_since = plan::leaving_since(&situation, &decision);

@@ -208,6 +208,7 @@ pub(super) async fn read_sides(
         in_ring: false,
         own_login: &there.info.signed_in_as,
         provider: &ProviderAnswer::NotAsked,
+        drift: policy.drift_in(&pair.target),
     });
     if let Decision::Plan(planned) = &mut decision {
         drop_unsupported(planned, store.unsupported(pair).await?, &subject);

@@ -350,6 +350,7 @@ impl Run<'_> {
             in_ring: false,
             own_login: &self.info.signed_in_as,
             provider: &provider,
+            drift: self.connector.policy.drift_in(&self.pair.target),
         };
         let mut decision = plan::decide(&situation);
         if let Decision::Plan(plan::Planned { asks_provider: true, .. }) = &decision {
@@ -463,6 +464,7 @@ impl Run<'_> {
             in_ring: false,
             own_login: &self.info.signed_in_as,
             provider: &ProviderAnswer::NotAsked,
+            drift: self.connector.policy.drift_in(&self.pair.target),
         };
         let decision = plan::decide(&situation);
         let afterwards = match &decision {

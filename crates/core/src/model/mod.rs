@@ -9,6 +9,7 @@ mod change;
 mod condition;
 mod declared;
 mod digest;
+mod drift;
 mod event;
 mod event_poll;
 mod evidence;
@@ -54,6 +55,7 @@ pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use declared::Declared;
 pub use digest::{Activity, Digest, PairDigest, UndeliveredAlert, WaitingApproval};
+pub use drift::{Drift, DriftKind, DriftRule, Handling};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use event_poll::{
     EventLog, EventMark, EventPoll, EventSettings, FoundGap, Gap, LogPosition, LogSettings, PollProblem,

@@ -11,8 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AccountRules, AccountTemplates, AttributeRules, GroupRules, LeaverRules, MatchRules, Matching, OrganizationName,
-    RoleName, Scope, TargetMatching, TargetName,
+    AccountRules, AccountTemplates, AttributeRules, DriftRule, GroupRules, LeaverRules, MatchRules, Matching,
+    OrganizationName, RoleName, Scope, TargetMatching, TargetName,
 };
 
 /// Whether the first run of a connector on a target waits for approval.
@@ -68,6 +68,9 @@ pub struct TargetPolicy {
     /// The groups that are synced, and their names, in place of all rules of the connector; `None`: its rules apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupRules>,
+    /// What happens to drift, in place of the setting of the connector; `None`: that applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftRule>,
 }
 
 /// Policy of a connector. The defaults are those of the design; more options come with the full policy.
@@ -93,6 +96,8 @@ pub struct Policy {
     pub matching: Matching,
     /// What happens to the accounts of users that have left; default: they are deactivated.
     pub leavers: LeaverRules,
+    /// What happens to changes in a target that did not come from usersync; default: they are mended.
+    pub drift: DriftRule,
     /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
@@ -113,12 +118,13 @@ impl Policy {
     pub fn fingerprint(&self, target: &TargetName) -> String {
         let defaults = Self::default();
         let mut of_target = self.of_target(target).into_owned();
-        let own = of_target.targets.remove(target).unwrap_or_default();
+        let own = TargetPolicy { drift: None, ..of_target.targets.remove(target).unwrap_or_default() };
         let general = Self {
             first_run: defaults.first_run,
             adopt: defaults.adopt,
             safety: defaults.safety,
             same_person_within: defaults.same_person_within,
+            drift: defaults.drift,
             targets: BTreeMap::new(),
             ..of_target
         };
@@ -141,6 +147,11 @@ impl Policy {
         let own = own.map(|own| TargetPolicy { groups: None, ..own.clone() });
         let targets = own.into_iter().map(|own| (target.clone(), own)).collect();
         Cow::Owned(Self { groups, targets, ..self.clone() })
+    }
+
+    /// Returns what happens to drift in a target.
+    pub fn drift_in(&self, target: &TargetName) -> DriftRule {
+        self.targets.get(target).and_then(|own| own.drift).unwrap_or(self.drift)
     }
 
     /// Returns the rules for groups of the connector and of its targets.
@@ -226,6 +237,7 @@ impl Default for Policy {
             account: AccountTemplates::default(),
             matching: Matching::default(),
             leavers: LeaverRules::default(),
+            drift: DriftRule::default(),
             targets: BTreeMap::new(),
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Situation,
+    ChangedAt, Situation, changed_at,
     leaver::{ended_at, leaving},
     user::own_login,
 };
 use crate::{
     model::{
-        Action, ConstantGroup, GroupMapping, GroupState, Linking, MatchedBy, Operation, TargetGroupId, UserFields,
-        UserState, parent_paths, path_names,
+        Action, ConstantGroup, GroupMapping, GroupState, Linking, MatchedBy, Operation, TargetGroupId, UserState,
+        parent_paths, path_names,
     },
     policy,
 };
@@ -30,20 +30,30 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         }
         Action::Link(Linking::AddCreated { group, .. }) => return sources(present, situation, group),
     };
+    let changed_at = changed_at(operation, situation);
+    let drifted = changed_at.is_target();
     match operation {
         Operation::CreateUser { .. } => "no account yet".to_owned(),
-        Operation::UpdateUser { fields, .. } => changed(fields, situation),
+        Operation::UpdateUser { .. } => match changed_at {
+            ChangedAt::Target(_) => "changed in the target".to_owned(),
+            ChangedAt::Source => "changed in Keycloak".to_owned(),
+            ChangedAt::Unknown => "differs from Keycloak".to_owned(),
+        },
+        Operation::RenameUser { .. } if drifted => "changed in the target".to_owned(),
         Operation::RenameUser { to, .. } => renamed(to, situation).to_owned(),
+        Operation::ActivateUser { .. } if drifted => "enabled in Keycloak; deactivated in the target".to_owned(),
         Operation::ActivateUser { .. } => "enabled in Keycloak".to_owned(),
+        Operation::DeactivateUser { .. } if drifted => format!("{}; activated in the target", deactivated(situation)),
         Operation::DeactivateUser { .. } => deactivated(situation),
         Operation::DeleteUser { .. } | Operation::AnonymizeUser { .. } => left.unwrap_or("no longer wanted").to_owned(),
-        Operation::AddMember { group, .. } if given(group) => {
+        Operation::AddMember { group, .. } if drifted => {
             format!("{}; removed in the target", sources(present, situation, group))
         }
         Operation::AddMember { group, .. } => sources(present, situation, group),
         Operation::RemoveMember { group, group_name, .. } => match left {
             Some(why) => why.to_owned(),
             None if given(group) => lost(present, situation, group, group_name),
+            None if drifted => "not a member in Keycloak; added in the target".to_owned(),
             None => "not a member in Keycloak".to_owned(),
         },
         Operation::CreateGroup { .. } | Operation::RenameGroup { .. } | Operation::DeleteGroup { .. } => {
@@ -152,29 +162,11 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
     }
 }
 
-/// Returns whether fields differ because of a change in Keycloak or at the target.
-fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
-    let Some(link) = situation.link else { return "differs from Keycloak".to_owned() };
-    let written = &link.written;
-    // If the desired value is the last written one, the target has changed.
-    let drifted = |wanted: &Option<String>, wrote: &Option<String>| wanted.is_some() && wanted == wrote;
-    let names = drifted(&fields.display_name, &written.display_name);
-    let emails = drifted(&fields.email, &written.email);
-    let attributes = fields.attributes.iter().any(|(name, wanted)| written.attributes.get(name) == Some(wanted));
-    if names || emails || attributes {
-        "changed in the target".to_owned()
-    } else if link.adopted && written.display_name.is_none() && written.email.is_none() {
-        "differs from Keycloak".to_owned()
-    } else {
-        "changed in Keycloak".to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        model::{Account, GroupId, GroupMapping, ManagedGroup, RoleName, UserRoles},
+        model::{Account, GroupId, GroupMapping, ManagedGroup, RoleName, UserFields, UserRoles},
         plan::{
             GroupTable, NameHolder, Presence, fixtures,
             fixtures::{OwnedSituation, account, source_group, user},

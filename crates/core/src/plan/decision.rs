@@ -8,8 +8,8 @@ use super::{GroupTable, matching::Found};
 use crate::{
     capabilities::Capabilities,
     model::{
-        Account, AccountRules, ApprovalKind, ConnectorName, GroupId, GroupRules, LeaverRules, Link, MatchedBy,
-        Operation, Pair, TargetGroupId, UserId, UserState,
+        Account, AccountRules, ApprovalKind, ConnectorName, Drift, DriftRule, GroupId, GroupRules, LeaverRules, Link,
+        MatchedBy, Operation, Pair, TargetGroupId, UserId, UserState,
     },
     policy::Verdict,
 };
@@ -145,6 +145,8 @@ pub struct Situation<'a> {
     pub own_login: &'a str,
     /// What is known about the user's federation provider.
     pub provider: &'a ProviderAnswer,
+    /// What happens to drift.
+    pub drift: DriftRule,
 }
 
 impl<'a> Situation<'a> {
@@ -196,6 +198,15 @@ pub enum Then {
     Adopt(Account, MatchedBy),
 }
 
+/// Drift that a plan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drifted {
+    /// The drift.
+    pub drift: Drift,
+    /// The operation that undoes it; `None`: it stays.
+    pub mended_by: Option<Operation>,
+}
+
 /// The plan for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
@@ -213,6 +224,11 @@ pub struct Planned {
     pub groups_unread: bool,
     /// Whether the user's federation provider has to be asked, because something would be removed.
     pub asks_provider: bool,
+    /// What was changed in the target.
+    pub drift: Vec<Drifted>,
+    /// Memberships that usersync granted, that the target does not have, and that are not wanted any more; only where drift
+    /// stays, as otherwise nothing depends on them.
+    pub ended: Vec<TargetGroupId>,
     /// The decision about the login once all of this is done: a conflict, or a user to wait for.
     pub afterwards: Option<Box<Decision>>,
     /// Findings to report.

@@ -11,8 +11,8 @@ use super::{Decision, Found, GroupTable, NameHolder, Planned, Presence, Provider
 use crate::{
     capabilities::{Capabilities, CaseRule},
     model::{
-        Account, AccountRules, AttributeRules, GroupRules, GroupState, LeaverRules, Link, MatchRules, Matching, Pair,
-        Scope, UserOrganizations, UserRoles, UserState,
+        Account, AccountRules, AttributeRules, DriftRule, GroupRules, GroupState, LeaverRules, Link, MatchRules,
+        Matching, Pair, Scope, UserOrganizations, UserRoles, UserState,
     },
     policy,
 };
@@ -99,6 +99,7 @@ pub(crate) struct OwnedSituation {
     pub(crate) wanted_by_other: bool,
     pub(crate) in_ring: bool,
     pub(crate) provider: ProviderAnswer,
+    pub(crate) drift: DriftRule,
 }
 
 impl OwnedSituation {
@@ -123,6 +124,7 @@ impl OwnedSituation {
             wanted_by_other: false,
             in_ring: false,
             provider: ProviderAnswer::NotAsked,
+            drift: DriftRule::Mend,
         }
     }
 
@@ -162,6 +164,7 @@ impl OwnedSituation {
             in_ring: self.in_ring,
             own_login: "usersync",
             provider: &self.provider,
+            drift: self.drift,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod cause;
 mod decision;
+mod drift;
 mod groups;
 mod leaver;
 mod matching;
@@ -12,8 +13,9 @@ mod user;
 
 pub use cause::cause;
 pub use decision::{
-    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
+    Decision, Drifted, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
 };
+pub use drift::{ChangedAt, account_deleted, changed_at};
 pub use groups::{GroupTable, Resolved};
 pub use leaver::{has_left, leaver_action, leaving_since};
 pub use matching::{Candidate, Found, Owner, is_candidate, matched_account, searches_before_login};

@@ -22,12 +22,13 @@ use super::{
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AccountRules, AccountTemplates, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup,
-        Operation, Pair, TargetGroupId, UserOrganizations, UserRoles, UserState,
+        Account, AccountRules, AccountTemplates, AttributeRules, DriftRule, GroupMapping, GroupState, Limited, Link,
+        ManagedGroup, Operation, Pair, TargetGroupId, UserOrganizations, UserRoles, UserState,
     },
     policy,
 };
 
+mod drift;
 mod group_rules;
 mod leavers;
 mod linked;
@@ -137,6 +138,7 @@ impl Case {
             in_ring: false,
             own_login: "usersync",
             provider: &ProviderAnswer::NotAsked,
+            drift: DriftRule::Mend,
         })
     }
 
@@ -371,6 +373,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         in_ring: false,
         own_login: "usersync",
         provider: &ProviderAnswer::NotAsked,
+        drift: DriftRule::Mend,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     planned
@@ -480,6 +483,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             in_ring: false,
             own_login: "usersync",
             provider: &ProviderAnswer::NotAsked,
+            drift: DriftRule::Mend,
         });
         let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
         assert_eq!(planned.operations, []);
@@ -556,6 +560,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
         in_ring: false,
         own_login: "usersync",
         provider: &ProviderAnswer::NotAsked,
+        drift: DriftRule::Mend,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     let verbs: Vec<&str> = planned.operations.iter().map(Operation::verb).collect();
@@ -601,6 +606,7 @@ fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Acc
         in_ring: false,
         own_login: "usersync",
         provider: &ProviderAnswer::NotAsked,
+        drift: DriftRule::Mend,
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     planned

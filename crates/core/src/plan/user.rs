@@ -6,8 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     decision::{
-        Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
+        Decision, Drifted, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation,
+        Then,
     },
+    drift::{account_deleted, leaves_login, reports, separate},
     leaver::{decide_leaver, has_left, leaving},
     matching::{decide_adoption, decide_found, not_matched_by_login, search_fault},
 };
@@ -69,9 +71,22 @@ pub fn login_after_adoption(
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match (situation.link, situation.account) {
         (None, _) => decide_unlinked(situation),
-        (Some(_), None) if situation.account_gone => Decision::DropLink,
+        (Some(_), None) if situation.account_gone => decide_gone(situation),
         (Some(_), None) => Decision::Missing,
-        (Some(link), Some(account)) => decide_linked(situation, link, account),
+        (Some(link), Some(account)) => match decide_linked(situation, link, account) {
+            Decision::Plan(planned) => Decision::Plan(separate(situation, planned)),
+            other => other,
+        },
+    }
+}
+
+/// Decides about an account that is confirmed to be gone: a new one is created, unless drift stays as it is.
+fn decide_gone(situation: &Situation<'_>) -> Decision {
+    match account_deleted(situation).filter(|_| reports(situation)) {
+        Some(drift) => {
+            Decision::Plan(Planned { drift: vec![Drifted { drift, mended_by: None }], ..Planned::default() })
+        }
+        None => Decision::DropLink,
     }
 }
 
@@ -323,6 +338,10 @@ pub(super) enum Rename {
 
 pub(super) fn rename(situation: &Situation<'_>, account: &Account, login: Option<&str>) -> Rename {
     let Some(login) = login.filter(|login| *login != account.name) else { return Rename::None };
+    if leaves_login(situation, login) {
+        // Removed from the plan again, as drift that stays. Nothing has to be free for it.
+        return Rename::To(login.to_owned());
+    }
     if !situation.capabilities.rename {
         return Rename::Unsupported(format!(
             "{}: the target cannot rename it to {login}; rename it there manually",
@@ -455,6 +474,12 @@ fn plan_memberships(
             account: account.id.clone(),
             name: account.name.clone(),
         });
+    }
+    if reports(situation) {
+        let ended = |group: &&TargetGroupId| {
+            !present.contains(group) && !resolved.wanted.contains(*group) && !resolved.keep.contains(*group)
+        };
+        planned.ended = link.given.iter().filter(ended).cloned().collect();
     }
     let leaves = present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group));
     let doubtful = plan_removals(situation, link, account, leaves, planned);

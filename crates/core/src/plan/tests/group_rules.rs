@@ -167,6 +167,7 @@ fn converged(
             in_ring: false,
             own_login: "usersync",
             provider: &ProviderAnswer::NotAsked,
+            drift: DriftRule::Mend,
         });
         let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
         assert_eq!(planned.missing_groups, [] as [GroupId; 0], "all groups are reconciled");
