@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usersync::{
     model::{
-        Account, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId, UserOrganizations,
-        UserRoles, UserState,
+        Account, DriftRule, GroupMapping, GroupState, Link, ManagedGroup, Pair, Policy, TargetGroupId,
+        UserOrganizations, UserRoles, UserState,
     },
     plan::{Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, decide},
     policy,

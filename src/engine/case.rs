@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     additions::Part,
+    drift::FoundDrift,
     error::WorkError,
     ledger::{Fate, Ledger},
     membership::Reading,
@@ -62,6 +63,8 @@ pub struct Worked {
     pub later: bool,
     /// The planned operations, each with its fate.
     pub ledger: Ledger,
+    /// What was changed in the target.
+    pub drift: FoundDrift,
     /// The answer of the last read of a linked account that is missing, was missing, or is not listed.
     pub account_by_id: ById,
     /// What lists of the target lack, although the account, read alone, has it; `None`: nothing.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{
     case::{Case, RunRules, Unfinished, Worked, fingerprint},
+    drift::{deleted_group_stays, group_deleted, is_left_deleted},
     error::WorkError,
     ledger::Fate,
     ports::Engine,
@@ -260,16 +261,21 @@ impl Case<'_> {
             }
         }
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
-        let Some(found) = self.port.target.group_named(&name).await? else {
-            // It was deleted outside usersync.
-            let ended = self.make(group, name, table.mapping(&group.id).cloned()).await?;
-            self.raise_other_sources(&group.id, target).await?;
-            return Ok(ended);
-        };
-        // It was deleted and created again, perhaps for another group of the same name.
-        if found.id != *target && self.port.target.first_members(target).await?.is_none() {
-            self.adopt_group(group, found, table.mapping(&group.id).cloned()).await?;
-            return Ok(true);
+        match self.port.target.group_named(&name).await? {
+            // It was deleted outside usersync, or renamed, which stays where drift stays.
+            None if !self.leaves_drift() || self.port.target.first_members(target).await?.is_none() => {
+                return self.make_again(group, target, name, table).await;
+            }
+            // It was deleted and created again, perhaps for another group of the same name.
+            Some(found) if found.id != *target && self.port.target.first_members(target).await?.is_none() => {
+                if table.managed(&found.id).is_none() {
+                    let adopt = Action::adopt_group(group, &found);
+                    self.worked.drift.note(&name, group_deleted(), Some(adopt));
+                }
+                self.adopt_group(group, found, table.mapping(&group.id).cloned()).await?;
+                return Ok(true);
+            }
+            _ => {}
         }
         if let Some(GroupMapping::Managed { name: mapped, .. }) = table.mapping(&group.id)
             && *mapped != group.name
@@ -294,6 +300,28 @@ impl Case<'_> {
         let differ = differ.cloned().map(Subject::User).collect();
         self.raise(differ, Priority::FanOut).await?;
         Ok(true)
+    }
+
+    /// Creates a managed group again that was deleted in the target, or leaves that so where drift stays.
+    async fn make_again(
+        &mut self,
+        group: &GroupState,
+        target: &TargetGroupId,
+        name: String,
+        table: &GroupTable,
+    ) -> Result<bool, WorkError> {
+        let former = table.mapping(&group.id).cloned();
+        let ended = if self.leaves_drift() {
+            self.worked.drift.note(&name, group_deleted(), None);
+            self.unmap(group, deleted_group_stays(&self.claim.pair.target), former).await?;
+            true
+        } else {
+            let create = Operation::CreateGroup { name: name.clone() };
+            self.worked.drift.note(&name, group_deleted(), Some(create.into()));
+            self.make(group, name, former).await?
+        };
+        self.raise_other_sources(&group.id, target).await?;
+        Ok(ended)
     }
 
     /// Raises the tasks of the other groups that still feed a deleted group, so that their members join the new one.
@@ -354,6 +382,11 @@ impl Case<'_> {
         }
         if let Some(found) = self.port.target.group_named(&name).await? {
             self.adopt_group(group, found, former).await?;
+            return Ok(true);
+        }
+        if self.leaves_drift() && is_left_deleted(group, former.as_ref(), &self.claim.pair.target) {
+            self.worked.drift.note(&name, group_deleted(), None);
+            self.unmap(group, deleted_group_stays(&self.claim.pair.target), former).await?;
             return Ok(true);
         }
         if self.rename_with_source(group, &name, former.as_ref()).await? {

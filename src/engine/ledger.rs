@@ -100,6 +100,11 @@ impl Ledger {
         self.entries.values().map(|entry| (&entry.action, entry.fate))
     }
 
+    /// Returns the fate of an operation; `None`: it was not planned.
+    pub(super) fn fate(&self, action: &Action) -> Option<Fate> {
+        self.entries.get(&key(action, self.of_group)).map(|entry| entry.fate)
+    }
+
     /// Returns the number of operations by fate.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();

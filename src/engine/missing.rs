@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{case::Case, error::WorkError, ledger::Fate, user::Round};
 use crate::{
-    model::{Action, LeaverAction, Limited, Link, Linking, NewApprovalItem},
+    model::{Action, LeaverAction, Limited, Link, NewApprovalItem},
     plan::{self, Presence},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
@@ -79,7 +79,7 @@ impl Case<'_> {
     /// Drops the link of an account that is gone. Returns `false` if the link is kept: limit reached, or rejected.
     pub(super) async fn drop_link(&mut self) -> Result<bool, WorkError> {
         let Some(link) = self.link.clone() else { return Ok(true) };
-        let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
+        let action = Action::drop_link(&link);
         self.worked.ledger.plan(action.clone(), &self.fingerprint);
         let item = NewApprovalItem::dropped_link(&link);
         let approved_by = self.approval(&item);

@@ -4,6 +4,7 @@
 use super::{
     approval_keys::removals_from,
     case::{Case, fingerprint},
+    drift::unmanaged_member,
     error::WorkError,
     send::Sent,
 };
@@ -130,6 +131,9 @@ impl Case<'_> {
 
     async fn remove_member(&mut self, group: &ManagedGroup, account: &Account) -> Result<(), WorkError> {
         let remove = plan::removal(group, account);
+        if let Some(drift) = unmanaged_member(group) {
+            self.worked.drift.note(&account.name, drift, Some(remove.clone().into()));
+        }
         let sent = if group.adopted && !group.removals_approved {
             self.worked.ledger.plan(remove.clone().into(), &self.fingerprint);
             self.send_if_approved(ApprovalKind::AdoptedGroup, &remove, Some(account)).await?

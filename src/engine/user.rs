@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         Account, AccountId, Action, AdoptRule, ById, Link, MatchedBy, NewApprovalItem, Operation, Priority, Subject,
-        Unsupported, UserId, UserState, Written,
+        TargetGroupId, Unsupported, UserId, UserState, Written,
     },
     plan::{
         self, Decision, Found, Hold, NameHolder, OwnerStanding, Planned, Presence, ProviderAnswer, Situation, Then,
@@ -185,8 +185,10 @@ impl Case<'_> {
             };
             let decision = plan::decide(&situation);
             let leaving_since = plan::leaving_since(&situation, &decision);
+            let deleted = matches!(decision, Decision::DropLink).then(|| plan::account_deleted(&situation)).flatten();
             self.note_leaving(leaving_since);
             self.plan(&decision, &view.presence);
+            self.note_drift(&decision, deleted);
             // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.observation(id).await?;
@@ -614,6 +616,7 @@ impl Case<'_> {
         }
         let undecided = view.presence.undecided().is_some() || !planned.findings.unconfirmed.is_empty();
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
+        self.forget_ended(&planned.ended);
         if planned.missing_groups.is_empty() {
             self.step.due_again = leaves_at;
             if !undecided && planned.holds.is_empty() {
@@ -629,6 +632,15 @@ impl Case<'_> {
         let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
         self.wait_for(&groups, false).await?;
         Ok(Round::Released)
+    }
+
+    /// Forgets that usersync granted memberships that ended on both sides, so that they are granted again once they are
+    /// wanted.
+    fn forget_ended(&mut self, ended: &[TargetGroupId]) {
+        if let Some(link) = self.link.as_mut().filter(|_| !ended.is_empty()) {
+            link.given.retain(|group| !ended.contains(group));
+            self.keep_link();
+        }
     }
 
     /// Does what was approved of these operations, and holds the others. `None`: nothing was done.

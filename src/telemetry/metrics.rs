@@ -17,7 +17,7 @@ use prometheus_client::{
 
 use super::Conditions;
 use crate::{
-    model::{ConnectorName, ErrorClass, Pair, RunOutcome, TargetName},
+    model::{ConnectorName, DriftKind, ErrorClass, Handling, Pair, RunOutcome, TargetName},
     store::{PairCounts, PairState},
 };
 
@@ -92,6 +92,7 @@ pub struct Metrics {
     refused_sign_ins: Family<PeerLabels, Counter>,
     runs: Family<RunLabels, Counter>,
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
+    drift: Family<DriftLabels, Counter>,
     conditions: Conditions,
     condition: Family<ConditionLabels, Seconds>,
     alerts: Family<AlertResultLabels, Counter>,
@@ -171,6 +172,14 @@ struct TaskLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DriftLabels {
+    connector: String,
+    target: String,
+    kind: &'static str,
+    handling: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RunLabels {
     connector: String,
     target: String,
@@ -221,6 +230,7 @@ impl Metrics {
             call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
             refused_sign_ins: Family::default(),
             runs: Family::default(),
+            drift: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
             conditions: Conditions::default(),
             condition: Family::default(),
@@ -323,6 +333,11 @@ impl Metrics {
 
     fn register_of_runs(&self, registry: &mut Registry) {
         registry.register("runs", "Full reconciles that ended", self.runs.clone());
+        registry.register(
+            "drift",
+            "Changes in targets that full reconciles found and usersync did not make",
+            self.drift.clone(),
+        );
         registry.register_with_unit(
             "run_duration",
             "How long full reconciles took",
@@ -480,6 +495,13 @@ impl Metrics {
         let PairLabels { connector, target } = pair_labels(pair);
         self.runs.get_or_create(&RunLabels { connector, target, outcome }).inc();
         self.run_duration.get_or_create(&pair_labels(pair)).observe(took.as_secs_f64());
+    }
+
+    /// Counts changes in a target of one kind that a full reconcile found, with what became of them.
+    pub fn drifted(&self, pair: &Pair, kind: DriftKind, handling: Handling, number: u64) {
+        let PairLabels { connector, target } = pair_labels(pair);
+        let labels = DriftLabels { connector, target, kind: kind.key(), handling: handling.key() };
+        self.drift.get_or_create(&labels).inc_by(number);
     }
 
     /// Returns the conditions that are reported with the metrics.

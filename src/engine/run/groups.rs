@@ -14,13 +14,14 @@ use crate::{
     engine::{
         approval_keys::approval_item,
         case::{RunRules, fingerprint},
+        drift::{deleted_group_stays, group_deleted, is_left_deleted},
         error::WorkError,
         group::{Intended, adoption_rejected, adoption_waits, intend, keeps_name, wanted_rename},
         user::Walked,
     },
     model::{
-        Action, AdoptRule, ApprovalKind, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, Limited,
-        ManagedGroup, NewApprovalItem, ObjectKind, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, DriftRule, GrantedTo, GroupId, GroupMapping, GroupRules, GroupState, Handling,
+        Limited, ManagedGroup, NewApprovalItem, ObjectKind, ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::{self, GroupTable},
     policy,
@@ -379,6 +380,11 @@ impl Run<'_> {
                 self.model_unmapped(table, group, adoption_waits(&found.name));
                 return Ok(());
             }
+            None if self.leaves_drift() && is_left_deleted(group, table.mapping(&group.id), &self.pair.target) => {
+                self.report.drift.add(&subject, &name, group_deleted(), Handling::Reported);
+                self.model_unmapped(table, group, deleted_group_stays(&self.pair.target));
+                return Ok(());
+            }
             None if self.model_rename(table, target, group, &name).await? => return Ok(()),
             None if let Some(why) = policy::not_created(&name, &group.path, &self.connector.policy.groups) => {
                 if matches!(table.mapping(&group.id), Some(GroupMapping::Managed { .. })) {
@@ -441,10 +447,26 @@ impl Run<'_> {
 
     /// Returns why a managed group is not created again; `None`: one of its groups in Keycloak is to be created.
     fn not_created(&self, group: &ManagedGroup) -> Option<String> {
+        if self.leaves_drift() {
+            return Some(deleted_group_stays(&self.pair.target));
+        }
         let ours = group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector);
         let path = |id: &GroupId| self.paths.get(id).map_or("", String::as_str);
         let reasons = ours.map(|(_, id)| policy::not_created(&group.name, path(id), &self.connector.policy.groups));
         reasons.collect::<Option<Vec<_>>>()?.pop()
+    }
+
+    /// Returns whether drift stays as it is.
+    fn leaves_drift(&self) -> bool {
+        self.connector.policy.drift_in(&self.pair.target) == DriftRule::Report
+    }
+
+    /// Reports in a dry run that a managed group was deleted.
+    fn report_deleted(&mut self, group: &ManagedGroup) {
+        let mut sources = group.sources.iter().filter(|(connector, _)| *connector == self.pair.connector);
+        let Some((_, source)) = sources.next() else { return };
+        let handling = if self.leaves_drift() { Handling::Reported } else { Handling::Open };
+        self.report.drift.add(&Subject::Group(source.clone()), &group.name, group_deleted(), handling);
     }
 
     /// Models a managed group that was deleted outside usersync and is not created again.
@@ -481,6 +503,9 @@ impl Run<'_> {
         let (mut sources, mut later) = (Vec::<Subject>::new(), Vec::<Subject>::new());
         let absent: Vec<ManagedGroup> = absent.iter().filter_map(|group| table.managed(group).cloned()).collect();
         for group in absent {
+            if self.options.mode == RunMode::DryRun {
+                self.report_deleted(&group);
+            }
             if self.options.mode == RunMode::DryRun
                 && let Some(why) = self.not_created(&group)
             {

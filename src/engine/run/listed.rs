@@ -38,12 +38,12 @@ enum Read<T> {
 
 impl<T> Listed<T> {
     /// Creates an empty list that keeps its first `keep` entries.
-    pub(super) fn keeping(keep: usize) -> Self {
+    pub(in crate::engine) fn keeping(keep: usize) -> Self {
         Self { total: 0, first: Vec::new(), keep, seen: HashSet::new() }
     }
 
     /// Adds an entry, which is created only if it is kept.
-    pub(super) fn push_with(&mut self, entry: impl FnOnce() -> T) {
+    pub(in crate::engine) fn push_with(&mut self, entry: impl FnOnce() -> T) {
         self.total += 1;
         if self.first.len() < self.keep {
             self.first.push(entry());
@@ -61,12 +61,12 @@ impl<T> Listed<T> {
     }
 
     /// Returns the kept entries for modification.
-    pub(super) fn kept_mut(&mut self) -> &mut [T] {
+    pub(in crate::engine) fn kept_mut(&mut self) -> &mut [T] {
         &mut self.first
     }
 
     /// Drops all entries but the first `keep`.
-    pub(super) fn truncate(&mut self, keep: usize) {
+    pub(in crate::engine) fn truncate(&mut self, keep: usize) {
         self.first.truncate(keep);
     }
 }

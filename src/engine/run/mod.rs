@@ -242,6 +242,11 @@ impl Engine {
         };
         report.nothing_done = report.why_nothing(options.mode, &ended);
         self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+        if options.mode == RunMode::Apply {
+            let counts = report.drift.counts.iter();
+            let counts = counts.flat_map(|(kind, by)| by.iter().map(|(handling, number)| (*kind, *handling, *number)));
+            counts.for_each(|(kind, handling, number)| self.metrics.drifted(pair, kind, handling, number));
+        }
         self.note_run(pair, outcome.as_ref().err());
         match &outcome {
             Ok(()) => tracing::info!(

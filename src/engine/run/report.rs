@@ -12,6 +12,7 @@ use super::{
 use crate::{
     engine::{
         case::Worked,
+        drift::DriftReport,
         ledger::{Fate, Tally},
         unlisted::UnlistedLogins,
     },
@@ -118,6 +119,9 @@ pub struct Report {
     /// Memberships that stay because their group is protected or gives access to the product: number by reason.
     #[serde(default)]
     pub kept: BTreeMap<String, usize>,
+    /// Changes in the target that did not come from usersync.
+    #[serde(default)]
+    pub drift: DriftReport,
     /// Operations that were planned again although they were done last time.
     pub repeated: Listed<String>,
     /// What else was changed at the target because it stood in the way of an operation.
@@ -155,6 +159,7 @@ impl Report {
             unsupported: Listed::keeping(keep),
             conflicts: Listed::keeping(keep),
             unconfirmed: Listed::keeping(keep),
+            drift: DriftReport::keeping(keep),
             repeated: Listed::keeping(keep),
             also_done: Listed::keeping(keep),
             errors: Listed::keeping(keep),
@@ -235,6 +240,7 @@ impl Report {
             self.evidence.target.by_id(ObjectKind::Accounts).add(worked.account_by_id);
         }
         worked.found_alone.into_iter().for_each(|found| self.unlisted.add(found));
+        self.drift.extend(subject, worked.drift, &worked.ledger);
         let (tally, later) = (worked.ledger.tally(), worked.later);
         self.tally.merge(tally);
         if subject.as_user().is_none() {
@@ -268,6 +274,7 @@ impl Report {
     /// their order.
     pub(super) fn sort(&mut self) {
         self.waiting.kept_mut().sort_by(|a, b| (a.why, &a.what).cmp(&(b.why, &b.what)));
+        self.drift.sort();
         self.texts().into_iter().for_each(|list| list.kept_mut().sort());
     }
 
@@ -314,6 +321,7 @@ impl Report {
     fn stored_with(&self, keep: usize) -> serde_json::Value {
         let mut kept = self.clone();
         kept.texts().into_iter().for_each(|list| list.truncate(keep));
+        kept.drift.truncate(keep);
         kept.lines.truncate(keep);
         kept.did.truncate(keep);
         kept.waiting.truncate(keep);

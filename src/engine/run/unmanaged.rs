@@ -15,14 +15,15 @@ use crate::{
     engine::{
         approval_keys::approval_item,
         case::{RunRules, fingerprint},
+        drift::unmanaged_member,
         error::WorkError,
         scope::judged,
         unmanaged::is_removal,
         user::{GroupWork, Walked},
     },
     model::{
-        Account, AccountId, ApprovalKind, GroupId, GroupMapping, GroupState, IdSet, Limited, ManagedGroup, RunMode,
-        Subject, TargetGroupId, UnmanagedMembers, adoption_key,
+        Account, AccountId, ApprovalKind, GroupId, GroupMapping, GroupState, Handling, IdSet, Limited, ManagedGroup,
+        RunMode, Subject, TargetGroupId, UnmanagedMembers, adoption_key,
     },
     plan::{self, GroupTable, Presence},
     policy::{self, Verdict},
@@ -76,6 +77,7 @@ impl Run<'_> {
                 None => target.groups_incomplete.get(&managed.name).cloned(),
             };
             if let Some(why) = why {
+                self.note_added(managed, own.source, &accounts, Handling::Reported);
                 self.keep_members(managed, &why, &accounts);
             } else {
                 let found = removals.0.entry(own.source.id.clone()).or_default();
@@ -199,6 +201,15 @@ impl Run<'_> {
         self.report.kept.insert(line, names.len());
     }
 
+    /// Reports unmanaged members as drift.
+    fn note_added(&mut self, group: &ManagedGroup, source: &GroupState, accounts: &[Account], handling: Handling) {
+        let Some(drift) = unmanaged_member(group) else { return };
+        for account in accounts {
+            let subject = Subject::Group(source.id.clone());
+            self.report.drift.add(&subject, &account.name, drift.clone(), handling);
+        }
+    }
+
     /// Plans the removals of unmanaged members from one group.
     fn plan_removals_from(
         &mut self,
@@ -213,10 +224,14 @@ impl Run<'_> {
         let mut staying: BTreeMap<String, Vec<Account>> = BTreeMap::new();
         for account in accounts {
             if let Some(why) = plan::why_member_stays(&account, &self.info.signed_in_as) {
+                self.note_added(group, source, std::slice::from_ref(&account), Handling::Reported);
                 staying.entry(why.to_owned()).or_default().push(account);
                 continue;
             }
             let remove = plan::removal(group, &account);
+            if self.options.mode == RunMode::DryRun {
+                self.note_added(group, source, std::slice::from_ref(&account), Handling::Open);
+            }
             found.accounts.push(account.id);
             if target.is_rejected(&subject, &approval_item(kind, &subject, &remove)) {
                 self.report.rejected += 1;

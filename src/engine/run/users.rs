@@ -18,8 +18,8 @@ use crate::{
         user::{View, Walked, adoption},
     },
     model::{
-        Account, AccountId, AccountRules, Action, AdoptRule, ApprovalKind, IdMap, Link, Linking, MatchedBy,
-        ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
+        Account, AccountId, AccountRules, Action, AdoptRule, ApprovalKind, DriftKind, Handling, IdMap, Link, Linking,
+        MatchedBy, ObservationSeq, Operation, Pair, Policy, RunMode, Scope, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, ProviderAnswer, Situation, Then},
     policy::{self, Verdict},
@@ -215,6 +215,10 @@ impl Run<'_> {
         if let (Some(why), Some(user)) = (presence.undecided(), presence.user()) {
             self.undecided.add(why, &user.username);
         }
+        let drift = planned.drift;
+        if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
+            report.drift.extend_planned(subject, &link.name, drift.clone(), Handling::Open);
+        }
         report.unsupported.extend_once(planned.findings.unsupported);
         report.unconfirmed.extend_once(planned.findings.unconfirmed);
         if let (Some(when), Some(link), Some(_)) = (planned.findings.left, link, planned.leaves_at) {
@@ -247,9 +251,19 @@ impl Run<'_> {
         if nothing && (unnoted || forgotten || decided.outdated && conclusive && apply) {
             return WalkDecision::ReadAgain(Vec::new());
         }
+        // A list of members may lack some, so that a membership counts as removed only if the account lacks it.
+        let uncertain = drift.iter().any(|one| one.drift.kind == DriftKind::MemberRemoved) || !planned.ended.is_empty();
+        if nothing && uncertain && apply {
+            return WalkDecision::ReadAgain(Vec::new());
+        }
         if nothing {
+            let drifted = !drift.is_empty();
+            if let (true, Some(link)) = (apply, link) {
+                let otherwise = if decided.rejected > 0 { Handling::Held } else { Handling::Open };
+                report.drift.extend_planned(subject, &link.name, drift, otherwise);
+            }
             let in_scope = matches!(presence, Presence::Present(_, Verdict::In));
-            let quiet = !reported && !protected && decided.rejected == 0;
+            let quiet = !reported && !protected && !drifted && decided.rejected == 0;
             report.unchanged += usize::from(in_scope && quiet);
             return WalkDecision::InSync;
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AccountId, GroupState, MatchedBy, Operation, TargetGroup, TargetGroupId, UserState};
+use super::{Account, AccountId, GroupState, Link, MatchedBy, Operation, TargetGroup, TargetGroupId, UserState};
 
 /// One side of a link: a user at the source, or an account at a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,11 @@ impl Action {
     /// Returns the action that moves a deleted user's link to this user.
     pub fn relink(user: &UserState, account: Option<&Account>) -> Self {
         Self::Link(Linking::RelinkUser { user: Party::user(user), account: account.map(Party::account) })
+    }
+
+    /// Returns the action that drops the link of an account that is gone.
+    pub fn drop_link(link: &Link) -> Self {
+        Self::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() })
     }
 
     /// Returns the action that manages this group for the source group.

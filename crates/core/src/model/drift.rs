@@ -37,15 +37,13 @@ pub enum DriftKind {
     MemberRemoved,
     /// A membership of a managed group was added.
     MemberAdded,
-    /// A managed group was deleted.
+    /// A managed group was deleted, or renamed where its name identifies it.
     GroupDeleted,
-    /// A managed group was renamed.
-    GroupRenamed,
 }
 
 impl DriftKind {
     /// Returns all kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::DisplayName,
         Self::Email,
         Self::Attribute,
@@ -56,7 +54,6 @@ impl DriftKind {
         Self::MemberRemoved,
         Self::MemberAdded,
         Self::GroupDeleted,
-        Self::GroupRenamed,
     ];
 
     /// Returns the name in JSON and metrics.
@@ -72,7 +69,6 @@ impl DriftKind {
             Self::MemberRemoved => "member_removed",
             Self::MemberAdded => "member_added",
             Self::GroupDeleted => "group_deleted",
-            Self::GroupRenamed => "group_renamed",
         }
     }
 
@@ -89,7 +85,6 @@ impl DriftKind {
             Self::MemberRemoved => "membership removed",
             Self::MemberAdded => "membership added",
             Self::GroupDeleted => "group deleted",
-            Self::GroupRenamed => "group renamed",
         }
     }
 
