@@ -1,6 +1,6 @@
 //! The drift that the work on a subject found, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,9 @@ pub struct DriftReport {
     pub counts: BTreeMap<DriftKind, BTreeMap<Handling, u64>>,
     /// Each change.
     pub found: Listed<DriftLine>,
+    /// Names of groups that were deleted.
+    #[serde(skip)]
+    deleted: BTreeSet<String>,
 }
 
 impl DriftReport {
@@ -83,9 +86,13 @@ impl DriftReport {
     }
 
     pub(super) fn add(&mut self, subject: &Subject, name: &str, drift: Drift, handling: Handling) {
-        // Several source groups may feed a deleted group.
-        let is_known = |line: &DriftLine| line.name == name && line.drift == drift;
-        if drift.kind == DriftKind::GroupDeleted && self.found.iter().any(is_known) {
+        // Several source groups may feed a deleted group, and its members went with it.
+        let is_counted = match drift.kind {
+            DriftKind::GroupDeleted => !self.deleted.insert(name.to_owned()),
+            DriftKind::MemberRemoved => drift.of.as_ref().is_some_and(|group| self.deleted.contains(group)),
+            _ => false,
+        };
+        if is_counted {
             return;
         }
         *self.counts.entry(drift.kind).or_default().entry(handling).or_default() += 1;

@@ -189,6 +189,7 @@ impl Case<'_> {
             self.note_leaving(leaving_since);
             self.plan(&decision, &view.presence);
             self.note_drift(&decision, deleted);
+            self.note_activated(view.account.as_ref());
             // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.observation(id).await?;
@@ -300,13 +301,10 @@ impl Case<'_> {
             (None, _) | (_, None) => {}
             (Some(account), Some(link)) => {
                 let there_again = link.missing_since.is_some();
-                let known = (&link.name, link.deactivated_by_us);
-                if there_again || known != (&account.name, link.deactivated_by_us && !account.active) {
+                if there_again || link.name != account.name {
                     if let Some(link) = self.link.as_mut() {
                         link.missing_since = None;
                         link.name.clone_from(&account.name);
-                        // It was activated outside usersync, so a later deactivation is not by usersync.
-                        link.deactivated_by_us &= !account.active;
                     }
                     self.keep_link();
                 }
@@ -344,6 +342,16 @@ impl Case<'_> {
         let federated = user.federated();
         if let Some(link) = self.link.as_mut().filter(|link| link.federated != federated) {
             link.federated = federated;
+            self.keep_link();
+        }
+    }
+
+    /// Records that an account that usersync had deactivated was activated outside usersync, so that a later deactivation
+    /// is not by usersync.
+    fn note_activated(&mut self, account: Option<&Account>) {
+        let is_active = account.is_some_and(|account| account.active);
+        if let Some(link) = self.link.as_mut().filter(|link| is_active && link.deactivated_by_us) {
+            link.deactivated_by_us = false;
             self.keep_link();
         }
     }

@@ -12,6 +12,7 @@ mod conditions;
 mod counted_groups;
 mod crowd;
 mod defects;
+mod drift;
 mod empty_groups;
 mod evidence;
 mod faults;
