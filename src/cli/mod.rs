@@ -16,6 +16,7 @@ mod contact_now;
 mod dead;
 #[cfg(feature = "demo")]
 mod demo;
+mod drift;
 mod events;
 mod exit;
 mod explain;
@@ -143,6 +144,7 @@ enum Command {
     Link(link::LinkArgs),
     Unlink(unlink::UnlinkArgs),
     Unmatched(unmatched::UnmatchedArgs),
+    Drift(drift::DriftArgs),
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
@@ -233,6 +235,7 @@ impl Command {
             Self::Link(args) => args.run(context).await,
             Self::Unlink(args) => args.run(context).await,
             Self::Unmatched(args) => args.run(context).await,
+            Self::Drift(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,

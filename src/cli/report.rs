@@ -1,5 +1,7 @@
 //! Prints the report of a run.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -7,8 +9,8 @@ use super::{
     words::{bytes, count, sentence, some, thin, took},
 };
 use crate::{
-    engine::{Counts, Line, Listed, Report},
-    model::{Action, ApprovalKind, CallCost, Limited, Linking, Operation, Pair},
+    engine::{Counts, DriftReport, Line, Listed, Report},
+    model::{Action, ApprovalKind, CallCost, DriftKind, Handling, Limited, Linking, Operation, Pair},
 };
 
 /// Verbs in display order, each with the singular and the plural of what is counted.
@@ -194,9 +196,33 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     let kept =
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
     print_finding(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
+    print_drift(out, &report.drift, all);
     print_finding(out, State::No, "repeated", &report.repeated, all);
     print_finding(out, State::Note, "also done", &report.also_done, all);
     print_finding(out, State::No, "failed", &report.errors, all);
+}
+
+/// Prints the counts of drift, and the first entries.
+fn print_drift(out: &Out, drift: &DriftReport, all: bool) {
+    for line in drift_counts(drift) {
+        out.lines(out.noted(State::Note, "drift", &line));
+    }
+    let most = if all { usize::MAX } else { FINDINGS };
+    for line in drift.found.iter().take(most) {
+        out.lines(out.noted(State::Note, "drift", &format!("{}: {} ({})", line.name, line.drift, line.handling.key())));
+    }
+    if let Some(more) = more(drift.total(), drift.found.len().min(most)) {
+        out.lines(out.noted(State::Note, "drift", &format!("and {more} more: usersync drift")));
+    }
+}
+
+/// Describes the counts of drift by kind, such as `display name changed: 12 mended, 1 held`.
+pub(super) fn drift_counts(drift: &DriftReport) -> Vec<String> {
+    let line = |(kind, by): (&DriftKind, &BTreeMap<Handling, u64>)| {
+        let by = by.iter().map(|(handling, number)| format!("{} {}", thin(*number), handling.key()));
+        format!("{}: {}", kind.what(), by.collect::<Vec<_>>().join(", "))
+    };
+    drift.counts.iter().map(line).collect()
 }
 
 fn print_finding(out: &Out, state: State, about: &str, texts: &Listed<String>, all: bool) {

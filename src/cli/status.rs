@@ -14,6 +14,7 @@ pub(super) use self::{alerts::StatusReports, verdict::exit_of};
 use super::{
     Context, app,
     args::PairArgs,
+    drift,
     exit::{Exit, Failure, Outcome},
     hook_refusals,
     out::{Out, State},
@@ -76,6 +77,8 @@ struct PairStatus {
     unsupported: Vec<String>,
     /// Number of users that are not changed, because their account is protected.
     protected: u64,
+    /// Number of changes in the target that did not come from usersync and stay, as the last full reconcile found them.
+    drift: u64,
     /// Users that are not changed, because it is undecided whether they are in scope, by the reason.
     undecided: Vec<Undecided>,
     events: u64,
@@ -158,6 +161,7 @@ async fn pair_status(common: &Common<'_>, pair: &Pair) -> Result<PairStatus, Fai
         conflicts: facts.conflicts,
         unsupported: facts.unsupported,
         protected,
+        drift: facts.drift,
         undecided: facts.undecided,
         events: heard.received + polling.events(),
         last_event: heard.last.max(polling.last_event()),
@@ -179,7 +183,9 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         ..TaskFilter::default()
     };
     let conflicts = TaskFilter { dead: Some(true), class: Some(ErrorClass::Conflict), limit: 0, ..tasks.clone() };
-    let last_run = store.runs(Some(pair), RUNS).await?.into_iter().find(|run| run.mode == RunMode::Apply);
+    let runs = store.runs(Some(pair), RUNS).await?;
+    let drift = drift::reported(&runs);
+    let last_run = runs.into_iter().find(|run| run.mode == RunMode::Apply);
     let (protected, known): (Vec<_>, Vec<_>) =
         store.unsupported(pair).await?.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
     let (undecided, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::UNDECIDED);
@@ -201,6 +207,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         undecided: Undecided::by_reason(undecided),
         held: common.sets.iter().filter(|set| set.pair == *pair).collect(),
         retried,
+        drift,
         last_run,
         polling: match connector {
             Some(connector) => Polling::read(*store, connector).await?,

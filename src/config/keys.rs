@@ -475,6 +475,13 @@ pub(super) const KEYS: &[Key] = &[
          always.",
     ),
     key(
+        "connector.policy.drift",
+        "`mend` or `report`",
+        Value(r#""mend""#),
+        "What happens to changes in a target that did not come from usersync: `mend` writes again what Keycloak says, \
+         `report` leaves them and lists them (`usersync drift`). Whatever it is, access that Keycloak does not grant is revoked.",
+    ),
+    key(
         "connector.policy.same_person_within",
         "duration",
         Value(r#""24h""#),
@@ -814,6 +821,12 @@ pub(super) const KEYS: &[Key] = &[
         "Rules for groups of this target, with the same keys as `[connector.policy.groups]`, all of which they replace; \
          keys that are not set have their defaults, not the connector's values. Such as `{ only = [\"/wiki/**\"], \
          named_by = \"path\" }`, or a section `[connector.policy.targets.TARGET.groups]`.",
+    ),
+    key(
+        "connector.policy.targets.TARGET.drift",
+        "`mend` or `report`",
+        Absent,
+        "The same for this target as `policy.drift`, which applies without it.",
     ),
     key(
         "connector.policy.targets.TARGET.account.login",

@@ -119,7 +119,8 @@ impl DriftReport {
         self.found.kept_mut().sort_by_cached_key(key);
     }
 
-    pub(super) fn truncate(&mut self, keep: usize) {
+    /// Keeps only the first `most` entries of the list.
+    pub(crate) fn keep_first(&mut self, keep: usize) {
         self.found.truncate(keep);
     }
 }

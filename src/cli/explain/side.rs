@@ -497,6 +497,8 @@ fn findings(planned: &Planned) -> Vec<String> {
     words.extend(planned.findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
     words.extend(planned.findings.undecided.iter().map(|why| format!("undecided whether it is in scope: {why}")));
     words.extend(planned.findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
+    let stays = planned.drift.iter().filter(|one| one.mended_by.is_none());
+    words.extend(stays.map(|one| format!("{}; it stays, as the policy has drift = \"report\"", one.drift)));
     words
 }
 

@@ -105,6 +105,8 @@ pub(super) struct Facts<'a> {
     pub held: Vec<&'a Approval>,
     /// Tasks that failed and are retried, as far as they were read.
     pub retried: Vec<TaskRecord>,
+    /// Number of changes in the target that did not come from usersync and stay.
+    pub drift: u64,
     /// The event polling of its connector.
     pub polling: Polling,
     /// The last full reconcile that wrote.
@@ -259,6 +261,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     if facts.protected > 0 {
         let users = count(facts.protected, "user is", "users are");
         let text = format!("{users} not changed, because the account is protected: usersync plan --list");
+        verdict.add(Exit::Done, text);
+    }
+    if facts.drift > 0 {
+        let changes = count(facts.drift, "change", "changes");
+        let text = format!(
+            "{changes} in {target} that did not come from usersync: usersync drift --connector {connector} --target {target}"
+        );
         verdict.add(Exit::Done, text);
     }
     if let (1.., Some(first)) = (facts.counts.leaving, facts.counts.leaves_at) {

@@ -321,7 +321,7 @@ impl Report {
     fn stored_with(&self, keep: usize) -> serde_json::Value {
         let mut kept = self.clone();
         kept.texts().into_iter().for_each(|list| list.truncate(keep));
-        kept.drift.truncate(keep);
+        kept.drift.keep_first(keep);
         kept.lines.truncate(keep);
         kept.did.truncate(keep);
         kept.waiting.truncate(keep);

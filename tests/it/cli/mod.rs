@@ -6,6 +6,7 @@ mod alerts_digest;
 mod alerts_email;
 mod beside_server;
 mod demo;
+mod drift;
 mod evidence;
 mod explained_groups;
 #[cfg(target_os = "linux")]

@@ -29,6 +29,7 @@ fn quiet() -> Facts<'static> {
         undecided: Vec::new(),
         held: Vec::new(),
         retried: Vec::new(),
+        drift: 0,
         polling: Polling::default(),
         last_run: None,
         next_run: Some(at("12:38:00")),
@@ -497,4 +498,12 @@ fn a_failed_full_reconcile_is_one_problem() {
 fn what_ends_by_itself_without_harm_is_not_announced() {
     let limited = condition(About::target(&"jira".into()), ConditionCode::RateLimited, "429");
     assert_eq!(announced(&Facts { conditions: vec![limited], protected: 2, ..quiet() }), Vec::<String>::new());
+}
+
+#[test]
+fn changes_that_stay_in_the_target_are_counted_and_change_no_color() {
+    let verdict = judge(&Facts { drift: 2, ..quiet() });
+    assert_eq!((verdict.standing, verdict.exit, verdict.problems.len()), (Standing::InSync, Exit::Done, 0));
+    let text = "2 changes in jira that did not come from usersync: usersync drift --connector acme --target jira";
+    assert_eq!(verdict.more, [text]);
 }
