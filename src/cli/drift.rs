@@ -77,10 +77,14 @@ impl DriftArgs {
         }
         if context.out.json {
             let most = if self.list.limit == 0 { usize::MAX } else { self.list.limit };
-            all.iter_mut().for_each(|found| found.drift.keep_first(most));
+            for found in &mut all {
+                found.drift.keep_first(most);
+            }
             context.out.document(&serde_json::json!({ "pairs": all }));
         } else {
-            all.iter().for_each(|found| self.print(&context.out, found));
+            for found in &all {
+                self.print(&context.out, found);
+            }
         }
         Ok(Exit::Done)
     }

@@ -24,7 +24,7 @@ type Change = fn(&World);
 
 /// The kinds that `drift = "report"` leaves, but for deleted accounts and groups.
 const CHANGES: [(DriftKind, Change); 5] = [
-    (DriftKind::DisplayName, |w| w.jira().set_display_name("staff1", "Somebody Else")),
+    (DriftKind::DisplayName, |w| w.jira().set_display_name("staff1", "Another Name")),
     (DriftKind::Email, |w| w.jira().set_email("staff1", "else@example.org")),
     (DriftKind::Login, |w| w.jira().rename_account("staff1", "renamed")),
     (DriftKind::Deactivated, |w| w.jira().set_active("staff1", false)),
@@ -137,11 +137,11 @@ async fn an_event_mends_each_change_in_the_target() {
 async fn access_that_keycloak_does_not_grant_is_revoked_although_drift_is_only_reported() {
     let w = world(DriftRule::Report).await;
     // A leaver, although its account was changed.
-    w.jira().set_display_name("staff2", "Somebody Else");
+    w.jira().set_display_name("staff2", "Another Name");
     w.realm().update_user(&w.id("staff2"), UserChange::enabled(false)).await.expect("disabled");
     w.settled().await;
     assert!(!w.account("staff2").active);
-    // Somebody activates the account.
+    // An administrator activates the account.
     w.jira().set_active("staff2", true);
     let report = w.run().await;
     assert_eq!(kinds(&report), [(DriftKind::Activated, Handling::Mended)], "{report:?}");
@@ -258,7 +258,7 @@ async fn a_target_has_its_own_setting() {
     let json = r#"{"first_run": "apply", "drift": "report", "targets": {"jira": {"drift": "mend"}}}"#;
     let w = world_with(policy(|policy| *policy = serde_json::from_str(json).unwrap())).await;
     assert_eq!(Stack::pair().target.as_str(), "jira");
-    w.jira().set_display_name("staff1", "Somebody Else");
+    w.jira().set_display_name("staff1", "Another Name");
     assert_eq!(kinds(&w.run().await), [(DriftKind::DisplayName, Handling::Mended)]);
 }
 
@@ -283,7 +283,7 @@ async fn all_products_mend_or_leave_drift() {
             let account = admin.account_named("staff1").await.unwrap().expect("it exists");
             let staff = admin.group_named("staff").await.unwrap().expect("it exists");
             let (id, name) = (account.id.clone(), account.name.clone());
-            let display_name = Some("Somebody Else".to_owned());
+            let display_name = Some("Another Name".to_owned());
             let changes = [
                 Operation::RemoveMember {
                     group: staff.id,

@@ -19,7 +19,7 @@ async fn with_drift(setting: &str) -> (SimulatedServers, Place) {
 }
 
 fn change(servers: &SimulatedServers) {
-    servers.jira.set_display_name("staff1", "Somebody Else");
+    servers.jira.set_display_name("staff1", "Another Name");
     servers.jira.remove_member("staff", "staff2");
 }
 
@@ -32,7 +32,7 @@ async fn mended_drift_is_listed_and_status_stays_green() {
     place.run(&["plan"]).await.says("display name changed: 1 open").says("staff2: membership removed (staff)");
     place.run(&["sync"]).await.ended(0);
     let listed = place.run(&["drift"]).await;
-    listed.ended(0).says("2 changes that did not come from usersync").says("Somebody Else").says("mended");
+    listed.ended(0).says("2 changes that did not come from usersync").says("Another Name").says("mended");
     let shown = place.run(&["runs", "show", "2"]).await;
     shown.says("display name changed: 1 mended").says("staff2: membership removed (staff): not a member");
     let status = place.run(&["status"]).await;
@@ -50,7 +50,7 @@ async fn drift_that_stays_is_listed_counted_by_status_and_explained() {
     place.run(&["status"]).await.says(status);
     place.run(&["drift", "--limit", "1"]).await.ended(0).says("reported").says("and 1 more");
     let explained = place.run(&["explain", "staff1"]).await;
-    explained.ended(0).says("display name changed: Somebody Else, Keycloak: ").says("drift = \"report\"");
+    explained.ended(0).says("display name changed: Another Name, Keycloak: ").says("drift = \"report\"");
     let (code, document) = place.json(&["drift"]).await;
     assert_valid(&["drift"], &document);
     let pair = &document["pairs"][0];

@@ -11,7 +11,7 @@ use crate::model::{Account, Drift, DriftKind, DriftRule, Link, Operation, UserFi
 pub enum ChangedAt {
     /// At the source, or in the policy.
     Source,
-    /// In the target, behind usersync's back.
+    /// In the target, without usersync.
     Target(Vec<Drift>),
     /// Not known, as usersync never wrote what differs.
     Unknown,
