@@ -32,6 +32,9 @@ pub(super) struct Polling {
     #[serde(flatten)]
     events: PolledEvents,
     problem: Option<PollProblem>,
+    /// The newest event that Keycloak stores, as far as it was read.
+    #[serde(skip)]
+    newest: Option<Timestamp>,
     gap: Option<FoundGap>,
     /// The logs that the realm does not store.
     not_stored: Vec<EventLog>,
@@ -61,11 +64,17 @@ impl Polling {
             polled_at: state.polled_at,
             events,
             problem: state.problem,
+            newest: [state.admin, state.user].into_iter().flatten().filter_map(|log| Some(log.newest?.at)).max(),
             gap: state.gap,
             not_stored: not_stored.collect(),
             has_listener: connector.hook.secret.is_some() || connector.hook.p2.is_some(),
             realm: connector.realm.clone(),
         }
+    }
+
+    /// Returns when the newest event happened that Keycloak stores, also if it causes no work.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.newest.max(self.events.last)
     }
 
     /// Returns when the last event came by polling.
@@ -82,6 +91,21 @@ impl Polling {
     pub fn is_down(&self, now: Timestamp) -> bool {
         let lasts = |problem: &PollProblem| now.duration_since(problem.since) >= LASTING;
         self.every.is_some() && !self.has_listener && self.problem.as_ref().is_some_and(lasts)
+    }
+
+    /// Returns the sentence of `status` about polling that neither succeeds nor fails, while a server runs.
+    pub fn unanswered(&self, now: Timestamp) -> Option<String> {
+        let (every, polled_at) = (self.every?, self.polled_at.filter(|_| self.problem.is_none())?);
+        // An idle realm is polled three times as slowly.
+        let longest = LASTING + SignedDuration::from_secs(every.saturating_mul(3));
+        let waited = now.duration_since(polled_at);
+        (waited > longest).then(|| {
+            format!(
+                "Polling of events has had no answer for {}. Check that Keycloak answers: usersync check; if it does, restart \
+                 the server",
+                span(waited)
+            )
+        })
     }
 
     /// Returns the sentences of `status`. `last_run`: the last full reconcile that wrote.
@@ -260,6 +284,17 @@ mod tests {
             );
         }
         assert_eq!(polling.sentences(Some(&run(61, RunOutcome::Done)), at(70)), [""; 0]);
+    }
+
+    #[test]
+    fn polling_without_an_answer_is_reported_after_some_minutes() {
+        assert_eq!((polling().unanswered(at(315)), Polling::default().unanswered(at(9_999))), (None, None));
+        let text = polling().unanswered(at(720)).unwrap();
+        assert!(text.starts_with("Polling of events has had no answer for 12 min. "), "{text}");
+        let problem = Some(PollProblem { since: at(0), text: "x".into() });
+        assert_eq!(Polling { problem, ..polling() }.unanswered(at(720)), None, "it has its own sentence");
+        assert_eq!(Polling { every: Some(600), ..polling() }.unanswered(at(1_800)), None);
+        assert_eq!(Polling { every: None, ..polling() }.unanswered(at(720)), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `usersync status`: a sentence for each connector on each target, and the latest activity.
 
 mod alerts;
+mod silence;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -9,8 +10,11 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::verdict::{Facts, Standing, Undecided, Verdict, judge};
 pub(super) use self::{alerts::StatusReports, verdict::exit_of};
+use self::{
+    silence::Silence,
+    verdict::{Facts, Standing, Undecided, Verdict, judge},
+};
 use super::{
     Context, app,
     args::PairArgs,
@@ -192,6 +196,12 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     let mut retried = store.tasks(&tasks).await?;
     // A task that waits because of a rate limit has not failed.
     retried.retain(|task| task.error.as_ref().is_some_and(|(class, _)| *class != ErrorClass::Throttled));
+    let polling = match connector {
+        Some(connector) => Polling::read(*store, connector).await?,
+        None => Polling::default(),
+    };
+    let last_event = store.event_counts(&pair.connector).await?.last.max(polling.newest());
+    let silence = Silence::read(*store, &pair.connector, last_event, *now).await?;
     Ok(Facts {
         pair,
         state: store.pair_state(pair).await?,
@@ -209,10 +219,8 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         retried,
         drift,
         last_run,
-        polling: match connector {
-            Some(connector) => Polling::read(*store, connector).await?,
-            None => Polling::default(),
-        },
+        polling,
+        silence: silence.zip(connector).map(|(silence, connector)| silence.sentence(&connector.realm, *now)),
         next_run: connector.and_then(|one| one.schedule.as_ref()).and_then(|schedule| schedule.next_after(*now)),
         now: *now,
     })

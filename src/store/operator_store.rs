@@ -197,6 +197,9 @@ pub trait OperatorStore: StoreReads {
     /// Returns the counts of a connector's pushed events so far.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
 
+    /// Returns in how many of the hours from `from` until `to` events of a connector happened.
+    async fn busy_hours(&self, connector: &ConnectorName, from: Timestamp, to: Timestamp) -> StoreResult<u64>;
+
     /// Returns a connector's events that came by polling.
     async fn polled_events(&self, connector: &ConnectorName) -> StoreResult<PolledEvents>;
 

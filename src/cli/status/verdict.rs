@@ -109,6 +109,8 @@ pub(super) struct Facts<'a> {
     pub drift: u64,
     /// The event polling of its connector.
     pub polling: Polling,
+    /// That no event came for a day, although there should be some, in words.
+    pub silence: Option<String>,
     /// The last full reconcile that wrote.
     pub last_run: Option<RunRecord>,
     pub next_run: Option<Timestamp>,
@@ -281,6 +283,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     let source = About::source(&facts.pair.connector);
     if verdict.standing != Standing::Stopped && facts.conditions.iter().all(|condition| condition.about != source) {
         let is_down = facts.polling.is_down(facts.now);
+        if let Some(text) = facts.polling.unanswered(facts.now).filter(|_| facts.server) {
+            verdict.problem(problem_key(AlertKind::Degraded, "polling"), Exit::Problems, text);
+        }
         for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
             if is_down {
                 verdict.problem(problem_key(AlertKind::Degraded, "polling"), Exit::Problems, text);
@@ -521,6 +526,10 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
             text.trim_end_matches('.')
         );
         return Verdict::new(Standing::Degraded, Exit::Problems, text).about("tasks");
+    }
+    // Without a server, nothing receives events.
+    if let Some(text) = facts.silence.as_ref().filter(|_| facts.server) {
+        return Verdict::new(Standing::Degraded, Exit::Problems, format!("Degraded: {text}")).about("events");
     }
     if counts.due > 0 {
         let oldest =

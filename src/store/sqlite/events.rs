@@ -419,10 +419,50 @@ pub(super) async fn counts(conn: &mut SqliteConnection, connector: &ConnectorNam
     })
 }
 
+/// The hours from ?2 until ?3 in which events of the connector ?1 happened. One search of the index for each hour.
+const BUSY_HOURS: &str = "WITH RECURSIVE hour(at) AS \
+    (SELECT ?2 UNION ALL SELECT at + 3600000 FROM hour WHERE at + 3600000 < ?3) \
+    SELECT count(*) FROM hour WHERE EXISTS (SELECT 1 FROM event WHERE connector = ?1 \
+    AND coalesce(occurred_at, 0) >= hour.at AND coalesce(occurred_at, 0) < hour.at + 3600000)";
+
+/// Returns in how many of the hours from `from` until `to` events of a connector happened.
+pub(super) async fn busy_hours(
+    conn: &mut SqliteConnection,
+    connector: &ConnectorName,
+    from: Timestamp,
+    to: Timestamp,
+) -> StoreResult<u64> {
+    let no: Option<i64> = sqlx::query_scalar("SELECT no FROM connector WHERE name = ?1")
+        .bind(connector.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(no) = no else { return Ok(0) };
+    let query = sqlx::query_scalar(BUSY_HOURS).bind(no).bind(codec::millis(from)).bind(codec::millis(to));
+    let hours: i64 = query.fetch_one(conn).await?;
+    Ok(hours.unsigned_abs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::sqlite::{OpenOptions, SqliteStore};
+
+    #[tokio::test]
+    async fn busy_hours_are_counted_without_reading_all_events() {
+        let store = SqliteStore::open_temporary(OpenOptions::simulation(Timestamp::UNIX_EPOCH)).await.unwrap();
+        let steps: Vec<String> = store
+            .read(|conn| {
+                Box::pin(async move {
+                    let explain = format!("EXPLAIN QUERY PLAN {BUSY_HOURS}");
+                    let query = sqlx::query(sqlx::AssertSqlSafe(explain)).bind(1).bind(0).bind(86_400_000);
+                    Ok(query.fetch_all(conn).await?.iter().map(|row| row.get("detail")).collect())
+                })
+            })
+            .await
+            .unwrap();
+        assert!(steps.iter().any(|step| step.contains("SEARCH event USING COVERING INDEX event_once")), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN event")), "{steps:?}");
+    }
 
     #[tokio::test]
     async fn an_event_is_found_by_its_id_without_reading_the_others() {

@@ -136,6 +136,11 @@ impl OperatorStore for SqliteStore {
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
     }
 
+    async fn busy_hours(&self, connector: &ConnectorName, from: Timestamp, to: Timestamp) -> StoreResult<u64> {
+        let connector = connector.clone();
+        self.read(move |conn| Box::pin(async move { events::busy_hours(conn, &connector, from, to).await })).await
+    }
+
     async fn polled_events(&self, connector: &ConnectorName) -> StoreResult<PolledEvents> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { event_poll::polled(conn, &connector).await })).await

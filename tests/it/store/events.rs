@@ -189,6 +189,21 @@ pub async fn a_polled_event_is_the_same_event_as_the_pushed_one(store: World) {
     assert_eq!(store.polled_events(&"nobody".into()).await.unwrap(), PolledEvents::default());
 }
 
+pub async fn hours_with_events_are_counted(store: World) {
+    let hour = 3_600;
+    let busy = async |name: &str, from, to| store.busy_hours(&name.into(), at(from), at(to)).await.unwrap();
+    let name = connector().to_string();
+    assert_eq!(busy(&name, 0, 24 * hour).await, 0);
+    for (id, second) in [("e1", 10), ("e2", 20), ("e3", 2 * hour), ("e4", 5 * hour - 1), ("e5", 30 * hour)] {
+        let event = NewEvent { occurred_at: Some(at(second)), ..event(id, &[]) };
+        store.append_events(&connector(), &[target()], vec![event], at(second)).await.unwrap();
+    }
+    assert_eq!(busy(&name, 0, 24 * hour).await, 3);
+    assert_eq!(busy(&name, hour, 24 * hour).await, 2);
+    assert_eq!(busy(&name, 24 * hour, 48 * hour).await, 1);
+    assert_eq!(busy("nobody", 0, 24 * hour).await, 0);
+}
+
 pub async fn the_state_of_polling_is_kept(store: World) {
     assert_eq!(store.event_poll(&connector()).await.unwrap(), EventPoll::default());
     let polled = NewEvent { polled: true, ..event("e1", &[]) };

@@ -51,6 +51,7 @@ macro_rules! every_expectation {
                 events_are_filtered_and_paged,
                 replayed_events_make_their_subjects_due,
                 a_polled_event_is_the_same_event_as_the_pushed_one,
+                hours_with_events_are_counted,
                 the_state_of_polling_is_kept,
             }
             tasks: {

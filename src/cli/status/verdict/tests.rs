@@ -31,6 +31,7 @@ fn quiet() -> Facts<'static> {
         retried: Vec::new(),
         drift: 0,
         polling: Polling::default(),
+        silence: None,
         last_run: None,
         next_run: Some(at("12:38:00")),
         now: at("12:00:00"),
@@ -506,4 +507,18 @@ fn changes_that_stay_in_the_target_are_counted_and_change_no_color() {
     assert_eq!((verdict.standing, verdict.exit, verdict.problems.len()), (Standing::InSync, Exit::Done, 0));
     let text = "2 changes in jira that did not come from usersync: usersync drift --connector acme --target jira";
     assert_eq!(verdict.more, [text]);
+}
+
+#[test]
+fn a_realm_without_news_is_degraded_while_a_server_runs() {
+    let silence = || Some("no event of realm acme for 26 h".to_owned());
+    let verdict = judge(&Facts { silence: silence(), ..quiet() });
+    assert_eq!((verdict.standing, verdict.exit), (Standing::Degraded, Exit::Problems));
+    assert_eq!(verdict.sentence, "Degraded: no event of realm acme for 26 h");
+    let key = problem_key(AlertKind::Degraded, "events");
+    assert_eq!(verdict.problems.keys().collect::<Vec<_>>(), [&key]);
+    let verdict = judge(&Facts { silence: silence(), server: false, ..quiet() });
+    assert_eq!((verdict.standing, verdict.exit), (Standing::InSync, Exit::Done));
+    let verdict = judge(&Facts { silence: silence(), paused: true, ..quiet() });
+    assert_eq!(verdict.standing, Standing::Paused);
 }
