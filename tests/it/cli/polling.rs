@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::stack::{CLIENT_SECRET, SimulatedServers, Stack, StackOptions},
+    demo::stack::{CLIENT_SECRET, CONNECTOR, SimulatedServers, Stack, StackOptions},
     engine::EngineTimes,
-    model::{FirstRun, Policy},
+    model::{EventOutcome, FirstRun, NewEvent, Policy},
+    store::EngineStore as _,
 };
 use usersync_simulators::keycloak::NewUser;
 
@@ -86,4 +87,33 @@ async fn a_missing_right_is_reported_with_its_name_and_its_effect() {
     let check = place.run(&["check"]).await;
     check.ended(1).says("role view-events is missing, so events cannot be polled: only the listener and the full");
     stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_busy_realm_without_events_for_a_day_is_degraded_until_the_next_event() {
+    let (servers, place, stack) = polling(&["view-users", "view-events"]).await;
+    let hour = SignedDuration::from_hours(1);
+    let began = Timestamp::now() - hour * (8 * 24 + 2);
+    // One event in each hour, until 26 hours ago.
+    for number in 0..=7 * 24 {
+        let at = began + hour * number;
+        let event = NewEvent {
+            id: format!("e{number}"),
+            occurred_at: Some(at),
+            kind: "LOGIN".into(),
+            about: String::new(),
+            body: "{}".into(),
+            hints: Vec::new(),
+            may_remove: false,
+            wants_run: false,
+            recheck: false,
+            polled: false,
+            outcome: EventOutcome::Accepted,
+        };
+        stack.store.append_events(&CONNECTOR.into(), &[], vec![event], at).await.expect("stored");
+    }
+    let silent = "Degraded: no event of realm acme for 26 h, although it had events in 24 of 24 hours a week before.";
+    until(&place, "status", silent).await.ended(1);
+    servers.realm.create_user(NewUser::named("news")).await.expect("created");
+    until(&place, "status", "In sync").await.ended(0);
 }
