@@ -279,21 +279,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let text = format!("{users} when the grace period ends, the first on {day}: usersync tasks");
         verdict.add(Exit::Done, text);
     }
-    // A source with a condition is not polled, and the condition has its own sentence.
-    let source = About::source(&facts.pair.connector);
-    if verdict.standing != Standing::Stopped && facts.conditions.iter().all(|condition| condition.about != source) {
-        let is_down = facts.polling.is_down(facts.now);
-        if let Some(text) = facts.polling.unanswered(facts.now).filter(|_| facts.server) {
-            verdict.problem(problem_key(AlertKind::Degraded, "polling"), Exit::Problems, text);
-        }
-        for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
-            if is_down {
-                verdict.problem(problem_key(AlertKind::Degraded, "polling"), Exit::Problems, text);
-            } else {
-                verdict.add(Exit::Done, text);
-            }
-        }
-    }
+    add_polling(&mut verdict, facts);
     // A stopped pair has no new run, and its last run failed for the reason in the sentence.
     let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);
     if let Some(text) = last_run.and_then(last_run_trouble) {
@@ -305,6 +291,27 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         }
     }
     verdict
+}
+
+/// Adds the sentences about event polling.
+fn add_polling(verdict: &mut Verdict, facts: &Facts<'_>) {
+    // A source with a condition is not polled, and the condition has its own sentence.
+    let source = About::source(&facts.pair.connector);
+    if verdict.standing == Standing::Stopped || facts.conditions.iter().any(|condition| condition.about == source) {
+        return;
+    }
+    let key = || problem_key(AlertKind::Degraded, "polling");
+    if let Some(text) = facts.polling.unanswered(facts.now).filter(|_| facts.server) {
+        verdict.problem(key(), Exit::Problems, text);
+    }
+    let is_down = facts.polling.is_down(facts.now);
+    for text in facts.polling.sentences(facts.last_run.as_ref(), facts.now) {
+        if is_down {
+            verdict.problem(key(), Exit::Problems, text);
+        } else {
+            verdict.add(Exit::Done, text);
+        }
+    }
 }
 
 /// Describes how many tasks wait for the first run, and what an operator has to do for it.

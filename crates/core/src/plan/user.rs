@@ -74,7 +74,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
         (Some(_), None) if situation.account_gone => decide_gone(situation),
         (Some(_), None) => Decision::Missing,
         (Some(link), Some(account)) => match decide_linked(situation, link, account) {
-            Decision::Plan(planned) => Decision::Plan(separate(situation, planned)),
+            Decision::Plan(planned) => Decision::Plan(without_updates(situation, separate(situation, planned))),
             other => other,
         },
     }
@@ -259,13 +259,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
     let attributes = changed_attributes(&desired, account, link);
-    if !fields.is_empty() && !situation.capabilities.update {
-        planned.findings.unsupported.push(format!(
-            "{}: {}; the target cannot change it. Change it manually at the target",
-            account.name,
-            differing(&fields)
-        ));
-    } else if !fields.is_empty() {
+    if !fields.is_empty() {
         let (id, name) = (account.id.clone(), account.name.clone());
         planned.operations.push(Operation::UpdateUser { account: id, name, fields });
     }
@@ -435,6 +429,25 @@ fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &L
     };
     let differing = desired.attributes.iter().filter(differs);
     differing.map(|(name, wanted)| (name.clone(), wanted.clone())).collect()
+}
+
+/// Reports updates of the display name and the e-mail address instead, if the target cannot change them.
+fn without_updates(situation: &Situation<'_>, mut planned: Planned) -> Planned {
+    let findings = &mut planned.findings;
+    let mut is_possible = |operation: &Operation| match operation {
+        Operation::UpdateUser { name, fields, .. } if fields.display_name.is_some() || fields.email.is_some() => {
+            let what = differing(fields);
+            findings
+                .unsupported
+                .push(format!("{name}: {what}; the target cannot change it. Change it manually at the target"));
+            false
+        }
+        _ => true,
+    };
+    if !situation.capabilities.update {
+        planned.operations.retain(&mut is_possible);
+    }
+    planned
 }
 
 /// Describes the differences, for a target that cannot change them.

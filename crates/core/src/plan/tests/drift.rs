@@ -213,6 +213,24 @@ fn a_membership_that_ended_on_both_sides_is_granted_again_later() {
 }
 
 #[test]
+fn what_a_target_cannot_change_is_listed_and_unsupported_unless_it_stays() {
+    let mut given = in_sync();
+    given.capabilities.update = false;
+    given.account.as_mut().unwrap().display_name = "Al".into();
+    let planned = given.plan();
+    assert_eq!((all(&planned), kinds(&planned)), (vec![], vec![DriftKind::DisplayName]));
+    let why =
+        "alice: its display name should be Alice Ng; the target cannot change it. Change it manually at the target";
+    assert_eq!(planned.findings.unsupported, [why]);
+    given.drift = DriftRule::Report;
+    let planned = given.plan();
+    assert_eq!(
+        (all(&planned), kinds(&planned), planned.findings.unsupported),
+        (vec![], vec![DriftKind::DisplayName], vec![])
+    );
+}
+
+#[test]
 fn operations_that_follow_keycloak_are_not_drift() {
     let given = in_sync();
     let create = Operation::CreateUser { name: "alice".into(), fields: UserFields::default(), external_id: None };
