@@ -278,6 +278,7 @@ impl Run<'_> {
         let activates = |operation: &Operation| matches!(operation, Operation::ActivateUser { .. });
         let scoped = self.connector.policy.scope != Scope::default();
         let again = self.rereads
+            || uncertain
             || planned.operations.iter().any(|operation| unseen(operation) || (scoped && activates(operation)))
             || self.may_be_matched(&planned.operations);
         if removes || again || !planned.missing_groups.is_empty() {

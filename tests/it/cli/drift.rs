@@ -67,3 +67,16 @@ async fn drift_that_stays_is_listed_counted_by_status_and_explained() {
     assert_valid(&["runs", "show"], &run);
     assert_eq!(run["run"]["report"]["drift"]["counts"], counts);
 }
+
+#[tokio::test]
+async fn a_deleted_group_that_stays_deleted_is_named_by_status() {
+    let (servers, place) = with_drift("report").await;
+    servers.jira.remove_group("staff");
+    place.run(&["sync"]).await;
+    place.run(&["drift"]).await.ended(0).says("group deleted: 1 reported").says("staff");
+    place.run(&["status"]).await.says("group /staff: it was deleted in jira, and drift = \"report\" leaves that so.");
+    place.run(&["explain", "--group", "staff"]).await.says("it was deleted in jira");
+    servers.jira.add_group("staff");
+    place.run(&["sync"]).await.ended(0).says("10 memberships");
+    place.run(&["drift"]).await.ended(0).says("0 changes that did not come from usersync");
+}
