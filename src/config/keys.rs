@@ -479,7 +479,7 @@ pub(super) const KEYS: &[Key] = &[
         "`mend` or `report`",
         Value(r#""mend""#),
         "What happens to changes in a target that did not come from usersync: `mend` writes again what Keycloak says, \
-         `report` leaves them and lists them (`usersync drift`). Whatever it is, access that Keycloak does not grant is revoked.",
+         `report` leaves them and lists them (`usersync drift`). In both cases, access that Keycloak does not grant is revoked.",
     ),
     key(
         "connector.policy.same_person_within",

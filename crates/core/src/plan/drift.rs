@@ -1,4 +1,4 @@
-//! Tells changes in the target from changes at the source, and leaves the former if the policy says so: pure.
+//! Distinguishes changes in the target from changes at the source, and leaves the former if the policy says so: pure.
 
 use super::{
     decision::{Drifted, Planned, Situation, Then},

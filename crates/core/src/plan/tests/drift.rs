@@ -1,4 +1,4 @@
-//! Changes in the target that did not come from usersync: told from changes at the source, mended or left.
+//! Changes in the target that did not come from usersync: distinguished from changes at the source, mended or left.
 
 use super::*;
 use crate::{
